@@ -173,6 +173,7 @@ func port(x *X) (int64, bool) {
 
 var protos = map[message.Proto][]byte{
 	message.HTTP10: []byte("HTTP/1.0"), message.HTTP11: []byte("HTTP/1.1"), message.HTTP20: []byte("HTTP/2"),
+	message.HTTP30: []byte("HTTP/3"),
 }
 
 func proto(x *X) []byte {

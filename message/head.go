@@ -76,6 +76,10 @@ const (
 	HTTP30 Proto = 30
 )
 
+// Shared reports whether many exchanges share a connection of the version, each on a stream: it has no field that is
+// about the connection, and a tunnel is an extended CONNECT.
+func (p Proto) Shared() bool { return p >= HTTP20 }
+
 // Reset empties h and keeps its memory.
 func (h *Head) Reset() {
 	*h = Head{Base: h.Base[:0], Fields: h.Fields[:0]}

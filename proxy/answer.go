@@ -227,7 +227,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		if f.allow {
 			h.AddID(message.Allow, "Allow", cmp.Or(string(x.Request.Bytes(x.allow)), allowed))
 		}
-		h.Close = f.last && x.Request.Proto != message.HTTP20
+		h.Close = f.last && !x.Request.Proto.Shared()
 		if f.wait && !h.Has(message.RetryAfter) {
 			h.AddID(message.RetryAfter, "Retry-After", f.after())
 		}

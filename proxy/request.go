@@ -25,7 +25,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.listener.Trusted != nil {
 		x.believe(&x.Request, x.down, asked)
 	}
-	if x.Request.Upgrade && x.Request.Proto != message.HTTP20 {
+	if x.Request.Upgrade && !x.Request.Proto.Shared() {
 		settleUpgrade(&x.Request)
 	}
 	switch {

@@ -87,7 +87,7 @@ func (s *socket) ask(h *message.Head, t *Tunnels, l *Listener) *Error {
 		if message.EqualFold(p, webSocket) {
 			s.asked, s.made = true, askWebSocket(h)
 		}
-	case h.Proto == message.HTTP20: // RFC 8441: nothing is left of an extended CONNECT without its protocol
+	case h.Proto.Shared(): // RFC 8441: nothing is left of an extended CONNECT without its protocol
 		return UpgradeRefused
 	default:
 		h.Upgrade = false
@@ -129,7 +129,7 @@ func openTunnel(x *Exchange, h *message.Head) bool {
 // unswitched reports whether an answer to an upgrade would open a tunnel where none was made: RFC 8441 §5 takes any 2xx
 // to an extended CONNECT for a 101.
 func unswitched(request, answer *message.Head) bool {
-	return request.Proto == message.HTTP20 && request.Verb != message.VerbConnect && answer.Status/100 == 2
+	return request.Proto.Shared() && request.Verb != message.VerbConnect && answer.Status/100 == 2
 }
 
 // OnTunnelDrain tells the client of a WebSocket why its connection ends, where that can be said between two frames.

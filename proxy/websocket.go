@@ -29,7 +29,7 @@ const webSocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 // client of HTTP/1 wants a WebSocket, since no script can have a browser send it: without it the request goes on as it
 // is, for the origin to refuse. RFC 6455 §4.2.1.
 func askWebSocket(h *message.Head) (made bool) {
-	if h.Has(message.SecWebSocketKey) || h.Proto != message.HTTP20 {
+	if h.Has(message.SecWebSocketKey) || !h.Proto.Shared() {
 		return false
 	}
 	var nonce [16]byte
@@ -52,7 +52,7 @@ var (
 // expects. made is the result of askWebSocket.
 func acceptWebSocket(request, h *message.Head, made bool) error {
 	key, got := request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
-	agreed := h.Proto == message.HTTP20 // in its own way
+	agreed := h.Proto.Shared() // in its own way
 	switch {
 	case key == nil && agreed:
 		return errNoKey

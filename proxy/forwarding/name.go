@@ -16,6 +16,7 @@ type Name struct {
 	via   string // the value of Via
 	via10 string // the same for a message of HTTP/1.0
 	via20 string // and of HTTP/2
+	via30 string // and of HTTP/3
 
 	// The lines that every request gets: Via, X-Forwarded-Proto for a client that asked by http, and forLine. They are
 	// copied in one go.
@@ -28,7 +29,8 @@ func NewName(name string) *Name {
 	via := "1.1 " + name
 	lines := "Via: " + via + "\r\n" + protoLine
 	return &Name{
-		name, via, "1.0 " + name, "2.0 " + name, lines + "http\r\n" + forLine, lines + "https\r\n" + forLine,
+		name, via, "1.0 " + name, "2.0 " + name, "3.0 " + name,
+		lines + "http\r\n" + forLine, lines + "https\r\n" + forLine,
 	}
 }
 
@@ -42,6 +44,8 @@ func (n *Name) viaOf(h *message.Head) string {
 		return n.via10
 	case message.HTTP20:
 		return n.via20
+	case message.HTTP30:
+		return n.via30
 	}
 	return n.via
 }

@@ -131,7 +131,7 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 	}
 	s.inEnded = end
 	s.verb = h.Verb
-	s.switches = end && h.Proto != message.HTTP20 && (h.Upgrade || h.Verb == message.VerbConnect)
+	s.switches = end && !h.Proto.Shared() && (h.Upgrade || h.Verb == message.VerbConnect)
 	s.wanted = s.wanted && !s.switches // a connection that is taken over asks
 	s.job.Lasts = true
 	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }

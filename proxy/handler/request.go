@@ -37,6 +37,8 @@ func newRequest(s *served, h *message.Head, bodyless bool) (*http.Request, error
 		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
 	case message.HTTP20:
 		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	case message.HTTP30:
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/3.0", 3, 0
 	}
 	if d := s.x.TLS(); d != nil {
 		r.TLS = connectionState(d)
@@ -44,7 +46,7 @@ func newRequest(s *served, h *message.Head, bodyless bool) (*http.Request, error
 	if h.Chunked {
 		r.TransferEncoding = []string{"chunked"}
 	}
-	if h.Chunked || h.Proto == message.HTTP20 {
+	if h.Chunked || h.Proto.Shared() {
 		r.Trailer = announced(h)
 	}
 	if bodyless {
@@ -100,7 +102,7 @@ func httpFields(h *message.Head) http.Header {
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; {
 		case f.Dropped(), f.ID == message.Host, f.ID == message.TransferEncoding, f.ID == message.Trailer:
-		case h.Proto == message.HTTP20 && (f.ID == message.Connection || f.ID == message.Upgrade):
+		case h.Proto.Shared() && (f.ID == message.Connection || f.ID == message.Upgrade):
 			// They stand for an extended CONNECT, which a handler cannot take over.
 		default:
 			key := f.ID.String()

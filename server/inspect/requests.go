@@ -182,6 +182,7 @@ func (r *remembered) reasons() (failure, cached recent.Reason) {
 
 var protocols = map[message.Proto]string{
 	message.HTTP10: "HTTP/1.0", message.HTTP11: "HTTP/1.1", message.HTTP20: "HTTP/2",
+	message.HTTP30:                  "HTTP/3",
 	message.Proto(observe.ProtoTCP): "TCP",
 }
 
