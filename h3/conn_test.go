@@ -584,3 +584,26 @@ func TestConn_order(t *testing.T) {
 		t.Error(st.Ended(), st.Dead())
 	}
 }
+
+// A request is stopped while its answer waits for a window: what else came with it is thrown away.
+func TestServer_stopRequestEarly(t *testing.T) {
+	s := newScriptWith(t, Server, Options{}, quic.Options{}, quic.Options{StreamWindow: 20})
+	s.send(s.oneWay(0), "00 04 00")
+	s.recv()
+	s.events = nil
+	s.wire()
+	s.onEvent = func(ev Event) {
+		if ev.Kind == HeadDone {
+			s.respond(0, makeResponse(403, "x-long", strings.Repeat("é", 30)), true)
+			if s.c.StopRequest(ev.Stream); ev.Stream.Dead() {
+				t.Error("the answer has no room to wait")
+			}
+		}
+	}
+	s.send(s.request(0), get(), data("abc"), headers("a", "b"))
+	s.want("HeadDone 0 GET /")
+	s.wantWire("STOP 0 H3_NO_ERROR", "HEADERS 0 :status=403 x-long="+strings.Repeat("é", 30), "END 0")
+	if s.c.Streams() != 0 {
+		t.Error("the stream is open")
+	}
+}

@@ -126,6 +126,9 @@ func (c *Conn) StopRequest(s *Stream) {
 		s.Owner = nil
 		s.flag |= muted
 		c.q.Stop(s.qs, uint64(NoError))
+		if s.qs == c.current {
+			c.flag |= spent
+		}
 		c.peerEnded(s)
 	}
 }
