@@ -25,26 +25,40 @@ type Carried struct {
 	waits bool // in Port.waiting
 }
 
-// Accept makes a connection that by carries, between p's address local and peer. It is counted and limited as any
-// connection of p's Listener; h has OnOpen in this tick. It reports false when no connection is taken: the listener
-// closes, memory is short, or there are as many connections as may be.
-func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, by Carrier, h Handler) (*Carried, bool) {
+// Accept makes a connection that by carries, between p's address local and peer, and sets *k. It is counted and limited
+// as any connection of p's Listener; accept makes its handler, which has OnOpen in this tick. It reports false when no
+// connection is taken: the listener closes, memory is short, there are as many connections as may be, or accept has
+// returned nil.
+func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carrier, accept func(*Conn) Handler) bool {
 	r, l := p.reactor, p.socket.listener
 	r.MustOwn()
 	full := r.Pressure() >= PressureAccept || l.opts.Gate != nil && l.opts.Gate.Full(r)
 	if full || p.closed || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
 		r.stats.AcceptPaused++
-		return nil, false
+		return false
 	}
 	r.stats.Accepted++
 	r.load.Add(1)
 	c := r.newConn(poller.NoFD, poller.Addr{IP: peer})
-	c.listener, c.handler, c.state = l, h, open
+	c.listener, c.state = l, open
 	at := poller.Addr{IP: netip.AddrPortFrom(local, l.addr.IP.Port())}
-	k := &Carried{conn: c, port: p, by: by, local: at}
+	*k = Carried{conn: c, port: p, by: by, local: at}
 	c.layer = &layered{carried: k}
+	if c.handler = l.callAccept(c, accept); c.handler == nil {
+		c.handler, k.by = NopHandler{}, nil
+		c.drop(nil)
+		return false
+	}
 	r.makeReady(c)
-	return k, true
+	return true
+}
+
+// CarrierOf returns what carries c; nil where it has a socket, or is over.
+func CarrierOf(c *Conn) Carrier {
+	if !c.layer.isCarried() {
+		return nil
+	}
+	return c.layer.carried.by
 }
 
 // isCarried reports whether the Conn of ly has no socket of its own.
@@ -97,5 +111,7 @@ func (k *Carried) drop() {
 			k.conn.reactor.Panicked(v)
 		}
 	}()
-	k.by.OnDrop()
+	if k.by != nil { // else it was never begun
+		k.by.OnDrop()
+	}
 }

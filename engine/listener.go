@@ -111,6 +111,12 @@ func (l *Listener) Sockets() int { return int(l.sockets.Load()) }
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 
+// Full reports whether there are as many connections as may be: for another one an idle one ends.
+func (l *Listener) Full() bool {
+	most := l.connsMax.Load()
+	return most > 0 && l.conns.Load() >= most
+}
+
 // Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
 func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() == 0 }
 

@@ -164,15 +164,15 @@ func (x *wires) take(p *engine.Port, d *poller.Datagram, s string) {
 	l := x.by[d.Peer]
 	if l == nil {
 		l = &wire{of: x, peer: d.Peer, local: d.Local}
-		k, ok := p.Accept(d.Peer, d.Local, l, x.make(l))
-		if !ok {
+		l.carried = &engine.Carried{}
+		if !p.Accept(d.Peer, d.Local, l.carried, l, always(x.make(l))) {
 			x.refused++
 			if b := p.Reserve(7); b != nil {
 				p.Commit(append(b, "refused"...), d.Peer, d.Local)
 			}
 			return
 		}
-		l.carried, l.conn, x.by[d.Peer] = k, k.Conn(), l
+		l.conn, x.by[d.Peer] = l.carried.Conn(), l
 	}
 	switch s {
 	case "bye":
@@ -451,16 +451,21 @@ func (f *flushes) OnDrop() {
 	}
 }
 
+// always makes h the handler.
+func always(h engine.Handler) func(*engine.Conn) engine.Handler {
+	return func(*engine.Conn) engine.Handler { return h }
+}
+
 // carry makes a connection that f carries, with h.
 func (g *wireRig) carry(f *flushes, h engine.Handler) (c *engine.Conn) {
 	g.t.Helper()
 	g.on(func() {
-		k, ok := g.port().Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), f, h)
-		if !ok {
+		f.carried = &engine.Carried{}
+		if !g.port().Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), f.carried, f, always(h)) {
 			g.t.Error("refused")
 			return
 		}
-		f.carried, c = k, k.Conn()
+		c = f.carried.Conn()
 	})
 	return c
 }
@@ -589,7 +594,8 @@ func TestPort_panicsOfItsHandlers(t *testing.T) {
 	l := &wireHandler{l: &wire{}}
 	f := &flushes{onDrop: func() { port.Commit(append(port.Reserve(1), 'b'), p.Addr(), netip.Addr{}) }}
 	e.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) {
-		f.carried, _ = port.Accept(p.Addr(), atUDP.IP.Addr(), panicsInFlush{f}, l)
+		f.carried = &engine.Carried{}
+		port.Accept(p.Addr(), atUDP.IP.Addr(), f.carried, panicsInFlush{f}, always(l))
 		f.carried.AskFlush()
 	}})
 	run(func() bool { return got == "a b " })
@@ -690,7 +696,8 @@ func TestEngine_abandonsPorts(t *testing.T) {
 		if b := port.Reserve(1); b != nil {
 			t.Error("room in a closed port")
 		}
-		if _, ok := port.Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), &flushes{}, h); ok {
+		var k engine.Carried
+		if port.Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), &k, &flushes{}, always(h)) {
 			t.Error("a closed port takes a connection")
 		}
 		h.l.send("more")
@@ -734,6 +741,30 @@ func TestConn_withoutSocketIsLimited(t *testing.T) {
 	g.handlers[3].want(t, "open")
 	if n := g.l.Conns(); n != 2 {
 		t.Fatal(n)
+	}
+}
+
+// A connection for which there is no handler is refused, and its carrier hears no more of it.
+func TestPort_acceptWithoutHandler(t *testing.T) {
+	g := newWireRig(t, engine.ListenOptions{})
+	for _, accept := range []func(*engine.Conn) engine.Handler{
+		func(*engine.Conn) engine.Handler { return nil },
+		func(*engine.Conn) engine.Handler { panic(errors.New("of a test")) },
+	} {
+		f := &flushes{}
+		f.carried = &engine.Carried{}
+		g.on(func() {
+			if g.port().Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), f.carried, f, accept) {
+				t.Error("accepted")
+			}
+			if c := f.carried.Conn(); engine.CarrierOf(c) != nil {
+				t.Error("it has a carrier")
+			}
+		})
+		g.run(func() bool { return g.l.Conns() == 0 })
+		if f.n+f.drops > 0 {
+			t.Fatal(f.n, f.drops)
+		}
 	}
 }
 
@@ -943,7 +974,8 @@ func TestPort_idleOnAnotherReactorMakesRoom(t *testing.T) {
 		e.Reactors()[i].Post(&engine.Task{Run: func(*engine.Reactor) {
 			f := &flushes{}
 			h := &wireHandler{l: &wire{}, idle: 1}
-			if _, ok := ports[i].Accept(netip.MustParseAddrPort(peer), atUDP.IP.Addr(), f, h); ok {
+			f.carried = &engine.Carried{}
+			if ports[i].Accept(netip.MustParseAddrPort(peer), atUDP.IP.Addr(), f.carried, f, always(h)) {
 				accepted++
 			}
 			done = true

@@ -188,7 +188,7 @@ func (c *Conn) seal(p []byte) (n int) {
 			return n
 		}
 		piece := c.nextPlaintext(p[n:], plain)
-		b := c.sealInto(len(piece), left)
+		b := ly.sealInto(len(piece), left, &c.reactor.bufs)
 		dst := b.data[b.w:b.w:len(b.data)]
 		out, err := ly.layer.Seal(dst, piece)
 		if err != nil {
@@ -231,12 +231,11 @@ func (c *Conn) nextPlaintext(p []byte, plain int) []byte {
 func records(n int) int { return (n + SealMax - 1) / SealMax }
 
 // sealInto returns a Buf for a record of n bytes of plaintext. left is how many bytes are to be sealed with it.
-func (c *Conn) sealInto(n, left int) *Buf {
-	ly := c.layer
+func (ly *layered) sealInto(n, left int, bufs *bufPool) *Buf {
 	if t := ly.out.tail; t != nil && t.room() >= n+sealRoom {
 		return t
 	}
-	b := c.reactor.bufs.get(min(left+records(left)*sealRoom, bufLarge))
+	b := bufs.get(min(left+records(left)*sealRoom, bufLarge))
 	ly.out.link(b)
 	return b
 }
