@@ -16,34 +16,34 @@ func Await(hello *tls.ClientHelloInfo, f func(ctx context.Context) error) error 
 	return f(context.Background())
 }
 
-func (h *handshake) await(f func(ctx context.Context) error) error {
+func (s *seat) await(f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	h.mu.Lock()
-	if h.closed || h.peerFIN { // a peer that sends no more cannot finish
-		h.mu.Unlock()
+	s.mu.Lock()
+	if s.closed || s.peerFIN { // a peer that sends no more cannot finish
+		s.mu.Unlock()
 		return net.ErrClosed
 	}
-	h.worker, h.giveUp = awaitsOther, cancel
-	h.mu.Unlock()
-	h.owner.pass(true)
-	defer h.comeBack() // also after a panic: compute asks whether the handshake has a turn
+	s.worker, s.giveUp = awaitsOther, cancel
+	s.mu.Unlock()
+	s.owner.pass(true)
+	defer s.comeBack() // also after a panic: compute asks whether the handshake has a turn
 	return f(ctx)
 }
 
 // comeBack ends await: it waits for a turn, unless the connection is closed.
-func (h *handshake) comeBack() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.giveUp = nil; h.closed {
-		h.resume(false)
+func (s *seat) comeBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.giveUp = nil; s.closed {
+		s.resume(false)
 		return
 	}
-	h.worker = awaitsTurn
-	if h.owner.turns.ask(h, true, 0) {
-		h.resume(true)
+	s.worker = awaitsTurn
+	if s.owner.turns.ask(s, true, 0) {
+		s.resume(true)
 	}
-	for h.worker >= awaitsBytes {
-		h.more.Wait()
+	for s.worker >= awaitsBytes {
+		s.more.Wait()
 	}
 }

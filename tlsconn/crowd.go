@@ -32,16 +32,16 @@ const helloDue = int64(10 * time.Millisecond)
 //	both lists are in the order of stood
 //	n counts those that are in neither as well
 type crowd struct {
-	coming  int                  // accepted, and not in n yet
-	silent  list.List[handshake] // nothing was computed for them
-	awaited list.List[handshake]
+	coming  int             // accepted, and not in n yet
+	silent  list.List[seat] // nothing was computed for them
+	awaited list.List[seat]
 	n       int
 	_       [64]byte // reactors count at the same time: keep them off each other's cache line
 }
 
 // enter adds h, which is silent yet. It returns the handshake that has to give way to it, nil if none must. When that
 // is h itself there is no room, and it was not added.
-func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
+func (c *crowd) enter(h *seat, most int, now int64) (victim *seat) {
 	if c.n >= most {
 		if victim = c.victim(now); victim == nil {
 			return h
@@ -53,20 +53,20 @@ func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
 }
 
 // stand says that h stands still from now on: in l.
-func (c *crowd) stand(l *list.List[handshake], h *handshake, now int64) {
+func (c *crowd) stand(l *list.List[seat], h *seat, now int64) {
 	h.crowd.Remove()
 	h.stood = now
 	l.PushBack(&h.crowd, h)
 }
 
 // leave takes h out.
-func (c *crowd) leave(h *handshake) {
+func (c *crowd) leave(h *seat) {
 	h.crowd.Remove()
 	c.n--
 	invariant.That(c.n >= c.silent.Len()+c.awaited.Len(), "%d handshakes are fewer than those that stand", c.n)
 }
 
-func (c *crowd) victim(now int64) *handshake {
+func (c *crowd) victim(now int64) *seat {
 	s, a := c.silent.First(), c.awaited.First()
 	switch {
 	case a != nil && now-a.stood > patience && (s == nil || a.stood < s.stood):

@@ -13,7 +13,7 @@ func TestCrowd_victim(t *testing.T) {
 	const most = 3
 	second := int64(time.Second)
 	c := &crowd{}
-	enter := func(now int64) (h, victim *handshake) {
+	enter := func(now int64) (h, victim *seat) {
 		h = wish(false)
 		victim = c.enter(h, most, now)
 		if victim != nil && victim != h {

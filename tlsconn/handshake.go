@@ -5,14 +5,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/internal/list"
 )
 
 // heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
@@ -37,75 +34,27 @@ const handshakeSize = 30 << 10
 //	phase >= begun <=> layer != nil: there is, or was, a goroutine, of which worker says whether it has a turn
 //	phase < begun => worker == hasNoTurn and not done; worker >= awaitsBytes => not done
 //	giveUp != nil <=> worker == awaitsOther
-//	firstTurn => phase == awaitingTurn and posted
+//	granted => phase == awaitingTurn and posted
 //	turn is in a line => phase == awaitingTurn or worker == awaitsTurn, and it has not failed
 //	crowd is in silent => phase < awaitingTurn; in awaited => worker == awaitsBytes
 //	it has failed or phase == succeeded => not listed
 //	accounted > 0 => phase >= awaitingTurn; phase == succeeded => done and accounted == 0
 type handshake struct {
-	owner      *Handshaker
-	conn       *engine.Conn
-	server     *ServerOptions // nil for a client
-	accept     func(c *engine.Conn) engine.Handler
+	seat
 	next       engine.Handler // of a client whose handshake failed
-	config     *tls.Config
-	terms      Terms // that were chosen; the goroutine's
-	layer      *layer
-	failure    error // why it failed, where that is not OnClose's cause
-	task       engine.Task
-	crowd      list.Node[handshake] // among the handshakes that owe us bytes, on its reactor
-	stood      int64                // when it took that place
-	accepted   int64
-	heard      int64 // when the ClientHello was whole, or was asked for
-	accounted  int   // bytes counted by Reactor.Account
-	phase      phase
-	listed     bool // it counts in the owner's list
 	readPaused bool
 
-	turn    list.Node[handshake] // where it waits for a turn; guarded by turns.mu, as asked
-	asked   int64                // when it asked for that turn
-	network netip.Prefix         // of a client: see networkOf
-
-	mu        sync.Mutex
-	more      sync.Cond // worker changed: in has a whole record and there is a turn, or none will come
-	in        []byte    // guarded by mu, as all below
-	left      int       // bytes of the record that is being read
-	out       []byte
-	err       error
-	name      string // that the client asked for, with err
-	worker    worker
-	giveUp    func() // of Await; nil: it is not in there
-	peerFIN   bool
-	closed    bool // the connection is closed
-	firstTurn bool // the first turn has come, and task is to begin
-	posted    bool // task was posted and has not begun
-	done      bool // the goroutine has ended
+	in   []byte // guarded by mu, as all below
+	left int    // bytes of the record that is being read
+	out  []byte
+	err  error
+	name string // that the client asked for, with err
+	done bool   // the goroutine has ended
 }
 
-// phase says how far a handshake is. It only grows.
-type phase uint8
-
-const (
-	unconnected  phase = iota
-	connected          // the connection was established
-	awaitingTurn       // there is something to compute
-	begun              // the first turn has come
-	succeeded          // TLS is between the connection and its socket
-)
-
-// worker says what the goroutine of a handshake does.
-type worker uint8
-
-const (
-	hasNoTurn   worker = iota // it was not started, or ends without a turn
-	hasTurn                   // it computes
-	awaitsBytes               // of a whole record
-	awaitsTurn                // a whole record has come, or what it awaited
-	awaitsOther               // it is in Await
-)
-
 func newHandshake(o *Handshaker, config *tls.Config) *handshake {
-	h := &handshake{owner: o, config: config}
+	h := &handshake{}
+	h.owner, h.config, h.end = o, config, h.fail
 	h.more.L = &h.mu
 	h.task.Run = h.run
 	return h
@@ -125,7 +74,7 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 	h.phase = connected
 	h.accepted = c.Reactor().Now()
 	c.SetTimeout(h.owner.opts.Timeout)
-	if h.owner.enter(h) && h.server == nil {
+	if h.owner.enter(&h.seat) && h.server == nil {
 		h.start(nil)
 	}
 }
@@ -133,7 +82,7 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 // arrive ends the time in which a client that was accepted counts as coming.
 func (h *handshake) arrive() {
 	if h.server != nil {
-		h.owner.crowdOf(h).coming--
+		h.owner.crowdOf(&h.seat).coming--
 	}
 }
 
@@ -193,25 +142,16 @@ func (h *handshake) pass(c *engine.Conn, in []byte) bool {
 	if next == nil {
 		return false
 	}
-	h.owner.leave(h)
+	h.owner.leave(&h.seat)
 	h.owner.counts.passed.Add(1)
 	c.Begin(next)
 	return true
 }
 
-// handOn gives c to what accept makes for it, or closes it.
-func (h *handshake) handOn(c *engine.Conn) {
-	if next := h.accept(c); next != nil {
-		c.Begin(next)
-		return
-	}
-	c.Close(engine.ErrClosed)
-}
-
 // plain hands a connection on that speaks no TLS, or turns it away.
 func (h *handshake) plain(c *engine.Conn, in []byte) {
 	if h.server.Auto {
-		h.owner.leave(h)
+		h.owner.leave(&h.seat)
 		h.owner.counts.plain.Add(1)
 		h.handOn(c)
 		return
@@ -224,24 +164,11 @@ func (h *handshake) plain(c *engine.Conn, in []byte) {
 
 // start asks for the first turn, with the first bytes of the wire.
 func (h *handshake) start(in []byte) {
-	r := h.conn.Reactor()
-	h.phase = awaitingTurn
-	h.heard = r.Now()
 	h.in = append(h.in, in...)
 	h.hold(len(in))
-	if h.owner.turns.ask(h, false, h.heard) {
+	if h.ask() {
 		h.begin()
-		return
 	}
-	if h.server != nil {
-		h.crowd.Remove()
-	}
-	h.conn.SetTimeout(time.Duration(min(h.owner.late, h.remaining(h.heard))))
-}
-
-// remaining is the time until Timeout.
-func (h *handshake) remaining(now int64) int64 {
-	return max(h.accepted+int64(h.owner.opts.Timeout)-now, 1)
 }
 
 // begin begins to compute: the first turn has come.
@@ -264,18 +191,6 @@ func (h *handshake) begin() {
 	h.worker = hasTurn
 	h.owner.counts.computing.Add(1)
 	go h.compute()
-}
-
-// hold counts n bytes until release.
-func (h *handshake) hold(n int) {
-	h.conn.Reactor().Account(n)
-	h.accounted += n
-}
-
-// release counts back what hold counted: there is no goroutine, or none any more.
-func (h *handshake) release() {
-	h.conn.Reactor().Account(-h.accounted)
-	h.accounted = 0
 }
 
 // compute is the goroutine of a handshake.
@@ -361,38 +276,16 @@ func (h *handshake) wake() {
 			h.giveUp()
 		}
 	case h.closed:
-		if h.worker == awaitsBytes || h.owner.turns.cancel(h) {
+		if h.worker == awaitsBytes || h.owner.turns.cancel(&h.seat) {
 			h.resume(false)
 		}
 	case h.worker == awaitsBytes && (h.peerFIN || recordSize(h.in) > 0):
 		h.worker = awaitsTurn
 		h.crowd.Remove()
-		if h.owner.turns.ask(h, true, h.conn.Reactor().Now()) {
+		if h.owner.turns.ask(&h.seat, true, h.conn.Reactor().Now()) {
 			h.resume(true)
 		}
 	}
-}
-
-// proceed says that the turn of h has come. Safe for any goroutine.
-func (h *handshake) proceed(begun bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if begun {
-		h.resume(true)
-		return
-	}
-	h.firstTurn = true
-	h.post()
-}
-
-// resume lets the goroutine go on, with a turn or without. mu is held.
-func (h *handshake) resume(holds bool) {
-	h.worker = hasNoTurn
-	if holds {
-		h.worker = hasTurn
-	}
-	h.owner.counts.computing.Add(1)
-	h.more.Signal()
 }
 
 // write keeps what the reactor is to send. Called by the goroutine.
@@ -403,14 +296,6 @@ func (h *handshake) write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// post has the reactor look. mu is held.
-func (h *handshake) post() {
-	if !h.posted {
-		h.posted = true
-		h.conn.Reactor().Post(&h.task)
-	}
-}
-
 // run is what the reactor does when the goroutine has written, waits or is done.
 func (h *handshake) run(*engine.Reactor) {
 	if invariant.On {
@@ -418,9 +303,9 @@ func (h *handshake) run(*engine.Reactor) {
 	}
 	h.mu.Lock()
 	h.posted = false
-	out, granted, done, err, name := h.out, h.firstTurn, h.done, h.err, h.name
+	out, granted, done, err, name := h.out, h.granted, h.done, h.err, h.name
 	waits := h.worker == awaitsBytes
-	h.out, h.firstTurn = nil, false
+	h.out, h.granted = nil, false
 	h.mu.Unlock()
 	c := h.conn
 	over := h.failure != nil || !c.Open()
@@ -443,8 +328,8 @@ func (h *handshake) run(*engine.Reactor) {
 	switch {
 	case !done:
 		if waits && h.server != nil {
-			w := h.owner.crowdOf(h)
-			w.stand(&w.awaited, h, c.Reactor().Now())
+			w := h.owner.crowdOf(&h.seat)
+			w.stand(&w.awaited, &h.seat, c.Reactor().Now())
 		}
 		if h.readPaused {
 			h.readPaused = false
@@ -461,7 +346,7 @@ func (h *handshake) run(*engine.Reactor) {
 func (h *handshake) finish() {
 	c, l := h.conn, h.layer
 	h.phase = succeeded
-	h.owner.leave(h)
+	h.owner.leave(&h.seat)
 	h.owner.counts.done.Add(1)
 	if l.digest.Resumed {
 		h.owner.counts.resumed.Add(1)
@@ -481,19 +366,13 @@ func (h *handshake) fail(reason error) { h.failFor(reason, "") }
 
 // failFor ends the connection after the alert that says why. name is what the client asked for, "" if not known.
 func (h *handshake) failFor(reason error, name string) {
-	c := h.conn
-	if h.failure != nil {
-		return
-	}
 	if reason == io.EOF || reason == io.ErrUnexpectedEOF {
 		reason = ErrLeft
 	}
-	h.failure = &HandshakeError{Reason: reason, ServerName: name}
-	h.owner.leave(h)
-	h.owner.count(reason)
-	if s := h.server; s != nil && s.Failed != nil {
-		s.Failed(c, h.failure)
+	if !h.seat.fail(reason, name) {
+		return
 	}
+	c := h.conn
 	h.abandon()
 	switch reason {
 	case ErrTimeout, ErrCrowded, ErrFull, ErrLate, ErrLeft:
@@ -508,7 +387,7 @@ func (h *handshake) failFor(reason error, name string) {
 // abandon ends the waiting for a first turn, or lets the goroutine end.
 func (h *handshake) abandon() {
 	if h.phase < begun {
-		h.owner.turns.cancel(h)
+		h.owner.turns.cancel(&h.seat)
 		h.release()
 		return
 	}
@@ -518,28 +397,12 @@ func (h *handshake) abandon() {
 	h.wake()
 }
 
-// Idle reports whether the peer has said nothing yet: a drain closes such a connection.
-func (h *handshake) Idle() bool { return h.phase < awaitingTurn }
-
-// IdleSince returns when the connection opened.
-func (h *handshake) IdleSince(*engine.Conn) int64 { return h.accepted }
-
-// OnYield ends a connection that has said nothing.
-func (h *handshake) OnYield(c *engine.Conn) { c.Finish() }
-
-// OnSendable does nothing.
-func (h *handshake) OnSendable(*engine.Conn) {}
-
 // OnTimeout gives up.
-func (h *handshake) OnTimeout(c *engine.Conn) {
+func (h *handshake) OnTimeout(*engine.Conn) {
 	if invariant.On {
 		defer h.check()
 	}
-	if h.phase == awaitingTurn && c.Reactor().Now()-h.heard >= h.owner.late {
-		h.fail(ErrLate)
-		return
-	}
-	h.fail(ErrTimeout)
+	h.fail(h.lateness())
 }
 
 // OnEOF gives up, unless what came before it is enough. A ClientHello is not.
@@ -566,7 +429,7 @@ func (h *handshake) OnClose(c *engine.Conn, cause error) {
 		h.arrive()
 	}
 	if h.listed {
-		h.owner.leave(h)
+		h.owner.leave(&h.seat)
 		h.owner.counts.left.Add(1)
 	}
 	h.abandon()

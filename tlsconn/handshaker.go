@@ -142,7 +142,7 @@ func (h *Handshaker) Server(
 	return func(c *engine.Conn) engine.Handler {
 		s := newHandshake(h, o.Config)
 		s.conn, s.server, s.accept, s.network = c, &o, accept, networkOf(c.Peer().IP.Addr())
-		h.crowdOf(s).coming++
+		h.crowdOf(&s.seat).coming++
 		return s
 	}
 }
@@ -196,16 +196,16 @@ func (h *Handshaker) Stats() Stats {
 
 // enter counts a handshake that begins, and reports whether there is room for it. The dialler bounds those that we
 // begin.
-func (h *Handshaker) enter(s *handshake) bool {
+func (h *Handshaker) enter(s *seat) bool {
 	h.counts.started.Add(1)
 	if s.server != nil {
 		victim := h.crowdOf(s).enter(s, h.share, s.conn.Reactor().Now())
 		if victim == s {
-			s.fail(ErrFull)
+			s.end(ErrFull)
 			return false
 		}
 		if victim != nil {
-			victim.fail(ErrCrowded)
+			victim.end(ErrCrowded)
 		}
 	}
 	s.listed = true
@@ -214,7 +214,7 @@ func (h *Handshaker) enter(s *handshake) bool {
 }
 
 // leave ends what enter began, if that has not ended.
-func (h *Handshaker) leave(s *handshake) {
+func (h *Handshaker) leave(s *seat) {
 	if !s.listed {
 		return
 	}
@@ -225,7 +225,7 @@ func (h *Handshaker) leave(s *handshake) {
 	}
 }
 
-func (h *Handshaker) crowdOf(s *handshake) *crowd { return &h.crowds[s.conn.Reactor().Index()] }
+func (h *Handshaker) crowdOf(s *seat) *crowd { return &h.crowds[s.conn.Reactor().Index()] }
 
 // pass is called by a goroutine that does not compute any more. It gives the turn that it holds, if any, to the next.
 func (h *Handshaker) pass(holds bool) {
@@ -236,8 +236,8 @@ func (h *Handshaker) pass(holds bool) {
 }
 
 func (h *Handshaker) giveTurn() {
-	if next, begun := h.turns.give(); next != nil {
-		next.proceed(begun)
+	if next := h.turns.give(); next != nil {
+		next.proceed()
 	}
 }
 

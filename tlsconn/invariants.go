@@ -39,7 +39,7 @@ func (t *turns) check() {
 
 // check panics when the lists of crowd are linked wrongly.
 func (c *crowd) check() {
-	for _, l := range []*list.List[handshake]{&c.silent, &c.awaited} {
+	for _, l := range []*list.List[seat]{&c.silent, &c.awaited} {
 		if l.Len() <= walkedMax {
 			err := l.Check()
 			invariant.That(err == nil, "a list of the crowd: %v", err)
@@ -56,7 +56,7 @@ func (h *handshake) check() {
 	invariant.That(h.phase >= awaitingTurn || h.accounted == 0, "phase %d, %d accounted", h.phase, h.accounted)
 	invariant.That(h.worker < awaitsBytes || !h.done, "it is done and waits: %d", h.worker)
 	invariant.That((h.giveUp != nil) == (h.worker == awaitsOther), "worker %d, giveUp %v", h.worker, h.giveUp != nil)
-	invariant.That(!h.firstTurn || h.phase == awaitingTurn && h.posted, "the first turn came in phase %d", h.phase)
+	invariant.That(!h.granted || h.phase == awaitingTurn && h.posted, "the first turn came in phase %d", h.phase)
 	invariant.That(h.phase < succeeded || h.done && h.accounted == 0, "succeeded, %d accounted", h.accounted)
 	over := h.failure != nil || h.phase == succeeded
 	invariant.That(!over || !h.listed, "phase %d, failure %v, and it is listed", h.phase, h.failure)
@@ -66,7 +66,7 @@ func (h *handshake) check() {
 // checkPlaces is check for the two lists that a handshake may be in. mu is held.
 func (h *handshake) checkPlaces(over bool) {
 	if h.crowd.Listed() {
-		c := h.owner.crowdOf(h)
+		c := h.owner.crowdOf(&h.seat)
 		silent := h.crowd.In(&c.silent)
 		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
 		invariant.That(silent && h.phase < awaitingTurn || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,

@@ -31,10 +31,10 @@ type turns struct {
 	newestAfter int64
 
 	mu     sync.Mutex
-	free   int                         // guarded by mu, as all below
-	now    int64                       // the latest time that somebody asked at
-	gaveUp int64                       // now, when one last ended its waiting; 0: none has
-	lines  [lines]list.List[handshake] // in the order of giving, before crowds
+	free   int                    // guarded by mu, as all below
+	now    int64                  // the latest time that somebody asked at
+	gaveUp int64                  // now, when one last ended its waiting; 0: none has
+	lines  [lines]list.List[seat] // in the order of giving, before crowds
 	crowds map[netip.Prefix]*network
 	ring   list.List[network]
 	new    int // handshakes in crowds
@@ -42,7 +42,7 @@ type turns struct {
 
 // network is the line of the new handshakes of clients from one network.
 type network struct {
-	line  list.List[handshake]
+	line  list.List[seat]
 	place list.Node[network] // in turns.ring
 }
 
@@ -55,7 +55,7 @@ const (
 )
 
 // lineOf returns the line for h, which is added where there was none for its network.
-func (t *turns) lineOf(h *handshake, begun bool) *list.List[handshake] {
+func (t *turns) lineOf(h *seat, begun bool) *list.List[seat] {
 	switch {
 	case h.server == nil && begun:
 		return &t.lines[oursBegun]
@@ -90,7 +90,7 @@ func networkOf(peer netip.Addr) netip.Prefix {
 }
 
 // ask reports whether h has a turn now. If not it waits for one, until give returns it or cancel ends that.
-func (t *turns) ask(h *handshake, begun bool, now int64) bool {
+func (t *turns) ask(h *seat, begun bool, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if invariant.On {
@@ -107,7 +107,7 @@ func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 }
 
 // cancel ends the waiting of h and reports whether it waited.
-func (t *turns) cancel(h *handshake) bool {
+func (t *turns) cancel(h *seat) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if invariant.On {
@@ -126,15 +126,15 @@ func (t *turns) cancel(h *handshake) bool {
 }
 
 // left ends the line of a network when nobody is in it. h has just left it. mu is held.
-func (t *turns) left(h *handshake, n *network) {
+func (t *turns) left(h *seat, n *network) {
 	if t.new--; n.line.Len() == 0 {
 		n.place.Remove()
 		delete(t.crowds, h.network)
 	}
 }
 
-// give passes a turn on to next; nil: nobody wants it. begun is what next has said.
-func (t *turns) give() (next *handshake, begun bool) {
+// give passes a turn on to the handshake that it returns; nil: nobody wants it.
+func (t *turns) give() (next *seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if invariant.On {
@@ -144,11 +144,11 @@ func (t *turns) give() (next *handshake, begun bool) {
 		if next = t.lines[i].First(); next == nil {
 			continue
 		}
-		if begun = i != oursNew; !begun {
+		if i == oursNew {
 			next = t.newOf(&t.lines[i])
 		}
 		next.turn.Remove()
-		return next, begun
+		return next
 	}
 	if n := t.ring.First(); n != nil {
 		next = t.newOf(&n.line)
@@ -156,14 +156,14 @@ func (t *turns) give() (next *handshake, begun bool) {
 		n.place.Remove()
 		t.ring.PushBack(&n.place, n)
 		t.left(next, n)
-		return next, false
+		return next
 	}
 	t.free++
-	return nil, false
+	return nil
 }
 
 // newOf returns the next of a line of new ones, which is not empty. mu is held.
-func (t *turns) newOf(l *list.List[handshake]) *handshake {
+func (t *turns) newOf(l *list.List[seat]) *seat {
 	first := l.First()
 	if t.now-first.asked <= t.newestAfter || t.gaveUp == 0 || t.now-t.gaveUp > t.newestAfter {
 		return first

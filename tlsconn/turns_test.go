@@ -8,8 +8,8 @@ import (
 )
 
 // wish is a handshake that wants a turn.
-func wish(ours bool) *handshake {
-	h := &handshake{}
+func wish(ours bool) *seat {
+	h := &seat{}
 	if !ours {
 		h.server = &ServerOptions{}
 	}
@@ -19,7 +19,7 @@ func wish(ours bool) *handshake {
 // named are handshakes that have asked for a turn, one after the other and a second apart.
 type named struct {
 	q     *turns
-	names map[*handshake]string
+	names map[*seat]string
 }
 
 func (n *named) ask(names ...string) {
@@ -33,21 +33,17 @@ func (n *named) ask(names ...string) {
 // give gives turns until nobody wants one.
 func (n *named) give() (order []string) {
 	for {
-		h, begun := n.q.give()
+		h := n.q.give()
 		if h == nil {
 			return order
 		}
-		if name := n.names[h]; begun != (name[1] == 'b') {
-			order = append(order, "not "+name)
-		} else {
-			order = append(order, name)
-		}
+		order = append(order, n.names[h])
 	}
 }
 
 // Ours before those of clients, what was begun before what is new.
 func TestTurns_order(t *testing.T) {
-	n := &named{&turns{newestAfter: 1e12}, map[*handshake]string{}}
+	n := &named{&turns{newestAfter: 1e12}, map[*seat]string{}}
 	n.ask("cn 1", "cb 1", "on 1", "cn 2", "ob 1", "cb 2", "on 2", "ob 2")
 	want := []string{"ob 1", "ob 2", "on 1", "on 2", "cb 1", "cb 2", "cn 1", "cn 2"}
 	if order := n.give(); !slices.Equal(order, want) {
@@ -61,7 +57,7 @@ func TestTurns_order(t *testing.T) {
 // While a line stands, and some give up, its newest come first; but not of what was begun, which does not grow by what
 // others ask for. Where nobody gives up, those who ask are no more than can be served, and the order is that of asking.
 func TestTurns_newestFirst(t *testing.T) {
-	n := &named{&turns{newestAfter: 2e9}, map[*handshake]string{}}
+	n := &named{&turns{newestAfter: 2e9}, map[*seat]string{}}
 	n.ask("cn 1", "cn 2", "cn 3")
 	if order := n.give(); !slices.Equal(order, []string{"cn 1", "cn 2", "cn 3"}) {
 		t.Errorf("a line that was served in time: %q", order)
@@ -96,7 +92,7 @@ func TestTurns_networks(t *testing.T) {
 			t.Fatal("it does not wait")
 		}
 	}
-	for h, _ := q.give(); h != nil; h, _ = q.give() {
+	for h := q.give(); h != nil; h = q.give() {
 		order = append(order, h.network.String())
 	}
 	four, other, six := "10.0.0.0/24", "10.0.1.0/24", "2001:db8::/48"
@@ -120,19 +116,19 @@ func TestTurns_cancel(t *testing.T) {
 	if !q.cancel(b) || q.cancel(b) || q.waiting() != 1 {
 		t.Fatal("waits on")
 	}
-	if h, _ := q.give(); h != c || q.cancel(c) {
+	if h := q.give(); h != c || q.cancel(c) {
 		t.Fatal("not the one that waits")
 	}
-	if h, _ := q.give(); h != nil || q.free != 1 {
+	if h := q.give(); h != nil || q.free != 1 {
 		t.Fatal("a turn is lost")
 	}
 }
 
 // A turn that comes to a handshake that has failed meanwhile goes on to the next.
 func TestTurns_comesTooLate(t *testing.T) {
-	h := wish(false)
+	h := &handshake{}
 	h.owner = &Handshaker{}
-	h.firstTurn, h.failure = true, ErrLeft
+	h.granted, h.failure = true, ErrLeft
 	h.run(nil)
 	if n := h.owner.turns.free; n != 1 || h.phase >= begun {
 		t.Fatalf("%d turns, phase %d", n, h.phase)
@@ -145,9 +141,9 @@ func TestTurns_many(t *testing.T) {
 	q := &turns{free: free}
 	var mu sync.Mutex
 	busy, most := 0, 0
-	come := map[*handshake]chan bool{} // guarded by mu
+	come := map[*seat]chan bool{} // guarded by mu
 	give := func() {
-		if h, _ := q.give(); h != nil {
+		if h := q.give(); h != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			come[h] <- true
