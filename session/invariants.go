@@ -54,12 +54,12 @@ func (l *link) check() {
 	if !l.Conn().Open() {
 		return
 	}
-	l.Check()
-	idle := l.Streams() == 0
 	switch end := l.end.(type) {
 	case *h2Server:
-		invariant.That((end.idleUntil != 0) == idle, "%d streams, idle until %d", l.Streams(), end.idleUntil)
+		end.ServerEnd.Check()
 	case *muxEnd:
+		l.Check()
+		idle := l.Streams() == 0
 		invariant.That((end.m.idleSince != 0) == idle, "%d streams, idle since %d", l.Streams(), end.m.idleSince)
 	}
 }

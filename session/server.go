@@ -83,27 +83,8 @@ func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
 	}
 }
 
-// streamsScarce is how many exchanges a client may have on one connection while memory is short.
-const streamsScarce = 16
-
 // ServerStats are the counters of a Server on one reactor.
-type ServerStats struct {
-	Requests   uint64
-	Malformed  uint64 // requests refused by the codec
-	Timeouts   uint64 // heads and bodies that did not come in time
-	SlowBodies uint64 // of Timeouts, bodies below the least rate, or silent
-	Unread     uint64 // connections closed because the answer was done before the request
-	HalfClosed uint64 // exchanges given up because the client sent FIN and no answer began in time
-	Tunnels    uint64 // connections, or streams, that became tunnels
-	H2         uint64 // connections that spoke HTTP/2
-	Shed       uint64 // HTTP/2 streams refused under memory pressure
-	H2Open     int    // connections that speak HTTP/2 now
-	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
-
-	DrainedIdle    uint64 // idle HTTP/1 connections ended late in a drain
-	DrainedH2      uint64 // HTTP/2 connections without an exchange ended late in a drain
-	DrainedTunnels uint64 // tunnels ended late in a drain
-}
+type ServerStats = shared.ServerStats
 
 // Server speaks HTTP/1 and HTTP/2 with the clients of a listener.
 // Immutable after NewServer, but for local.
@@ -111,7 +92,7 @@ type Server struct {
 	opts    ServerOptions
 	service Service
 	refuser Refuser       // service, if it is one
-	terms   shared.Terms  // the times of streams that share a connection
+	terms   shared.Terms  // of connections of HTTP/2
 	local   []serverLocal // by Reactor.Index
 }
 
@@ -133,14 +114,17 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
 	s := &Server{opts: o, service: service, local: make([]serverLocal, len(e.Reactors()))}
 	s.refuser, _ = service.(Refuser)
-	s.terms = shared.Terms{BodyTimeout: o.BodyTimeout, SendTimeout: o.SendTimeout, PerByte: o.perByte()}
+	s.terms = shared.Terms{
+		Service: service, HeaderTimeout: o.HeaderTimeout, IdleTimeout: cmp.Or(o.H2.IdleTimeout, o.IdleTimeout),
+		MaxAge: o.H2.MaxAge, BodyTimeout: o.BodyTimeout, SendTimeout: o.SendTimeout, PerByte: o.perByte(),
+	}
 	for i := range s.local {
 		l := &s.local[i]
 		l.codec = o.codec(&l.arena)
 		l.scarce = l.codec
-		l.scarce.MaxStreams = streamsScarce
+		l.scarce.MaxStreams = shared.StreamsScarce
 		if n := l.codec.MaxStreams; n > 0 {
-			l.scarce.MaxStreams = min(n, streamsScarce)
+			l.scarce.MaxStreams = min(n, shared.StreamsScarce)
 		}
 	}
 	return s

@@ -1,16 +1,13 @@
 package session
 
-import (
-	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session/stream"
-)
+import "github.com/edge-proxy/edge/session/stream"
 
 // The contract of all versions of HTTP, of package stream.
 type (
 	Stream        = stream.Stream        // the sending half of an exchange
 	NopStream     = stream.NopStream     // takes everything, to be embedded
 	Receiver      = stream.Receiver      // receives the peer's message
+	Service       = stream.Service       // makes receivers for requests
 	TunnelDrainer = stream.TunnelDrainer // sends something when its tunnel ends
 	Unhurried     = stream.Unhurried     // without a least rate
 	Patient       = stream.Patient       // with times of its own
@@ -43,15 +40,6 @@ var (
 	ErrHeadSize  = stream.ErrHeadSize
 	ErrSlowBody  = stream.ErrSlowBody
 )
-
-// Service makes receivers for requests.
-type Service interface {
-	// Accept is called for each request, before its OnHead, on r, which owns the connection.
-	Accept(r *engine.Reactor, s Stream) Receiver
-	// Refused is told of a request that the session itself answered with status, because it could not be decoded or
-	// did not come in time.
-	Refused(r *engine.Reactor, peer poller.Addr, status int, cause error)
-}
 
 // eventsPerBatch is how many events of a connection are worked on before other connections have a turn. Bytes are
 // no measure for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.

@@ -31,6 +31,13 @@ func (l *Link) check() {
 		queueBlocked, l.queueBlocked)
 }
 
+// Check panics when the invariants of ServerEnd, and of its Link, do not hold at the end of a batch.
+func (e *ServerEnd) Check() {
+	e.link.check()
+	n := e.link.Streams()
+	invariant.That((e.idleUntil != 0) == (n == 0), "%d streams, idle until %d", n, e.idleUntil)
+}
+
 // check panics when the invariants of Stream do not hold at the end of a batch.
 func (s *Stream) check() {
 	l := s.link

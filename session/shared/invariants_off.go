@@ -6,3 +6,6 @@ func (s *Stream) mustOwn() {}
 
 // Check does something with -tags invariants only.
 func (l *Link) Check() {}
+
+// Check does something with -tags invariants only.
+func (e *ServerEnd) Check() {}

@@ -9,40 +9,23 @@ import (
 	"github.com/edge-proxy/edge/session/stream"
 )
 
-// Terms are the times that a server gives to its clients. Immutable.
+// Terms are what a server gives to its clients: receivers for their requests, and times. Immutable.
 type Terms struct {
-	BodyTimeout time.Duration // between two reads of a request body
-	SendTimeout time.Duration // for a client to take what is queued for it
-	PerByte     int64         // time that a byte of a body is worth, ns; 0: no least rate
-}
-
-// Count is something that a server counts of its streams.
-type Count uint8
-
-// The counts.
-const (
-	TimedOut      Count = iota // an exchange for which its client took too long
-	SlowBody                   // of these, a body below the least rate, or silent
-	GivenUp                    // an exchange given up under memory pressure
-	Tunnelled                  // an exchange became a tunnel
-	TunnelDrained              // a tunnel was ended late in a drain
-)
-
-// Counter counts for a server.
-type Counter interface {
-	// Count is called on the reactor of the connection.
-	Count(c Count)
+	Service       stream.Service
+	HeaderTimeout time.Duration // until the first SETTINGS
+	IdleTimeout   time.Duration // without an exchange
+	MaxAge        time.Duration // after which a connection takes no new exchanges; 0: none
+	BodyTimeout   time.Duration // between two reads of a request body
+	SendTimeout   time.Duration // for a client to take what is queued for it
+	PerByte       int64         // time that a byte of a body is worth, ns; 0: no least rate
 }
 
 // ServerTimes is the End of a server, but for OnEnded: the deadlines for clients, which have to take their answers and
 // to send their bodies. Owned by its reactor, as a part of its connection.
 type ServerTimes struct {
-	terms   *Terms
-	counter Counter
+	terms *Terms
+	stats *ServerStats // of the reactor
 }
-
-// Start prepares t.
-func (t *ServerTimes) Start(terms *Terms, c Counter) { t.terms, t.counter = terms, c }
 
 // SetDeadline sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its
 // body are owed it has to do nothing.
@@ -70,15 +53,15 @@ func (t *ServerTimes) SetDeadline(s *Stream) {
 func (t *ServerTimes) OnDeadline(s *Stream) {
 	switch {
 	case s.drainEnds:
-		t.counter.Count(TunnelDrained)
+		t.stats.DrainedTunnels++
 		s.drainTunnel()
 	case s.blocked != Unblocked:
-		t.counter.Count(TimedOut)
+		t.stats.Timeouts++
 		s.Fail(stream.Timeout, engine.ErrTimeout)
 	case s.mayBeSilent(): // it became so after this deadline was set
 	default:
-		t.counter.Count(TimedOut)
-		t.counter.Count(SlowBody)
+		t.stats.Timeouts++
+		t.stats.SlowBodies++
 		if s.framing == stream.NoHead {
 			answer := message.Head{Status: 408, Length: 0}
 			_ = s.queueHead(&answer, true) // the stream is reset in any case
@@ -104,7 +87,7 @@ func (t *ServerTimes) OnBodySent(s *Stream, n int) {
 }
 
 // OnTunnel counts the tunnel.
-func (t *ServerTimes) OnTunnel() { t.counter.Count(Tunnelled) }
+func (t *ServerTimes) OnTunnel() { t.stats.Tunnels++ }
 
 // Relieve resets the exchanges of l that the client has kept waiting for age: see engine.Reliever.
 func (t *ServerTimes) Relieve(l *Link, age time.Duration) {
@@ -114,7 +97,7 @@ func (t *ServerTimes) Relieve(l *Link, age time.Duration) {
 			i++
 			continue
 		}
-		t.counter.Count(GivenUp)
+		t.stats.GivenUp++
 		if t.OnDeadline(s); s.receiver != nil {
 			i++
 		} else {

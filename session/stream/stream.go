@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -85,6 +86,15 @@ type Receiver interface {
 	OnSendable(s Stream)
 	// OnReset says that the exchange ended before both its messages did. Exactly once, last. cause may be nil.
 	OnReset(s Stream, code Code, cause error)
+}
+
+// Service makes receivers for requests.
+type Service interface {
+	// Accept is called for each request, before its OnHead, on r, which owns the connection.
+	Accept(r *engine.Reactor, s Stream) Receiver
+	// Refused is told of a request that the session itself answered with status, because it could not be decoded or
+	// did not come in time.
+	Refused(r *engine.Reactor, peer poller.Addr, status int, cause error)
 }
 
 // TunnelDrainer is a Receiver that sends something when its tunnel is ended because the process drains.
