@@ -47,6 +47,7 @@ func (h *h2Server) OnOpen(c *engine.Conn) {
 func (h *h2Server) newStream(cs *h2.Stream, end bool) *shared.Stream {
 	s := h.NewStream(cs, h.head, end)
 	if s == nil {
+		h.stats.Shed++
 		h.codec.Reset(cs, h2.RefusedStream)
 		return nil
 	}

@@ -130,6 +130,15 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	return s
 }
 
+// Terms returns the terms on which s serves connections of HTTP/2, for a server of another version to start from.
+func (s *Server) Terms() shared.Terms { return s.terms }
+
+// Options returns the options of s, with defaults in place of zeros.
+func (s *Server) Options() *ServerOptions { return &s.opts }
+
+// Counters returns the counters on r, for connections of other versions to count in. On r only.
+func (s *Server) Counters(r *engine.Reactor) *ServerStats { return &s.local[r.Index()].stats }
+
 // Stats returns the counters on r. On r only.
 func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()].stats }
 

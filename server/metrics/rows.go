@@ -140,12 +140,14 @@ var listenerRows = families{
 	{"edge_listener_tunnels_total", "Tunnels", "Connections that became tunnels."},
 	{"edge_listener_h2_connections_total", "H2", "Connections that spoke HTTP/2."},
 	{"edge_listener_h2_shed_total", "Shed", "Streams of HTTP/2 refused because memory is short."},
+	{"edge_listener_h3_connections_total", "H3", "Connections that spoke HTTP/3."},
+	{"edge_listener_h3_shed_total", "H3Shed", "Streams of HTTP/3 refused because memory is short."},
 	{"edge_listener_given_up_total", "GivenUp",
 		"Requests that waited for their client, given up because memory is short."},
-	{"edge_drain_closed_total", "kind: idle=DrainedIdle h2=DrainedH2 tunnel=DrainedTunnels",
+	{"edge_drain_closed_total", "kind: idle=DrainedIdle h2=DrainedH2 h3=DrainedH3 tunnel=DrainedTunnels",
 		"Connections and tunnels that the last third of a drain has ended."},
 
-	{"edge_connections", "proto: h1=Conns,-H2Open h2=H2Open",
+	{"edge_connections", "proto: h1=Conns,-H2Open,-H3Open h2=H2Open h3=H3Open",
 		"Connections of clients open; those that have not said yet what they speak are among h1."},
 }.rows()
 

@@ -68,7 +68,6 @@ func streamsUnder(p engine.Pressure) int {
 func (e *ServerEnd) NewStream(handle any, h *message.Head, end bool) *Stream {
 	r := e.link.conn.Reactor()
 	if e.link.Streams() >= streamsUnder(r.Pressure()) || r.Overloaded() {
-		e.stats.Shed++
 		return nil
 	}
 	e.stats.Requests++
