@@ -34,6 +34,8 @@ type Conn struct {
 
 	streams list.List[Stream] // the exchanges that QUIC knows, oldest first
 	heads   list.List[Stream] // exchanges of a server whose head has not come, oldest first
+	order   []*Stream         // wait for their turns to send, the next one first
+	picks   uint8             // turns that were given
 	open    int
 	unsent  int
 

@@ -253,7 +253,10 @@ func (c *Conn) onPriorityUpdate(kind, id uint64, n int, p []byte) *Error {
 	// For a stream that is yet to come the update is not kept: the request can say it itself.
 	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		if s.ID == id {
-			s.urgency, s.serial = section.ReadPriority(p[n:])
+			waits := c.unblock(s)
+			if s.urgency, s.serial = section.ReadPriority(p[n:]); waits {
+				c.Block(s)
+			}
 		}
 	}
 	return c.spend(priorityFlood)

@@ -15,6 +15,10 @@ func (c *Conn) check() {
 		invariant.That(len(s.block) <= c.o.headBytes() && s.promised >= 0, "stream %d holds too much", s.ID)
 	}
 	invariant.That(known+c.unsent == c.open, "%d streams and %d unsent, %d counted", known, c.unsent, c.open)
+	for i, s := range c.order {
+		invariant.That(s.flag&(dead|waiting) == waiting && s.conn == c, "a stream waits that is over")
+		invariant.That(i == 0 || !s.precedes(c.order[i-1]), "stream %d waits behind its turn", s.ID)
+	}
 	for s := c.heads.First(); s != nil; s = s.heading.Next() {
 		invariant.That(s.flag&(dead|recvHead) == 0, "stream %d waits for no head", s.ID)
 	}

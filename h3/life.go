@@ -46,6 +46,7 @@ func (c *Conn) peerEnded(s *Stream) {
 }
 
 func (c *Conn) ownEnded(s *Stream) {
+	c.unblock(s)
 	if s.flag |= sentEnd; s.flag&recvEnd != 0 {
 		c.finish(s)
 	}
@@ -73,6 +74,7 @@ func (c *Conn) finish(s *Stream) {
 	}
 	c.dropBlock(s)
 	c.dropQueue(s)
+	c.unblock(s)
 	if s.role == request {
 		s.heading.Remove()
 		s.opening.Remove()

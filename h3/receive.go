@@ -278,7 +278,7 @@ func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
 func (c *Conn) peerReset(s *Stream, code Code) (ev Event, err *Error) {
 	c.arena.Stats.ResetsIn++
 	ev = Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}
-	if c.role == Server && (s.flag&recvHead == 0 || s.flag&muted != 0) {
+	if c.role == Server && (s.flag&recvHead == 0 || s.flag&muted != 0 || s.flag&recvEnd != 0 && s.Ended()) {
 		ev = Event{} // the caller has not heard of it, or is done with it
 	}
 	c.giveUp(s, RequestCancelled)

@@ -23,6 +23,7 @@ func (c *Conn) emit(s *Stream, b []byte, end bool) {
 	}
 	s.queue = append(s.queue, b...)
 	if end {
+		c.unblock(s)
 		s.flag |= endDue
 	}
 }

@@ -51,6 +51,7 @@ const (
 	endDue                            // our end is queued
 	muted                             // the peer wants no more of us: what we send is thrown away
 	blocked                           // the caller waits for Sendable
+	waiting                           // it is in Conn.order
 	tunnelled                         // the answer made a tunnel
 	dead                              // closed: kept until the next call
 )
