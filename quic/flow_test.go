@@ -343,6 +343,9 @@ func TestSend_holdsNoMoreThanSendMax(t *testing.T) {
 		var streams []*Stream
 		sum := 0
 		for range 100 {
+			if half := 2*sum > min(heldLeast, or(most, heldLeast)); half != r.conn.Full() {
+				t.Errorf("%d held, full: %v", sum, !half)
+			}
 			s := r.open(TwoWay)
 			sum += r.conn.Send(s, pattern(0, 100_000), false)
 			streams = append(streams, s)

@@ -241,9 +241,16 @@ func (c *Conn) Send(s *Stream, p []byte, end bool) (n int) {
 
 // sendRoom returns how many bytes Send would take for s now.
 func (c *Conn) sendRoom(s *Stream) int {
-	most := min(max(heldLeast, 2*int64(c.sent.window.size)), int64(c.o.sendMax()))
-	return int(max(min(most-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
+	return int(max(min(c.heldMax()-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
 }
+
+// heldMax is how many bytes are kept at most until they are acknowledged.
+func (c *Conn) heldMax() int64 {
+	return min(max(heldLeast, 2*int64(c.sent.window.size)), int64(c.o.sendMax()))
+}
+
+// Full reports whether half of what may be kept is kept: the window is used up, and more would only wait here.
+func (c *Conn) Full() bool { return 2*c.flow.held > c.heldMax() }
 
 // nextSendable returns a stream that waits and may send again.
 func (c *Conn) nextSendable() *Stream {
