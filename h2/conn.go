@@ -4,7 +4,9 @@ import (
 	"math"
 
 	"github.com/edge-proxy/edge/h2/hpack"
+	"github.com/edge-proxy/edge/internal/budget"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // Conn is one HTTP/2 connection: the state machine of RFC 9113, without I/O and without a clock. Init it before use.
@@ -19,6 +21,7 @@ type Conn struct {
 	arena *Arena
 	now   int64
 
+	limits   section.Limits
 	role     Role
 	state    recvState
 	flag     connFlags
@@ -73,7 +76,7 @@ type Conn struct {
 	dryAt    int64 // when the connection window was used up while a stream waits for it; 0: it is not
 	heardAt  int64
 
-	buckets buckets
+	buckets [abuseCount]budget.Bucket
 	dec     hpack.Decoder
 	enc     hpack.Encoder
 }
@@ -112,14 +115,13 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 		arena = new(Arena)
 	}
 	*c = Conn{
-		o: o, arena: arena, now: now, role: role, state: atFrame,
+		o: o, arena: arena, limits: o.limits(), now: now, role: role, state: atFrame,
 		sendWindow: defaultWindow, sendMost: defaultWindow, recvWindow: defaultWindow,
 		localStart: defaultWindow, peerStart: defaultWindow,
 		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerList: math.MaxUint32, peerLast: idMax, sentLast: idMax,
 		heardAt: now,
 		readers: list{kind: byReading}, lingering: list{kind: byReading}, budget: int64(o.budget()),
 	}
-	c.buckets.leakedAt = now
 	c.localStart = max(int64(o.streamWindow()), defaultWindow)
 	c.dec.Init(hpack.DecoderOptions{ListMax: c.listMax(), Scratch: &arena.literal})
 	c.enc.Init(hpack.EncoderOptions{TableMax: c.o.HeaderTable})
@@ -134,7 +136,7 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 }
 
 // listMax is the limit of a header list as HPACK counts it: a line has four bytes more than name and value, there 32.
-func (c *Conn) listMax() int { return c.o.headBytes() + 32*c.o.limits().FieldCount }
+func (c *Conn) listMax() int { return c.o.headBytes() + 32*c.limits.FieldCount }
 
 func (c *Conn) sendSettings() {
 	c.control()
@@ -294,8 +296,8 @@ func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, 
 	n = frameHead + f.length
 	if f.kind > frameContinuation && f.kind != framePriorityUpdate {
 		// §5.5: implementations MUST discard frames that have unknown or unsupported types.
-		if !c.buckets.spend(priorityFlood, 1, c.now) {
-			return 0, ev, c.abused(priorityFlood)
+		if err := c.spend(priorityFlood); err != nil {
+			return 0, ev, err
 		}
 		c.headBy = 0 // of the head of this frame, if that came in two parts
 		if c.rest = f.length; c.rest > 0 {
@@ -343,10 +345,14 @@ func (c *Conn) awaitRest(n int) {
 	}
 }
 
-// abused counts the abuse k, which ends the connection, and returns its fault.
-func (c *Conn) abused(k abuse) *Error {
-	*budgets[k].counter(&c.arena.Stats)++
-	return budgets[k].fault
+// spend takes one of the budget of k, and returns the fault when that is not allowed.
+func (c *Conn) spend(k abuse) *Error {
+	b := &budgets[k]
+	if c.buckets[k].Spend(b.limit, 1, c.now) {
+		return nil
+	}
+	*b.counter(&c.arena.Stats)++
+	return b.fault
 }
 
 // fail ends the connection: GOAWAY is pending. Nothing else that is pending is of use, but the answers that others wait

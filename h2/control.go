@@ -9,8 +9,8 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	if f.id == 0 {
 		return ev, ErrStreamZero
 	}
-	if !c.buckets.spend(priorityFlood, 1, c.now) {
-		return ev, c.abused(priorityFlood)
+	if err := c.spend(priorityFlood); err != nil {
+		return ev, err
 	}
 	var e *Error
 	switch {
@@ -28,7 +28,7 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 		return ev, e // there is no RST_STREAM for an idle stream
 	}
 	c.appendStrayReset(f.id, e.Code)
-	return ev, c.spendStray()
+	return ev, c.spend(strayFlood)
 }
 
 // onPriorityUpdate takes a PRIORITY_UPDATE (RFC 9218 §7.1): a stream number and a Priority field.
@@ -39,8 +39,8 @@ func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
 	if len(p) < 4 {
 		return ErrPayloadSize
 	}
-	if !c.buckets.spend(priorityFlood, 1, c.now) {
-		return c.abused(priorityFlood)
+	if err := c.spend(priorityFlood); err != nil {
+		return err
 	}
 	id := binary.BigEndian.Uint32(p) & idMax
 	if c.role == Client || id == 0 {
@@ -74,15 +74,15 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 		if c.idle(f.id) {
 			return ev, ErrIdleStream
 		}
-		return ev, c.spendStray()
+		return ev, c.spend(strayFlood)
 	}
 	c.finish(s, peerReset)
 	// A stream whose answer has begun spends nothing: gRPC ends calls so, browsers stop downloads. And a stream that
 	// has lasted for a while counted against the limit of streams, which rapid resets get round: a client that waits in
 	// vain gives up some time. drainedAt is when it was opened, or a window of it.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
-		if !c.buckets.spend(rapidReset, 1, c.now) {
-			return ev, c.abused(rapidReset)
+		if err := c.spend(rapidReset); err != nil {
+			return ev, err
 		}
 	}
 	code := Code(binary.BigEndian.Uint32(p))
@@ -103,8 +103,12 @@ func (c *Conn) onSettings(f frame, p []byte) (ev Event, err *Error) {
 	if len(p)%settingSize != 0 {
 		return ev, ErrSettingsLength
 	}
-	if len(p) > maxSettings*settingSize || !c.buckets.spend(settingsFlood, 1, c.now) {
-		return ev, c.abused(settingsFlood)
+	if err := c.spend(settingsFlood); err != nil {
+		return ev, err
+	}
+	if len(p) > maxSettings*settingSize {
+		c.arena.Stats.SettingsFlood++
+		return ev, ErrSettingsFlood
 	}
 	if c.flag&gotSettings == 0 {
 		c.peerMax = idMax // RFC 9113 §6.5.2: initially, there is no limit
@@ -212,8 +216,8 @@ func (c *Conn) onPing(f frame, p []byte) *Error {
 		}
 		return nil
 	}
-	if !c.buckets.spend(pingFlood, 1, c.now) {
-		return c.abused(pingFlood)
+	if err := c.spend(pingFlood); err != nil {
+		return err
 	}
 	c.arena.Stats.Pings++
 	c.control()
@@ -241,8 +245,8 @@ func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
 	if last > c.peerLast {
 		return ev, ErrGoAwayGrew
 	}
-	if !c.buckets.spend(settingsFlood, 1, c.now) {
-		return ev, c.abused(settingsFlood)
+	if err := c.spend(settingsFlood); err != nil {
+		return ev, err
 	}
 	c.flag |= gotGoAway
 	if c.role == Client {
@@ -257,8 +261,8 @@ func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
 	if len(p) != 4 {
 		return ev, ErrPayloadSize
 	}
-	if !c.buckets.spend(windowFlood, 1, c.now) {
-		return ev, c.abused(windowFlood)
+	if err := c.spend(windowFlood); err != nil {
+		return ev, err
 	}
 	n := int64(binary.BigEndian.Uint32(p) & windowMax)
 	if f.id == 0 {

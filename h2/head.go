@@ -10,13 +10,12 @@ import (
 func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s section.Section, err *Error) {
 	c.arena.borrow(h)
 	h.Proto = message.HTTP20
-	limits := c.o.limits()
 	s.Begin(kind)
 	c.dec.Begin()
 	for count := 1; len(block) > 0; count++ {
 		n, f, e := c.dec.Next(block)
 		block = block[n:]
-		if count > headerBomb*limits.FieldCount {
+		if count > headerBomb*c.limits.FieldCount {
 			// Many tiny references: each takes a byte and makes a field.
 			c.arena.Stats.HeaderBomb++
 			return s, ErrHeaderBomb
@@ -27,7 +26,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 		case e != nil:
 			return s, ErrCompression
 		case f.Line != nil:
-			s.Add(h, &f, &limits)
+			s.Add(h, &f, &c.limits)
 		}
 	}
 	c.arena.render = h.Base[:0]

@@ -106,7 +106,7 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 	if id > c.sentLast {
 		c.past.note(id, ourReset) // §6.8: ignored, the peer knows from the GOAWAY that it was not processed
 		c.arena.Stats.Refused++
-		return ev, c.spendStray()
+		return ev, c.spend(strayFlood)
 	}
 	var e *Error
 	switch {
@@ -116,8 +116,7 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 	case selfDep:
 		e = ErrSelfDependency
 	default:
-		limits := c.o.limits()
-		e = faults[m.Request(h, end, &limits)]
+		e = faults[m.Request(h, end, &c.limits)]
 	}
 	if e != nil {
 		return c.malformed(nil, id, e, end)
@@ -191,7 +190,7 @@ func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event,
 	if stray != nil {
 		c.appendStrayReset(id, stray.Code)
 	}
-	return ev, c.spendStray()
+	return ev, c.spend(strayFlood)
 }
 
 // malformed refuses a head. A head that is merely too large (RFC 6585 §5), or expects what we do not do (RFC 9110
@@ -246,8 +245,8 @@ func (c *Conn) streamFault(s *Stream, id uint32, e *Error, code Code) (Event, *E
 // blame counts a fault of the peer that has ended a stream. CVE-2025-8671: what makes us reset costs the peer as much
 // as if it did.
 func (c *Conn) blame(s *Stream, e *Error, code Code) (Event, *Error) {
-	if !c.buckets.spend(madeYouReset, 1, c.now) {
-		return Event{}, c.abused(madeYouReset)
+	if err := c.spend(madeYouReset); err != nil {
+		return Event{}, err
 	}
 	return Event{Kind: Reset, Code: code, Stream: s, Err: e}, nil
 }

@@ -59,7 +59,7 @@ func (c *Conn) finish(s *Stream, how ending) {
 		c.streams.del(s)
 		c.past.note(s.ID, how)
 		if how == ended { // RST_STREAM may be on its way: a deadline is met at both ends at once
-			c.buckets.prepay(strayFlood, 1)
+			c.buckets[strayFlood].Prepay(1)
 		}
 	}
 	s.flag |= dead
@@ -92,7 +92,7 @@ func (c *Conn) Reset(s *Stream, code Code) {
 	if s.flag&dead == 0 && s.conn == c {
 		c.resetStream(s, code)
 		// Frames on their way are not the peer's fault. The stream's window bounds how many they are.
-		c.buckets.prepay(strayFlood, strayPaid+int32(max(s.recvWindow, 0)/strayBytes))
+		c.buckets[strayFlood].Prepay(strayPaid + int32(max(s.recvWindow, 0)/strayBytes))
 	}
 }
 

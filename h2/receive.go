@@ -33,7 +33,7 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 		return 0, ev, err
 	}
 	if s == nil {
-		return n, c.skipData(stray, f), c.spendStray()
+		return n, c.skipData(stray, f), c.spend(strayFlood)
 	}
 	if e := s.accepts(f, c.rest-c.pad); e != nil {
 		c.pass()
@@ -45,10 +45,12 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 	s.recvWindow -= int64(f.length)
 	s.credit += int64(f.length - c.rest + c.pad) // padding is released at once
 	if c.rest > c.pad {
-		c.buckets.earn(emptyFlood, 1)
-		c.buckets.earn(pingFlood, 1)
-	} else if !c.end && !c.buckets.spend(emptyFlood, 1, c.now) {
-		return 0, ev, c.abused(emptyFlood)
+		c.buckets[emptyFlood].Earn(1)
+		c.buckets[pingFlood].Earn(1)
+	} else if !c.end {
+		if err := c.spend(emptyFlood); err != nil {
+			return 0, ev, err
+		}
 	}
 	used, ev, err := c.readData(in[n:])
 	return n + used, ev, err
@@ -163,14 +165,6 @@ func (c *Conn) idle(id uint32) bool {
 		return id&1 == 0 || id > c.lastPeer
 	}
 	return id&1 == 0 || id > c.lastOwn
-}
-
-// spendStray counts a frame on a closed stream.
-func (c *Conn) spendStray() *Error {
-	if !c.buckets.spend(strayFlood, 1, c.now) {
-		return c.abused(strayFlood)
-	}
-	return nil
 }
 
 // appendStrayReset answers a frame on a closed stream.

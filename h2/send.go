@@ -127,7 +127,7 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	}
 	if !interim {
 		s.flag |= sentHead
-		c.buckets.earn(rapidReset, 1)
+		c.buckets[rapidReset].Earn(1)
 	}
 	dst = c.AppendControl(dst)
 	at := len(dst)
@@ -224,8 +224,8 @@ func (c *Conn) endBlock(dst []byte, at int, s *Stream, end bool) []byte {
 	if end {
 		flags |= flagEndStream
 	}
-	c.buckets.earn(windowFlood, updatesPaid)
-	c.buckets.earn(priorityFlood, priorityPaid)
+	c.buckets[windowFlood].Earn(updatesPaid)
+	c.buckets[priorityFlood].Earn(priorityPaid)
 	if len(dst)-at-frameHead <= c.peerFrame {
 		setLength(dst[at:], flags)
 	} else {
@@ -277,10 +277,12 @@ func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte
 			return dst, n, nil
 		}
 		if size >= tinyFrame {
-			c.buckets.earn(tinyWindow, 1)
-		} else if int(size) < len(rest) && !c.buckets.spend(tinyWindow, 1, c.now) {
-			c.fail(c.abused(tinyWindow))
-			return dst, n, ErrFaulted
+			c.buckets[tinyWindow].Earn(1)
+		} else if int(size) < len(rest) {
+			if err := c.spend(tinyWindow); err != nil {
+				c.fail(err)
+				return dst, n, ErrFaulted
+			}
 		}
 		flags := uint8(0)
 		if end && int(size) == len(rest) {
@@ -291,8 +293,8 @@ func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte
 		s.untaken += size
 		c.sendWindow -= size
 		n += int(size)
-		c.buckets.prepay(windowFlood, updatesPaid+int32(size/updateBytes))
-		c.buckets.earn(pingFlood, 1)
+		c.buckets[windowFlood].Prepay(updatesPaid + int32(size/updateBytes))
+		c.buckets[pingFlood].Earn(1)
 	}
 	if s.queued != unqueued {
 		c.dequeue(s)

@@ -1,5 +1,7 @@
 package h3
 
+import "github.com/edge-proxy/edge/internal/budget"
+
 // abuse is a kind of useless work that is bounded by a leaky bucket.
 type abuse uint8
 
@@ -13,55 +15,30 @@ const (
 	abuseCount
 )
 
-// budget of one kind of abuse: so many at once, and so many each second. A well-behaved peer stays far below.
-type budget struct {
-	burst, perSecond int32
-	fault            *Error
-	counter          func(*Stats) *uint64
-}
-
-var budgets = [abuseCount]budget{
+// budgets say what each kind of abuse may cost, and how the connection ends above it.
+var budgets = [abuseCount]struct {
+	limit   budget.Limit
+	fault   *Error
+	counter func(*Stats) *uint64
+}{
 	// CVE-2023-44487: a stream is opened and reset at once, and costs us a request each time. The head of an answer
 	// pays for one.
-	rapidReset: {400, 40, ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }},
+	rapidReset: {budget.Allow(400, 40), ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }},
 	// CVE-2025-8671: the same attack, with a reset that the peer makes us send.
-	madeYouReset: {200, 20, ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }},
+	madeYouReset: {budget.Allow(200, 20), ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }},
 	// Frames and streams of unknown types, and frames that change nothing.
-	unknownFlood:  {1000, 100, ErrUnknownFlood, func(s *Stats) *uint64 { return &s.UnknownFlood }},
-	priorityFlood: {1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }},
+	unknownFlood:  {budget.Allow(1000, 100), ErrUnknownFlood, func(s *Stats) *uint64 { return &s.UnknownFlood }},
+	priorityFlood: {budget.Allow(1000, 100), ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }},
 	// DATA frames without content. Those with content pay for one each.
-	emptyFlood: {100, 10, ErrEmptyFlood, func(s *Stats) *uint64 { return &s.EmptyFlood }},
+	emptyFlood: {budget.Allow(100, 10), ErrEmptyFlood, func(s *Stats) *uint64 { return &s.EmptyFlood }},
 }
 
-// buckets are the levels of all budgets. They leak when one of them is spent, by the clock that the caller gives.
-type buckets struct {
-	level    [abuseCount]int32
-	leakedAt int64
-}
-
-const leakEvery = int64(200e6) // ns: a fifth of a second, that perSecond divides by
-
-// spend takes one of the budget of k, and returns the fault when it does not allow that.
+// spend takes one of the budget of k, and returns the fault when that is not allowed.
 func (c *Conn) spend(k abuse) *Error {
-	b := &c.buckets
-	if b.leakedAt == 0 {
-		b.leakedAt = c.now
-	}
-	if b.level[k]++; b.level[k] <= budgets[k].burst {
+	b := &budgets[k]
+	if c.buckets[k].Spend(b.limit, 1, c.now) {
 		return nil
 	}
-	if steps := (c.now - b.leakedAt) / leakEvery; steps > 0 {
-		b.leakedAt += steps * leakEvery
-		for k := range b.level {
-			b.level[k] -= int32(min(steps*int64(budgets[k].perSecond)/5, int64(b.level[k])))
-		}
-	}
-	if b.level[k] <= budgets[k].burst {
-		return nil
-	}
-	*budgets[k].counter(&c.arena.Stats)++
-	return budgets[k].fault
+	*b.counter(&c.arena.Stats)++
+	return b.fault
 }
-
-// earn gives one back: useful frames pay for others.
-func (c *Conn) earn(k abuse) { c.buckets.level[k] = max(c.buckets.level[k]-1, 0) }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/budget"
 	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
@@ -43,7 +44,7 @@ type Conn struct {
 	fault    *Error
 	goAwayBy int64 // when the last GOAWAY is due; 0: never
 
-	buckets buckets
+	buckets [abuseCount]budget.Bucket
 	dec     qpack.Decoder
 	enc     qpack.Encoder
 }

@@ -208,7 +208,7 @@ func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
 	if length == 0 {
 		return ev, c.spend(emptyFlood)
 	}
-	c.earn(emptyFlood)
+	c.buckets[emptyFlood].Earn(1)
 	if s.left >= 0 {
 		// §4.1.2: malformed if the value of Content-Length does not equal the sum of the DATA frame lengths. Tolerated,
 		// it would be a request smuggled into HTTP/1.

@@ -180,7 +180,7 @@ func (c *Conn) sendResponse(s *Stream, h *message.Head, end bool) error {
 	}
 	if !interim {
 		s.flag |= sentHead
-		c.earn(rapidReset)
+		c.buckets[rapidReset].Earn(1)
 	}
 	b := c.appendFields(c.enc.AppendStatus(c.beginSection(), status), h)
 	n, v := section.AnswerLength(h, s.asked)

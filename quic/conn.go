@@ -1,5 +1,7 @@
 package quic
 
+import "github.com/edge-proxy/edge/internal/budget"
+
 // Conn is one end of a QUIC connection. Owned by its reactor; Init before use.
 //
 //	Receive ─► Next, Next … ─► None       datagrams come; events say what they brought
@@ -45,7 +47,7 @@ type Conn struct {
 	flow    flow
 	sent    recovery
 	phase   phases
-	buckets buckets
+	buckets [abuseCount]budget.Bucket
 	life    life
 }
 
@@ -162,7 +164,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 		o = &defaultOptions
 	}
 	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: o.Seed | 1}
-	c.life.startedAt, c.life.heardAt, c.buckets.leakedAt = now, now, now
+	c.life.startedAt, c.life.heardAt = now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
 	}

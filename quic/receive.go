@@ -183,7 +183,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 		return
 	}
 	if k == c.phase.next && c.phase.advance(s, n, c.now+closingPTOs*c.sent.rtt.probeAfter(ackDelay)) {
-		err := c.buckets.spend(keyUpdates, 1, c.now, &c.arena.Stats)
+		err := c.spend(keyUpdates)
 		if c.flag&complete == 0 {
 			err = errKeyUpdate
 		}
@@ -354,4 +354,14 @@ func (c *Conn) take(f *frame) (ev Event, err *Error) {
 }
 
 // useless spends the budget for frames without effect.
-func (c *Conn) useless() *Error { return c.buckets.spend(idleFrames, 1, c.now, &c.arena.Stats) }
+func (c *Conn) useless() *Error { return c.spend(idleFrames) }
+
+// spend takes one of the budget of k, and returns the fault when that is not allowed.
+func (c *Conn) spend(k abuse) *Error {
+	b := &budgets[k]
+	if c.buckets[k].Spend(b.limit, 1, c.now) {
+		return nil
+	}
+	*b.counter(&c.arena.Stats)++
+	return b.fault
+}

@@ -27,7 +27,7 @@ var layers = []struct{ name, folders string }{
 		"timerwheel pool ketama"},
 	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
 		"internal/cgroup internal/build internal/printable internal/list internal/tally internal/yield " +
-		"internal/huffman internal/invariant internal/fdpass"},
+		"internal/huffman internal/budget internal/invariant internal/fdpass"},
 }
 
 // ours stands for every package of this module in closed.
@@ -172,8 +172,8 @@ func inStandardLibrary(p string) bool {
 }
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "h3", "quic", "internal/huffman", "timerwheel", "pool", "ketama",
-	"tinyufo", "limits", "lang", "cache/policy"}
+var codecs = []string{"message", "h1", "h2", "h3", "quic", "internal/huffman", "internal/budget", "timerwheel", "pool",
+	"ketama", "tinyufo", "limits", "lang", "cache/policy"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}
