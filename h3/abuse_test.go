@@ -47,6 +47,31 @@ func TestServer_budgets(t *testing.T) {
 				s.recv()
 				s.far.q.Done(q)
 			}},
+		{"one-way streams that end at once", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+			func(s *script, i int) {
+				q := s.oneWay(1 + i)
+				s.sendBytes(q, nil, true)
+				s.recv()
+				s.far.q.Done(q)
+			}},
+		{"one-way streams that are reset", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+			func(s *script, i int) {
+				q := s.oneWay(1 + i)
+				s.far.q.Reset(q, 0)
+				s.recv()
+				s.far.q.Done(q)
+			}},
+		{"requests after GOAWAY", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+			func(s *script, i int) {
+				if i == 0 {
+					s.c.Shutdown(s.w.now)
+					s.c.Expire(s.c.Deadline())
+				}
+				q := s.request(uint64(4 * i))
+				s.sendEnd(q, get())
+				s.recv()
+				s.far.q.Done(q)
+			}},
 		{"GOAWAY", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) { s.send(s.oneWay(0), "07 01 00") }},
 		{"cancellations of streams", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
@@ -135,6 +160,30 @@ func TestServer_headsInParts(t *testing.T) {
 	}
 	if n := len(s.o.Arena.bufs); n != 10 {
 		t.Errorf("%d buffers came back", n)
+	}
+}
+
+// Heads that stay in parts have a limit together: what is above it is reset, and whole heads are still taken.
+func TestServer_manyHeadsInParts(t *testing.T) {
+	s := scriptFor(t, Server, Options{HeadBytes: 8 << 10})
+	part := []byte(frame(frameHeaders, strings.Repeat("x", 8<<10)))[1:]
+	for i := range 100 {
+		s.sendBytes(s.request(uint64(4*i)), part[:len(part)-1], false)
+		s.recv()
+		if s.c.joined > joinedMax*8<<10 {
+			t.Fatalf("%d bytes after %d heads", s.c.joined, i)
+		}
+	}
+	if n := s.c.Stats().HeadTooLarge; n != 84 || s.c.Streams() != 16 || s.last.Err != ErrHeadsInParts {
+		t.Error(n, s.c.Streams(), s.last.Err)
+	}
+	s.sendEnd(s.request(400), get())
+	if s.recv(); s.last.Kind != HeadDone {
+		t.Error(s.last)
+	}
+	s.w.now += 11e9
+	if s.expire(); s.c.joined != 0 || s.c.Streams() != 1 {
+		t.Error(s.c.joined, s.c.Streams())
 	}
 }
 

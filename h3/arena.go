@@ -1,9 +1,6 @@
 package h3
 
-import (
-	"github.com/edge-proxy/edge/internal/tally"
-	"github.com/edge-proxy/edge/message"
-)
+import "github.com/edge-proxy/edge/internal/tally"
 
 // Arena is the memory that the connections of one reactor share: free streams, the buffers that heads are rendered and
 // encoded in, buffers for frames that come in parts, and counters. Owned by its reactor.
@@ -35,7 +32,7 @@ type Stats struct {
 	ResetsOut    uint64 // streams that we gave up
 	Malformed    uint64 // heads that broke RFC 9114 §4 and never reached the caller
 	Refused      uint64 // streams above our GOAWAY
-	HeadTooLarge uint64 // heads above HeadBytes, RequestLine, FieldCount or FieldBytes
+	HeadTooLarge uint64 // heads above HeadBytes, RequestLine, FieldCount or FieldBytes, or too many in parts
 	HeadTimeout  uint64 // heads that did not come to their end in time
 	PeerListSize uint64 // heads and trailers of ours above what the peer takes: not sent
 	Faults       uint64 // connections ended for a fault, abuse among them
@@ -82,10 +79,4 @@ func (a *Arena) putBuf(b []byte) {
 	if cap(b) > 0 && cap(b) <= spareBytes && len(a.bufs) < spareBufs {
 		a.bufs = append(a.bufs, b[:0])
 	}
-}
-
-// borrow points h at the render buffer with nothing in it.
-func (a *Arena) borrow(h *message.Head) {
-	h.Reset()
-	h.Base = a.render[:0]
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/internal/budget"
 	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 	"github.com/edge-proxy/edge/quic"
 )
 
@@ -17,10 +18,11 @@ import (
 //	spent => nothing is left of that event
 //	open == exchanges that are not dead; unsent == exchanges of a client whose head is not sent
 type Conn struct {
-	o     *Options
-	arena *Arena
-	q     *quic.Conn
-	now   int64
+	o      *Options
+	arena  *Arena
+	q      *quic.Conn
+	now    int64
+	limits section.Limits
 
 	role    Role
 	flag    connFlags
@@ -31,14 +33,14 @@ type Conn struct {
 	sentLast uint64  // requests from this number on are rejected, as our GOAWAY says
 	peerLast uint64  // the same of the peer's GOAWAY
 	pushMax  uint64  // MAX_PUSH_ID
+	got      uint8   // a bit for each critical stream of the peer that came, by its type
 	peerList uint64  // SETTINGS_MAX_FIELD_SECTION_SIZE: what the peer takes of a head or of trailers, see fits
 
 	streams list.List[Stream] // the exchanges that QUIC knows, oldest first
 	heads   list.List[Stream] // exchanges of a server whose head has not come, oldest first
-	order   []*Stream         // wait for their turns to send, the next one first
-	picks   uint8             // turns that were given
 	open    int
 	unsent  int
+	joined  int // bytes of frames that have come in part
 
 	dying    *Stream
 	fault    *Error
@@ -54,14 +56,10 @@ type connFlags uint16
 const (
 	spent        connFlags = 1 << iota // nothing is left of the current event
 	doneDue                            // the current stream is over: QUIC is told when the event is used up
-	gotControl                         // the peer's control stream came
-	gotEncoder                         // and these
-	gotDecoder                         //
-	gotSettings                        // the first frame of it
+	gotSettings                        // the first frame of the peer's control stream
 	sentGoAway                         // the first GOAWAY of a graceful end, or the only one
 	sentLastCall                       // the last GOAWAY was sent
 	gotGoAway                          // the peer's GOAWAY came
-	sweeping                           // streams from peerLast on are being reset
 	peerExtended                       // the peer takes extended CONNECT
 	faultTold                          // the Fault event was returned
 	closedByUs                         // Close was called
@@ -73,11 +71,14 @@ func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
 	if o == nil {
 		o = &defaultOptions
 	}
-	*c = Conn{o: o, arena: o.Arena, q: q, role: role, sentLast: idMax, peerLast: idMax, peerList: math.MaxUint64}
+	*c = Conn{
+		o: o, arena: o.Arena, q: q, limits: o.limits(), role: role,
+		sentLast: idMax, peerLast: idMax, peerList: math.MaxUint64,
+	}
 	if c.arena == nil {
 		c.arena = new(Arena)
 	}
-	c.dec.Init(qpack.DecoderOptions{ListMax: o.listMax(), Scratch: &c.arena.literal})
+	c.dec.Init(qpack.DecoderOptions{ListMax: listMax(&c.limits), Scratch: &c.arena.literal})
 }
 
 // Next consumes bytes from the front of in.Body, up to the first event, and reports how many. Every event of QUIC is
@@ -145,19 +146,14 @@ func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Erro
 	return 0, ev, err
 }
 
-// sweep resets the next stream that the peer's GOAWAY says was not processed.
+// sweep resets the last stream of a client that the server's GOAWAY says was not processed.
 func (c *Conn) sweep() Event {
-	if c.flag&sweeping == 0 {
+	s := c.streams.Last()
+	if c.role == Server || s == nil || s.ID < c.peerLast {
 		return Event{}
 	}
-	for s := c.streams.First(); s != nil; s = s.opening.Next() {
-		if s.ID >= c.peerLast {
-			c.giveUp(s, RequestCancelled)
-			return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: ErrPeerGoAway}
-		}
-	}
-	c.flag &^= sweeping
-	return Event{}
+	c.giveUp(s, RequestCancelled)
+	return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: ErrPeerGoAway}
 }
 
 // fail ends the connection.

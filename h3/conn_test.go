@@ -2,7 +2,9 @@ package h3
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -386,6 +388,34 @@ func TestServer_shutdown(t *testing.T) {
 	}
 }
 
+// A GOAWAY that has no stream yet is sent as soon as there is one.
+func TestServer_shutdownBeforeControl(t *testing.T) {
+	s := newScript(t, Server, Options{})
+	s.wire()
+	for {
+		qs, err := s.mine.q.Open(quic.OneWay)
+		if err != nil {
+			break
+		}
+		s.mine.q.Send(qs, []byte{0x21}, true)
+	}
+	s.recv()
+	s.wire()
+	s.c.Init(Server, &s.mine.q, &s.o)
+	s.c.Shutdown(s.w.now)
+	s.wantWire()
+	for id, qs := range s.peer {
+		if id&2 != 0 && id != 3 { // that is a control stream still
+			s.far.q.Done(qs)
+		}
+	}
+	s.recv()
+	lines := strings.Join(s.wire(), "\n")
+	if _, last, _ := strings.Cut(lines, "SETTINGS"); !strings.HasSuffix(last, fmt.Sprintf("\nGOAWAY %d", idMax)) {
+		t.Errorf("%q", lines)
+	}
+}
+
 func TestClient_goAway(t *testing.T) {
 	s := scriptFor(t, Client, Options{})
 	s.ask(makeRequest("GET", "/0", "h"), true)
@@ -396,7 +426,7 @@ func TestClient_goAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.send(s.oneWay(0), "07 01 04")
-	s.want("GoAway", "Reset 4 H3_REQUEST_REJECTED", "Reset 8 H3_REQUEST_REJECTED")
+	s.want("GoAway", "Reset 8 H3_REQUEST_REJECTED", "Reset 4 H3_REQUEST_REJECTED")
 	if err := s.c.SendHead(late, makeRequest("GET", "/", "h"), true); err != ErrGoingAway {
 		t.Error(err)
 	}
@@ -497,23 +527,40 @@ func TestConn_extendedConnect(t *testing.T) {
 	}
 }
 
+// Answers leave in the order that requests, and PRIORITY_UPDATE later on, ask for.
 func TestServer_priority(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
-	s.send(s.request(0), get("priority", "u=1"))
-	s.send(s.request(4), get())
+	s.send(s.request(0), get("priority", "u=5"))
+	s.send(s.request(4), get("priority", "u=1"))
+	s.send(s.request(8), get())
 	s.recv()
-	if st := s.stream[0]; st.urgency != 1 || !st.serial {
-		t.Error(st.urgency, st.serial)
+	var order []uint64
+	s.far.on = func(ev *quic.Event) {
+		if s.onFar(ev); ev.Kind == quic.Data && !slices.Contains(order, ev.Stream.ID) {
+			order = append(order, ev.Stream.ID)
+		}
 	}
-	s.send(s.oneWay(0), frame(framePriorityUpdate, "\x04u=5, i"), frame(framePriorityUpdate, "\x00i"),
+	answer := func(want ...uint64) {
+		t.Helper()
+		for _, id := range []uint64{0, 8, 4} {
+			s.data(id, strings.Repeat("x", 3000), false)
+		}
+		if s.recv(); !slices.Equal(order, want) {
+			t.Errorf("%v, want %v", order, want)
+		}
+		order = nil
+	}
+	for _, id := range []uint64{0, 8, 4} {
+		s.respond(id, makeResponse(200), false)
+	}
+	answer(4, 8, 0)
+	s.send(s.oneWay(0), frame(framePriorityUpdate, "\x04u=5, i"), frame(framePriorityUpdate, "\x00u=0"),
 		frame(framePriorityUpdate, "\x40\x40u=0"))
 	s.recv()
-	if st := s.stream[4]; st.urgency != 5 || st.serial {
-		t.Error(st.urgency, st.serial)
-	}
-	if st := s.stream[0]; st.urgency != 3 || st.serial {
-		t.Error(st.urgency, st.serial)
-	}
+	answer(0, 8, 4)
+	s.send(s.oneWay(0), frame(framePriorityUpdate, "\x04"), frame(framePriorityUpdate, "\x00"))
+	s.recv()
+	answer(0, 4, 8)
 }
 
 func TestServer_headTimeout(t *testing.T) {
@@ -547,8 +594,17 @@ func TestConn_windows(t *testing.T) {
 			s.want("Sendable 0")
 		}
 	}
-	want := []string{"HEADERS 0 :status=200 x-long=" + strings.Repeat("é", 100), "DATA 0 300 bytes", "END 0"}
-	s.wantWire(want...)
+	lines, got := s.wire(), ""
+	for _, line := range lines[1 : len(lines)-1] {
+		piece, err := strconv.Unquote(strings.TrimPrefix(line, "DATA 0 "))
+		if got += piece; err != nil {
+			t.Error(line)
+		}
+	}
+	if lines[0] != "HEADERS 0 :status=200 x-long="+strings.Repeat("é", 100) || lines[len(lines)-1] != "END 0" ||
+		got != body {
+		t.Errorf("%q", lines)
+	}
 	if s.c.Streams() != 0 {
 		t.Error("the stream is open")
 	}
@@ -605,5 +661,18 @@ func TestServer_stopRequestEarly(t *testing.T) {
 	s.wantWire("STOP 0 H3_NO_ERROR", "HEADERS 0 :status=403 x-long="+strings.Repeat("é", 30), "END 0")
 	if s.c.Streams() != 0 {
 		t.Error("the stream is open")
+	}
+}
+
+// An answer that waits for its window is over to the caller: STOP_SENDING is no news then.
+func TestServer_stoppedAfterTheEnd(t *testing.T) {
+	s := newScriptWith(t, Server, Options{}, quic.Options{}, quic.Options{StreamWindow: 2})
+	s.sendEnd(s.request(0), get())
+	s.want("HeadDone 0 GET / end")
+	s.respond(0, &message.Head{Status: 200}, true)
+	s.far.q.Stop(s.request(0), uint64(RequestCancelled))
+	s.want()
+	if s.c.Streams() != 0 {
+		t.Error("the stream is still there")
 	}
 }

@@ -5,14 +5,6 @@ import (
 	"github.com/edge-proxy/edge/quic"
 )
 
-// The types of one-way streams (RFC 9114 §6.2, RFC 9204 §4.2).
-const (
-	streamControl = 0x0
-	streamPush    = 0x1
-	streamEncoder = 0x2
-	streamDecoder = 0x3
-)
-
 // The settings (RFC 9114 §7.2.4.1, RFC 9220 §5).
 const (
 	settingListMax         = 0x6
@@ -30,94 +22,49 @@ func (c *Conn) openControl() {
 	}
 	c.own = c.newStream(ownControl)
 	c.bind(c.own, qs)
-	c.own.flag |= recvHead | recvEnd
 	var room [32]byte
-	settings := quic.AppendInteger(append(room[:0], settingListMax), uint64(c.o.listMax()))
+	b := append(room[:0], byte(control), frameSettings, 0)
+	b = quic.AppendInteger(append(b, settingListMax), uint64(listMax(&c.limits)))
 	if c.role == Server && !c.o.NoExtendedConnect {
-		settings = append(settings, settingExtendedConnect, 1)
+		b = append(b, settingExtendedConnect, 1)
 	}
-	b := append(c.arena.out[:0], streamControl, frameSettings, byte(len(settings)))
-	c.emit(c.own, append(b, settings...), false)
-	c.arena.out = b
+	b[2] = byte(len(b) - 3)
+	c.emit(c.own, b, false)
+	if c.flag&sentGoAway != 0 {
+		c.sendGoAway()
+	}
 }
 
-// sendGoAway says GOAWAY with id.
-func (c *Conn) sendGoAway(id uint64) {
+// sendGoAway sends GOAWAY with sentLast, or leaves that to openControl.
+func (c *Conn) sendGoAway() {
 	if c.own == nil {
 		c.openControl()
+		return
 	}
-	if c.own != nil { // else the peer has opened nothing either
-		var room [16]byte
-		b := quic.AppendInteger(room[:2], id)
-		b[0], b[1] = frameGoAway, byte(len(b)-2)
-		c.emit(c.own, b, false)
-	}
+	var room [16]byte
+	b := quic.AppendInteger(room[:2], c.sentLast)
+	b[0], b[1] = frameGoAway, byte(len(b)-2)
+	c.emit(c.own, b, false)
 }
 
-// readOneWay takes one step on a one-way stream of the peer.
-func (c *Conn) readOneWay(s *Stream, b []byte) (n int, ev Event, err *Error) {
-	switch s.role {
-	case untyped:
-		return c.readType(s, b)
-	case encoder:
-		// RFC 9204 §3.2.3: an encoder MUST NOT send any instructions when the table has no room.
-		return 0, ev, ErrEncoderStream
-	case decoder:
-		n, err = c.readDecoderStream(s, b)
-		return n, ev, err
-	}
-	switch s.state {
-	case inBlock:
-		n, p, whole := c.gather(s, b)
-		if whole {
-			ev, err = c.onControl(s.kind, p)
-			c.dropBlock(s)
+// onType takes the type of a one-way stream. RFC 9114 §6.2: each that must stay open exists once.
+func (c *Conn) onType(s *Stream, kind uint64) *Error {
+	switch role := streamRole(kind); role {
+	case control, encoder, decoder:
+		if c.got>>kind&1 != 0 {
+			return ErrStreamCreation
 		}
-		return n, ev, err
-	case inSkip:
-		return s.skip(b), ev, nil
-	}
-	n, kind, length, ok := s.readFrameHead(b)
-	if ok {
-		err = c.beginControl(s, kind, length)
-	}
-	if err == nil && ok && length == 0 && kind == frameSettings {
-		ev, err = c.onControl(kind, nil)
-	}
-	return n, ev, err
-}
-
-// readType reads the type of a one-way stream. RFC 9114 §6.2: each of these exists once.
-func (c *Conn) readType(s *Stream, b []byte) (n int, ev Event, err *Error) {
-	n = copy(s.part[s.partLen:8], b)
-	kind, size := quic.ReadInteger(s.part[:int(s.partLen)+n])
-	if size == 0 {
-		s.partLen += uint8(n)
-		return n, ev, nil
-	}
-	n, s.partLen = size-int(s.partLen), 0
-	once := connFlags(0)
-	switch kind {
-	case streamControl:
-		s.role, once = control, gotControl
-	case streamEncoder:
-		s.role, once = encoder, gotEncoder
-	case streamDecoder:
-		s.role, once = decoder, gotDecoder
-	case streamPush:
+		c.got |= 1 << kind
+		s.role = role
+		return nil
+	case push:
 		if c.role == Client {
-			return n, ev, ErrPush // §4.6: we have sent no MAX_PUSH_ID
+			return ErrPush // §4.6: we have sent no MAX_PUSH_ID
 		}
-		return n, ev, ErrStreamCreation
-	default:
-		c.giveUp(s, StreamCreationError)
-		return n, ev, c.spend(unknownFlood)
+		return ErrStreamCreation
 	}
-	if c.flag&once != 0 {
-		return n, ev, ErrStreamCreation
-	}
-	c.flag |= once
-	return n, ev, nil
+	c.giveUp(s, StreamCreationError)
+	return c.spend(unknownFlood)
 }
 
 // readDecoderStream reads instructions of the peer's decoder, of which one makes sense: Stream Cancellation (RFC 9204
@@ -146,30 +93,31 @@ func (c *Conn) readDecoderStream(s *Stream, b []byte) (n int, err *Error) {
 }
 
 // beginControl takes the head of a frame of the control stream.
-func (c *Conn) beginControl(s *Stream, kind, length uint64) *Error {
+func (c *Conn) beginControl(s *Stream, kind, length uint64) (ev Event, err *Error) {
 	settings := kind == frameSettings
-	if c.flag&gotSettings == 0 && !settings {
-		return ErrMissingSettings // §6.2.1
+	if settings == (c.flag&gotSettings != 0) {
+		if settings {
+			return ev, ErrFrameUnexpected // §7.2.4
+		}
+		return ev, ErrMissingSettings // §6.2.1
 	}
 	switch kind {
 	case frameSettings, frameGoAway, frameCancelPush:
 	case frameMaxPushID, framePriorityUpdate, framePriorityPush:
 		if c.role == Client {
-			return ErrFrameUnexpected
+			return ev, ErrFrameUnexpected
 		}
 	default:
-		return c.beginOther(s, kind, length)
+		return ev, c.beginOther(s, kind, length)
 	}
 	switch {
-	case settings && c.flag&gotSettings != 0:
-		return ErrFrameUnexpected // §7.2.4
 	case length > controlMax:
-		return ErrControlSize
-	case length == 0 && !settings:
-		return ErrPayload
+		return ev, ErrControlSize
+	case length == 0:
+		return c.onControl(kind, nil)
 	}
 	s.begin(inBlock, kind, length)
-	return nil
+	return ev, nil
 }
 
 // onControl takes a frame of the control stream.
@@ -179,6 +127,9 @@ func (c *Conn) onControl(kind uint64, p []byte) (ev Event, err *Error) {
 		return Event{Kind: Settings}, c.onSettings(p)
 	}
 	id, n := quic.ReadInteger(p)
+	if n == 0 {
+		return ev, ErrPayload
+	}
 	if kind == framePriorityUpdate || kind == framePriorityPush {
 		return ev, c.onPriorityUpdate(kind, id, n, p)
 	}
@@ -236,28 +187,26 @@ func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
 		return ev, err
 	}
 	c.peerLast = id
-	if c.flag |= gotGoAway; c.role == Client {
-		c.flag |= sweeping
-	}
+	c.flag |= gotGoAway
 	return Event{Kind: GoAway}, nil
 }
 
 // onPriorityUpdate takes PRIORITY_UPDATE (RFC 9218 §7.2): a stream and a Priority field. n is the length of id in p.
 func (c *Conn) onPriorityUpdate(kind, id uint64, n int, p []byte) *Error {
-	switch {
-	case n == 0:
-		return ErrPayload
-	case kind == framePriorityPush || id&3 != 0:
+	if kind == framePriorityPush || id&3 != 0 {
 		return ErrPriorityID
 	}
 	// For a stream that is yet to come the update is not kept: the request can say it itself.
 	for s := c.streams.First(); s != nil; s = s.opening.Next() {
 		if s.ID == id {
-			waits := c.unblock(s)
-			if s.urgency, s.serial = section.ReadPriority(p[n:]); waits {
-				c.Block(s)
-			}
+			c.prioritise(s, p[n:])
 		}
 	}
 	return c.spend(priorityFlood)
+}
+
+// prioritise gives s the priority that the field value v says.
+func (c *Conn) prioritise(s *Stream, v []byte) {
+	urgency, serial := section.ReadPriority(v)
+	c.q.Prioritise(s.qs, urgency, !serial)
 }

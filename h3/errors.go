@@ -118,6 +118,7 @@ var (
 	ErrExpectation    = faults[section.FaultExpectation]
 	ErrLengthMismatch = faults[section.FaultLengthMismatch]
 	ErrManyInterim    = fault(MessageError, "too many interim answers")
+	ErrHeadsInParts   = fault(ExcessiveLoad, "too much of heads that have come in part")
 	ErrNoHead         = fault(MessageError, "stream that ends before the head of the answer")
 	ErrIncomplete     = fault(RequestIncomplete, "stream that ends before the head of the request")
 	ErrHeadTimeout    = fault(RequestIncomplete, "head that did not come to its end in time")

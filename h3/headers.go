@@ -8,9 +8,9 @@ import (
 
 // decode renders a field section into h. err ends the connection, a fault of the section only the stream.
 func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s section.Section, err *Error) {
-	c.arena.borrow(h)
+	h.Reset()
+	h.Base = c.arena.render[:0]
 	h.Proto = message.HTTP30
-	limits := c.o.limits()
 	s.Begin(kind)
 	n, e := c.dec.Begin(block)
 	if e != nil {
@@ -19,14 +19,14 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 	for count := 1; n < len(block); count++ {
 		k, f, e := c.dec.Next(block[n:])
 		n += k
-		if count > headerBomb*limits.FieldCount {
+		if count > headerBomb*c.limits.FieldCount {
 			// Many tiny references: each takes a byte and makes a field.
 			c.arena.Stats.HeaderBomb++
 			return s, ErrHeaderBomb
 		}
 		switch e {
 		case nil:
-			s.Add(h, &f, &limits)
+			s.Add(h, &f, &c.limits)
 		case qpack.ErrListSize:
 			s.Refuse(section.FaultHeadTooLarge)
 		default:
@@ -52,15 +52,16 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 	}
 	switch kind {
 	case section.Request:
-		limits := c.o.limits()
-		if e := faults[m.Request(h, end, &limits)]; e != nil {
+		if e := faults[m.Request(h, end, &c.limits)]; e != nil {
 			return c.malformed(s, e)
 		}
 		s.heading.Remove()
 		s.asked = section.AskedBy(h)
+		var priority []byte
 		if i := m.Priority(); i >= 0 {
-			s.urgency, s.serial = section.ReadPriority(h.Value(i))
+			priority = h.Value(i)
 		}
+		c.prioritise(s, priority)
 	case section.Response:
 		e := faults[m.Response(h, s.asked, s.protocol, end)]
 		if interim := h.Status < 200 && !h.Tunnel; e == nil && interim {
@@ -103,20 +104,18 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 // much as if it did.
 func (c *Conn) malformed(s *Stream, e *Error) (Event, *Error) {
 	ev := Event{Kind: Reset, Code: e.Code, Stream: s, Err: e}
-	status := 0
+	status, count := 0, &c.arena.Stats.Malformed
 	switch e {
 	case ErrHeadTooLarge, ErrTooManyFields:
-		c.arena.Stats.HeadTooLarge++
-		status = 431
+		status, count = 431, &c.arena.Stats.HeadTooLarge
 	case ErrTargetTooLong: // RFC 9110 §15.5.15
-		c.arena.Stats.HeadTooLarge++
-		status = 414
+		status, count = 414, &c.arena.Stats.HeadTooLarge
+	case ErrHeadsInParts:
+		count = &c.arena.Stats.HeadTooLarge
 	case ErrExpectation:
-		c.arena.Stats.Malformed++
 		status = 417
-	default:
-		c.arena.Stats.Malformed++
 	}
+	*count++
 	if c.role == Server && s.flag&recvHead == 0 {
 		ev.Stream = nil // the caller has not heard of it
 		if status != 0 {

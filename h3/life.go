@@ -1,6 +1,9 @@
 package h3
 
-import "github.com/edge-proxy/edge/quic"
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/quic"
+)
 
 // Open makes a stream for a request. Client only. It gets its number when its head is sent.
 func (c *Conn) Open(now int64) (*Stream, error) {
@@ -19,16 +22,13 @@ func (c *Conn) Open(now int64) (*Stream, error) {
 
 func (c *Conn) newStream(role streamRole) *Stream {
 	s := c.arena.takeStream()
-	*s = Stream{conn: c, role: role, urgency: urgencyDefault, left: -1, openedAt: c.now}
+	*s = Stream{conn: c, role: role, left: message.LengthUnknown, openedAt: c.now}
 	if role == request {
 		c.open++
 		c.arena.Stats.Streams++
 	}
 	return s
 }
-
-// urgencyDefault is the urgency of a stream that says none.
-const urgencyDefault = 3
 
 // bind makes qs the stream of QUIC that s is.
 func (c *Conn) bind(s *Stream, qs *quic.Stream) {
@@ -46,7 +46,6 @@ func (c *Conn) peerEnded(s *Stream) {
 }
 
 func (c *Conn) ownEnded(s *Stream) {
-	c.unblock(s)
 	if s.flag |= sentEnd; s.flag&recvEnd != 0 {
 		c.finish(s)
 	}
@@ -74,7 +73,6 @@ func (c *Conn) finish(s *Stream) {
 	}
 	c.dropBlock(s)
 	c.dropQueue(s)
-	c.unblock(s)
 	if s.role == request {
 		s.heading.Remove()
 		s.opening.Remove()
@@ -145,19 +143,19 @@ func (c *Conn) Shutdown(now int64) {
 	c.flag |= sentGoAway
 	if c.role == Client {
 		c.flag |= sentLastCall
-		c.sendGoAway(0) // of a push: there is none
-		return
+		c.sentLast = 0 // of pushes: there are none
+	} else {
+		// RFC 9114 §5.2: a server SHOULD send an initial GOAWAY with 2^62-4, and one with the actual limit afterwards.
+		c.goAwayBy = now + goAwayWait
 	}
-	// RFC 9114 §5.2: a server SHOULD send an initial GOAWAY with 2^62-4, and one with the actual limit afterwards.
-	c.sendGoAway(idMax)
-	c.goAwayBy = now + goAwayWait
+	c.sendGoAway()
 }
 
 // lastCall sends the second GOAWAY.
 func (c *Conn) lastCall() {
 	c.flag |= sentLastCall
 	c.goAwayBy, c.sentLast = 0, c.nextPeer
-	c.sendGoAway(c.sentLast)
+	c.sendGoAway()
 }
 
 // Close ends the connection with code: nothing more is read. No event follows, for no stream.

@@ -35,6 +35,7 @@ type Options struct {
 // Bounds that are not options.
 const (
 	headerBomb    = 10      // times FieldCount is how many fields a section may have before the connection ends
+	joinedMax     = 16      // times HeadBytes is what the sections that have come in part may have together
 	maxInterim    = 32      // 1xx answers before the real one
 	controlMax    = 1 << 10 // a frame of the control stream
 	listUnsettled = 8 << 10 // a head that is sent before the SETTINGS of a server came: the least that is common
@@ -47,11 +48,10 @@ const (
 var defaultOptions Options
 
 func (o *Options) maxStreams() int    { return or(o.MaxStreams, 128) }
-func (o *Options) headBytes() int     { return min(or(o.HeadBytes, 32<<10), 1<<24) }
 func (o *Options) headTimeout() int64 { return int64(or(o.HeadTimeout, 10*time.Second)) }
 func (o *Options) limits() section.Limits {
 	return section.Limits{
-		HeadBytes: o.headBytes(), RequestLine: or(o.RequestLine, 8<<10),
+		HeadBytes: min(or(o.HeadBytes, 32<<10), 1<<24), RequestLine: or(o.RequestLine, 8<<10),
 		FieldCount: or(o.FieldCount, 100), FieldBytes: or(o.FieldBytes, 16<<10),
 		NoExtendedConnect: o.NoExtendedConnect,
 	}
@@ -59,7 +59,7 @@ func (o *Options) limits() section.Limits {
 
 // listMax is the limit of a section as RFC 9114 §4.2.2 counts it: a line has four bytes more than name and value, there
 // 32.
-func (o *Options) listMax() int { return o.headBytes() + 32*o.limits().FieldCount }
+func listMax(l *section.Limits) int { return l.HeadBytes + 32*l.FieldCount }
 
 func or[T int | time.Duration](v, otherwise T) T {
 	if v != 0 {

@@ -32,11 +32,7 @@ func (c *Conn) onData(in *quic.Event, h *message.Head) (n int, ev Event, err *Er
 	}
 	for n < len(in.Body) && c.flag&spent == 0 {
 		used := 0
-		if s.role == request {
-			used, ev, err = c.readRequest(s, in.Body[n:], in.End, h)
-		} else {
-			used, ev, err = c.readOneWay(s, in.Body[n:])
-		}
+		used, ev, err = c.read(s, in.Body[n:], in.End, h)
 		if n += used; err != nil || ev.Kind != NeedMore {
 			return n, ev, err
 		}
@@ -69,27 +65,31 @@ func (c *Conn) streamOf(qs *quic.Stream) (*Stream, *Error) {
 	if qs.ID >= c.sentLast {
 		c.arena.Stats.Refused++
 		c.giveUp(s, RequestRejected) // §5.2: the client may ask elsewhere
-		return s, nil
+		return s, c.spend(unknownFlood)
 	}
 	c.heads.PushBack(&s.heading, s)
 	return s, nil
 }
 
-// readFrameHead reads the head of a frame, which may come in pieces: ok says that it is whole.
-func (s *Stream) readFrameHead(b []byte) (n int, kind, length uint64, ok bool) {
-	if s.partLen == 0 {
-		if kind, length, n = parseHead(b); n > 0 {
-			return n, kind, length, true
-		}
+// readHead reads what is next on s: the type of a one-way stream, or type and length of a frame. They may come in
+// pieces: ok says that they are whole.
+func (s *Stream) readHead(b []byte) (n int, kind, length uint64, ok bool) {
+	at := int(s.partLen)
+	if at > 0 {
+		b = s.part[:at+copy(s.part[at:], b)]
 	}
-	n = copy(s.part[s.partLen:], b)
-	kind, length, size := parseHead(s.part[:int(s.partLen)+n])
-	if size == 0 {
-		s.partLen += uint8(n)
-		return n, 0, 0, false
+	if s.role == untyped {
+		kind, n = quic.ReadInteger(b)
+	} else {
+		kind, length, n = parseHead(b)
 	}
-	n, s.partLen = size-int(s.partLen), 0
-	return n, kind, length, true
+	if ok = n > 0; ok {
+		s.partLen = 0
+	} else {
+		n = copy(s.part[:], b)
+		s.partLen = uint8(n)
+	}
+	return n - at, kind, length, ok
 }
 
 // parseHead reads two integers; n is 0 when they are cut off.
@@ -105,44 +105,65 @@ func parseHead(b []byte) (kind, length uint64, n int) {
 	return kind, length, n + m
 }
 
-// readRequest takes one step on the stream of an exchange. end says that b has the last bytes of it.
-func (c *Conn) readRequest(s *Stream, b []byte, end bool, h *message.Head) (n int, ev Event, err *Error) {
-	switch s.state {
-	case inData:
-		return c.readData(s, b, end)
-	case inBlock:
-		n, block, whole := c.gather(s, b)
-		if !whole {
-			return n, ev, nil
-		}
-		ev, err = c.onHeaders(s, block, end && n == len(b), h)
-		c.dropBlock(s)
+// read takes one step on a stream. end says that b has the last bytes of it.
+func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head) (n int, ev Event, err *Error) {
+	switch {
+	case s.role == encoder:
+		// RFC 9204 §3.2.3: an encoder MUST NOT send any instructions when the table has no room.
+		return 0, ev, ErrEncoderStream
+	case s.role == decoder:
+		n, err = c.readDecoderStream(s, b)
 		return n, ev, err
-	case inSkip:
+	case s.state == inData:
+		return c.readData(s, b, end)
+	case s.state == inSkip:
 		return s.skip(b), ev, nil
+	case s.state == inBlock:
+		n, block, whole := c.gather(s, b)
+		switch {
+		case whole && s.role == control:
+			ev, err = c.onControl(s.kind, block)
+		case whole:
+			ev, err = c.onHeaders(s, block, end && n == len(b), h)
+		case s.role == request && c.joined > joinedMax*c.limits.HeadBytes:
+			ev, err = c.malformed(s, ErrHeadsInParts)
+		}
+		if whole {
+			c.dropBlock(s)
+		}
+		return n, ev, err
 	}
-	n, kind, length, ok := s.readFrameHead(b)
-	if !ok {
-		return n, ev, nil
+	n, kind, length, ok := s.readHead(b)
+	switch {
+	case !ok:
+	case s.role == untyped:
+		err = c.onType(s, kind)
+	case s.role == control:
+		ev, err = c.beginControl(s, kind, length)
+	default:
+		ev, err = c.beginRequest(s, kind, length)
 	}
+	return n, ev, err
+}
+
+// beginRequest takes the head of a frame on the stream of an exchange.
+func (c *Conn) beginRequest(s *Stream, kind, length uint64) (ev Event, err *Error) {
 	switch kind {
 	case frameData:
-		ev, err = c.beginData(s, length)
+		return c.beginData(s, length)
 	case frameHeaders:
 		switch {
 		case s.flag&(recvEnd|tunnelled) != 0, c.role == Server && s.flag&recvHead != 0 && s.asked.Tunnel():
-			err = ErrFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
-		case length > uint64(c.o.headBytes()):
-			ev, err = c.malformed(s, ErrHeadTooLarge)
+			return ev, ErrFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
+		case length > uint64(c.limits.HeadBytes):
+			return c.malformed(s, ErrHeadTooLarge)
 		case length == 0:
-			err = ErrDecompression // a field section has a prefix
-		default:
-			s.begin(inBlock, kind, length)
+			return ev, ErrDecompression // a field section has a prefix
 		}
-	default:
-		err = c.beginOther(s, kind, length)
+		s.begin(inBlock, kind, length)
+		return ev, nil
 	}
-	return n, ev, err
+	return ev, c.beginOther(s, kind, length)
 }
 
 func (s *Stream) begin(state frameState, kind, length uint64) {
@@ -192,10 +213,12 @@ func (c *Conn) gather(s *Stream, b []byte) (n int, block []byte, whole bool) {
 		s.block = c.arena.takeBuf()
 	}
 	s.block = append(s.block, b...)
+	c.joined += len(b)
 	return len(b), s.block, s.rest == 0
 }
 
 func (c *Conn) dropBlock(s *Stream) {
+	c.joined -= len(s.block)
 	c.arena.putBuf(s.block)
 	s.block = nil
 }
@@ -239,6 +262,7 @@ func (c *Conn) onEnd(s *Stream) (ev Event, err *Error) {
 	switch {
 	case s.role == untyped:
 		c.finish(s)
+		err = c.spend(unknownFlood)
 	case s.role != request:
 		err = ErrClosedCritical
 	case s.state != atHead || s.partLen > 0:
@@ -266,6 +290,7 @@ func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
 	switch {
 	case s.role == untyped:
 		c.finish(s)
+		err = c.spend(unknownFlood)
 	case s.role != request:
 		err = ErrClosedCritical
 	case s.flag&recvEnd == 0: // else its end had come without FIN

@@ -297,7 +297,7 @@ func (s *script) line(id, kind uint64, p []byte) string {
 	s.t.Helper()
 	switch kind {
 	case frameData:
-		if len(p) > 32 {
+		if len(p) > 300 {
 			return fmt.Sprintf("DATA %d %d bytes", id, len(p))
 		}
 		return fmt.Sprintf("DATA %d %q", id, p)

@@ -23,7 +23,6 @@ func (c *Conn) emit(s *Stream, b []byte, end bool) {
 	}
 	s.queue = append(s.queue, b...)
 	if end {
-		c.unblock(s)
 		s.flag |= endDue
 	}
 }
@@ -118,7 +117,7 @@ func (c *Conn) sendRequest(s *Stream, h *message.Head, end bool) error {
 	b := c.beginSection()
 	if s.asked == section.ForUpgrade {
 		b = c.enc.AppendMethod(b, methodConnect)
-		s.protocol = protocolName(h.Bytes(h.Protocol))
+		s.protocol = string(h.Bytes(h.Protocol))
 	} else {
 		b = c.enc.AppendMethod(b, h.MethodBytes())
 	}
@@ -138,14 +137,6 @@ func (c *Conn) sendRequest(s *Stream, h *message.Head, end bool) error {
 	}
 	c.endSection(s, c.appendLength(b, section.RequestLength(h)), end)
 	return nil
-}
-
-// protocolName returns the name of a protocol as a string of its own.
-func protocolName(b []byte) string {
-	if string(b) == "websocket" {
-		return "websocket" // no allocation for the only one there is
-	}
-	return string(b)
 }
 
 // scheme returns what a request says: one of the two, whatever the client wrote.
@@ -196,9 +187,6 @@ func (c *Conn) SendTrailers(s *Stream, h *message.Head) error {
 	if muted, err := c.sendable(s); err != nil || muted {
 		return err
 	}
-	if s.promised > 0 {
-		return ErrOrder
-	}
 	if err := c.fits(s, h, section.Trailers); err != nil {
 		return err
 	}
@@ -228,39 +216,37 @@ func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 }
 
 // SendData copies p, as far as windows and memory allow, and reports how much that was. With n < len(p) the stream is
-// blocked: the event Sendable tells when it goes on, and the rest of p has to come first then. end goes out with the
-// last byte of p only.
+// blocked: the event Sendable tells when it goes on. end goes out with the last byte of p only.
 func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 	if muted, err := c.sendable(s); err != nil || muted {
 		return len(p), err
 	}
-	if end && s.promised > len(p) {
-		return 0, ErrOrder // the frame that has begun would not be whole
-	}
 	for n < len(p) {
-		if s.promised == 0 {
-			var room [headMax]byte
-			s.promised = len(p) - n
-			c.emit(s, quic.AppendInteger(append(room[:0], frameData), uint64(s.promised)), false)
-		}
-		piece, k := p[n:min(len(p), n+s.promised)], 0
-		last := end && n+len(piece) == len(p)
-		if len(s.queue) == 0 { // else the head of the frame waits for a window
-			k = c.q.Send(s.qs, piece, last)
-		}
-		n, s.promised = n+k, s.promised-k
-		switch {
-		case k < len(piece):
+		room := c.q.SendRoom(s.qs)
+		if len(s.queue) > 0 || room == 0 {
 			s.flag |= blocked
+			c.q.Await(s.qs)
 			return n, nil
-		case last:
-			c.ownEnded(s)
 		}
+		// The frame fills the room. Where there is hardly room for its head it has one byte, and the rest is queued.
+		var head [headMax]byte
+		k := min(len(p)-n, max(room-len(quic.AppendInteger(head[:1], uint64(room))), 1))
+		c.emit(s, quic.AppendInteger(append(head[:0], frameData), uint64(k)), false)
+		n += k
+		c.emit(s, p[n-k:n], end && n == len(p))
 	}
 	if end && len(p) == 0 {
 		c.emit(s, nil, true)
 	}
 	return n, nil
+}
+
+// Await has Sendable come for s once SendData takes something.
+func (c *Conn) Await(s *Stream) {
+	if s.flag&dead == 0 && s.conn == c {
+		s.flag |= blocked
+		c.q.Await(s.qs)
+	}
 }
 
 // appendFields appends the fields that are neither deleted, nor of framing, nor of a WebSocket's handshake in HTTP/1.

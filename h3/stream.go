@@ -18,8 +18,6 @@ type Stream struct {
 	role  streamRole
 	asked section.Asked // by the request
 
-	urgency uint8 // RFC 9218: 0 first, 7 last
-	serial  bool  // not incremental: sent before later streams of its urgency
 	interim uint8
 
 	// the frame that is read
@@ -32,7 +30,6 @@ type Stream struct {
 
 	left     int64 // bytes of the body still to come, -1 without Content-Length
 	openedAt int64
-	promised int    // bytes of our DATA frame that the caller has yet to give
 	queue    []byte // of ours, waits for a window
 	protocol string // :protocol of an extended CONNECT
 
@@ -51,21 +48,21 @@ const (
 	endDue                            // our end is queued
 	muted                             // the peer wants no more of us: what we send is thrown away
 	blocked                           // the caller waits for Sendable
-	waiting                           // it is in Conn.order
 	tunnelled                         // the answer made a tunnel
 	dead                              // closed: kept until the next call
 )
 
-// streamRole says what a stream is for.
-type streamRole uint8
+// streamRole says what a stream is for. For a one-way stream of the peer it is the type that it began with.
+type streamRole uint64
 
 const (
-	request    streamRole = iota
-	untyped               // a one-way stream of the peer, whose type did not come yet
-	control               // the peer's
-	encoder               // QPACK's, of the peer
-	decoder               // the same
-	ownControl            // ours
+	control    streamRole = iota // RFC 9114 §6.2
+	push                         //
+	encoder                      // RFC 9204 §4.2
+	decoder                      //
+	request                      //
+	untyped                      // a one-way stream of the peer, whose type did not come yet
+	ownControl                   // ours
 )
 
 // frameState says what comes next on a stream.

@@ -23,6 +23,9 @@ type Stream struct {
 	flag streamFlags
 	refs int32
 
+	urgency uint8 // 0 first
+	serial  bool  // sent before streams of its urgency that were opened later
+
 	sendMax   int64 // up to here the peer takes bytes
 	recvMax   int64 // up to here we take bytes, as announced
 	window    int64 // how far ahead of released recvMax is announced
@@ -69,7 +72,7 @@ type links struct {
 	in         bool
 }
 
-// list is a queue of streams. which names the links that it uses.
+// list is a queue of streams in the order of their priorities. which names the links that it uses.
 type list struct {
 	first, last *Stream
 	which       func(*Stream) *links
@@ -80,19 +83,34 @@ func (l *list) push(s *Stream) {
 	if k.in {
 		return
 	}
-	*k = links{prev: l.last, in: true}
-	if l.last == nil {
+	at := l.last
+	for at != nil && s.precedes(at) {
+		at = l.which(at).prev
+	}
+	*k = links{prev: at, next: l.first, in: true}
+	if at == nil {
 		l.first = s
 	} else {
-		l.which(l.last).next = s
+		k.next = l.which(at).next
+		l.which(at).next = s
 	}
-	l.last = s
+	if k.next == nil {
+		l.last = s
+	} else {
+		l.which(k.next).prev = s
+	}
 }
 
-func (l *list) remove(s *Stream) {
+// precedes reports whether s, which comes later, has its turn before t.
+func (s *Stream) precedes(t *Stream) bool {
+	return s.urgency < t.urgency || s.urgency == t.urgency && s.serial && s.ID < t.ID
+}
+
+// remove takes s out, and reports whether it was in l.
+func (l *list) remove(s *Stream) bool {
 	k := l.which(s)
 	if !k.in {
-		return
+		return false
 	}
 	if k.prev == nil {
 		l.first = k.next
@@ -105,6 +123,7 @@ func (l *list) remove(s *Stream) {
 		l.which(k.next).prev = k.prev
 	}
 	*k = links{}
+	return true
 }
 
 func sendingLinks(s *Stream) *links { return &s.sending }

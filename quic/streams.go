@@ -224,7 +224,7 @@ func (c *Conn) Send(s *Stream, p []byte, end bool) (n int) {
 	if c.state != open || s.flag&(sendOver|sendReset) != 0 || s.out.ended {
 		return len(p) // an event has said so, or is about to
 	}
-	n = min(len(p), c.sendRoom(s))
+	n = min(len(p), c.SendRoom(s))
 	s.out.write(c.arena, p[:n])
 	c.flow.held += int64(n)
 	c.flow.dataSent += int64(n)
@@ -239,8 +239,8 @@ func (c *Conn) Send(s *Stream, p []byte, end bool) (n int) {
 	return n
 }
 
-// sendRoom returns how many bytes Send would take for s now.
-func (c *Conn) sendRoom(s *Stream) int {
+// SendRoom returns how many bytes Send would take for s now.
+func (c *Conn) SendRoom(s *Stream) int {
 	return int(max(min(c.heldMax()-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
 }
 
@@ -249,8 +249,8 @@ func (c *Conn) heldMax() int64 {
 	return min(max(heldLeast, 2*int64(c.sent.window.size)), int64(c.o.sendMax()))
 }
 
-// Full reports whether half of what may be kept is kept: the window is used up, and more would only wait here.
-func (c *Conn) Full() bool { return 2*c.flow.held > c.heldMax() }
+// Full reports whether Send would take nothing for any stream, until the peer acknowledges more.
+func (c *Conn) Full() bool { return c.flow.held >= c.heldMax() }
 
 // nextSendable returns a stream that waits and may send again.
 func (c *Conn) nextSendable() *Stream {
@@ -259,7 +259,7 @@ func (c *Conn) nextSendable() *Stream {
 	}
 	for s := c.waiting.first; s != nil; s = s.waiting.next {
 		if s.sendMax > s.out.size {
-			if c.sendRoom(s) == 0 {
+			if c.SendRoom(s) == 0 {
 				break // the connection has no room for any
 			}
 			c.waiting.remove(s)
@@ -270,13 +270,22 @@ func (c *Conn) nextSendable() *Stream {
 	return nil
 }
 
-// Congested reports whether Send would take nothing for s now.
-func (c *Conn) Congested(s *Stream) bool { return c.sendRoom(s) == 0 }
-
 // Await has Sendable come for s once Send takes something.
 func (c *Conn) Await(s *Stream) {
 	c.waiting.push(s)
 	c.flag |= roomMade
+}
+
+// Prioritise says when s has its turn among the streams that send (RFC 9218): 0 first. Of equal ones, a stream that is
+// not incremental is sent before those opened later; the incremental ones take turns. A stream for which Prioritise was
+// not called is incremental, and among the first.
+func (c *Conn) Prioritise(s *Stream, urgency uint8, incremental bool) {
+	s.urgency, s.serial = urgency, !incremental
+	for _, l := range []*list{&c.sending, &c.waiting} {
+		if l.remove(s) {
+			l.push(s)
+		}
+	}
 }
 
 // Reset gives up what is sent on s: RESET_STREAM.

@@ -69,8 +69,20 @@ func (d *Decoder) Begin(block []byte) (n int, err error) {
 	if count != 0 || n < len(block) && block[n]&0x80 != 0 {
 		return 0, ErrDynamic
 	}
-	_, n, err = huffman.ReadInteger(block, n, 7)
-	return n, err
+	if n == len(block) {
+		return 0, ErrTruncated
+	}
+	// The base means nothing here. It may be an integer of 62 bits (§4.1.1).
+	if n++; block[n-1] == 0x7f {
+		for n < len(block) && block[n]&0x80 != 0 {
+			n++
+		}
+		n++
+	}
+	if n > len(block) {
+		return 0, ErrTruncated
+	}
+	return n, nil
 }
 
 // Next decodes the field at the front of block, which is the whole rest of a section and not empty, and reports how

@@ -93,7 +93,11 @@ func (p *plain) entry(bits int) [2]string {
 
 func (p *plain) all() (lines string, ok bool) {
 	p.bad = p.integer(8) != 0 || p.at < len(p.block) && p.block[p.at] >= 0x80
-	for p.integer(7); p.at < len(p.block) && !p.bad; {
+	if p.octet() == 0x7f {
+		for p.octet() >= 0x80 {
+		}
+	}
+	for p.at < len(p.block) && !p.bad {
 		var f [2]string
 		switch c := p.block[p.at]; {
 		case c >= 0xc0: // 11
@@ -123,6 +127,7 @@ func TestDecoder_sections(t *testing.T) {
 		{"name of seven octets", "0000 2700 782d6e616d6573 00", "x-names: \r\n"},
 		{"Huffman code", "0000 2f01 25a849e95ba97d7f 89 25a849e95bb8e8b4bf", "custom-key: custom-value\r\n"},
 		{"a base that nobody uses", "0005 d1", ":method: GET\r\n"},
+		{"a base of 62 bits", "007f 80ffffffffffffff3f d1", ":method: GET\r\n"},
 		{"nothing", "0000", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,6 +152,8 @@ func TestDecoder_faults(t *testing.T) {
 		{"empty", "", ErrTruncated},
 		{"half a prefix", "00", ErrTruncated},
 		{"entries required", "0100 80", ErrDynamic},
+		{"the base is cut", "007f", ErrTruncated},
+		{"more of the base is cut", "007f ff80", ErrTruncated},
 		{"a base below zero", "0080", ErrDynamic},
 		{"an entry of the dynamic table", "0000 80", ErrDynamic},
 		{"its name", "0000 4000", ErrDynamic},
