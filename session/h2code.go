@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/session/shared"
 )
@@ -8,10 +10,10 @@ import (
 // frameHead is the size of the head of a frame: RFC 9113 §4.1.
 const frameHead = 9
 
-// ResetError is why an HTTP/2 stream was reset: the peer's code with what the codec makes of it.
+// ResetError is why a stream of HTTP/2 or HTTP/3 was reset: the peer's code with what the codec makes of it.
 // Immutable.
 type ResetError struct {
-	Code h2.Code
+	Code fmt.Stringer
 	Err  error
 }
 

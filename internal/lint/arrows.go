@@ -20,7 +20,7 @@ var layers = []struct{ name, folders string }{
 	{"proxy", "proxy"},
 	{"routes", "route"},
 	{"backends", "upstream backend balance"},
-	{"sessions", "session session/shared session/stream tlsconn"},
+	{"sessions", "session/http3 session session/shared session/stream tlsconn"},
 	{"engine", "engine internal/sim poller"},
 	{"codecs", "h3 h1 h2 quic proxyproto"},
 	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +

@@ -116,6 +116,9 @@ func (l *Link) remove(s *Stream) {
 	s.deadline = 0
 }
 
+// InBatch reports whether a batch is under way: EndBatch comes.
+func (l *Link) InBatch() bool { return l.inBatch }
+
 // HasTurn reports whether a stream may send more, although others may wait for room in the queue. sent says that it has
 // sent something in this call.
 func (l *Link) HasTurn(sent bool) bool { return l.queueBlocked == 0 || !sent && l.inTurn }

@@ -1,0 +1,85 @@
+package http3
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/quic"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/session/shared"
+)
+
+// carrier is a quicconn.Conn.
+type carrier interface {
+	QUIC() *quic.Conn
+	Conn() *engine.Conn
+	Wake()
+}
+
+// conn is one HTTP/3 connection of a client: the shared.Wire of its streams.
+// Owned by its reactor.
+type conn struct {
+	engine.NopHandler
+	shared.Link
+	shared.ServerEnd
+	by    carrier
+	q     *quic.Conn // of by
+	codec h3.Conn
+	head  *message.Head // the reactor's, lent to the codec
+	stats *session.ServerStats
+}
+
+// OnOpen sends SETTINGS.
+func (c *conn) OnOpen(*engine.Conn) {
+	c.OnEvent(&quic.Event{})
+	c.EndBatch()
+}
+
+// newStream makes the stream of a request, unless the process cannot take more: then the client may ask elsewhere.
+func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
+	s := c.NewStream(hs, c.head, end)
+	if s == nil {
+		c.stats.H3Shed++
+		c.codec.Reset(hs, h3.RequestRejected)
+		return nil
+	}
+	hs.Owner = s
+	return s
+}
+
+// Shutdown sends GOAWAY.
+func (c *conn) Shutdown(now int64) { c.codec.Shutdown(now) }
+
+// CloseIdle ends the connection once the client has acknowledged all that was sent.
+func (c *conn) CloseIdle() { c.Conn().Close(nil) }
+
+// Idle reports whether no exchange is in progress, and nothing is on its way.
+func (c *conn) Idle() bool { return c.Streams() == 0 && c.codec.Streams() == 0 && c.q.Held() == 0 }
+
+// OnPart ends an idle connection whose client has not closed it after GOAWAY.
+func (c *conn) OnPart(ec *engine.Conn) {
+	c.stats.DrainedH3++
+	c.Part(ec)
+}
+
+// OnClose resets the exchanges that were in progress.
+func (c *conn) OnClose(_ *engine.Conn, cause error) {
+	c.stats.H3Open--
+	c.FailAll(session.ConnectionLost, cause)
+}
+
+// Activity is what the connection does at the moment: see session.ActivityOf.
+func (c *conn) Activity(f func(r session.Receiver, tunnel bool)) session.Activity {
+	if f != nil {
+		c.Each(f)
+	}
+	return session.Activity{
+		Kind: session.KindH3, Requests: h3.Opened(&c.codec), Streams: c.Streams(), Idle: c.Idle(),
+	}
+}
+
+var (
+	_ engine.Reliever = (*conn)(nil)
+	_ engine.Yielder  = (*conn)(nil)
+	_ engine.Parter   = (*conn)(nil)
+)

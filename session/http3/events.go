@@ -1,0 +1,106 @@
+package http3
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/quic"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/session/shared"
+)
+
+// OnEvent decodes what an event of QUIC brought, and passes it to the streams. EndBatch has to follow.
+func (c *conn) OnEvent(in *quic.Event) {
+	for c.Conn().Open() && !c.take(in) {
+	}
+}
+
+// take gives in to the codec until it is used up, and reports whether it is: not after a callback that panicked.
+func (c *conn) take(in *quic.Event) (used bool) {
+	now := c.Conn().Reactor().Now()
+	c.BeginBatch()
+	defer c.RecoverPanic()
+	for {
+		n, ev := c.codec.Next(in, c.head, now)
+		in.Body = in.Body[n:]
+		if ev.Kind == h3.NeedMore {
+			return true
+		}
+		c.dispatch(&ev)
+	}
+}
+
+func (c *conn) dispatch(ev *h3.Event) {
+	var s *shared.Stream
+	if ev.Stream != nil {
+		s, _ = ev.Stream.Owner.(*shared.Stream)
+	}
+	switch {
+	case ev.Kind == h3.HeadDone:
+		if s = c.newStream(ev.Stream, ev.End); s != nil {
+			s.GotHead(c.head, ev.End)
+		}
+	case ev.Kind == h3.Settings:
+		c.OnSettings()
+	case ev.Kind == h3.Fault:
+		c.closeByError(ev.Err)
+	case ev.Kind == h3.Reset && ev.Stream == nil:
+		c.Refused(refusedStatus(ev.Err), ev.Err)
+	case s == nil:
+	case ev.Kind == h3.Data:
+		s.GotData(ev.Body, ev.End)
+	case ev.Kind == h3.Trailers:
+		s.GotTrailers(c.head)
+	case ev.Kind == h3.Reset:
+		s.GotReset(codeOfReset(ev), &session.ResetError{Code: ev.Code, Err: ev.Err})
+	case ev.Kind == h3.Sendable:
+		c.codec.Block(ev.Stream) // EndBatch gives it its turn
+	}
+}
+
+// closeByError ends the connection, whose codec is closed.
+func (c *conn) closeByError(err error) {
+	code := session.Malformed
+	if err == h3.ErrQUIC {
+		code, err = causeOf(c.q.Closed())
+	}
+	c.FailAll(code, err)
+	c.Conn().Close(nil)
+}
+
+// EndBatch ends a batch: streams that may send have their turns, the timer is set, datagrams leave.
+func (c *conn) EndBatch() {
+	c.BeginBatch()
+	defer c.RecoverPanic()
+	if c.RunStreams() {
+		c.runDue()
+	}
+	c.by.Wake()
+}
+
+// runDue does what has become due for the connection itself.
+func (c *conn) runDue() {
+	ec := c.Conn()
+	own := c.RunDue(ec.Reactor().Now())
+	if c.codec.Done() && c.Streams() == 0 {
+		ec.Close(nil)
+	}
+	if ec.Open() {
+		c.ArmTimer(own)
+		c.ArmTimer(c.codec.Deadline())
+		c.ServerEnd.Check()
+	}
+}
+
+// OnTimeout acts on times that are due and arms the timer for the next one.
+func (c *conn) OnTimeout(ec *engine.Conn) {
+	now := ec.Reactor().Now()
+	c.TimerFired()
+	c.BeginBatch()
+	defer c.RecoverPanic()
+	for ev := c.codec.Expire(now); ev.Kind != h3.NeedMore; ev = c.codec.Expire(now) {
+		c.dispatch(&ev)
+	}
+	if c.ExpireStreams(now) {
+		c.EndBatch()
+	}
+}

@@ -1,0 +1,409 @@
+package http3
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/quic"
+	"github.com/edge-proxy/edge/session"
+)
+
+// play makes a rig with a stage, and a client.
+func play(t *testing.T, o session.ServerOptions, o3 ServerOptions) (*rig, *stage, *client) {
+	t.Helper()
+	s := &stage{}
+	g := newRig(t, sim.NewWorld(1), s, o, o3)
+	return g, s, g.dial()
+}
+
+// One exchange with a body and trailers both ways.
+func TestServer_exchange(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	h := request("POST", "/a")
+	h.Chunked, h.Length = true, message.LengthUnknown
+	hs := c.ask(h, false)
+	c.data(hs, make([]byte, 1000), false)
+	if err := c.c.SendTrailers(hs, request("", "", "X-T", "up")); err != nil {
+		t.Fatal(err)
+	}
+	c.flush()
+	c.want()
+	p := s.parts[0]
+	p.want(t, "POST /a", "data 1000 trailers up")
+	if p.proto != message.HTTP30 || p.s.Peer().IP != c.net.Addr() {
+		t.Error(p.proto, p.s.Peer())
+	}
+	g.do(func() {
+		_ = p.s.SendHead(answer(103, 0), false)
+		_ = p.s.SendHead(answer(200, message.LengthUnknown), false)
+		p.send(5000, false)
+		trailers := answer(0, 0)
+		trailers.Add("X-T", "down")
+		_ = p.s.SendTrailers(trailers)
+	})
+	c.want("0 head 103", "0 head 200", "0 trailers down")
+	if c.got[0] != 5000 {
+		t.Errorf("%d bytes", c.got[0])
+	}
+	stats := g.sessions.Stats(g.r)
+	if stats.Requests != 1 || stats.H3 != 1 || stats.H3Open != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// A body that its receiver does not release stops the client at its window, and no other stream.
+func TestServer_bodyWaitsForItsReceiver(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	s.first = func(p *part) { p.keep = len(s.parts) == 0 }
+	rest := make([]byte, 300<<10)
+	h := request("POST", "/")
+	h.Length = int64(len(rest))
+	hs := c.ask(h, false)
+	c.on = func(ev *h3.Event) {
+		if ev.Kind == h3.Sendable {
+			rest = c.data(hs, rest, true)
+		}
+	}
+	rest = c.data(hs, rest, true)
+	g.pass(time.Second)
+	slow := s.parts[0]
+	if slow.got < 60<<10 || slow.got > 64<<10 {
+		t.Fatalf("%d bytes came", slow.got)
+	}
+	c.ask(request("GET", "/other"), true)
+	g.pass(time.Second)
+	s.parts[1].want(t, "GET /other end")
+	slow.keep = false
+	g.do(func() { slow.s.Release(slow.got) })
+	g.pass(time.Second)
+	slow.want(t, "POST /", "data 307200 end")
+}
+
+// An answer that its client does not take waits outside of the connection, and is cut off after SendTimeout.
+func TestServer_answerWaitsForItsClient(t *testing.T) {
+	const size = 1 << 20
+	for _, takes := range []bool{true, false} {
+		g, s, c := play(t, session.ServerOptions{SendTimeout: 20 * time.Second}, ServerOptions{})
+		c.keep = true
+		hs := c.ask(request("GET", "/"), true)
+		c.want()
+		p := s.parts[0]
+		g.do(func() {
+			_ = p.s.SendHead(answer(200, size), false)
+			p.send(size, true)
+			if !p.s.Congested() {
+				t.Error("a mebibyte is sent at once")
+			}
+		})
+		g.pass(10 * time.Second)
+		if n := c.got[0]; n < 60<<10 || n > 64<<10 {
+			t.Errorf("the client got %d bytes of its window", n)
+		}
+		if held := g.ends[c.net.Addr()].q.Held(); held > 0 {
+			t.Errorf("%d bytes are kept for a window that is closed", held)
+		}
+		if takes {
+			c.keep = false
+			c.release(hs)
+			c.flush()
+			c.want("0 head 200", "0 data 1048576 end")
+			p.want(t, "GET / end")
+			continue
+		}
+		g.pass(15 * time.Second)
+		p.want(t, "GET / end", "reset timed out")
+		c.want("0 head 200", "0 reset H3_REQUEST_CANCELLED")
+		if st := g.sessions.Stats(g.r); st.Timeouts != 1 {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// The window of congestion is shared by urgency.
+func TestServer_turnsByPriority(t *testing.T) {
+	w := sim.NewWorld(1)
+	w.Net.Rate, w.Net.Queue = 1<<20, 64<<10
+	w.Net.Latency = 10 * time.Millisecond
+	s := &stage{}
+	g := newRig(t, w, s, session.ServerOptions{}, ServerOptions{})
+	g.far.StreamWindow, g.far.StreamWindowMax, g.far.Budget = 8<<20, 8<<20, 8<<20
+	c := g.dial()
+	var order []uint64
+	c.on = func(ev *h3.Event) {
+		if ev.Kind == h3.Data {
+			c.c.Release(ev.Stream, len(ev.Body))
+			if ev.End {
+				order = append(order, ev.Stream.ID)
+			}
+		}
+	}
+	for _, priority := range []string{"u=5, i", "u=5, i", "u=3", "u=3", "u=1"} {
+		c.ask(request("GET", "/", "Priority", priority), true)
+	}
+	g.pass(time.Second)
+	g.do(func() {
+		for _, p := range s.parts {
+			_ = p.s.SendHead(answer(200, 400<<10), false)
+			p.send(400<<10, true)
+		}
+	})
+	g.run(func() bool { return len(order) == 5 })
+	if !slices.Equal(order[:3], []uint64{16, 8, 12}) {
+		t.Errorf("the answers came as %d", order)
+	}
+	if g.ends[c.net.Addr()].q.Full() {
+		t.Error("the connection keeps much in the end")
+	}
+}
+
+// How each side ends an exchange early, and what the other hears.
+func TestServer_resets(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		end   bool // of the request
+		does  func(g *rig, p *part, c *client, hs *h3.Stream)
+		hears string // the receiver
+		gets  []string
+	}{
+		{"the client cancels", true, func(_ *rig, _ *part, c *client, hs *h3.Stream) {
+			c.c.Reset(hs, h3.RequestCancelled)
+		}, "reset cancelled", nil},
+		{"the client fails", false, func(_ *rig, _ *part, c *client, hs *h3.Stream) {
+			c.c.Reset(hs, h3.InternalError)
+		}, "reset aborted", nil},
+		{"the server refuses", true, func(_ *rig, p *part, _ *client, _ *h3.Stream) { p.s.Reset(session.Refused) },
+			"", []string{"0 reset H3_REQUEST_REJECTED"}},
+		{"the server fails", false, func(_ *rig, p *part, _ *client, _ *h3.Stream) {
+			_ = p.s.SendHead(answer(200, 100), false)
+			p.s.Reset(session.ConnectionLost)
+		}, "", []string{"0 reset H3_INTERNAL_ERROR"}},
+		{"the answer is done before the request", false, func(_ *rig, p *part, _ *client, _ *h3.Stream) {
+			_ = p.s.SendHead(answer(200, 3), false)
+			p.send(3, true)
+		}, "", []string{"0 head 200", "0 data 3 end"}},
+		{"the client leaves", true, func(_ *rig, _ *part, c *client, _ *h3.Stream) { c.c.Close(h3.NoError) },
+			"reset cancelled", []string{"closed H3_NO_ERROR"}},
+		{"the client breaks HTTP", true, func(_ *rig, _ *part, c *client, _ *h3.Stream) {
+			qs, _ := c.q.Open(quic.OneWay)
+			c.q.Send(qs, []byte{0}, false) // a second control stream
+		}, "reset malformed", []string{"closed H3_STREAM_CREATION_ERROR"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+			h := request("POST", "/")
+			if h.Length = 1000; test.end {
+				h.Length = 0
+			}
+			hs := c.ask(h, test.end)
+			c.want()
+			p := s.parts[0]
+			g.do(func() { test.does(g, p, c, hs) })
+			c.flush()
+			c.want(test.gets...)
+			want := []string{"POST /" + ended(test.end)}
+			if test.hears != "" {
+				want = append(want, test.hears)
+			}
+			p.want(t, want...)
+			x := g.ends[c.net.Addr()]
+			if x.c.Streams() != 0 || x.c.codec.Streams() != 0 {
+				t.Errorf("%d streams are left", x.c.Streams())
+			}
+			if over := strings.HasPrefix(strings.Join(test.gets, ""), "closed"); over != x.dropped {
+				t.Errorf("the connection is over: %v", x.dropped)
+			}
+		})
+	}
+}
+
+// A request that cannot be decoded is told with the status that HTTP/1 would have answered.
+func TestServer_malformed(t *testing.T) {
+	big := strings.Repeat("x", 5000)
+	for _, test := range []struct {
+		h      *message.Head
+		status int
+		gets   []string
+	}{
+		{request("GET", "/", "x-a", "\x01"), 400, []string{"0 reset H3_MESSAGE_ERROR"}},
+		{request("GET", "/", "x-a", big), 431, []string{"0 head 431 end"}},
+		{request("GET", "/"+big), 414, []string{"0 head 414 end"}},
+		{request("GET", "/", "expect", "a miracle"), 417, []string{"0 head 417 end"}},
+	} {
+		o := session.ServerOptions{Limits: h1.Limits{FieldBytes: 4000, RequestLine: 4000}}
+		g, s, c := play(t, o, ServerOptions{})
+		c.ask(test.h, true)
+		c.want(test.gets...)
+		if len(s.parts) != 0 || !slices.Equal(s.refused, []int{test.status}) {
+			t.Errorf("%d: %d exchanges, refused %d", test.status, len(s.parts), s.refused)
+		}
+		if st := g.sessions.Stats(g.r); st.Malformed != 1 || g.server.H3Stats(g.r).Streams != 1 {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// A WebSocket: bytes both ways, those that come before the tunnel opens too, and an end of each.
+func TestServer_tunnel(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	h := request("GET", "/chat", "Upgrade", "websocket")
+	h.Upgrade = true
+	h.Protocol = message.Span{At: h.Fields[0].ValueAt, Len: h.Fields[0].ValueLen}
+	c.want() // SETTINGS
+	hs := c.ask(h, false)
+	c.data(hs, []byte("early"), false)
+	c.want()
+	p := s.parts[0]
+	p.want(t, "GET /chat end")
+	g.do(func() {
+		head := answer(101, 0)
+		head.Tunnel = true
+		_ = p.s.SendHead(head, false)
+		p.send(7, false)
+	})
+	c.want("0 head 101")
+	c.data(hs, []byte("late"), true)
+	c.want()
+	if p.want(t, "data 9 end"); c.got[0] != 7 {
+		t.Errorf("%d bytes came", c.got[0])
+	}
+	g.do(func() { p.send(1, true) })
+	c.want("0 data 8 end")
+	if st := g.sessions.Stats(g.r); st.Tunnels != 1 || g.ends[c.net.Addr()].c.codec.Streams() != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A connection ends that says nothing, and one without an exchange; one with an exchange goes on.
+func TestServer_idle(t *testing.T) {
+	o := session.ServerOptions{HeaderTimeout: 5 * time.Second, IdleTimeout: time.Hour}
+	g, s, c := play(t, o, ServerOptions{IdleTimeout: 20 * time.Second})
+	c.ask(request("GET", "/"), true)
+	g.pass(50 * time.Second)
+	c.want()
+	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
+	g.pass(19 * time.Second)
+	c.want("0 head 204 end")
+	if a := session.ActivityOf(g.ends[c.net.Addr()].c, nil); a.Kind != session.KindH3 || !a.Idle || a.Requests != 1 {
+		t.Errorf("%+v", a)
+	}
+	g.pass(time.Second)
+	c.want("closed H3_NO_ERROR")
+	g.begin().mute = true
+	g.pass(6 * time.Second)
+	if st := g.sessions.Stats(g.r); st.H3 != 2 || st.H3Open != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A drain: GOAWAY at once, exchanges go on to their end, tunnels get a part of the time, and a new request is refused
+// once the second GOAWAY is out.
+func TestServer_drain(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	idle := g.dial()
+	c.ask(request("GET", "/"), true)
+	c.want()
+	drained := make(chan bool, 1)
+	go func() { drained <- g.e.Drain(testutil.Patience) }()
+	until := func(is func() bool) { // Drain has the clock of the machine
+		for !is() {
+			g.pass(time.Millisecond)
+			runtime.Gosched()
+		}
+	}
+	until(func() bool { return len(c.heard) > 0 && len(idle.heard) > 0 })
+	c.want("goaway")
+	g.pass(time.Second)
+	idle.want("goaway", "goaway", "closed H3_NO_ERROR")
+	c.want("goaway")
+	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
+	c.want("0 head 204 end", "closed H3_NO_ERROR")
+	until(func() bool { return len(drained) > 0 })
+	if !<-drained {
+		t.Error("connections are left")
+	}
+}
+
+// The engine ends connections that are idle: for newcomers, and late in a drain. A connection with an exchange is not
+// idle, nor is one whose answer is still on its way.
+func TestServer_yieldsAndParts(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	x := g.ends[c.net.Addr()]
+	c.ask(request("GET", "/"), true)
+	c.want()
+	if x.c.Idle() {
+		t.Error("idle within an exchange")
+	}
+	g.do(func() {
+		_ = s.parts[0].s.SendHead(answer(200, 3), false)
+		if s.parts[0].send(3, true); x.c.Idle() {
+			t.Error("idle before the client has the answer")
+		}
+	})
+	ended := g.w.Now()
+	c.want("0 head 200", "0 data 3 end")
+	if !x.c.Idle() || x.c.IdleSince(x.Conn()) > ended {
+		t.Errorf("idle %v, since %d, at %d", x.c.Idle(), x.c.IdleSince(x.Conn()), ended)
+	}
+	g.do(func() { x.c.OnYield(x.Conn()) })
+	c.want("closed H3_NO_ERROR")
+	other := g.dial()
+	x = g.ends[other.net.Addr()]
+	g.do(func() { x.c.OnPart(x.Conn()) })
+	other.want("closed H3_NO_ERROR")
+	if st := g.sessions.Stats(g.r); st.DrainedH3 != 1 || st.H3Open != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A panic of a receiver costs its exchange: what came in the same datagram for others is not lost.
+func TestServer_panicCostsOneStream(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	s.first = func(p *part) { p.panics = len(s.parts) == 0 }
+	h := request("POST", "/")
+	h.Length = 5
+	for range 2 {
+		hs, err := c.c.Open(g.w.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.c.SendHead(hs, h, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.c.SendData(hs, []byte("hello"), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.flush()
+	c.want("0 reset H3_INTERNAL_ERROR")
+	s.parts[0].want(t, "POST /", "data 5 end", "reset connection lost")
+	s.parts[1].want(t, "POST /", "data 5 end")
+	if n := g.r.Stats().Panics; n != 1 {
+		t.Errorf("%d panics", n)
+	}
+}
+
+// Under pressure a connection with an exchange gets no other one, and the client may ask elsewhere.
+func TestServer_shedsUnderPressure(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	c.ask(request("GET", "/a"), true)
+	c.want()
+	g.do(func() {
+		for g.r.Pressure() < engine.PressureShed {
+			g.r.Account(64 << 10)
+		}
+	})
+	c.ask(request("GET", "/b"), true)
+	c.want("4 reset H3_REQUEST_REJECTED")
+	if st := g.sessions.Stats(g.r); len(s.parts) != 1 || st.H3Shed != 1 || st.Shed != 0 {
+		t.Errorf("%d exchanges, %+v", len(s.parts), st)
+	}
+}
