@@ -100,3 +100,8 @@ func orTime(v, otherwise time.Duration) int64 {
 	}
 	return int64(otherwise)
 }
+
+// heldMax is how many bytes are kept at most until they are acknowledged, with a window of congestion.
+func (o *Options) heldMax(window int) int64 {
+	return min(max(heldLeast, 2*int64(window)), int64(o.sendMax()))
+}

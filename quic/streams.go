@@ -241,16 +241,11 @@ func (c *Conn) Send(s *Stream, p []byte, end bool) (n int) {
 
 // SendRoom returns how many bytes Send would take for s now.
 func (c *Conn) SendRoom(s *Stream) int {
-	return int(max(min(c.heldMax()-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
-}
-
-// heldMax is how many bytes are kept at most until they are acknowledged.
-func (c *Conn) heldMax() int64 {
-	return min(max(heldLeast, 2*int64(c.sent.window.size)), int64(c.o.sendMax()))
+	return int(max(min(c.o.heldMax(c.sent.window.size)-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
 }
 
 // Full reports whether Send would take nothing for any stream, until the peer acknowledges more.
-func (c *Conn) Full() bool { return c.flow.held >= c.heldMax() }
+func (c *Conn) Full() bool { return c.flow.held >= c.o.heldMax(c.sent.window.size) }
 
 // nextSendable returns a stream that waits and may send again.
 func (c *Conn) nextSendable() *Stream {
