@@ -233,6 +233,8 @@ type client struct {
 	o      quic.Options
 	c      h3.Conn
 	head   message.Head
+	in     quic.Event // both are fields so that nothing is allocated
+	ev     h3.Event
 	heard  []string
 	got    map[uint64]int // bytes
 	owed   map[uint64]int // bytes that are not released, where keep
@@ -280,30 +282,30 @@ func (x *client) receive() {
 
 func (x *client) events() {
 	for {
-		in := x.q.Next()
+		x.in = x.q.Next()
 		switch {
-		case in.Kind == quic.Crypto && in.Level == quic.Initial:
+		case x.in.Kind == quic.Crypto && x.in.Level == quic.Initial:
 			setSecrets(x.g.t, &x.q, &x.g.ends[x.net.Addr()].q, quic.Client)
 			continue
-		case in.Kind == quic.Crypto:
+		case x.in.Kind == quic.Crypto:
 			x.q.SendCrypto(quic.Handshake, []byte("finished"))
 			x.q.HandshakeDone()
 			continue
-		case in.Kind == quic.Established:
+		case x.in.Kind == quic.Established:
 			x.stable = true
 			continue
-		case in.Kind == quic.Closed:
+		case x.in.Kind == quic.Closed:
 			k := x.q.Closed()
 			x.note("closed %v", h3.Code(k.Code))
 		}
-		kind := in.Kind
+		kind := x.in.Kind
 		for !x.mute {
-			n, ev := x.c.Next(&in, &x.head, x.g.w.Now())
-			if ev.Kind == h3.NeedMore {
+			n := 0
+			if n, x.ev = x.c.Next(&x.in, &x.head, x.g.w.Now()); x.ev.Kind == h3.NeedMore {
 				break
 			}
-			in.Body = in.Body[n:]
-			x.take(&ev)
+			x.in.Body = x.in.Body[n:]
+			x.take(&x.ev)
 		}
 		if kind == quic.None {
 			return
