@@ -33,6 +33,7 @@ type rig struct {
 	arena    quic.Arena
 	quic     quic.Options // of the server
 	far      quic.Options // of the next client
+	farCodec h3.Options   // likewise
 	ends     map[netip.AddrPort]*end
 	clients  map[netip.AddrPort]*client
 	ids      uint64
@@ -262,7 +263,7 @@ func (g *rig) begin() *client {
 	if err := x.q.InitClient(&x.o, x.path(), g.w.Now()); err != nil {
 		g.t.Fatal(err)
 	}
-	x.c.Init(h3.Client, &x.q, nil)
+	x.c.Init(h3.Client, &x.q, &g.farCodec)
 	x.q.SendCrypto(quic.Initial, []byte("hello"))
 	x.flush()
 	return x

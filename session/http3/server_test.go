@@ -155,6 +155,9 @@ func TestServer_turnsByPriority(t *testing.T) {
 			_ = p.s.SendHead(answer(200, 400<<10), false)
 			p.send(400<<10, true)
 		}
+		if last := s.parts[4]; !last.s.Congested() {
+			t.Error("the connection takes more than its window")
+		}
 	})
 	g.run(func() bool { return len(order) == 5 })
 	if !slices.Equal(order[:3], []uint64{16, 8, 12}) {
@@ -192,6 +195,9 @@ func TestServer_resets(t *testing.T) {
 		}, "", []string{"0 head 200", "0 data 3 end"}},
 		{"the client leaves", true, func(_ *rig, _ *part, c *client, _ *h3.Stream) { c.c.Close(h3.NoError) },
 			"reset cancelled", []string{"closed H3_NO_ERROR"}},
+		{"the body is shorter than its length", false, func(_ *rig, _ *part, c *client, hs *h3.Stream) {
+			c.data(hs, make([]byte, 5), true)
+		}, "reset malformed", []string{"0 reset H3_MESSAGE_ERROR"}},
 		{"the client breaks HTTP", true, func(_ *rig, _ *part, c *client, _ *h3.Stream) {
 			qs, _ := c.q.Open(quic.OneWay)
 			c.q.Send(qs, []byte{0}, false) // a second control stream
@@ -248,6 +254,62 @@ func TestServer_malformed(t *testing.T) {
 		if st := g.sessions.Stats(g.r); st.Malformed != 1 || g.server.H3Stats(g.r).Streams != 1 {
 			t.Errorf("%+v", st)
 		}
+	}
+}
+
+// A head that does not come to its end in time is refused as over HTTP/1. The receiver knows nothing of it.
+func TestServer_slowHead(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{HeaderTimeout: 5 * time.Second}, ServerOptions{})
+	qs, err := c.q.Open(quic.TwoWay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.q.Send(qs, []byte{1, 20, 0}, false)
+	c.flush()
+	g.pass(4 * time.Second)
+	if x := g.ends[c.net.Addr()]; x.c.Idle() || len(s.refused) != 0 {
+		t.Error("idle amid a head", s.refused)
+	}
+	g.pass(2 * time.Second)
+	if len(s.parts) != 0 || !slices.Equal(s.refused, []int{408}) {
+		t.Errorf("%d exchanges, refused %d", len(s.parts), s.refused)
+	}
+}
+
+// An answer whose head the client does not take gives way to another one.
+func TestServer_headSize(t *testing.T) {
+	s := &stage{}
+	g := newRig(t, sim.NewWorld(1), s, session.ServerOptions{}, ServerOptions{})
+	g.farCodec = h3.Options{HeadBytes: 500, FieldCount: 3}
+	c := g.dial()
+	c.ask(request("GET", "/"), true)
+	c.want()
+	g.do(func() {
+		large := answer(200, 0)
+		large.Add("x-a", strings.Repeat("x", 2000))
+		if err := s.parts[0].s.SendHead(large, true); err != session.ErrHeadSize {
+			t.Error(err)
+		}
+		_ = s.parts[0].s.SendHead(answer(502, 0), true)
+	})
+	c.want("0 head 502 end")
+}
+
+// A tunnel that is refused: the client is told to send no more.
+func TestServer_refusedTunnel(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	h := request("GET", "/chat", "Upgrade", "websocket")
+	h.Upgrade = true
+	h.Protocol = message.Span{At: h.Fields[0].ValueAt, Len: h.Fields[0].ValueLen}
+	c.want()
+	hs := c.ask(h, false)
+	c.data(hs, []byte("early"), false)
+	c.want()
+	g.do(func() { _ = s.parts[0].s.SendHead(answer(403, 0), true) })
+	c.want("0 head 403 end")
+	s.parts[0].want(t, "GET /chat end")
+	if x := g.ends[c.net.Addr()]; x.c.codec.Streams() != 0 || c.c.Streams() != 0 {
+		t.Error("a stream is left")
 	}
 }
 
