@@ -14,6 +14,7 @@ type carrier interface {
 	QUIC() *quic.Conn
 	Conn() *engine.Conn
 	Wake()
+	Again()
 }
 
 // conn is one HTTP/3 connection of a client: the shared.Wire of its streams.

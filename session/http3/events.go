@@ -53,7 +53,7 @@ func (c *conn) dispatch(ev *h3.Event) {
 	case ev.Kind == h3.Reset:
 		s.GotReset(codeOfReset(ev), &session.ResetError{Code: ev.Code, Err: ev.Err})
 	case ev.Kind == h3.Sendable:
-		c.codec.Block(ev.Stream) // EndBatch gives it its turn
+		s.GotRoom()
 	}
 }
 

@@ -143,6 +143,7 @@ type end struct {
 	q       quic.Conn
 	c       *conn
 	timer   engine.Timer
+	again   engine.Task
 	peer    netip.AddrPort
 	dropped bool
 	closed  quic.Closure
@@ -151,6 +152,17 @@ type end struct {
 func (x *end) QUIC() *quic.Conn   { return &x.q }
 func (x *end) Conn() *engine.Conn { return x.carried.Conn() }
 func (x *end) Wake()              { x.carried.AskFlush() }
+
+func (x *end) Again() {
+	if x.again.Run == nil {
+		x.again.Run = func(*engine.Reactor) {
+			x.again.Run = nil
+			x.events()
+			x.endBatch()
+		}
+		x.g.r.Defer(&x.again)
+	}
+}
 
 func (x *end) events() {
 	for {

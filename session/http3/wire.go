@@ -7,9 +7,6 @@ import (
 	"github.com/edge-proxy/edge/session/shared"
 )
 
-// quantum is how many bytes of data a stream sends in a turn.
-const quantum = 16 << 10
-
 // wake has what was sent outside a batch leave in this tick.
 func (c *conn) wake() {
 	if !c.InBatch() {
@@ -34,28 +31,15 @@ func sendError(err error) error {
 	return err
 }
 
-// SendData gives p to QUIC in DATA frames. Where a window ends, the event Sendable goes on.
+// SendData gives p to QUIC in DATA frames, as far as windows and memory allow. The event Sendable goes on, in the order
+// of priorities.
 func (c *conn) SendData(s *shared.Stream, p []byte, end bool) (n int, why shared.Blocking, err error) {
-	hs := handleOf(s)
-	defer c.wake()
-	for len(p) > 0 || end {
-		if len(p) > 0 && (c.q.Full() || !c.HasTurn(n > 0)) {
-			return n, shared.ByQueue, nil
-		}
-		piece := p[:min(len(p), quantum)]
-		last := end && len(piece) == len(p)
-		k, err := c.codec.SendData(hs, piece, last)
-		if n, p = n+k, p[k:]; err != nil {
-			return n, shared.Unblocked, err
-		}
-		if k < len(piece) {
-			return n, shared.ByWindow, nil
-		}
-		if last {
-			break
-		}
+	n, err = c.codec.SendData(handleOf(s), p, end)
+	c.wake()
+	if err == nil && n < len(p) {
+		return n, shared.ByWindow, nil
 	}
-	return n, shared.Unblocked, nil
+	return n, shared.Unblocked, err
 }
 
 // SendTrailers ends the message with h.
@@ -78,7 +62,7 @@ func (c *conn) Reset(s *shared.Stream, why shared.Reason) {
 		return
 	}
 	c.codec.Reset(handleOf(s), reasonCode[why])
-	c.FlushSoon(true) // others may have room to send
+	c.by.Again() // others may have room to send
 }
 
 // Discard sends STOP_SENDING: the rest of a request is thrown away.
@@ -87,23 +71,13 @@ func (c *conn) Discard(s *shared.Stream) {
 	c.wake()
 }
 
-// Await puts s in the codec's order of streams that wait for their turns.
-func (c *conn) Await(s *shared.Stream) { c.codec.Block(handleOf(s)) }
+// Await has the event Sendable come for s.
+func (c *conn) Await(s *shared.Stream) { c.codec.Await(handleOf(s)) }
 
-// NextSendable returns the next stream in the codec's order, unless QUIC keeps much already.
-func (c *conn) NextSendable() (*shared.Stream, bool) {
-	if c.q.Full() {
-		return nil, false
-	}
-	hs := c.codec.NextSendable()
-	if hs == nil {
-		return nil, false
-	}
-	s, _ := hs.Owner.(*shared.Stream)
-	return s, true
-}
+// NextSendable returns none: events of QUIC have told them.
+func (c *conn) NextSendable() (*shared.Stream, bool) { return nil, false }
 
-// Congested reports whether QUIC keeps much.
+// Congested reports whether QUIC keeps as much as it may.
 func (c *conn) Congested() bool { return c.q.Full() }
 
 // Settled is true: only a client asks.

@@ -114,7 +114,7 @@ func (l *Link) sendBlocked() {
 			break
 		}
 		if s != nil {
-			s.unblock()
+			s.GotRoom()
 		}
 		if !l.conn.Open() {
 			break

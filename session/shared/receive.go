@@ -237,8 +237,8 @@ func (s *Stream) postpone(t todo) {
 	s.link.FlushSoon(false)
 }
 
-// unblock gives s its turn to send.
-func (s *Stream) unblock() {
+// GotRoom gives s its turn to send, in a batch: there is room again.
+func (s *Stream) GotRoom() {
 	s.clearBlock()
 	s.answerPace.Pause(s.now())
 	s.enter()

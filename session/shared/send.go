@@ -159,7 +159,7 @@ func (s *Stream) sendPending() {
 	}
 	s.pendingHead = nil
 	if s.send(h, s.framing == stream.Ended); s.todo == nothing && s.framing != stream.Ended {
-		s.unblock()
+		s.GotRoom()
 	}
 }
 
