@@ -82,6 +82,9 @@ func (c *Conn) FailHandshake(alert uint8) {
 	c.fail(&Error{Code: CryptoError(alert), text: "the handshake failed"}, frameCrypto)
 }
 
+// Refuse ends the connection with a code of the transport: of a handshake that is not wanted.
+func (c *Conn) Refuse(code Code) { c.fail(&Error{Code: code, text: "the handshake is refused"}, 0) }
+
 // confirm drops the keys of the handshake (RFC 9001 §4.9.2).
 func (c *Conn) confirm() {
 	if c.flag&confirmed == 0 {
