@@ -54,7 +54,8 @@ func (c *Conn) ReadWire(on bool) {
 
 // Secure puts l between c and its socket and hands c to next, or to the handler that Hold was given when next is
 // nil. OnOpen comes first. rest holds the bytes of the wire that the handshake took and did not use; unread bytes
-// follow them. Not inside a callback of c.
+// follow them. Not inside a callback of c. The Carrier of a carried Conn encrypts: there l is what Layer returns, and
+// no more.
 func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
 	c.mustOwn()
 	if c.state != open {

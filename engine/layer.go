@@ -23,7 +23,7 @@ type Layer interface {
 //	sealed == bytes in out; wire == nil or it holds bytes
 //	layer == nil => the Conn is carried, or a handshake is going on; its handler is the Conn's and reads the wire
 //	                itself, so that wire == nil
-//	layer != nil => next == nil: the handler that waited has the Conn
+//	layer != nil => next == nil: the handler that waited has the Conn. The layer of a carried Conn is never called
 //	undecoded => wire != nil: it is what the handshake left; else it is a part of a record
 type layered struct {
 	layer     Layer

@@ -10,8 +10,8 @@ import (
 // meanwhile: on two processors it is the only one. ctx ends with the connection, whose deadline goes on. On the
 // goroutine of the handshake, which computes again once it has another turn.
 func Await(hello *tls.ClientHelloInfo, f func(ctx context.Context) error) error {
-	if p, ok := hello.Conn.(*pipe); ok && p.shake != nil {
-		return p.shake.await(f)
+	if s := seatOf(hello); s != nil {
+		return s.await(f)
 	}
 	return f(context.Background())
 }

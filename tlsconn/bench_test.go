@@ -59,3 +59,29 @@ func BenchmarkHandshake(b *testing.B) {
 		}
 	}
 }
+
+// As BenchmarkHandshake, over QUIC.
+func BenchmarkHandshakeQUIC(b *testing.B) {
+	for _, group := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
+		for _, resumed := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%v/resumed=%v", group, resumed), func(b *testing.B) {
+				v := newQUICHouse(b, tlsconn.HandshakerOptions{}, tlsconn.ServerOptions{}, nops)
+				o := quicClientConfig()
+				o.CurvePreferences = []tls.CurveID{group}
+				if resumed {
+					o.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					c := v.dial(o)
+					c.exchange("x")
+					c.leave()
+					c.sock.Close()
+				}
+				if s := v.hs.Stats(); resumed && s.Resumed+1 < s.Done {
+					b.Fatalf("%+v", s)
+				}
+			})
+		}
+	}
+}

@@ -60,6 +60,9 @@ func HelloDigest(hello *tls.ClientHelloInfo) *Digest {
 	if p, ok := hello.Conn.(*pipe); ok {
 		return p.address
 	}
+	if s := seatOf(hello); s != nil {
+		return &s.layer.digest
+	}
 	return nil
 }
 

@@ -24,6 +24,11 @@
 //	silent ── ClientHello ─► waits for its turn ─► computes ⇄ waits for bytes ─► Secure ─► records, on the reactor
 //	  └─────────────── timeout, too many, too late, FIN, not TLS ──────────┘
 //
+// Over QUIC (ServerQUIC) tls.QUICConn computes. Its own goroutine waits; ours is there for one flight at a time, and
+// handshakes over TCP and over QUIC share turns and crowd. The Conn has a Carrier, which encrypts: its Layer is there
+// for the Digest alone. Callbacks find no Conn in their tls.ClientHelloInfo; HelloDigest, HelloTerms and Await work as
+// over TCP.
+//
 // # The records
 //
 // After it the goroutine is gone. The reactor feeds one whole record at a time and calls tls.Conn.Read in place; what a

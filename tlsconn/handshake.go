@@ -3,10 +3,7 @@ package tlsconn
 import (
 	"crypto/tls"
 	"io"
-	"log/slog"
 	"net"
-	"runtime/debug"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -71,10 +68,7 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 		return
 	}
 	h.arrive()
-	h.phase = connected
-	h.accepted = c.Reactor().Now()
-	c.SetTimeout(h.owner.opts.Timeout)
-	if h.owner.enter(&h.seat) && h.server == nil {
+	if h.open() && h.server == nil {
 		h.start(nil)
 	}
 }
@@ -173,17 +167,10 @@ func (h *handshake) start(in []byte) {
 
 // begin begins to compute: the first turn has come.
 func (h *handshake) begin() {
-	c := h.conn
-	h.phase = begun
-	h.crowd.Remove()
-	h.hold(handshakeSize)
-	c.SetTimeout(time.Duration(h.remaining(c.Reactor().Now())))
-	l := &layer{}
-	h.layer = l
-	l.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: h.accepted, Hello: h.heard}
+	h.seat.begin(handshakeSize)
+	l := h.layer
 	l.pipe.shake, l.pipe.address = h, &l.digest
 	if h.server != nil {
-		l.digest.Asked = h.server.Asked
 		l.conn = newServer(&l.pipe, h.config)
 	} else {
 		l.conn = newClient(&l.pipe, h.config)
@@ -195,20 +182,8 @@ func (h *handshake) begin() {
 
 // compute is the goroutine of a handshake.
 func (h *handshake) compute() {
-	err := h.shake()
-	name := ""
-	switch err {
-	case nil:
-		h.layer.digest.fill(h.layer.conn.ConnectionState())
-		if a := h.config.ClientAuth; h.server != nil && (a == tls.RequestClientCert || a == tls.RequireAnyClientCert) {
-			h.layer.digest.Verified = false // a resumed session brings what another listener has verified
-		}
-	case ErrPanic:
-	case ErrDenied:
-		name = h.layer.digest.ServerName
-	default:
-		name = h.layer.conn.ConnectionState().ServerName
-	}
+	err := guarded(h.layer.conn.Handshake)
+	name := h.conclude(err, h.layer.conn.ConnectionState)
 	h.mu.Lock()
 	h.done, h.err, h.name = true, err, name
 	if err == ErrDenied {
@@ -218,17 +193,6 @@ func (h *handshake) compute() {
 	holds := h.worker == hasTurn
 	h.mu.Unlock()
 	h.owner.pass(holds)
-}
-
-// shake runs the handshake. A callback of the configuration that panics costs this connection only.
-func (h *handshake) shake() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("TLS handshake panicked", "panic", p, "stack", string(debug.Stack()))
-			err = ErrPanic
-		}
-	}()
-	return h.layer.conn.Handshake()
 }
 
 // read gives bytes of one record, or waits until one is whole. Called by the goroutine.
@@ -345,19 +309,20 @@ func (h *handshake) run(*engine.Reactor) {
 // finish puts TLS between the connection and its socket. The goroutine has ended.
 func (h *handshake) finish() {
 	c, l := h.conn, h.layer
-	h.phase = succeeded
-	h.owner.leave(&h.seat)
-	h.owner.counts.done.Add(1)
-	if l.digest.Resumed {
-		h.owner.counts.resumed.Add(1)
-	}
-	l.digest.Secured = c.Reactor().Now()
+	h.succeed(c.Reactor().Now())
 	l.pipe.shake = nil
 	l.loan.init(l.conn)
 	if h.server != nil {
 		c.Secure(l, h, h.in)
 	} else {
 		c.Secure(l, nil, h.in)
+	}
+}
+
+// tellDenied puts the alert for a refusal in the place of crypto/tls's internal_error, all that was written so far.
+func (h *handshake) tellDenied() {
+	if n := len(h.out); n > 0 {
+		h.out[n-1] = alertOfDenied(h.name)
 	}
 }
 
@@ -395,14 +360,6 @@ func (h *handshake) abandon() {
 	defer h.mu.Unlock()
 	h.closed = true
 	h.wake()
-}
-
-// OnTimeout gives up.
-func (h *handshake) OnTimeout(*engine.Conn) {
-	if invariant.On {
-		defer h.check()
-	}
-	h.fail(h.lateness())
 }
 
 // OnEOF gives up, unless what came before it is enough. A ClientHello is not.

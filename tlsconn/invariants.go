@@ -60,22 +60,41 @@ func (h *handshake) check() {
 	invariant.That(h.phase < succeeded || h.done && h.accounted == 0, "succeeded, %d accounted", h.accounted)
 	over := h.failure != nil || h.phase == succeeded
 	invariant.That(!over || !h.listed, "phase %d, failure %v, and it is listed", h.phase, h.failure)
-	h.checkPlaces(over)
+	waits := h.phase == awaitingTurn || h.worker == awaitsTurn
+	h.checkPlaces(h.worker == awaitsBytes, waits && !over)
 }
 
-// checkPlaces is check for the two lists that a handshake may be in. mu is held.
-func (h *handshake) checkPlaces(over bool) {
-	if h.crowd.Listed() {
-		c := h.owner.crowdOf(&h.seat)
-		silent := h.crowd.In(&c.silent)
-		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
-		invariant.That(silent && h.phase < awaitingTurn || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,
-			"phase %d, worker %d, silent %v", h.phase, h.worker, silent)
+// check panics when the invariants of QUIC do not hold after an event on its reactor.
+func (s *QUIC) check() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := s.failure != nil || s.phase == succeeded
+	invariant.That((s.layer != nil) == (s.phase >= begun), "phase %d, layer %v", s.phase, s.layer != nil)
+	invariant.That(s.tls != nil || s.phase != begun || s.closed, "it is begun, without a handshake")
+	invariant.That(!s.busy || s.phase >= begun, "phase %d, and it computes", s.phase)
+	invariant.That(s.busy || s.worker == hasNoTurn, "no goroutine, worker %d", s.worker)
+	invariant.That((s.giveUp != nil) == (s.worker == awaitsOther), "worker %d, giveUp %v", s.worker, s.giveUp != nil)
+	invariant.That(!s.due || !over && !s.busy && !s.granted && s.flight == nil, "due in phase %d", s.phase)
+	invariant.That(s.phase < succeeded || s.accounted == 0, "succeeded, %d accounted", s.accounted)
+	invariant.That(!over || !s.listed, "phase %d, failure %v, and it is listed", s.phase, s.failure)
+	if s.conn != nil {
+		s.checkPlaces(s.due && s.phase == begun, !over && !s.due)
+	}
+}
+
+// checkPlaces is check for the two lists that a handshake may be in. owes says whether its client owes us an answer,
+// waits whether it may wait for a turn. mu is held.
+func (s *seat) checkPlaces(owes, waits bool) {
+	if s.crowd.Listed() {
+		c := s.owner.crowdOf(s)
+		silent := s.crowd.In(&c.silent)
+		invariant.That(s.listed && s.server != nil, "not listed, and it stands in the crowd")
+		invariant.That(silent && s.phase < awaitingTurn || s.crowd.In(&c.awaited) && owes,
+			"phase %d, worker %d, silent %v", s.phase, s.worker, silent)
 		c.check()
 	}
-	t := &h.owner.turns
+	t := &s.owner.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	waits := h.phase == awaitingTurn || h.worker == awaitsTurn
-	invariant.That(!h.turn.Listed() || waits && !over, "phase %d, worker %d: it waits for a turn", h.phase, h.worker)
+	invariant.That(!s.turn.Listed() || waits, "phase %d, worker %d: it waits for a turn", s.phase, s.worker)
 }

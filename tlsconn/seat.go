@@ -2,7 +2,9 @@ package tlsconn
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 //
 // Owned by its Conn's reactor, but for what mu guards.
 type seat struct {
+	engine.NopHandler
 	owner     *Handshaker
 	conn      *engine.Conn
 	server    *ServerOptions // nil: the handshake is of a client of ours
@@ -88,6 +91,13 @@ func (s *seat) remaining(now int64) int64 {
 	return max(s.accepted+int64(s.owner.opts.Timeout)-now, 1)
 }
 
+// open starts the deadline, and reports whether there is room for s.
+func (s *seat) open() bool {
+	s.phase, s.accepted = connected, s.conn.Reactor().Now()
+	s.conn.SetTimeout(s.owner.opts.Timeout)
+	return s.owner.enter(s)
+}
+
 // ask asks for the first turn and reports whether it is there.
 func (s *seat) ask() bool {
 	s.phase, s.heard = awaitingTurn, s.conn.Reactor().Now()
@@ -97,6 +107,20 @@ func (s *seat) ask() bool {
 	s.crowd.Remove()
 	s.conn.SetTimeout(time.Duration(min(s.owner.late, s.remaining(s.heard))))
 	return false
+}
+
+// begin begins to compute, which takes so much memory: the first turn has come.
+func (s *seat) begin(memory int) {
+	c := s.conn
+	s.phase = begun
+	s.crowd.Remove()
+	s.hold(memory)
+	c.SetTimeout(time.Duration(s.remaining(c.Reactor().Now())))
+	s.layer = &layer{}
+	s.layer.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: s.accepted, Hello: s.heard}
+	if s.server != nil {
+		s.layer.digest.Asked = s.server.Asked
+	}
 }
 
 // proceed says that the turn of s has come. Safe for any goroutine.
@@ -144,12 +168,45 @@ func (s *seat) fail(reason error, name string) bool {
 	return true
 }
 
-// lateness is why s has run out of time.
-func (s *seat) lateness() error {
-	if s.phase == awaitingTurn && s.conn.Reactor().Now()-s.heard >= s.owner.late {
-		return ErrLate
+// conclude fills the digest of a handshake that has ended, or returns the name that a client has asked for. On its
+// goroutine.
+func (s *seat) conclude(err error, state func() tls.ConnectionState) (name string) {
+	d := &s.layer.digest
+	switch err {
+	case nil:
+		d.fill(state())
+		if a := s.config.ClientAuth; s.server != nil && (a == tls.RequestClientCert || a == tls.RequireAnyClientCert) {
+			d.Verified = false // a resumed session brings what another listener has verified
+		}
+	case ErrPanic:
+	case ErrDenied:
+		name = d.ServerName
+	default:
+		name = state().ServerName
 	}
-	return ErrTimeout
+	return name
+}
+
+// guarded calls f. A callback of the configuration that panics costs its connection only.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("TLS handshake panicked", "panic", p, "stack", string(debug.Stack()))
+			err = ErrPanic
+		}
+	}()
+	return f()
+}
+
+// succeed notes that the handshake is done.
+func (s *seat) succeed(now int64) {
+	s.phase = succeeded
+	s.owner.leave(s)
+	s.owner.counts.done.Add(1)
+	if s.layer.digest.Resumed {
+		s.owner.counts.resumed.Add(1)
+	}
+	s.layer.digest.Secured = now
 }
 
 // handOn gives c to what accept makes for it, or closes it.
@@ -161,6 +218,15 @@ func (s *seat) handOn(c *engine.Conn) {
 	c.Close(engine.ErrClosed)
 }
 
+// OnTimeout gives up.
+func (s *seat) OnTimeout(c *engine.Conn) {
+	if s.phase == awaitingTurn && c.Reactor().Now()-s.heard >= s.owner.late {
+		s.end(ErrLate)
+		return
+	}
+	s.end(ErrTimeout)
+}
+
 // Idle reports whether the peer has said nothing yet: a drain closes such a connection.
 func (s *seat) Idle() bool { return s.phase < awaitingTurn }
 
@@ -169,6 +235,3 @@ func (s *seat) IdleSince(*engine.Conn) int64 { return s.accepted }
 
 // OnYield ends a connection that has said nothing.
 func (s *seat) OnYield(c *engine.Conn) { c.Finish() }
-
-// OnSendable does nothing.
-func (s *seat) OnSendable(*engine.Conn) {}
