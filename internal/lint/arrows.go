@@ -20,8 +20,8 @@ var layers = []struct{ name, folders string }{
 	{"proxy", "proxy"},
 	{"routes", "route"},
 	{"backends", "upstream backend balance"},
-	{"sessions", "session/http3 session session/shared session/stream tlsconn"},
-	{"engine", "engine internal/sim poller"},
+	{"sessions", "session/http3 session session/shared session/stream quicconn tlsconn"},
+	{"engine", "engine internal/quicpeer internal/sim poller"},
 	{"codecs", "h3 h1 h2 quic proxyproto"},
 	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +
 		"timerwheel pool ketama"},
@@ -66,7 +66,7 @@ var closed = []struct {
 }
 
 // testOnly are packages for tests and for bench, never for what is shipped.
-var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm",
+var testOnly = []string{"internal/sim", "internal/quicpeer", "internal/testutil", "internal/lint", "internal/warm",
 	"internal/filterrig"}
 
 // checkArrows: an import only points down.

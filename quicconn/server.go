@@ -1,0 +1,291 @@
+package quicconn
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/quic"
+)
+
+// Options of a Server. The zero value but for Secret is good. Immutable after NewServer.
+type Options struct {
+	Secret Secret
+	// CloseCode is the code of the application by which connections end that are not at fault.
+	CloseCode uint64
+}
+
+// Bounds that are not options.
+const (
+	// MailMax is how many datagrams may be on their way to a reactor from others: 1.2 MiB of them.
+	MailMax     = 1024
+	answersEach = 100 // answers to datagrams without a connection, of each reactor a second
+	firstLeast  = 8   // RFC 9000 §7.2: octets of the id that a client chooses
+)
+
+// Accept is how connections begin.
+type Accept struct {
+	Begin func(c *engine.Conn) engine.Handler // see Secure
+	QUIC  quic.Options                        // but for Arena, NewID and Seed
+}
+
+// Server is QUIC at one address, with one port for each reactor.
+// Safe for any goroutine.
+type Server struct {
+	keys   keys
+	accept atomic.Pointer[Accept] // for new connections; nil: there are none
+	doors  []door                 // by Reactor.Index
+}
+
+// door finds the connections of the datagrams that come to one reactor.
+// Owned by its reactor, but for mailed.
+type door struct {
+	local
+	server  *Server
+	current *Conn  // whose batch has begun
+	charged uint64 // pages of the arena that are accounted
+
+	answers   int // in the second that began at answersAt
+	answersAt int64
+	mailed    atomic.Int64 // datagrams on their way here
+	_         [64]byte     // reactors count at the same time
+}
+
+// NewServer makes a Server for the reactors of e.
+func NewServer(e *engine.Engine, o Options) *Server {
+	s := &Server{keys: newKeys(&o.Secret), doors: make([]door, len(e.Reactors()))}
+	for i, r := range e.Reactors() {
+		l := &s.doors[i]
+		var seed [32]byte
+		rand.Read(seed[:]) //nolint:errcheck // never fails
+		l.server, l.reactor, l.code = s, r, o.CloseCode
+		l.maker = newIDMaker(&s.keys, i%reactorsMax, seed)
+		l.byID, l.byFirst = make(map[uint64]*Conn), make(map[quic.ID]*Conn)
+	}
+	return s
+}
+
+// Use sets how connections begin from now on.
+func (s *Server) Use(a Accept) { s.accept.Store(&a) }
+
+// Port makes the handler of a port, for engine.ListenDatagrams.
+func (s *Server) Port(p *engine.Port) engine.PortHandler {
+	l := &s.doors[p.Reactor().Index()]
+	l.port = p
+	return l
+}
+
+// Stats returns the counters on r. On r only.
+func (s *Server) Stats(r *engine.Reactor) Stats { return s.doors[r.Index()].stats }
+
+// Codec returns the counters of the codec on r. On r only.
+func (s *Server) Codec(r *engine.Reactor) quic.Stats { return s.doors[r.Index()].arena.Stats }
+
+// OnDatagrams finds the connection of each datagram: engine.PortHandler.
+func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
+	defer l.endBatch() // a panic must not leave a connection without its end
+	for i := range b.Len() {
+		m := b.At(i)
+		path := quic.Path{Local: m.Local, Peer: m.Peer}
+		for d := range m.Segments() {
+			l.stats.Received++
+			l.take(d, path, false)
+		}
+	}
+}
+
+// take gives a datagram to its connection. came says that another reactor has sent it here.
+func (l *door) take(d []byte, p quic.Path, came bool) {
+	h, ok := quic.Parse(d)
+	if !ok {
+		l.stats.Unknown++
+		return
+	}
+	c := l.find(&h)
+	switch {
+	case c != nil:
+		if l.current != c {
+			l.endCurrent()
+			l.current = c
+		}
+		c.receive(d, p)
+	case h.Kind == quic.InitialPacket:
+		l.begin(d, &h, p)
+	case h.Kind == quic.UnknownPacket && h.Version != 0:
+		l.negotiate(d, &h, p)
+	case len(h.Dest) != quic.IDLen:
+		l.stats.Unknown++
+	default:
+		l.elsewhere(d, &h, p, came)
+	}
+}
+
+// find returns the connection of a packet.
+func (l *door) find(h *quic.Header) *Conn {
+	if len(h.Dest) == quic.IDLen {
+		if c := l.byID[keyOf(h.Dest)]; c != nil {
+			return c
+		}
+	}
+	if h.Kind == quic.OneRTTPacket || len(l.byFirst) == 0 {
+		return nil
+	}
+	id, _ := quic.MakeID(h.Dest)
+	return l.byFirst[id]
+}
+
+// begin begins a connection with its first packet.
+func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
+	a := l.server.accept.Load()
+	if len(d) < quic.DatagramSize || len(h.Dest) < firstLeast || a == nil || l.port == nil {
+		l.stats.Unknown++
+		return
+	}
+	if l.port.Listener().Full() { // an idle connection must not end for an address that may be forged
+		l.refuse(h, p)
+		return
+	}
+	c := &Conn{local: &l.local, options: a.QUIC}
+	c.timer.Run, c.rest.Run = c.onTime, c.runRest
+	c.options.Arena, c.options.NewID = &l.arena, c.newID
+	c.options.Seed = binary.LittleEndian.Uint64(l.random(8))
+	if c.codec.InitServer(&c.options, h, p, l.now()) != nil {
+		c.forget()
+		return
+	}
+	if !l.port.Accept(p.Peer, p.Local, &c.carried, c, a.Begin) {
+		c.forget()
+		l.refuse(h, p)
+		return
+	}
+	c.first, _ = quic.MakeID(h.Dest)
+	l.byFirst[c.first] = c
+	l.endCurrent()
+	l.current = c
+	c.receive(d, p)
+}
+
+// elsewhere sends a datagram to the reactor that its id names, or says that there is no such connection.
+func (l *door) elsewhere(d []byte, h *quic.Header, p quic.Path, came bool) {
+	to := l.server.keys.reactorOf(h.Dest)
+	if to < len(l.server.doors) && &l.server.doors[to] != l && !came {
+		l.server.doors[to].mail(l, d, p)
+		return
+	}
+	room := l.roomToAnswer(h.Kind == quic.OneRTTPacket)
+	if room == nil {
+		l.stats.Unknown++
+		return
+	}
+	token := l.maker.token(h.Dest)
+	l.stats.Resets++
+	l.send(quic.AppendReset(room, len(d), &token, (*[24]byte)(l.random(24))), p)
+}
+
+// negotiate tells a client which version there is (RFC 9000 §6).
+func (l *door) negotiate(d []byte, h *quic.Header, p quic.Path) {
+	room := l.roomToAnswer(len(d) >= quic.DatagramSize)
+	if room == nil {
+		l.stats.Unknown++
+		return
+	}
+	l.stats.Versions++
+	l.send(quic.AppendVersions(room, h), p)
+}
+
+// refuse tells a client that it gets no connection, so that it tries TCP at once.
+func (l *door) refuse(h *quic.Header, p quic.Path) {
+	l.stats.Refused++
+	if room := l.roomToAnswer(true); room != nil {
+		l.send(quic.AppendRefusal(room, h), p)
+	}
+}
+
+// roomToAnswer returns room for the answer to a datagram without a connection, if it may have one: senders may be
+// forged, and the kernel may take nothing now.
+func (l *door) roomToAnswer(may bool) []byte {
+	if now := l.now(); now-l.answersAt >= int64(time.Second) {
+		l.answersAt, l.answers = now, 0
+	}
+	if !may || l.port == nil || l.answers == answersEach {
+		return nil
+	}
+	l.answers++
+	return l.port.Reserve(quic.DatagramSize)
+}
+
+// send sends an answer, if there is one.
+func (l *door) send(d []byte, p quic.Path) {
+	if len(d) > 0 {
+		l.port.Commit(d, p.Peer, p.Local)
+		l.stats.Sent++
+	}
+}
+
+// random returns n octets that nobody can guess.
+func (l *door) random(n int) []byte {
+	b := make([]byte, n)
+	l.maker.random.Read(b) //nolint:errcheck // never fails
+	return b
+}
+
+// endCurrent ends the batch of the connection that had the last datagram.
+func (l *door) endCurrent() {
+	if c := l.current; c != nil {
+		l.current = nil
+		c.endBatch()
+	}
+}
+
+func (l *door) endBatch() {
+	l.endCurrent()
+	if n := l.arena.Stats.Pages; n != l.charged {
+		l.reactor.Account(int(n-l.charged) * pageSize)
+		l.charged = n
+	}
+}
+
+// pageSize is the size of a page of the Arena.
+const pageSize = 4 << 10
+
+// mail is a datagram on its way to another reactor.
+type mail struct {
+	engine.Task
+	to   *door
+	path quic.Path
+	data []byte
+}
+
+// mails are unused. All reactors share them: the reactor that fills a mail is not the reactor that empties it.
+var mails sync.Pool
+
+// mail sends a copy of d to l, from the reactor of from.
+func (l *door) mail(from *door, d []byte, p quic.Path) {
+	if l.mailed.Add(1) > MailMax {
+		l.mailed.Add(-1)
+		from.stats.MailLost++
+		return
+	}
+	from.stats.Mailed++
+	m, _ := mails.Get().(*mail)
+	if m == nil {
+		m = &mail{}
+		m.Run = m.arrive
+	}
+	m.to, m.path, m.data = l, p, append(m.data[:0], d...)
+	l.reactor.Post(&m.Task)
+}
+
+// arrive gives the datagram to its connection.
+func (m *mail) arrive(*engine.Reactor) {
+	l := m.to
+	l.mailed.Add(-1)
+	l.take(m.data, m.path, true)
+	l.endBatch()
+	m.to = nil
+	mails.Put(m)
+}

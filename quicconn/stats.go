@@ -1,0 +1,18 @@
+package quicconn
+
+import "github.com/edge-proxy/edge/internal/tally"
+
+// Stats are the counters of a Server on one reactor.
+type Stats struct {
+	Received uint64 // datagrams
+	Sent     uint64
+	Unknown  uint64 // datagrams that belong to no connection and begin none, or could not be read
+	Versions uint64 // Version Negotiation that was sent
+	Resets   uint64 // stateless resets that were sent
+	Refused  uint64 // first packets of connections that were not taken
+	Mailed   uint64 // datagrams that came to another reactor
+	MailLost uint64 // datagrams that did not get there, since too many were on their way
+}
+
+// Add adds the counters of o.
+func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
