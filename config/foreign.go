@@ -139,7 +139,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is ocsp = "a.ocsp" beside cert: a program of yours fetches the response`, "ssl_stapling"},
 	{"nginx", `has nothing here: keys stand in files without a password`, "ssl_password_file"},
 	{"nginx", `is protocols = ["h1", "h2"] in [https]; both are the default`, "http2"},
-	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
+	{"nginx", `is protocols = ["h1", "h2", "h3"] in [https]`, "http3"},
 	{"nginx", `is line = "{client.ip} {status}" or format = "combined" in [log]`, "log_format"},
 	{"nginx", hintRate, "limit_req limit_req_zone"},
 	{"nginx", hintTraces, "otel_exporter otel_trace otel_trace_context"},

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,13 +41,8 @@ type Listener struct {
 	// `auto`, plain requests are not served where `client_auth` is `require`, or with `strict_sni`: `redirect_to_https`
 	// has to stand beside it. Default: `true` in `[https]` and where there is a `cert`, `auto` in `[network]` with a
 	// `cert`, else `false`.
-	TLS TLSMode `edge:"tls" example:"auto"`
-	// Versions of HTTP: `h1`, `h2` or both. Over TLS the client chooses; a plain connection is HTTP/2 when it begins
-	// with its preface (prior knowledge).
-	// Example: ["h1"]
-	Protocols []string `edge:"protocols" kind:"protocols" later:"h3 udp" default:"[\"h1\", \"h2\"]"`
-	// Of HTTP/2.
-	H2 H2Options `edge:"h2"`
+	TLS      TLSMode  `edge:"tls" example:"auto"`
+	Versions Versions `edge:""`
 	// Redirect plain requests (308) to the same URL with https, on the port of the listener with TLS. A listener of
 	// both, with `hsts.max_age`, does so by itself.
 	RedirectToHTTPS bool `edge:"redirect_to_https" example:"true"`
@@ -302,6 +298,19 @@ type HSTS struct {
 	Preload bool `edge:"preload" default:"" example:"true"`
 }
 
+// Versions are the versions of HTTP that a listener serves.
+type Versions struct {
+	// Versions of HTTP: `h1`, `h2` or both, and `h3` beside them. Over TLS the client chooses; a plain connection is
+	// HTTP/2 when it begins with its preface (prior knowledge). `h3` serves HTTP/3, over UDP on the same address: see
+	// [HTTP/3](http3.md).
+	// Example: ["h1", "h2", "h3"]
+	Protocols []string `edge:"protocols" kind:"protocols" later:"udp" default:"[\"h1\", \"h2\"]"`
+	// Of HTTP/2.
+	H2 H2Options `edge:"h2"`
+	// Of HTTP/3.
+	H3 H3Options `edge:"h3"`
+}
+
 // H2Options bound a connection of HTTP/2.
 type H2Options struct {
 	// Maximum number of requests in progress at once on one connection of HTTP/2.
@@ -309,3 +318,25 @@ type H2Options struct {
 	// Time a connection of HTTP/2 may be without a request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"5m"`
 }
+
+// H3Options bound a connection of HTTP/3, and say which clients are told of it.
+type H3Options struct {
+	// Maximum number of requests in progress at once on one connection of HTTP/3.
+	MaxStreams int `edge:"max_streams" default:"128" min:"1" max:"100000" example:"256"`
+	// Time a connection of HTTP/3 may be without a request.
+	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"30s"`
+	// Tell clients of HTTP/1 and HTTP/2 over TLS that there is HTTP/3 (`Alt-Svc`), unless an answer has that field.
+	Advertise bool `edge:"advertise" default:"true" example:"false"`
+	// UDP port that clients are told of. Default: the port of the listener. Another one is for a network that leads
+	// clients here by another port.
+	AdvertisePort int `edge:"advertise_port" min:"1" max:"65535" example:"443" json:",omitempty"`
+	// Time for which clients remember that there is HTTP/3.
+	MaxAge time.Duration `edge:"max_age" default:"24h" min:"1s" max:"8760h" example:"1h"`
+	// Hosts whose clients are told of HTTP/3: names, `*.example.org` for all below one, `*` for all. A host with `!` is
+	// left out. The most specific entry decides; where each entry has a `!`, the rest of all hosts is told.
+	// Example: ["*", "!speed.example.org"]
+	Hosts []string `edge:"hosts" kind:"offered_hosts" default:"[\"*\"]"`
+}
+
+// ServesHTTP3 reports whether the listener takes connections of QUIC beside those over TCP.
+func (l *Listener) ServesHTTP3() bool { return slices.Contains(l.Versions.Protocols, "h3") }

@@ -194,6 +194,61 @@ func (r *resolver) tlsOnlyKey(e *listenerEntry) (key string, at syntax.Span) {
 	return "", syntax.Span{}
 }
 
+// checkHTTP3 reports what keeps e from HTTP/3, and keys about that without effect.
+func (e *listenerEntry) checkHTTP3(c *Config, rep *Report) {
+	protocols := e.Versions.Protocols
+	at := slices.Index(protocols, "h3")
+	switch {
+	case e.Failed("protocols"):
+		return
+	case at < 0:
+		e.warnUnusedH3(rep)
+		return
+	}
+	word := e.ElementAt("protocols", at, len(protocols))
+	unix := slices.IndexFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" })
+	switch {
+	case e.TLS == TLSOff && !e.Failed("tls"):
+		rep.Errorf(word, "write tls = true, or [https]", "h3 needs TLS")
+	case unix >= 0:
+		rep.Conflictf(e.addressAt(unix), word, "leave one of them out", "h3 is not served on a Unix socket")
+	case c.Global.FIPS:
+		rep.Errorf(word, "leave it out", "h3 is not available with fips = true in this version")
+	case len(protocols) == 1: // the socket for TCP would accept connections, and serve none
+		rep.Errorf(e.At("protocols"), `write ["h1", "h2", "h3"]`,
+			"h3 needs h1 or h2 beside it, by which clients learn of it")
+	case e.Believed.ProxyProtocol.Required:
+		rep.Conflictf(word, e.Head("proxy_protocol.required"), "leave one of them out",
+			"a connection of h3 never begins with a header, as proxy_protocol.required asks")
+	default:
+		if e.isInternal(c.Certificates) {
+			rep.Notef(codeH3Untrusted, word,
+				"browsers take no certificate of \"internal\" over QUIC; they stay with HTTP/2")
+		}
+		rep.Warnf(codeH3Trial, word, "", "HTTP/3 is for trials in this version: see docs/http3.md")
+	}
+}
+
+// isInternal reports whether the authority on this machine makes all certificates of e, of which shared are for all
+// listeners.
+func (e *listenerEntry) isInternal(shared []Certificate) bool {
+	if e.own.Cert != "" {
+		return e.own.Cert == InternalCert
+	}
+	other := func(c Certificate) bool { return c.Cert != InternalCert }
+	return len(shared) > 0 && !slices.ContainsFunc(shared, other)
+}
+
+// warnUnusedH3 warns of keys about HTTP/3 in a listener without it.
+func (e *listenerEntry) warnUnusedH3(rep *Report) {
+	for _, k := range schema.Of[H3Options](tags()) {
+		if path := "h3." + k.Path; e.Has(path) {
+			rep.Warnf(schema.CodeNoEffect, e.Head(path), `add "h3" to protocols`, "this listener serves no HTTP/3")
+			return
+		}
+	}
+}
+
 // warnWeakTLS warns of versions and cipher suites that are known to be weak.
 func (r *resolver) warnWeakTLS(g *schema.Given, o *TLSOptions) {
 	if g.Has("min_version") && !g.Failed("min_version") && o.MinVersion < tls.VersionTLS12 {

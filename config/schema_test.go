@@ -119,6 +119,9 @@ func needOfListening(s *schema.Section, k *schema.Key, need func(path, text stri
 	if k.Path == "proxy_protocol.required" {
 		need("proxy_protocol.from", `["10.0.0.0/8"]`)
 	}
+	if k.Path == "protocols" {
+		need("cert", `"a.pem"`)
+	}
 	for _, secured := range append(securedKeys(), new(schema.Key)) {
 		if k.Path != cmp.Or(secured.Path, "tls") {
 			continue
@@ -249,6 +252,7 @@ func TestSchema_keysOfGlobalStandAtTheTop(t *testing.T) {
 func TestSchema_laterKeysAreUnknown(t *testing.T) {
 	headers := map[string]string{
 		"": "", "listeners": "[[listeners]]\n", "routes": "[[routes]]\n", "upstreams": "[upstreams.x]\n",
+		"listeners.h3":    "[https.h3]\n",
 		"upstreams.retry": "[upstreams.x.retry]\n", "upstreams.backends": "[[upstreams.x.backends]]\n",
 	}
 	for table, names := range laterKeys {

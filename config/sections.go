@@ -268,6 +268,8 @@ const (
 	codeSharedCookie         = "shared-cookie"
 	codeSmallSubset          = "small-subset"
 	codeAnySender            = "any-sender"
+	codeH3Trial              = "h3-trial"
+	codeH3Untrusted          = "h3-untrusted"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -313,6 +315,9 @@ var codes = []schema.Code{
 			"parameter such as `:id`: it is sent or compared as it stands."),
 	code(codeAnySender, "`proxy_protocol.from` names all addresses there are: anybody can claim any "+
 		"address by a header."),
+	code(codeH3Trial, "A listener serves HTTP/3, which is for trials in this version: see [HTTP/3](http3.md)."),
+	code(codeH3Untrusted, "A listener with HTTP/3 has a certificate of `internal`, which browsers accept over TCP "+
+		"once they trust its authority, and never over QUIC. It is a note, not a warning."),
 	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives "+
 		"its clients to the narrower one."),
 	code(codeUncoveredHost, "A route is for a host that no certificate of a listener with TLS is for. `listener` of "+
@@ -343,8 +348,8 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"cluster", "dev"},
-	"global":    {"env_file"},
-	"listeners": {"h3"},
-	"routes":    {"mirror", "compress"},
+	"":             {"cluster", "dev"},
+	"global":       {"env_file"},
+	"listeners.h3": {"retry"},
+	"routes":       {"mirror", "compress"},
 }

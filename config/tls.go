@@ -12,14 +12,15 @@ import (
 
 // The types of keys about TLS. The comment after each is the Go type of its values.
 var (
-	typeTLSMode    = schema.Type{Name: "`true`, `false` or `\"auto\"`", Parse: parseTLSMode, Truth: true} // TLSMode
-	typeProtocols  = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
-	typeALPN       = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
-	typeSwitch     = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
-	typeServerName = schema.Type{Name: "host", Parse: parseServerName}              // string
-	typeVersion    = schema.Type{Name: "version", Parse: parseVersion}              // uint16
-	typeCurves     = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
-	typeCiphers    = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
+	typeTLSMode      = schema.Type{Name: "`true`, `false` or `\"auto\"`", Parse: parseTLSMode, Truth: true} // TLSMode
+	typeProtocols    = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
+	typeALPN         = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
+	typeSwitch       = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
+	typeServerName   = schema.Type{Name: "host", Parse: parseServerName}              // string
+	typeOfferedHosts = schema.Type{Name: "host or list", Parse: parseOfferedHosts}    // []string
+	typeVersion      = schema.Type{Name: "version", Parse: parseVersion}              // uint16
+	typeCurves       = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
+	typeCiphers      = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
 )
 
 // parseSomeChoices reads one choice or more.
@@ -38,6 +39,31 @@ func parseServerName(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, boo
 		return "", false
 	}
 	return value.TypeHost.Parse(d, k, n)
+}
+
+// parseOfferedHosts reads hosts, "*" for all of them, and hosts after "!".
+func parseOfferedHosts(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	var all, bare []string
+	right := d.Each(n, "a host", func(c *syntax.Node, s string) bool {
+		host, no := strings.CutPrefix(s, "!")
+		if host != "*" {
+			var wrong, hint string
+			if host, wrong, hint = value.ParseHost(host, ""); wrong != "" || host == "" {
+				d.Report.Errorf(c.Value, hint, "%s is not a host", syntax.Quote(s))
+				return false
+			}
+		}
+		if slices.Contains(bare, host) {
+			d.Report.Errorf(c.Value, "leave one of them out", "host %q is there twice", host)
+			return false
+		}
+		if bare = append(bare, host); no {
+			host = "!" + host
+		}
+		all = append(all, host)
+		return true
+	})
+	return all, right && d.Filled(n)
 }
 
 func parseTLSMode(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

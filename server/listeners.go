@@ -389,13 +389,13 @@ func keyOf(a *config.Address) string {
 }
 
 func sessionOptions(c *config.Listener) session.ServerOptions {
-	l := &c.Limits
+	l, h2 := &c.Limits, &c.Versions.H2
 	o := session.ServerOptions{
 		Limits:        h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount},
 		HeaderTimeout: l.HeaderTimeout, IdleTimeout: l.IdleTimeout, RequestsMax: l.KeepaliveRequests,
 		BodyRate: l.MinRate, HalfCloseWait: l.HalfCloseWait,
-		H2:  session.H2Options{MaxStreams: c.H2.MaxStreams, IdleTimeout: c.H2.IdleTimeout, MaxAge: l.MaxAge},
-		H2C: slices.Contains(c.Protocols, "h2"), NoH1: !slices.Contains(c.Protocols, "h1"),
+		H2:  session.H2Options{MaxStreams: h2.MaxStreams, IdleTimeout: h2.IdleTimeout, MaxAge: l.MaxAge},
+		H2C: slices.Contains(c.Versions.Protocols, "h2"), NoH1: !slices.Contains(c.Versions.Protocols, "h1"),
 	}
 	if l.MinRate == 0 {
 		o.BodyRate = -1

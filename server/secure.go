@@ -280,10 +280,10 @@ func isInternal(c *config.Certificate) bool { return c != nil && c.Cert == confi
 
 // protocolsOf returns the protocols of l as handshakes name them, the preferred one first.
 func protocolsOf(l *config.Listener) (names []string) {
-	if slices.Contains(l.Protocols, "h2") {
+	if slices.Contains(l.Versions.Protocols, "h2") {
 		names = append(names, "h2")
 	}
-	if slices.Contains(l.Protocols, "h1") {
+	if slices.Contains(l.Versions.Protocols, "h1") {
 		names = append(names, "http/1.1")
 	}
 	return names
