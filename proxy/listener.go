@@ -41,10 +41,11 @@ type Listener struct {
 	Redact      *observe.Redaction // hides values of queries in records and lines of access logs; nil: nothing
 	Traceparent bool               // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
 
-	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
-	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
-	StrictSNI       bool   // 421 for another host than the TLS handshake named
-	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
+	HSTS            string  // Strict-Transport-Security of answers on connections that are secured; "": none
+	AltSvc          *AltSvc // tells clients of TLS over TCP that there is HTTP/3; nil: nothing does
+	RedirectToHTTPS uint16  // the port of https that all other requests are sent to, by 308; 0: they are served
+	StrictSNI       bool    // 421 for another host than the TLS handshake named
+	ClientCert      bool    // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
 	// Fits reports whether a connection may have requests for a host, empty where a request names none; 421 if not. It
 	// is asked for each request. nil: any.
@@ -125,6 +126,9 @@ func (l *Listener) composed() *Listener {
 	}
 	if l.HSTS != "" {
 		c.answerFields = append(c.answerFields, addHSTS)
+	}
+	if l.AltSvc != nil {
+		c.answerFields = append(c.answerFields, addAltSvc)
 	}
 	return &c
 }

@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"crypto/tls"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/proxy"
 )
 
 func serverTLS(t testing.TB) *tls.Config {
@@ -18,15 +20,16 @@ func serverTLS(t testing.TB) *tls.Config {
 
 // A warm request by HTTP/2 allocates nothing; over TLS what crypto/tls allocates for a record that is read, of which
 // there is one for all the requests that came together, and nothing for what is written. Each costs a read and a write
-// on the origin's side; the client's side shares its own.
+// on the origin's side; the client's side shares its own. Nor does telling clients of HTTPS and HTTP/3 allocate.
 func TestProxy_warmH2AllocatesNothing(t *testing.T) {
 	if invariant.On || testutil.RaceOn {
 		t.Skip("checks allocate")
 	}
 	const runs = 500
+	on := proxy.Listener{HSTS: "max-age=1", AltSvc: proxy.NewAltSvc(443, time.Hour, []string{"*", "!a.b", "!*.d"})}
 	for _, streams := range []int{1, 16} {
 		for _, config := range []*tls.Config{nil, serverTLS(t)} {
-			h := warm.NewH2(t, streams, runs+1, config)
+			h := warm.NewH2(t, &on, streams, runs+1, config)
 			before := h.Loop.Calls()
 			allowed := 0.0
 			if config != nil {
@@ -45,7 +48,7 @@ func TestProxy_warmH2AllocatesNothing(t *testing.T) {
 
 func benchmarkH2(b *testing.B, config *tls.Config) {
 	const streams = 16
-	h := warm.NewH2(b, streams, b.N/streams+1, config)
+	h := warm.NewH2(b, &proxy.Listener{}, streams, b.N/streams+1, config)
 	b.ReportAllocs()
 	b.ResetTimer()
 	start := warm.CPUTime(b)

@@ -29,8 +29,9 @@ type RigH2 struct {
 	answered int // requests
 }
 
-// NewH2 makes a RigH2 for a number of batches of requests; config makes it TLS, with a certificate for localhost.
-func NewH2(t testing.TB, streams, batches int, config *tls.Config) *RigH2 {
+// NewH2 makes a RigH2 for a number of batches of requests that come by on; config makes it TLS, with a certificate for
+// localhost.
+func NewH2(t testing.TB, on *proxy.Listener, streams, batches int, config *tls.Config) *RigH2 {
 	t.Helper()
 	h := &RigH2{Rig: new(Rig), Streams: streams}
 	secure := func(_ *engine.Engine, accept acceptor) acceptor { return accept }
@@ -40,7 +41,7 @@ func NewH2(t testing.TB, streams, batches int, config *tls.Config) *RigH2 {
 				tlsconn.ServerOptions{Config: config}, accept)
 		}
 	}
-	h.build(t, &proxy.Listener{}, all(nil), session.ServerOptions{H2C: true}, secure)
+	h.build(t, on, all(nil), session.ServerOptions{H2C: true}, secure)
 	h.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { h.ups = append(h.ups, fd) }
 	first := appendFrame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frameSettings, 0, 0)
 	first = appendFrame(first, frameSettings, flagAck, 0)
