@@ -66,6 +66,7 @@ type setting struct {
 	requests *proxy.Listener        // nil: it is a service
 	other    *plugin.Service        // nil: it serves HTTP
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
+	quic     *tlsconn.ServerOptions // of handshakes over QUIC; nil: it serves no HTTP/3
 	filters  []*session.ConnFilter
 	postgres bool // clients ask for TLS first, as clients of PostgreSQL do
 	unasked  bool // a rule denies the handshake of Handover.SelfCheck, or leads it elsewhere
@@ -159,11 +160,15 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 	if err != nil {
 		return set, err
 	}
+	quic, err := p.certificates.quicOptions(i, c)
+	if err != nil {
+		return set, err
+	}
 	filters, err := p.definitions.connFilters(c.ConnFilters)
 	if err != nil {
 		return set, err
 	}
-	set = setting{config: c, secure: secure, filters: filters}
+	set = setting{config: c, secure: secure, quic: quic, filters: filters}
 	if handshakes != nil {
 		secure.Pass = p.relays.passing(c, handshakes)
 		d, _ := handshakes.Explain(&tlsconn.Digest{}, "", protocolsOf(c))
@@ -337,10 +342,11 @@ func (p *listeners) apply(s *setting) {
 
 // sessionsOf returns the sessions of new connections of HTTP.
 func (p *listeners) sessionsOf(l *listener, s *setting, renamed bool) *session.Server {
+	requests := l.advertised(s)
 	if l.service == nil {
-		l.service = p.proxy.Service(s.requests)
+		l.service = p.proxy.Service(requests)
 	} else {
-		l.service.Use(s.requests)
+		l.service.Use(requests)
 	}
 	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
 		l.opts = s.opts

@@ -244,34 +244,64 @@ func (p *certificates) options(i int, l *config.Listener) (*tlsconn.ServerOption
 	if l.TLS == config.TLSOff {
 		return nil, nil, nil
 	}
-	o := &l.TLSOptions
-	chooser := p.next.set.Chooser(l.Name, i+1, 0)
-	c := &tls.Config{
-		GetCertificate: chooser.GetCertificate, MinVersion: o.MinVersion,
-		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
-		NextProtos: protocolsOf(l),
+	secure, rules, err := p.optionsOver(transport{protocols: protocolsOf(l)}, i, l)
+	if err != nil {
+		return nil, nil, err
 	}
-	asked := authOf(o.ClientAuth, o.ClientCA)
-	secure := &tlsconn.ServerOptions{Config: c, Asked: asked.Asked, Auto: l.TLS == config.TLSAuto,
-		Failed: refused(l.Name)}
+	secure.Auto = l.TLS == config.TLSAuto
 	if l.Service == nil {
 		secure.Plain = p.proxy.PlainOnTLS
 	}
+	if p.issuing.next != nil {
+		p.issuing.prove(secure)
+	}
+	return secure, rules, nil
+}
+
+// quicOptions is options for handshakes over QUIC; nil: l serves no HTTP/3. A rule that leads a connection elsewhere
+// denies the handshake there, and authorities look for proofs over TCP alone (RFC 8737 §3).
+func (p *certificates) quicOptions(i int, l *config.Listener) (*tlsconn.ServerOptions, error) {
+	if !l.ServesHTTP3() {
+		return nil, nil
+	}
+	secure, _, err := p.optionsOver(transport{"quic", tls.VersionTLS13, []string{"h3"}}, i, l)
+	return secure, err
+}
+
+// transport is what handshakes come over: TCP, or QUIC.
+type transport struct {
+	bound      string // a word that sessions are bound to; "": none
+	minVersion uint16 // the oldest version of TLS there is over it, whatever a listener and its rules accept
+	protocols  []string
+}
+
+// optionsOver returns the options that handshakes over both transports have, and the rules on them; nil: there are
+// none.
+func (p *certificates) optionsOver(
+	over transport, i int, l *config.Listener,
+) (*tlsconn.ServerOptions, *tlsrules.Rules, error) {
+	o := &l.TLSOptions
+	chooser := p.next.set.Chooser(l.Name, i+1, 0)
+	c := &tls.Config{
+		GetCertificate: chooser.GetCertificate, MinVersion: max(o.MinVersion, over.minVersion),
+		CipherSuites: o.Ciphers, CurvePreferences: o.Curves, SessionTicketsDisabled: !o.SessionTickets,
+		NextProtos: over.protocols,
+	}
+	secure := &tlsconn.ServerOptions{Config: c, Asked: authOf(o.ClientAuth, o.ClientCA).Asked, Failed: refused(l.Name)}
 	if err := p.askClients(c, o.ClientAuth, o.ClientCA); err != nil {
 		return nil, nil, fmt.Errorf("listener %s: %w", l.Name, err)
 	}
-	rules, err := p.ruleHandshakes(l, c)
+	rules, err := p.ruleHandshakes(over, l, c)
 	if err != nil {
 		return nil, nil, err
 	}
 	if rules != nil {
 		secure.Choose = rules.Choose
 	} else {
-		p.ticket(c, "")
+		p.ticket(c, over.bound)
 	}
 	if p.issuing.next != nil {
 		chooser.Source = onDemand{p.issuing.next, p.issuing.renewer}
-		p.issuing.prove(secure)
 	}
 	return secure, rules, nil
 }
@@ -327,9 +357,10 @@ func authOf(auth config.ClientAuth, ca string) tlsrules.Auth {
 	return a
 }
 
-// ruleHandshakes returns the rules on the handshakes of l, whose tls.Config is base; nil: there are none. Every other
-// Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that it began on.
-func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
+// ruleHandshakes returns the rules on the handshakes of l over a transport, whose tls.Config is base; nil: there are
+// none. Every other Config that they lead to is a copy of base, made here. A session is resumed on the terms alone that
+// it began on.
+func (p *certificates) ruleHandshakes(over transport, l *config.Listener, base *tls.Config) (*tlsrules.Rules, error) {
 	rules := handshakeRules(p.reload.config, l, &p.shakes, func(name string) tlsrules.Certificate {
 		if _, inFiles := p.next.chosen[name]; !inFiles {
 			return p.issuing.named(name)
@@ -350,12 +381,12 @@ func (p *certificates) ruleHandshakes(l *config.Listener, base *tls.Config) (*tl
 	var wrong error
 	rules.Prepare(func(auth *tlsrules.Auth, minVersion uint16) *tls.Config {
 		c := base.Clone()
-		c.MinVersion = minVersion
+		c.MinVersion = max(minVersion, over.minVersion)
 		word, ca, _ := strings.Cut(auth.Asked, " ")
 		if err := p.askClients(c, config.ClientAuth(word), ca); err != nil {
 			wrong = fmt.Errorf("rule on handshakes of listener %s: %w", l.Name, err)
 		}
-		p.ticket(c, auth.Asked)
+		p.ticket(c, strings.TrimSpace(over.bound+" "+auth.Asked))
 		return c
 	})
 	return rules, wrong

@@ -1,0 +1,220 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+const withH3 = "protocols = [\"h1\", \"h2\", \"h3\"]\n"
+
+// quicOptions makes the options of the first listener over QUIC, as a reload does.
+func (k *keyed) quicOptions() *tlsconn.ServerOptions {
+	k.Helper()
+	s := k.server
+	defer s.lock()()
+	s.reload = &reload{config: s.present}
+	defer func() { s.reload = nil }()
+	if err := s.certificates.prepare(); err != nil {
+		k.Fatal(err)
+	}
+	o, err := s.certificates.quicOptions(0, &s.present.Listeners[0])
+	if err != nil {
+		k.Fatal(err)
+	}
+	return o
+}
+
+// dialQUIC makes a handshake for a name with o in memory, and takes the ticket.
+func (k *keyed) dialQUIC(o *tlsconn.ServerOptions, name string, change func(*tls.Config)) (tls.ConnectionState, error) {
+	k.Helper()
+	server := o.Config
+	if o.Choose != nil {
+		server = server.Clone()
+		server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if t := o.Choose(hello); t.Config != nil {
+				return t.Config, nil
+			}
+			return nil, errors.New("denied")
+		}
+	}
+	client := &tls.Config{
+		RootCAs: k.ca.Pool, ServerName: name, MinVersion: tls.VersionTLS13, NextProtos: []string{"h3"},
+	}
+	if change != nil {
+		change(client)
+	}
+	ends := []*tls.QUICConn{
+		tls.QUICClient(&tls.QUICConfig{TLSConfig: client}), tls.QUICServer(&tls.QUICConfig{TLSConfig: server}),
+	}
+	for _, end := range ends {
+		end.SetTransportParameters(nil)
+		if err := end.Start(context.Background()); err != nil {
+			return tls.ConnectionState{}, err
+		}
+		defer end.Close()
+	}
+	ticket := false
+	for moved := true; moved; {
+		moved = false
+		for i, end := range ends {
+			for e := end.NextEvent(); e.Kind != tls.QUICNoEvent; e = end.NextEvent() {
+				moved = true
+				var err error
+				switch e.Kind {
+				case tls.QUICWriteData:
+					err = ends[1-i].HandleData(e.Level, slices.Clone(e.Data))
+				case tls.QUICTransportParametersRequired:
+					end.SetTransportParameters(nil)
+				}
+				if err != nil {
+					return end.ConnectionState(), err
+				}
+			}
+		}
+		if s := ends[1]; !moved && s.ConnectionState().HandshakeComplete && !ticket {
+			ticket, moved = true, true
+			if err := s.SendSessionTicket(tls.QUICSessionTicketOptions{}); err != nil {
+				return s.ConnectionState(), err
+			}
+		}
+	}
+	state := ends[1].ConnectionState()
+	if !state.HandshakeComplete {
+		return state, errors.New("the handshake stands still")
+	}
+	return state, nil
+}
+
+func TestQUICOptions(t *testing.T) {
+	withKeys(t, "", "", func(k *keyed) {
+		if o := k.quicOptions(); o != nil {
+			k.Errorf("without h3: %+v", o)
+		}
+	})
+	withKeys(t, withH3+"tls = \"auto\"\nmin_version = \"1.2\"\ncurves = [\"P-384\"]\n", "", func(k *keyed) {
+		o := k.quicOptions()
+		if o.Config.MinVersion != tls.VersionTLS13 || o.Auto || o.Plain != nil || o.Pass != nil || o.Choose != nil ||
+			o.Failed == nil || o.Asked != "none" {
+			k.Errorf("%+v", o)
+		}
+		cache := tls.NewLRUClientSessionCache(1)
+		for i, resumed := range []bool{false, true} {
+			s, err := k.dialQUIC(o, "example.org", func(c *tls.Config) { c.ClientSessionCache = cache })
+			if err != nil || s.NegotiatedProtocol != "h3" || s.CurveID != tls.CurveP384 || s.DidResume != resumed {
+				k.Errorf("connection %d: %v %+v", i, err, s)
+			}
+		}
+		if _, err := k.dialQUIC(o, "example.org", func(c *tls.Config) { c.NextProtos = []string{"h2"} }); err == nil {
+			k.Error("HTTP/2 over QUIC")
+		}
+		over := tls.NewLRUClientSessionCache(1) // a session over TCP
+		k.mustDial(func(c *tls.Config) { c.ClientSessionCache = over })
+		s, err := k.dialQUIC(o, "example.org", func(c *tls.Config) { c.ClientSessionCache = over })
+		if err != nil || s.DidResume {
+			k.Errorf("with the ticket of a session over TCP: %v, resumed: %v", err, s.DidResume)
+		}
+		offered := func(c *tls.Config) { c.NextProtos = []string{"h3", "h2"} }
+		if got := k.mustDial(offered).NegotiatedProtocol; got != "h2" {
+			k.Errorf("over TCP: %q", got)
+		}
+	})
+	withKeys(t, withH3+"session_tickets = false\n", "", func(k *keyed) {
+		if o := k.quicOptions(); !o.Config.SessionTicketsDisabled {
+			k.Error("sessions are resumed")
+		}
+	})
+}
+
+// Rules on handshakes hold over QUIC. One that leads a connection elsewhere denies it: clients use TCP then.
+func TestQUICOptions_rules(t *testing.T) {
+	rules := `[[tls.rules]]
+when = 'tls.sni == "denied.example.org"'
+deny = true
+[[tls.rules]]
+when = 'tls.sni == "passed.example.org"'
+dest = "127.0.0.1:1"
+[[tls.rules]]
+when = 'tls.alpn == "h3" and tls.sni == "asked.example.org"'
+client_ca = CA
+[[tls.rules]]
+when = 'tls.sni == "old.example.org"'
+min_version = "1.2"
+`
+	withKeys(t, withH3, rules, func(k *keyed) {
+		o := k.quicOptions()
+		if o.Pass != nil || o.Choose == nil {
+			k.Fatalf("%+v", o)
+		}
+		old := &tls.ClientHelloInfo{ServerName: "old.example.org", SupportedProtos: []string{"h3"}}
+		if got := o.Choose(old).Config.MinVersion; got != tls.VersionTLS13 {
+			k.Errorf("a rule lets %x in", got)
+		}
+		pair := clientPair(k.T, k.ca, nil)
+		trusting := func(c *tls.Config) { c.InsecureSkipVerify = true }
+		for name, want := range map[string]bool{
+			"a.example.org": true, "old.example.org": true, "denied.example.org": false, "passed.example.org": false,
+			"asked.example.org": false,
+		} {
+			if _, err := k.dialQUIC(o, name, trusting); (err == nil) != want {
+				k.Errorf("%s: %v", name, err)
+			}
+		}
+		s, err := k.dialQUIC(o, "asked.example.org", func(c *tls.Config) {
+			c.InsecureSkipVerify, c.Certificates = true, []tls.Certificate{pair}
+		})
+		if err != nil || len(s.VerifiedChains) == 0 {
+			k.Errorf("with a certificate: %v", err)
+		}
+	})
+}
+
+// Clients of each address are told of its own port, which the kernel may have chosen, until a reload takes HTTP/3 away.
+func TestAltSvc_isOfTheAddress(t *testing.T) {
+	field := func(k *keyed, addr string) string {
+		k.Helper()
+		req, _ := http.NewRequest("GET", "https://"+addr, nil)
+		req.Host = "example.org"
+		resp, err := asHTTPS(k.T, k.ca, true).Do(req)
+		if err != nil {
+			k.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.Header.Get("Alt-Svc")
+	}
+	for lines, want := range map[string]string{
+		withH3: `h3=":PORT"; ma=86400`, "": "", withH3 + "h3 = { advertise = false }\n": "",
+		withH3 + "h3 = { advertise_port = 443, max_age = \"1h\" }\n": `h3=":443"; ma=3600`,
+		withH3 + "h3 = { hosts = \"!example.org\" }\n":               "",
+	} {
+		withKeys(t, lines, "", func(k *keyed) {
+			port := k.addr[strings.LastIndex(k.addr, ":")+1:]
+			if got := field(k, k.addr); got != strings.Replace(want, "PORT", port, 1) {
+				k.Errorf("%s: %q, want %q", lines, got, want)
+			}
+		})
+	}
+	addrs := []string{testutil.FreeAddr(t), testutil.FreeAddr(t)}
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	list := "[\"" + strings.Join(addrs, "\", \"") + "\"]"
+	text := quiet + strings.Replace(secured(t, ca, dir), "\"127.0.0.1:0\"", list, 1)
+	s := start(t, Options{}, "%s%s%s", text, withH3, all200)
+	k := &keyed{T: t, server: s, ca: ca}
+	for _, addr := range addrs {
+		port := addr[strings.LastIndex(addr, ":")+1:]
+		if got, want := field(k, addr), `h3=":`+port+`"; ma=86400`; got != want {
+			t.Errorf("%s: %q, want %q", addr, got, want)
+		}
+	}
+	apply(t, s, "%s%s", text, all200)
+	if got := field(k, addrs[0]); got != "" {
+		t.Errorf("after the reload: %q", got)
+	}
+}
