@@ -844,3 +844,27 @@ deny = true
 		}
 	}
 }
+
+// Which clients are told of HTTP/3 depends on the host that they ask for.
+func TestExplain_altSvc(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := `
+[https]
+listen = ":443"
+cert = "internal"
+protocols = ["h1", "h3"]
+h3.hosts = ["*.example", "!admin.example"]
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"Shop.example": true, "admin.example": false, "other.test": false} {
+		said := textOf(t, answerOf(t, path, explain.Ask{URL: "https://" + host + "/"}))
+		if strings.Contains(said, "Alt-Svc tells clients on secured connections of HTTP/3 ("+path+":5)") != want {
+			t.Errorf("%s:\n%s", host, said)
+		}
+	}
+}

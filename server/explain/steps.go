@@ -39,6 +39,10 @@ func stepsOf(cfg *config.Config, q *asked, l *config.Listener, r *config.Route, 
 	}
 	s.addIf(l.TLS != config.TLSOff && l.TLSOptions.HSTS.MaxAge >= 0, "answer", l, "hsts.max_age",
 		"Strict-Transport-Security on secured connections")
+	var lower [256]byte
+	told := server.AltSvcOf(l, 0)
+	s.addIf(told != nil && told.Tells(s.head.LowerHost(&lower)), "answer", l, "protocols",
+		"Alt-Svc tells clients on secured connections of HTTP/3")
 	return s.list
 }
 
