@@ -333,7 +333,9 @@ func (im *importer) writeListeners() {
 
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
-	im.Note(l.at[0], "HTTP/3 on "+l.listen, "not available in this version: clients use HTTP/2 and HTTP/1.1")
+	if !slices.ContainsFunc(im.servers, func(s plan.Setting) bool { return s.Name == "protocols" }) {
+		im.Note(l.at[0], "HTTP/3 on "+l.listen, `it is for trials in this version: see "h3" in protocols of listeners`)
+	}
 	files := slices.ContainsFunc(l.hosts, func(host string) bool { return im.tlsOf(l.sites[host], host).cert != "" })
 	orders := slices.ContainsFunc(l.hosts, func(host string) bool {
 		ordered, _ := im.mayOrder(host, im.tlsOf(l.sites[host], host))
