@@ -38,7 +38,7 @@ var builtin = []Variable{
 			"proxy says.",
 		Example: `scheme == "http"`, Text: scheme},
 	{Name: "proto", Kind: Text, Phases: afterHead,
-		Doc:     "The version that the request came in: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.",
+		Doc:     "The version that the request came in: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`, `HTTP/3`.",
 		Example: `proto != "HTTP/2"`, Text: proto},
 	{Name: "upgrade", Kind: Text, Phases: afterHead,
 		Doc: "The protocol that the request asks to change to, in lower case, by `Upgrade` of HTTP/1 or an extended " +
