@@ -150,6 +150,9 @@ func (h *Handover) Suspend(claimed []int) error {
 	}
 	s.enter(s.state, true)
 	s.engine.Suspend(opened(h.of(claimed))...)
+	for _, l := range s.listeners.now {
+		l.http3.close() // clients of HTTP/3 use TCP meanwhile
+	}
 	go s.caches.yieldDisk()
 	return nil
 }
@@ -232,6 +235,7 @@ func (h *Handover) Resume() error {
 		}
 	}
 	err := s.engine.Resume(opened(s.listeners.now)...)
+	defer s.listeners.takeDatagrams()
 	if s.registrations.now == nil || slices.ContainsFunc(s.listeners.now, (*listener).isClosed) {
 		return errors.Join(err, h.regain()) // Drain has withdrawn registrations, or an address was abandoned
 	}

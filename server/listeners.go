@@ -54,6 +54,8 @@ type listener struct {
 	clients  *clientLimit          // nil: a client has as many connections as it likes; guarded by shared.mu
 	opts     session.ServerOptions // guarded by shared.mu
 	sessions []*session.Server     // the last one has new connections; guarded by shared.mu
+
+	http3 http3Listener // of HTTP/3; guarded by shared.mu
 }
 
 // setting is how a reload configures one listener.
@@ -218,6 +220,11 @@ func (p *listeners) commit() error {
 				continue
 			}
 		}
+		if set.quic != nil && !p.reload.partly {
+			if err := p.openDatagrams(set.listener, set.config.Limits.Connections); err != nil {
+				return listenError(set.config, set.address, err)
+			}
+		}
 		opened, next = append(opened, set), append(next, set.listener)
 	}
 	p.next = opened
@@ -336,6 +343,7 @@ func (p *listeners) apply(s *setting) {
 	if l.clients = p.clients.limit(s.config, p.engine); l.clients != nil {
 		begin = l.clients.accept(begin)
 	}
+	p.applyDatagrams(l, s)
 	begin = p.preambles.announced(s.config, expect, begin)
 	l.begin.Store(&begin)
 }
@@ -443,10 +451,14 @@ func (p *listeners) open(set *setting) error {
 		return p.giveFile(set, err)
 	}
 	var open *engine.Listener
+	listen := p.listen
+	if l.anyPort && set.quic != nil && !p.suspended {
+		listen = p.listenBoth
+	}
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr
 		o.Share = p.adoption.hasPort(addr)
-		if open, err = p.listen(o, l); err == nil || !noIPv6(err) {
+		if open, err = listen(o, l); err == nil || !noIPv6(err) {
 			break
 		}
 	}
@@ -482,6 +494,7 @@ func (p *listeners) close(l *listener) {
 		return
 	}
 	l.open.Close()
+	l.http3.close()
 	l.removeFile()
 	p.adoption.drop(l)
 	if !slices.Contains(p.closing, l) {

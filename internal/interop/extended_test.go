@@ -28,19 +28,19 @@ import (
 //	gorilla ── bytes ──► h1Conn ─────────┘
 
 // extended is a RoundTripper that asks for a WebSocket by an extended CONNECT.
-type extended struct{ transport http2.Transport }
+type extended struct{ transport http.RoundTripper }
 
 // newExtended makes one; without a config it speaks HTTP/2 without TLS.
 func newExtended(t *testing.T, config *tls.Config) *extended {
-	x := &extended{http2.Transport{TLSClientConfig: config}}
+	h2 := &http2.Transport{TLSClientConfig: config}
 	if config == nil {
-		x.transport.AllowHTTP = true
-		x.transport.DialTLSContext = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+		h2.AllowHTTP = true
+		h2.DialTLSContext = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}
 	}
-	t.Cleanup(x.transport.CloseIdleConnections)
-	return x
+	t.Cleanup(h2.CloseIdleConnections)
+	return &extended{h2}
 }
 
 // RoundTrip sends r, which is a handshake of HTTP/1.1, and answers as a server of HTTP/1.1 would.

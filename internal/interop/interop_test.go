@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // soak reports whether the full counts are asked for.
 func soak() bool { return os.Getenv("EDGE_SOAK") != "" }
 
-// edge is a running proxy with a plain and a TLS listener, both for HTTP/1 and HTTP/2, and one for HTTP/2 alone.
+// edge is a running proxy with a plain and a TLS listener, both for HTTP/1 and HTTP/2, the latter also for HTTP/3, and
+// one for HTTP/2 alone.
 type edge struct {
 	*testutil.Process
 	file, listeners    string // the configuration, and what startEdge puts before more
@@ -62,7 +63,7 @@ protocols = ["h2"]
 name = "secure"
 listen = "127.0.0.1:0"
 tls = true
-protocols = ["h1", "h2"]
+protocols = ["h1", "h2", "h3"]
 
 [[certificates]]
 cert = %q

@@ -93,11 +93,13 @@ func doors(t *testing.T, e *edge) []door {
 	t.Cleanup(h1.CloseIdleConnections)
 	dialer := &gorilla.Dialer{TLSClientConfig: e.client("http/1.1"), EnableCompression: true}
 	plain, secure := newExtended(t, nil), newExtended(t, e.client("h2"))
+	third := &extended{connectH3{newHTTP3(t, e.client("h3"))}}
 	return []door{
 		{"h1", "ws://" + e.plain + "/echo", &http.Client{Transport: h1}, dialer, nil},
 		{"h1 tls", "wss://" + e.secure + "/echo", &http.Client{Transport: h1}, dialer, nil},
 		{"h2c", "ws://" + e.plain + "/echo", &http.Client{Transport: plain}, nil, plain},
 		{"h2 tls", "wss://" + e.secure + "/echo", &http.Client{Transport: secure}, nil, secure},
+		{"h3", "wss://" + e.secure + "/echo", &http.Client{Transport: third}, nil, third},
 	}
 }
 
