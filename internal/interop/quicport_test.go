@@ -40,6 +40,7 @@ type quicPort struct {
 	byID   map[quic.ID]*quicLink
 	tokens map[quic.ID][16]byte // of all ids that there were
 	onLink func(*quicLink)      // of a client's connection that begins
+	onDial func(*quicLink)      // of ours that begins
 	began  time.Time
 	resets atomic.Int64 // stateless resets that were sent
 	count  atomic.Int64 // links that are not over
@@ -63,6 +64,7 @@ type quicLink struct {
 	closure     quic.Closure  // after closed
 	retired     atomic.Int64  // our ids that the peer has retired
 	onStream    func(*quicLane)
+	onEvent     func(*quic.Event) // takes the events of streams, and sees the others but Crypto
 	lanes       map[*quic.Stream]*quicLane
 }
 
@@ -305,6 +307,9 @@ func (p *quicPort) dial(to netip.AddrPort) *quicLink {
 	var l *quicLink
 	p.call(func() {
 		l = p.newLink()
+		if p.onDial != nil {
+			p.onDial(l)
+		}
 		l.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: p.tls})
 		if err := l.conn.InitClient(&l.opts, quic.Path{Local: p.addr().Addr(), Peer: to}, p.now()); err != nil {
 			p.t.Error(err)
@@ -407,6 +412,10 @@ func (l *quicLink) drainTLS() {
 func (l *quicLink) events() {
 	for {
 		ev := l.conn.Next()
+		if l.onEvent != nil && ev.Kind != quic.Crypto {
+			seen := ev
+			l.onEvent(&seen)
+		}
 		switch ev.Kind {
 		case quic.None:
 			return
@@ -424,7 +433,9 @@ func (l *quicLink) events() {
 			l.closure = l.conn.Closed()
 			close(l.closed)
 		case quic.Data, quic.Reset, quic.Stopped, quic.Sendable:
-			l.laneOf(ev.Stream).on(&ev)
+			if l.onEvent == nil {
+				l.laneOf(ev.Stream).on(&ev)
+			}
 		}
 	}
 }
