@@ -30,8 +30,8 @@ type Conn struct {
 
 	own      *Stream // our control stream; nil until the peer lets us open it
 	nextPeer uint64  // the lowest number of a request that the peer has not opened
-	sentLast uint64  // requests from this number on are rejected, as our GOAWAY says
-	peerLast uint64  // the same of the peer's GOAWAY
+	sentLast uint64  // requests from this number on are rejected, as our last GOAWAY says; idMax before it
+	peerLast uint64  // the same of the peer's GOAWAY; noGoAway before it
 	pushMax  uint64  // MAX_PUSH_ID
 	got      uint8   // a bit for each critical stream of the peer that came, by its type
 	peerList uint64  // SETTINGS_MAX_FIELD_SECTION_SIZE: what the peer takes of a head or of trailers, see fits
@@ -58,11 +58,8 @@ const (
 	doneDue                            // the current stream is over: QUIC is told when the event is used up
 	gotSettings                        // the first frame of the peer's control stream
 	sentGoAway                         // the first GOAWAY of a graceful end, or the only one
-	sentLastCall                       // the last GOAWAY was sent
-	gotGoAway                          // the peer's GOAWAY came
 	peerExtended                       // the peer takes extended CONNECT
-	faultTold                          // the Fault event was returned
-	closedByUs                         // Close was called
+	faultTold                          // the Fault event was returned, or is not due
 )
 
 // Init begins HTTP/3 on q, whose handshake may still be in progress. o may be nil; it must not change while c is in
@@ -73,7 +70,7 @@ func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
 	}
 	*c = Conn{
 		o: o, arena: o.Arena, q: q, limits: o.limits(), role: role,
-		sentLast: idMax, peerLast: idMax, peerList: math.MaxUint64,
+		sentLast: idMax, peerLast: noGoAway, peerList: math.MaxUint64,
 	}
 	if c.arena == nil {
 		c.arena = new(Arena)
@@ -167,7 +164,7 @@ func (c *Conn) fail(e *Error) {
 }
 
 func (c *Conn) tellFault() Event {
-	if c.flag&(faultTold|closedByUs) != 0 {
+	if c.flag&faultTold != 0 {
 		return Event{}
 	}
 	c.flag |= faultTold

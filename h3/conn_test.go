@@ -323,6 +323,21 @@ func TestClient_stopped(t *testing.T) {
 	if !st.Dead() || s.c.Streams() != 0 {
 		t.Error("the exchange is not over")
 	}
+	// The answer is whole, and the request waits for a window: what is left of it is not missed.
+	s = newScriptWith(t, Client, Options{}, quic.Options{}, quic.Options{StreamWindow: 100})
+	st = s.ask(makeRequest("POST", "/", "h"), false)
+	q = s.request(0)
+	s.sendEnd(q, headers(":status", "413"))
+	s.recv()
+	s.data(0, strings.Repeat("x", 200), false)
+	s.events = nil
+	s.onEvent = func(ev Event) {
+		if n := s.data(0, "def", true); ev.Kind != Sendable || n != 3 || !st.Dead() {
+			t.Error(ev, n)
+		}
+	}
+	s.far.q.Stop(q, uint64(NoError))
+	s.want("Sendable 0")
 }
 
 func TestClient_faults(t *testing.T) {

@@ -180,14 +180,13 @@ func (c *Conn) onSettings(p []byte) *Error {
 
 // onGoAway takes GOAWAY (§5.2): of a server with the lowest request that it does not process, of a client with a push.
 func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
-	if id > c.peerLast && c.flag&gotGoAway != 0 || c.role == Client && id&3 != 0 {
+	if id > c.peerLast || c.role == Client && id&3 != 0 {
 		return ev, ErrGoAwayID
 	}
 	if err := c.spend(unknownFlood); err != nil {
 		return ev, err
 	}
 	c.peerLast = id
-	c.flag |= gotGoAway
 	return Event{Kind: GoAway}, nil
 }
 

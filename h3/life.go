@@ -142,19 +142,11 @@ func (c *Conn) Shutdown(now int64) {
 	}
 	c.flag |= sentGoAway
 	if c.role == Client {
-		c.flag |= sentLastCall
 		c.sentLast = 0 // of pushes: there are none
 	} else {
 		// RFC 9114 §5.2: a server SHOULD send an initial GOAWAY with 2^62-4, and one with the actual limit afterwards.
 		c.goAwayBy = now + goAwayWait
 	}
-	c.sendGoAway()
-}
-
-// lastCall sends the second GOAWAY.
-func (c *Conn) lastCall() {
-	c.flag |= sentLastCall
-	c.goAwayBy, c.sentLast = 0, c.nextPeer
 	c.sendGoAway()
 }
 
@@ -164,7 +156,7 @@ func (c *Conn) Close(code Code) {
 		c.fault = errClosed
 		c.q.Close(uint64(code))
 	}
-	c.flag |= closedByUs
+	c.flag |= faultTold
 }
 
 // Room returns how many more streams Open may make.
@@ -182,11 +174,11 @@ func (c *Conn) Streams() int { return c.open }
 // has acknowledged all that was sent.
 func (c *Conn) Done() bool {
 	return c.fault != nil || c.open == 0 && c.q.Held() == 0 &&
-		(c.flag&sentLastCall != 0 || c.role == Client && c.flag&gotGoAway != 0)
+		(c.sentLast != idMax || c.role == Client && c.peerLast != noGoAway)
 }
 
 // GoingAway reports whether a GOAWAY was sent or came: a client opens no new streams.
-func (c *Conn) GoingAway() bool { return c.flag&(sentGoAway|gotGoAway) != 0 }
+func (c *Conn) GoingAway() bool { return c.flag&sentGoAway != 0 || c.peerLast != noGoAway }
 
 // ExtendedConnect reports whether the peer takes extended CONNECT (RFC 9220).
 func (c *Conn) ExtendedConnect() bool { return c.flag&peerExtended != 0 }
@@ -197,7 +189,7 @@ func (c *Conn) Stats() *Stats { return &c.arena.Stats }
 // Deadline returns when Expire has to be called, 0 for never. It may change with every call.
 func (c *Conn) Deadline() int64 {
 	if c.fault != nil {
-		if c.flag&(faultTold|closedByUs) != 0 {
+		if c.flag&faultTold != 0 {
 			return 0
 		}
 		return c.now
@@ -219,7 +211,8 @@ func (c *Conn) Expire(now int64) Event {
 		return c.tellFault()
 	}
 	if c.goAwayBy != 0 && c.goAwayBy <= now {
-		c.lastCall()
+		c.goAwayBy, c.sentLast = 0, c.nextPeer
+		c.sendGoAway()
 	}
 	if s := c.heads.First(); s != nil && s.openedAt+c.o.headTimeout() <= now {
 		c.arena.Stats.HeadTimeout++

@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"math"
 	"time"
 
 	"github.com/edge-proxy/edge/message/section"
@@ -41,6 +42,7 @@ const (
 	listUnsettled = 8 << 10 // a head that is sent before the SETTINGS of a server came: the least that is common
 	listLeast     = 1 << 10 // of an answer, whatever the client says
 	idMax         = 1<<62 - 4
+	noGoAway      = math.MaxUint64
 	goAwayWait    = int64(time.Second)
 	rapidWithin   = int64(250 * time.Millisecond) // a stream that is reset sooner spends budget
 )

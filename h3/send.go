@@ -99,7 +99,7 @@ func (c *Conn) sendRequest(s *Stream, h *message.Head, end bool) error {
 	if h.Upgrade && c.flag&peerExtended == 0 {
 		return ErrNoExtendedConnect
 	}
-	if c.flag&gotGoAway != 0 {
+	if c.peerLast != noGoAway {
 		return ErrGoingAway
 	}
 	if err := c.fits(s, h, section.Request); err != nil {
@@ -203,12 +203,12 @@ func (c *Conn) SendTrailers(s *Stream, h *message.Head) error {
 // sendable reports why nothing can be sent on s after its head; mute: the bytes are thrown away.
 func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 	switch {
+	case s.conn == c && s.flag&muted != 0: // the end of a request that nobody needs may come when all else is over
+		return true, nil
 	case s.flag&dead != 0 || s.conn != c:
 		return false, ErrDead
 	case c.fault != nil:
 		return false, ErrFaulted
-	case s.flag&muted != 0:
-		return true, nil
 	case s.flag&(sentHead|sentEnd|endDue) != sentHead:
 		return false, ErrOrder
 	}

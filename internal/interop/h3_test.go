@@ -155,24 +155,7 @@ func TestH3_server(t *testing.T) {
 			t.Error(a.StatusCode, len(b), a.Trailer)
 		}
 	})
-	t.Run("many at once", func(t *testing.T) {
-		var all sync.WaitGroup
-		for i := range 100 {
-			all.Go(func() {
-				body := quicBody(uint64(i), 100*i)
-				a, err := client.Post(base+"/echo", "", bytes.NewReader(body))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				b, err := io.ReadAll(a.Body)
-				if _ = a.Body.Close(); err != nil || !bytes.Equal(b, body) {
-					t.Error(i, err, len(b))
-				}
-			})
-		}
-		all.Wait()
-	})
+	t.Run("many at once", func(t *testing.T) { askMany(t, client, base+"/echo") })
 	t.Run("large heads", func(t *testing.T) {
 		for size, status := range map[int]int{15 << 10: 200, 40 << 10: 431} {
 			r, _ := http.NewRequest("GET", base+"/big", nil)
@@ -202,6 +185,26 @@ func TestH3_server(t *testing.T) {
 		}
 	})
 	t.Run("GOAWAY", func(t *testing.T) { serverGoesAway(t, e, client, base, ends) })
+}
+
+// askMany sends bodies of many sizes at once.
+func askMany(t *testing.T, client *http.Client, url string) {
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			body := quicBody(uint64(i), 100*i)
+			a, err := client.Post(url, "", bytes.NewReader(body))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			b, err := io.ReadAll(a.Body)
+			if _ = a.Body.Close(); err != nil || !bytes.Equal(b, body) {
+				t.Error(i, err, len(b))
+			}
+		})
+	}
+	all.Wait()
 }
 
 // serverGoesAway ends a connection with a request under way: that one is answered, the next one comes by another.
