@@ -30,12 +30,6 @@ type conn struct {
 	stats *session.ServerStats
 }
 
-// OnOpen sends SETTINGS.
-func (c *conn) OnOpen(*engine.Conn) {
-	c.OnEvent(&quic.Event{})
-	c.EndBatch()
-}
-
 // newStream makes the stream of a request, unless the process cannot take more: then the client may ask elsewhere.
 func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
 	s := c.NewStream(hs, c.head, end)

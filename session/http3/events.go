@@ -42,7 +42,7 @@ func (c *conn) dispatch(ev *h3.Event) {
 	case ev.Kind == h3.Settings:
 		c.OnSettings()
 	case ev.Kind == h3.Fault:
-		c.closeByError(ev.Err)
+		c.failAll(ev.Err)
 	case ev.Kind == h3.Reset && ev.Stream == nil:
 		c.Refused(refusedStatus(ev.Err), ev.Err)
 	case s == nil:
@@ -57,14 +57,13 @@ func (c *conn) dispatch(ev *h3.Event) {
 	}
 }
 
-// closeByError ends the connection, whose codec is closed.
-func (c *conn) closeByError(err error) {
+// failAll ends the exchanges of a connection that is closed by an error.
+func (c *conn) failAll(err error) {
 	code := session.Malformed
 	if err == h3.ErrQUIC {
 		code, err = causeOf(c.q.Closed())
 	}
 	c.FailAll(code, err)
-	c.Conn().Close(nil)
 }
 
 // EndBatch ends a batch: streams that may send have their turns, the timer is set, datagrams leave.

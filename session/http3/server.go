@@ -59,7 +59,8 @@ func (s *Server) QUIC() quic.Options {
 	return quic.Options{Streams: s.opts.MaxStreams, IdleTimeout: max(s.terms.IdleTimeout, time.Minute)}
 }
 
-// Accept makes the session of a connection whose handshake is done.
+// Accept makes the session of a connection whose handshake is done. A batch has to follow, whose first event has
+// SETTINGS sent, and whose end has times set.
 func (s *Server) Accept(c *quicconn.Conn) quicconn.Session { return s.newConn(c) }
 
 func (s *Server) newConn(by carrier) *conn {

@@ -1,7 +1,6 @@
 package http3
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/session"
@@ -128,7 +126,8 @@ func TestServer_answerWaitsForItsClient(t *testing.T) {
 	}
 }
 
-// The window of congestion is shared by urgency.
+// The window of congestion is shared by urgency, in turns where it is the same. The connection keeps no more than it
+// needs.
 func TestServer_turnsByPriority(t *testing.T) {
 	w := sim.NewWorld(1)
 	w.Net.Rate, w.Net.Queue = 1<<20, 64<<10
@@ -137,34 +136,49 @@ func TestServer_turnsByPriority(t *testing.T) {
 	g := newRig(t, w, s, session.ServerOptions{}, ServerOptions{})
 	g.far.StreamWindow, g.far.StreamWindowMax, g.far.Budget = 8<<20, 8<<20, 8<<20
 	c := g.dial()
+	const size = 400 << 10
 	var order []uint64
+	other := 0 // what stream 4 has by the end of stream 0
 	c.on = func(ev *h3.Event) {
 		if ev.Kind == h3.Data {
+			c.got[ev.Stream.ID] += len(ev.Body)
 			c.c.Release(ev.Stream, len(ev.Body))
 			if ev.End {
 				order = append(order, ev.Stream.ID)
 			}
+			if ev.End && ev.Stream.ID == 0 {
+				other = c.got[4]
+			}
 		}
 	}
-	for _, priority := range []string{"u=5, i", "u=5, i", "u=3", "u=3", "u=1"} {
+	for _, priority := range []string{"u=5, i", "u=5, i", "u=3", "u=3", "u=1", "u=7"} {
 		c.ask(request("GET", "/", "Priority", priority), true)
 	}
 	g.pass(time.Second)
+	waits := 0
+	q := &g.ends[c.net.Addr()].q
 	g.do(func() {
-		for _, p := range s.parts {
-			_ = p.s.SendHead(answer(200, 400<<10), false)
-			p.send(400<<10, true)
+		for _, p := range s.parts[:5] {
+			_ = p.s.SendHead(answer(200, size), false)
+			p.send(size, true)
 		}
-		if last := s.parts[4]; !last.s.Congested() {
+		if q.Held() > 96<<10 {
+			t.Errorf("%d bytes are kept", q.Held())
+		}
+		last := s.parts[5]
+		_ = last.s.SendHead(answer(200, 1), false)
+		if !last.s.Congested() {
 			t.Error("the connection takes more than its window")
 		}
+		last.onSend = func() {
+			waits++
+			last.send(1, true)
+		}
 	})
-	g.run(func() bool { return len(order) == 5 })
-	if !slices.Equal(order[:3], []uint64{16, 8, 12}) {
-		t.Errorf("the answers came as %d", order)
-	}
-	if g.ends[c.net.Addr()].q.Full() {
-		t.Error("the connection keeps much in the end")
+	g.run(func() bool { return len(order) == 6 })
+	order = slices.DeleteFunc(order, func(id uint64) bool { return id == 20 }) // has a turn now and then
+	if !slices.Equal(order[:3], []uint64{16, 8, 12}) || other < size/2 || waits != 1 {
+		t.Errorf("the answers came as %d, %d bytes of another one, the last waited %d times", order, other, waits)
 	}
 }
 
@@ -295,32 +309,39 @@ func TestServer_headSize(t *testing.T) {
 	c.want("0 head 502 end")
 }
 
-// A tunnel that is refused: the client is told to send no more.
-func TestServer_refusedTunnel(t *testing.T) {
-	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+// upgrade makes the head of a request for a WebSocket.
+func upgrade() *message.Head {
 	h := request("GET", "/chat", "Upgrade", "websocket")
 	h.Upgrade = true
 	h.Protocol = message.Span{At: h.Fields[0].ValueAt, Len: h.Fields[0].ValueLen}
-	c.want()
-	hs := c.ask(h, false)
-	c.data(hs, []byte("early"), false)
-	c.want()
-	g.do(func() { _ = s.parts[0].s.SendHead(answer(403, 0), true) })
-	c.want("0 head 403 end")
-	s.parts[0].want(t, "GET /chat end")
-	if x := g.ends[c.net.Addr()]; x.c.codec.Streams() != 0 || c.c.Streams() != 0 {
-		t.Error("a stream is left")
+	return h
+}
+
+// A tunnel that is refused: the client is told to send no more, and gets all of the answer, whatever its window.
+func TestServer_refusedTunnel(t *testing.T) {
+	for _, window := range []int{0, 4} {
+		s := &stage{}
+		g := newRig(t, sim.NewWorld(1), s, session.ServerOptions{}, ServerOptions{})
+		g.far.StreamWindow = window
+		c := g.dial()
+		c.want()
+		hs := c.ask(upgrade(), false)
+		c.data(hs, []byte("early"), false)
+		c.want()
+		g.do(func() { _ = s.parts[0].s.SendHead(answer(403, 0), true) })
+		c.want("0 head 403 end")
+		s.parts[0].want(t, "GET /chat end")
+		if x := g.ends[c.net.Addr()]; x.c.codec.Streams() != 0 || c.c.Streams() != 0 {
+			t.Error("a stream is left")
+		}
 	}
 }
 
 // A WebSocket: bytes both ways, those that come before the tunnel opens too, and an end of each.
 func TestServer_tunnel(t *testing.T) {
 	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
-	h := request("GET", "/chat", "Upgrade", "websocket")
-	h.Upgrade = true
-	h.Protocol = message.Span{At: h.Fields[0].ValueAt, Len: h.Fields[0].ValueLen}
 	c.want() // SETTINGS
-	hs := c.ask(h, false)
+	hs := c.ask(upgrade(), false)
 	c.data(hs, []byte("early"), false)
 	c.want()
 	p := s.parts[0]
@@ -366,31 +387,35 @@ func TestServer_idle(t *testing.T) {
 	}
 }
 
-// A drain: GOAWAY at once, exchanges go on to their end, tunnels get a part of the time, and a new request is refused
-// once the second GOAWAY is out.
+// A drain: GOAWAY at once, and again; idle connections end late in it, exchanges go on to their end, and tunnels are
+// told.
 func TestServer_drain(t *testing.T) {
 	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
-	idle := g.dial()
+	g.w.Net.Latency = 10 * time.Millisecond
+	idle, tunnel := g.dial(), g.dial()
 	c.ask(request("GET", "/"), true)
 	c.want()
-	drained := make(chan bool, 1)
-	go func() { drained <- g.e.Drain(testutil.Patience) }()
-	until := func(is func() bool) { // Drain has the clock of the machine
-		for !is() {
-			g.pass(time.Millisecond)
-			runtime.Gosched()
+	tunnel.ask(upgrade(), false)
+	tunnel.want()
+	g.do(func() {
+		head := answer(101, 0)
+		head.Tunnel = true
+		_ = s.parts[1].s.SendHead(head, false)
+	})
+	tunnel.want("0 head 101")
+	for _, want := range []string{"goaway", "closed H3_NO_ERROR"} {
+		if g.e.Drain(time.Millisecond) { // it has the clock of the machine: the last third begins at once
+			t.Error("a busy connection is over")
 		}
+		idle.want(want)
 	}
-	until(func() bool { return len(c.heard) > 0 && len(idle.heard) > 0 })
-	c.want("goaway")
 	g.pass(time.Second)
-	idle.want("goaway", "goaway", "closed H3_NO_ERROR")
-	c.want("goaway")
+	tunnel.want("goaway", "0 reset H3_REQUEST_CANCELLED", "closed H3_NO_ERROR")
+	c.want("goaway", "goaway")
 	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
 	c.want("0 head 204 end", "closed H3_NO_ERROR")
-	until(func() bool { return len(drained) > 0 })
-	if !<-drained {
-		t.Error("connections are left")
+	if st := g.sessions.Stats(g.r); st.DrainedH3 != 2 || st.DrainedTunnels != 1 || st.H3Open != 0 || g.e.Conns() != 0 {
+		t.Errorf("%+v, %d connections", st, g.e.Conns())
 	}
 }
 
