@@ -10,7 +10,7 @@ import (
 
 // OnEvent decodes what an event of QUIC brought, and passes it to the streams. EndBatch has to follow.
 func (c *conn) OnEvent(in *quic.Event) {
-	for c.Conn().Open() && !c.take(in) {
+	for !c.take(in) {
 	}
 }
 

@@ -212,6 +212,9 @@ func TestServer_resets(t *testing.T) {
 		{"the body is shorter than its length", false, func(_ *rig, _ *part, c *client, hs *h3.Stream) {
 			c.data(hs, make([]byte, 5), true)
 		}, "reset malformed", []string{"0 reset H3_MESSAGE_ERROR"}},
+		{"the engine ends the connection", true, func(g *rig, _ *part, c *client, _ *h3.Stream) {
+			g.ends[c.net.Addr()].Conn().Close(engine.ErrTimeout)
+		}, "reset connection lost", []string{"closed H3_NO_ERROR"}},
 		{"the client breaks HTTP", true, func(_ *rig, _ *part, c *client, _ *h3.Stream) {
 			qs, _ := c.q.Open(quic.OneWay)
 			c.q.Send(qs, []byte{0}, false) // a second control stream

@@ -181,7 +181,11 @@ func TestSim_echo(t *testing.T) {
 		g := newRig(t, w, service, session.ServerOptions{}, ServerOptions{MaxStreams: 4})
 		var overs []func() bool
 		for range 3 {
-			overs = append(overs, talk(g.dial(), 12))
+			c := g.dial()
+			if n := c.c.Room(); n != 4 {
+				t.Errorf("room for %d streams", n)
+			}
+			overs = append(overs, talk(c, 12))
 		}
 		over := func() bool {
 			for _, is := range overs {
