@@ -289,6 +289,7 @@ func (c *Conn) Reset(s *Stream, code uint64) {
 		return
 	}
 	s.flag |= sendReset | resetDue
+	c.flag |= roomMade
 	s.resetTo = code
 	c.flow.held -= int64(s.out.held())
 	s.out.drop(c.arena)
