@@ -162,7 +162,7 @@ func TestServer_turnsByPriority(t *testing.T) {
 			_ = p.s.SendHead(answer(200, size), false)
 			p.send(size, true)
 		}
-		if q.Held() > 96<<10 {
+		if q.Held() > 128<<10 {
 			t.Errorf("%d bytes are kept", q.Held())
 		}
 		last := s.parts[5]
@@ -179,6 +179,42 @@ func TestServer_turnsByPriority(t *testing.T) {
 	order = slices.DeleteFunc(order, func(id uint64) bool { return id == 20 }) // has a turn now and then
 	if !slices.Equal(order[:3], []uint64{16, 8, 12}) || other < size/2 || waits != 1 {
 		t.Errorf("the answers came as %d, %d bytes of another one, the last waited %d times", order, other, waits)
+	}
+}
+
+// A stream that is reset makes room for others at once, not when the client has said that it knows.
+func TestServer_resetMakesRoom(t *testing.T) {
+	s := &stage{}
+	g := newRig(t, sim.NewWorld(1), s, session.ServerOptions{}, ServerOptions{})
+	g.far.StreamWindow, g.far.StreamWindowMax, g.far.Budget = 8<<20, 8<<20, 8<<20
+	c := g.dial()
+	for range 2 {
+		c.ask(request("GET", "/"), true)
+	}
+	g.pass(time.Second)
+	g.w.Net.Latency = time.Second / 5
+	sent := 0
+	g.do(func() {
+		for _, p := range s.parts {
+			_ = p.s.SendHead(answer(200, 1<<20), false)
+			p.send(1<<20, true)
+		}
+		s.parts[1].onSend = func() {
+			n, _ := s.parts[1].s.SendData(make([]byte, 1<<20), true)
+			sent += n
+		}
+	})
+	g.w.Net.Latency = 0
+	c.ask(request("GET", "/"), true) // the codec looks for streams that may send, and there is no room
+	g.w.Net.Latency = time.Second / 5
+	g.pass(10 * time.Millisecond)
+	if sent > 0 || len(s.parts) != 3 {
+		t.Fatal("there was room", sent, len(s.parts))
+	}
+	g.do(func() { s.parts[0].s.Reset(session.Cancelled) })
+	g.pass(10 * time.Millisecond)
+	if sent == 0 {
+		t.Error("no room was made")
 	}
 }
 
