@@ -241,7 +241,8 @@ func (c *Conn) Send(s *Stream, p []byte, end bool) (n int) {
 
 // SendRoom returns how many bytes Send would take for s now.
 func (c *Conn) SendRoom(s *Stream) int {
-	return int(max(min(c.o.heldMax(c.sent.window.size)-c.flow.held, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
+	kept := c.o.heldMax(c.sent.window.size) - c.flow.held
+	return int(max(min(kept, c.flow.dataMax-c.flow.dataSent, s.sendMax-s.out.size), 0))
 }
 
 // Full reports whether Send would take nothing for any stream, until the peer acknowledges more.
