@@ -5,18 +5,18 @@
 // connections that package quicconn carries. It knows no sockets, no datagrams and no TLS.
 //
 //	quicconn ──OnEvent──► conn ──Next──► h3.Conn       events go to the streams, one after another
-//	                        ├── Stream ── Receiver     turns by RFC 9218 while the connection keeps much
+//	                        ├── Stream ── Receiver     turns by RFC 9218 where windows or memory end
 //	         ◄───Wake──── conn ◄──Send── h3.Conn ──► quic.Conn
 //
 // # Batches
 //
-// The events of all datagrams of a tick are a batch. At its end, EndBatch, streams have their turns to send, and times
-// are set. What streams send outside a batch wakes the carrier, which writes datagrams at the end of the tick.
+// The events of all datagrams of a tick are a batch. At its end, EndBatch, streams do what their methods postponed, and
+// times are set. What streams send outside a batch wakes the carrier, which writes datagrams at the end of the tick.
 //
 // # Back-pressure
 //
 // The windows of QUIC are the back-pressure of requests: they open by Release. QUIC keeps what is sent until the client
-// has acknowledged it: once it keeps half of what it may, streams wait for their turns.
+// has acknowledged it. Once it keeps as much as it may, streams wait, and go on in the order of their priorities.
 //
 // # The end
 //

@@ -66,7 +66,7 @@ func (c *conn) failAll(err error) {
 	c.FailAll(code, err)
 }
 
-// EndBatch ends a batch: streams that may send have their turns, the timer is set, datagrams leave.
+// EndBatch ends a batch: streams do what was postponed, the timer is set, datagrams leave.
 func (c *conn) EndBatch() {
 	c.BeginBatch()
 	defer c.RecoverPanic()
