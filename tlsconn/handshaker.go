@@ -80,12 +80,14 @@ type ServerOptions struct {
 	// Config is used as it is, not a copy of it, so that ticket keys and certificates may be changed while it is in
 	// use, by its own means (SetSessionTicketKeys, GetCertificate). Server switches dynamic record sizing off in
 	// it, since a head and its small body shall be one record; code that returns another Config by
-	// GetConfigForClient should do the same.
+	// GetConfigForClient should do the same. Server may be called again with the same ServerOptions, not with the
+	// Config in others.
 	Config *tls.Config
 	// Pass, if set, returns what takes a connection in place of TLS, with all its bytes, by what its ClientHello says;
 	// nil: TLS. It runs on the reactor of the connection, before anything was computed. hello is borrowed.
 	Pass func(c *engine.Conn, hello *Hello) engine.Handler
-	// Choose, if set, chooses the terms of each handshake, on its goroutine, before anything was computed.
+	// Choose, if set, chooses the terms of each handshake, on its goroutine, before anything was computed. It stands
+	// for Config.GetConfigForClient, which is nil beside it.
 	Choose func(hello *tls.ClientHelloInfo) Terms
 	// Asked says which certificate Config asks clients for, in any words: Digest.Asked. It is for code that compares
 	// what is asked for now with what a connection was asked for.
@@ -135,8 +137,10 @@ type Stats struct {
 func (h *Handshaker) Server(
 	o ServerOptions, accept func(c *engine.Conn) engine.Handler,
 ) func(c *engine.Conn) engine.Handler {
-	o.Config.DynamicRecordSizingDisabled = true
-	if o.Choose != nil {
+	if !o.Config.DynamicRecordSizingDisabled { // else it is in use at another address
+		o.Config.DynamicRecordSizingDisabled = true
+	}
+	if o.Choose != nil && o.Config.GetConfigForClient == nil {
 		o.Config.GetConfigForClient = o.choose
 	}
 	return func(c *engine.Conn) engine.Handler {

@@ -64,3 +64,17 @@ func TestServer_chooses(t *testing.T) {
 		}
 	}
 }
+
+// Options that serve an address are given to Server for another one: a handshake at the first may go on meanwhile.
+func TestServer_sameOptionsForAnotherAddress(t *testing.T) {
+	h := newHouse(t, tlsconn.HandshakerOptions{})
+	o := tlsconn.ServerOptions{Config: serverConfig()}
+	o.Choose = func(*tls.ClientHelloInfo) tlsconn.Terms { return tlsconn.Terms{Config: o.Config} }
+	h.hs.Server(o, nil)
+	read := make(chan bool)
+	go func() { read <- o.Config.DynamicRecordSizingDisabled && o.Config.GetConfigForClient != nil }()
+	h.hs.Server(o, nil) // the race detector sees what it writes
+	if !<-read {
+		t.Error("the options of the first address are not set")
+	}
+}
