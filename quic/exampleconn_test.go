@@ -72,7 +72,7 @@ func (s *side) receive(name string, d []byte, p quic.Path, now int64) {
 		switch e.Kind {
 		case quic.Crypto:
 			if err := s.tls.HandleData(levels[e.Level], e.Body); err != nil {
-				s.conn.FailHandshake(80)
+				s.conn.FailHandshake(quic.CryptoError(80))
 			}
 			s.shake()
 		case quic.Data:

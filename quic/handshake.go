@@ -77,13 +77,8 @@ func (c *Conn) HandshakeDone() {
 	c.issueIDs()
 }
 
-// FailHandshake ends the connection with an alert of TLS.
-func (c *Conn) FailHandshake(alert uint8) {
-	c.fail(&Error{Code: CryptoError(alert), text: "the handshake failed"}, frameCrypto)
-}
-
-// Refuse ends the connection with a code of the transport: of a handshake that is not wanted.
-func (c *Conn) Refuse(code Code) { c.fail(&Error{Code: code, text: "the handshake is refused"}, 0) }
+// FailHandshake ends the connection with a code of the transport: CryptoError of an alert, or ConnectionRefused.
+func (c *Conn) FailHandshake(code Code) { c.fail(&Error{Code: code, text: "the handshake failed"}, 0) }
 
 // confirm drops the keys of the handshake (RFC 9001 §4.9.2).
 func (c *Conn) confirm() {

@@ -63,13 +63,14 @@ func (c *Conn) forgetAll() {
 	}
 }
 
-// answerClosing answers a datagram that comes while closing: the first, then one in two, in four and so on.
-func (c *Conn) answerClosing() {
-	if c.life.answerIn--; c.life.answerIn <= 0 {
-		c.life.answerStep *= 2
-		c.life.answerIn = c.life.answerStep
-		c.flag |= closeDue
+// answers reports whether a datagram that comes while closing is answered: the first, one in two, one in four and so on.
+func (l *life) answers() bool {
+	if l.answerIn--; l.answerIn > 0 {
+		return false
 	}
+	l.answerStep *= 2
+	l.answerIn = l.answerStep
+	return true
 }
 
 // appendClosing writes CONNECTION_CLOSE at each level that the peer may be able to read (§10.2.3).

@@ -105,9 +105,9 @@ func TestClosing_inTheHandshake(t *testing.T) {
 		t.Errorf("levels %v", levels)
 	}
 	r = newRig(t, Client, Options{})
-	r.conn.FailHandshake(42)
+	r.conn.FailHandshake(CryptoError(42))
 	r.drive()
-	if n, f := count(r.out(), frameClose); n != 1 || f.code != 0x100+42 || f.value != uint64(frameCrypto) {
+	if n, f := count(r.out(), frameClose); n != 1 || f.code != 0x100+42 || f.value != 0 {
 		t.Errorf("%d, %+v", n, f)
 	}
 	if r.sizes[0] != DatagramSize {

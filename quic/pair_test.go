@@ -166,7 +166,7 @@ func (e *end) read() {
 			return
 		case Crypto:
 			if err := e.tls.HandleData(tlsLevel[ev.Level], ev.Body); err != nil {
-				e.conn.FailHandshake(80)
+				e.conn.FailHandshake(CryptoError(80))
 			}
 			e.drainTLS()
 		case Data:

@@ -5,7 +5,9 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 	c.now = now
 	switch {
 	case c.state == closing:
-		c.answerClosing()
+		if c.life.answers() {
+			c.flag |= closeDue
+		}
 		return
 	case c.state != open:
 		return

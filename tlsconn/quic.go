@@ -83,7 +83,7 @@ func (s *QUIC) OnCrypto(l quic.Level, p []byte) {
 	switch {
 	case s.failure != nil:
 	case s.phase == succeeded: // RFC 9001 §4.4, §6: a client has nothing to say any more
-		s.codec.FailHandshake(alertUnexpectedMessage)
+		s.codec.FailHandshake(quic.CryptoError(alertUnexpectedMessage))
 	case l != s.level:
 		s.fail(tls.AlertError(alertUnexpectedMessage))
 	case s.phase == unconnected:
@@ -310,15 +310,15 @@ func (s *QUIC) failFor(reason error, name string) {
 	}
 	switch reason {
 	case ErrTimeout, ErrCrowded, ErrFull, ErrLate:
-		s.codec.Refuse(quic.ConnectionRefused)
+		s.codec.FailHandshake(quic.ConnectionRefused)
 	case ErrHelloSize:
-		s.codec.Refuse(quic.CryptoBufferExceeded)
+		s.codec.FailHandshake(quic.CryptoBufferExceeded)
 	case ErrDenied:
-		s.codec.FailHandshake(alertOfDenied(name))
+		s.codec.FailHandshake(quic.CryptoError(alertOfDenied(name)))
 	default:
 		alert := tls.AlertError(alertInternalError)
 		errors.As(reason, &alert)
-		s.codec.FailHandshake(uint8(alert))
+		s.codec.FailHandshake(quic.CryptoError(uint8(alert)))
 	}
 	s.abandon()
 	s.conn.Close(s.failure)

@@ -306,7 +306,7 @@ func (c *quicClient) events() {
 				c.err = err
 				alert := tls.AlertError(80)
 				errors.As(err, &alert)
-				c.codec.FailHandshake(uint8(alert))
+				c.codec.FailHandshake(quic.CryptoError(uint8(alert)))
 			}
 			c.say()
 		case quic.Data:

@@ -444,9 +444,9 @@ func (l *quicLink) onCrypto(ev *quic.Event) {
 	err := l.tls.HandleData(quicLevels[ev.Level].tls, ev.Body)
 	var alert tls.AlertError
 	if errors.As(err, &alert) {
-		l.conn.FailHandshake(uint8(alert))
+		l.conn.FailHandshake(quic.CryptoError(uint8(alert)))
 	} else if err != nil {
-		l.conn.FailHandshake(80)
+		l.conn.FailHandshake(quic.CryptoError(80))
 	}
 	l.drainTLS()
 }

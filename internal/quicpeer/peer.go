@@ -143,7 +143,7 @@ func (p *Peer) fail(err error) {
 	p.Err = err
 	var alert tls.AlertError
 	if errors.As(err, &alert) {
-		p.Conn.FailHandshake(uint8(alert))
+		p.Conn.FailHandshake(quic.CryptoError(uint8(alert)))
 	}
 }
 
