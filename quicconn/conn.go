@@ -61,6 +61,7 @@ type local struct {
 	closing int               // connections that are over for the engine and not for the codec
 	arena   quic.Arena
 	stats   Stats
+	event   quic.Event // that is worked on: sessions are told of it by its address
 }
 
 func (l *local) now() int64 { return l.reactor.Now() }
@@ -148,8 +149,9 @@ func (c *Conn) events() {
 			}
 		}
 	}()
+	ev := &c.local.event
 	for {
-		ev := c.codec.Next()
+		*ev = c.codec.Next()
 		switch ev.Kind {
 		case quic.Crypto:
 			c.shake.OnCrypto(ev.Level, ev.Body)
@@ -163,7 +165,7 @@ func (c *Conn) events() {
 		}
 		over := c.dropped || !c.Conn().Open()
 		if c.session != nil && !over {
-			c.session.OnEvent(&ev)
+			c.session.OnEvent(ev)
 		}
 		switch ev.Kind {
 		case quic.Closed:
