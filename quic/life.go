@@ -63,7 +63,7 @@ func (c *Conn) forgetAll() {
 	}
 }
 
-// answers reports whether a datagram that comes while closing is answered: the first, one in two, one in four and so on.
+// answers reports whether a datagram that comes while closing is answered: the first, one in two, in four and so on.
 func (l *life) answers() bool {
 	if l.answerIn--; l.answerIn > 0 {
 		return false

@@ -1,8 +1,6 @@
 package qpack
 
 import (
-	"strings"
-
 	"github.com/edge-proxy/edge/internal/huffman"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/message/section"
@@ -10,7 +8,7 @@ import (
 
 // known is a name whose representation is at hand.
 type known struct {
-	literal string // the beginning of a field with it in full (RFC 9204 §4.5.6)
+	literal string // the beginning of a field with it in full (RFC 9204 §4.5.6), where static is noIndex
 	static  uint8  // the first entry of the static table that has the name, or noIndex
 }
 
@@ -21,13 +19,16 @@ var names = knownNames()
 func pseudoAt(p section.Pseudo) int { return int(message.NameCount) + int(p) }
 
 func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]known) {
+	var text, all [64]byte
 	for i := range names {
-		text := section.Pseudo(max(i-int(message.NameCount), 0)).String()
+		name := append(text[:0], section.Pseudo(max(i-int(message.NameCount), 0)).String()...)
 		if i < int(message.NameCount) {
-			text = strings.ToLower(message.Name(i).String())
+			name = message.AppendLower(text[:0], []byte(message.Name(i).String()))
 		}
-		literal := huffman.AppendString(nil, []byte(text), literalName, nameBits)
-		names[i] = known{string(literal), staticIndex(text, 0)}
+		k := &names[i]
+		if k.static = staticIndex(string(name), 0); k.static == noIndex {
+			k.literal = string(huffman.AppendString(all[:0], name, literalName, nameBits))
+		}
 	}
 	return names
 }

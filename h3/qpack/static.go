@@ -43,12 +43,13 @@ var staticFields = [staticLen][2]string{
 const noIndex = staticLen
 
 var (
-	staticRendered [staticLen]section.Field // the table as lines of HTTP/1
+	staticLines    [4 << 10]byte
+	staticRendered [staticLen]section.Field // the table as lines of HTTP/1, which are in staticLines
 	staticNext     [staticLen]uint8         // the next entry with the same name, or noIndex
 )
 
 func init() {
-	lines := make([]byte, 0, 4096) // one after the other, never moved
+	lines := staticLines[:0]
 	for i, f := range staticFields {
 		at := len(lines)
 		lines = append(append(append(append(lines, f[0]...), ": "...), f[1]...), "\r\n"...)
