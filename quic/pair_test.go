@@ -357,6 +357,10 @@ func TestPair_handshake(t *testing.T) {
 
 // Bodies both ways over many streams, on a network that does what it likes.
 func TestPair_bodies(t *testing.T) {
+	seeds := uint64(20)
+	if testing.Short() { // all sizes of bodies at each place
+		seeds = 5
+	}
 	for name, pass := range map[string]func(r *mathrand.Rand) (int, int64){
 		"clean":   func(*mathrand.Rand) (int, int64) { return 1, 0 },
 		"loss":    func(r *mathrand.Rand) (int, int64) { return min(r.IntN(10), 1), 0 },
@@ -365,7 +369,7 @@ func TestPair_bodies(t *testing.T) {
 		"all":     func(r *mathrand.Rand) (int, int64) { return min(r.IntN(8), 1+r.IntN(2)), r.Int64N(15e6) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(20) {
+			for seed := range seeds {
 				r := mathrand.New(mathrand.NewPCG(seed, 1))
 				p := newPair(t, Options{}, Options{})
 				p.pass = func(*end, int, []byte) (int, int64) { return pass(r) }

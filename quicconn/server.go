@@ -22,15 +22,16 @@ type Options struct {
 // Bounds that are not options.
 const (
 	// MailMax is how many datagrams may be on their way to a reactor from others: 1.2 MiB of them.
-	MailMax     = 1024
-	answersEach = 100 // answers to datagrams without a connection, of each reactor a second
-	firstLeast  = 8   // RFC 9000 §7.2: octets of the id that a client chooses
+	MailMax       = 1024
+	handshakeMost = time.Minute // the Handshaker gives up before
+	answersEach   = 100         // answers to datagrams without a connection, of each reactor a second
+	firstLeast    = 8           // RFC 9000 §7.2: octets of the id that a client chooses
 )
 
 // Accept is how connections begin.
 type Accept struct {
 	Begin func(c *engine.Conn) engine.Handler // see Secure
-	QUIC  quic.Options                        // but for Arena, NewID and Seed
+	QUIC  quic.Options                        // but for Arena, NewID, Seed and HandshakeTimeout
 }
 
 // Server is QUIC at one address, with one port for each reactor.
@@ -151,7 +152,7 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	}
 	c := &Conn{local: &l.local, options: a.QUIC}
 	c.timer.Run, c.rest.Run = c.onTime, c.runRest
-	c.options.Arena, c.options.NewID = &l.arena, c.newID
+	c.options.Arena, c.options.NewID, c.options.HandshakeTimeout = &l.arena, c.newID, handshakeMost
 	c.options.Seed = binary.LittleEndian.Uint64(l.random(8))
 	if c.codec.InitServer(&c.options, h, p, l.now()) != nil {
 		c.forget()

@@ -14,7 +14,11 @@ import (
 // What clients send comes back, over networks that lose, double, change and reorder datagrams, and afterwards nothing
 // is left.
 func TestServer_echo(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 12 // of each number of reactors four, half of them over bad networks
+	}
+	for seed := range seeds {
 		g := newRig(t, seed, 1+int(seed%3), engine.ListenOptions{})
 		if seed%2 == 1 {
 			g.w.Net.Loss, g.w.Net.Duplicate, g.w.Net.Corrupt = 0.03, 0.02, 0.01
