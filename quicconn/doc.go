@@ -14,7 +14,7 @@
 // # Ownership and limits
 //
 // A Conn, its codec and its session belong to one reactor, which its ids name. A datagram that comes to another reactor
-// is copied and goes there by mail: MailMax of them may be on their way to a reactor. Answers to datagrams without a
+// is copied and goes there by mail: MailMax bytes may be on their way to a reactor. Answers to datagrams without a
 // connection have a budget for each reactor. After its end a connection is kept for three PTO, to answer late
 // datagrams, as long as there are not more than ClosingMax of them.
 package quicconn

@@ -21,8 +21,9 @@ type Options struct {
 
 // Bounds that are not options.
 const (
-	// MailMax is how many datagrams may be on their way to a reactor from others: 1.2 MiB of them.
-	MailMax       = 1024
+	// MailMax is how many bytes of datagrams may be on their way to a reactor from others.
+	MailMax = 1 << 20
+
 	handshakeMost = time.Minute // the Handshaker gives up before
 	answersEach   = 100         // answers to datagrams without a connection, of each reactor a second
 	firstLeast    = 8           // RFC 9000 §7.2: octets of the id that a client chooses
@@ -52,7 +53,7 @@ type door struct {
 
 	answers   int // in the second that began at answersAt
 	answersAt int64
-	mailed    atomic.Int64 // datagrams on their way here
+	mailed    atomic.Int64 // bytes of datagrams on their way here
 	_         [64]byte     // reactors count at the same time
 }
 
@@ -93,8 +94,11 @@ func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
 		m := b.At(i)
 		path := quic.Path{Local: m.Local, Peer: m.Peer}
 		for d := range m.Segments() {
-			l.stats.Received++
-			l.take(d, path, false)
+			if l.stats.Received++; l.reactor.Index() < reactorsMax {
+				l.take(d, path, false)
+			} else { // an id has no number for it
+				l.server.doors[l.reactor.Index()%reactorsMax].mail(l, d, path)
+			}
 		}
 	}
 }
@@ -261,13 +265,16 @@ type mail struct {
 	data []byte
 }
 
+// mailKept is the longest datagram that most clients send, and a bit more.
+const mailKept = 2 << 10
+
 // mails are unused. All reactors share them: the reactor that fills a mail is not the reactor that empties it.
 var mails sync.Pool
 
 // mail sends a copy of d to l, from the reactor of from.
 func (l *door) mail(from *door, d []byte, p quic.Path) {
-	if l.mailed.Add(1) > MailMax {
-		l.mailed.Add(-1)
+	if n := int64(len(d)); l.mailed.Add(n) > MailMax {
+		l.mailed.Add(-n)
 		from.stats.MailLost++
 		return
 	}
@@ -284,9 +291,10 @@ func (l *door) mail(from *door, d []byte, p quic.Path) {
 // arrive gives the datagram to its connection.
 func (m *mail) arrive(*engine.Reactor) {
 	l := m.to
-	l.mailed.Add(-1)
+	l.mailed.Add(-int64(len(m.data)))
 	l.take(m.data, m.path, true)
 	l.endBatch()
-	m.to = nil
-	mails.Put(m)
+	if m.to = nil; cap(m.data) <= mailKept {
+		mails.Put(m)
+	}
 }
