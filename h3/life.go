@@ -134,10 +134,12 @@ func (c *Conn) StopRequest(s *Stream) {
 }
 
 // Shutdown ends the connection gracefully: a server says GOAWAY twice, first with the highest number there is, after a
-// second with the first request that it has not seen; a client takes no new streams. Open streams run to their end.
+// second, or when Shutdown is called again, with the first request that it has not seen; a client takes no new streams.
+// Open streams run to their end.
 func (c *Conn) Shutdown(now int64) {
 	c.now = now
 	if c.flag&sentGoAway != 0 || c.fault != nil {
+		c.lastCall()
 		return
 	}
 	c.flag |= sentGoAway
@@ -148,6 +150,14 @@ func (c *Conn) Shutdown(now int64) {
 		c.goAwayBy = now + goAwayWait
 	}
 	c.sendGoAway()
+}
+
+// lastCall sends the last GOAWAY, if that is yet to come.
+func (c *Conn) lastCall() {
+	if c.goAwayBy != 0 && c.fault == nil {
+		c.goAwayBy, c.sentLast = 0, c.nextPeer
+		c.sendGoAway()
+	}
 }
 
 // Close ends the connection with code: nothing more is read. No event follows, for no stream.
@@ -210,9 +220,8 @@ func (c *Conn) Expire(now int64) Event {
 	if c.fault != nil {
 		return c.tellFault()
 	}
-	if c.goAwayBy != 0 && c.goAwayBy <= now {
-		c.goAwayBy, c.sentLast = 0, c.nextPeer
-		c.sendGoAway()
+	if c.goAwayBy <= now {
+		c.lastCall()
 	}
 	if s := c.heads.First(); s != nil && s.openedAt+c.o.headTimeout() <= now {
 		c.arena.Stats.HeadTimeout++

@@ -45,8 +45,14 @@ func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
 // Shutdown sends GOAWAY.
 func (c *conn) Shutdown(now int64) { c.codec.Shutdown(now) }
 
-// CloseIdle ends the connection once the client has acknowledged all that was sent.
-func (c *conn) CloseIdle() { c.Conn().Close(nil) }
+// CloseIdle ends the connection once the client has acknowledged all that was sent, a GOAWAY among it: a request that
+// crosses it may be asked elsewhere.
+func (c *conn) CloseIdle() {
+	now := c.Conn().Reactor().Now()
+	c.codec.Shutdown(now)
+	c.codec.Shutdown(now)
+	c.Conn().Close(nil)
+}
 
 // Idle reports whether no exchange is in progress, and nothing is on its way.
 func (c *conn) Idle() bool { return c.Streams() == 0 && c.codec.Streams() == 0 && c.q.Held() == 0 }
