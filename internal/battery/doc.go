@@ -1,4 +1,4 @@
-// Package battery holds edge against RFC 9110, RFC 9112 and RFC 9113, case by case, from the outside.
+// Package battery holds edge against RFC 9110, RFC 9112, RFC 9113 and RFC 9114, case by case, from the outside.
 //
 // Each case is a row of a table: a name, the section it comes from, the bytes that are sent, and what must follow. It
 // is written from the RFCs and knows nothing of how edge is made: a real edge process stands between raw sockets, the
@@ -20,6 +20,10 @@
 // Over HTTP/2 the next request follows on the same connection, wherever RFC 9113 lets that go on, and the frames and
 // header blocks are written by the tests. Origins of HTTP/2 that misbehave have another exchange waiting beside the
 // case, on the connection that both share. Floods run beside a good client, with bounds for what they may cost.
+//
+// Over HTTP/3 the cases of HTTP/2 about messages run again, with others about streams, frames and QPACK: a Conn of
+// package quic is the client, and its streams have the bytes that the tests write. The next request is on a stream of
+// its own, which waits for nothing; where the connection ends, it may have come to the origin or not.
 //
 // # Known
 //

@@ -64,8 +64,6 @@ func h2okEnd(pairs ...string) part { return pHead(true, h2pairs(":status", "200"
 
 func say(parts ...part) []part { return parts }
 
-func pRST(code http2.ErrCode) part { return pFrame(http2.FrameRSTStream, 0, be32(uint32(code))) }
-
 type h2replies []h2reply
 
 func (r *h2replies) add(name, rfc string, o h2outcome, f ...part) {

@@ -82,12 +82,13 @@ func h2setting(id http2.SettingID, value uint32) string {
 	return string([]byte{byte(id >> 8), byte(id)}) + be32(value)
 }
 
-// scribe writes the frames of one connection.
+// scribe writes the frames of one connection; or, of one stream of HTTP/3.
 type scribe struct {
 	out     strings.Builder
 	id      string // the case, for {id}
 	stream  uint32
 	literal bool // fields are literals without Huffman codes, and their blocks come in pieces
+	over    *h3script
 	enc     *hpack.Encoder
 	block   bytes.Buffer
 }
@@ -101,7 +102,15 @@ func newScribe(id string, literal bool) *scribe {
 func (s *scribe) fill(text string) string { return strings.ReplaceAll(text, "{id}", s.id) }
 
 func (s *scribe) frame(typ http2.FrameType, flags http2.Flags, payload string) {
-	s.out.WriteString(h2frame(typ, flags, s.stream, payload))
+	s.frameOn(s.stream, typ, flags, payload)
+}
+
+func (s *scribe) frameOn(stream uint32, typ http2.FrameType, flags http2.Flags, payload string) {
+	if s.over != nil {
+		s.over.foreign = true
+		return
+	}
+	s.out.WriteString(h2frame(typ, flags, stream, payload))
 }
 
 func (s *scribe) encode(f h2fields) string {
@@ -136,6 +145,10 @@ func hpackInt(prefix int, bits byte, n int) string {
 
 // head writes a header block, in frames as large as they may be.
 func (s *scribe) head(f h2fields, end bool) {
+	if s.over != nil {
+		s.over.head(s, f, end)
+		return
+	}
 	flags := http2.Flags(0)
 	if end {
 		flags = http2.FlagHeadersEndStream
@@ -164,7 +177,24 @@ func pData(text string, end bool) part {
 	if end {
 		flags = http2.FlagDataEndStream
 	}
-	return func(s *scribe) { s.frame(http2.FrameData, flags, s.fill(text)) }
+	return func(s *scribe) {
+		if s.over != nil {
+			s.over.data(s, s.fill(text), end)
+			return
+		}
+		s.frame(http2.FrameData, flags, s.fill(text))
+	}
+}
+
+// pRST gives up the stream of the case.
+func pRST(code http2.ErrCode) part {
+	return func(s *scribe) {
+		if s.over != nil {
+			s.over.reset = &code
+			return
+		}
+		s.frame(http2.FrameRSTStream, 0, be32(uint32(code)))
+	}
 }
 
 // pFrame is a frame on the stream of the case.
@@ -174,7 +204,7 @@ func pFrame(typ http2.FrameType, flags http2.Flags, payload string) part {
 
 // pOn is one on another stream.
 func pOn(stream uint32, typ http2.FrameType, flags http2.Flags, payload string) part {
-	return func(s *scribe) { s.out.WriteString(h2frame(typ, flags, stream, s.fill(payload))) }
+	return func(s *scribe) { s.frameOn(stream, typ, flags, s.fill(payload)) }
 }
 
 // pTrailers are trailers that end the stream.
@@ -350,7 +380,7 @@ func (c *h2client) take(f http2.Frame) {
 				h2frame(http2.FrameWindowUpdate, 0, f.StreamID, be32(n)))
 		}
 		if f.StreamEnded() {
-			c.finish(a)
+			a.finish(c.fault)
 		}
 	case *http2.WindowUpdateFrame:
 		c.credit[f.StreamID] += int(f.Increment)
@@ -413,38 +443,47 @@ func (c *h2client) takeHead() {
 	case a.done():
 		c.fault("a head behind the end of stream %d", c.stream)
 	case a.status >= 200:
-		if a.trailers = f; !c.ends {
+		if a.takeFields(f, c.fault); !c.ends {
 			c.fault("trailers that do not end the stream")
 		}
-		if err := h2malformed(f); err != nil {
-			c.fault("trailers: %v", err)
-		}
 	default:
-		if err := h2malformed(f, ":status"); err != nil {
-			c.fault("answer: %v", err)
-		}
-		if !h2status.MatchString(f.get(":status")) || f.get(":status") == "101" {
-			c.fault("status %q", f.get(":status"))
-		}
-		a.status, _ = strconv.Atoi(f.get(":status"))
-		if a.fields = f; a.status < 200 {
-			if a.interims = append(a.interims, f.get(":status")); c.ends {
-				c.fault("an interim answer that ends the stream")
-			}
+		if a.takeFields(f, c.fault); a.status < 200 && c.ends {
+			c.fault("an interim answer that ends the stream")
 		}
 	}
 	if c.ends {
-		c.finish(a)
+		a.finish(c.fault)
+	}
+}
+
+// takeFields takes the fields of a head, or of trailers after it.
+func (a *h2answer) takeFields(f h2fields, fault func(format string, args ...any)) {
+	if a.status >= 200 {
+		a.trailers = f
+		if err := h2malformed(f); err != nil {
+			fault("trailers: %v", err)
+		}
+		return
+	}
+	if err := h2malformed(f, ":status"); err != nil {
+		fault("answer: %v", err)
+	}
+	if !h2status.MatchString(f.get(":status")) || f.get(":status") == "101" {
+		fault("status %q", f.get(":status"))
+	}
+	a.status, _ = strconv.Atoi(f.get(":status"))
+	if a.fields = f; a.status < 200 {
+		a.interims = append(a.interims, f.get(":status"))
 	}
 }
 
 // finish holds a length against what came.
-func (c *h2client) finish(a *h2answer) {
+func (a *h2answer) finish(fault func(format string, args ...any)) {
 	a.ended = true
 	if l := a.fields.all("content-length"); len(l) > 1 {
-		c.fault("%d lengths", len(l))
+		fault("%d lengths", len(l))
 	} else if len(l) == 1 && a.body.Len() > 0 && l[0] != strconv.Itoa(a.body.Len()) {
-		c.fault("Content-Length %s of %d bytes", l[0], a.body.Len())
+		fault("Content-Length %s of %d bytes", l[0], a.body.Len())
 	}
 }
 

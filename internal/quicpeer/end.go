@@ -1,0 +1,116 @@
+package quicpeer
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/edge-proxy/edge/quic"
+)
+
+// End is a client's Conn with its handshake, without a network.
+type End struct {
+	Conn  quic.Conn
+	Err   error // of crypto/tls
+	State tls.ConnectionState
+
+	// Established and Closed say that their events have come.
+	Established, Closed bool
+
+	tls     *tls.QUICConn
+	options quic.Options
+	onEvent func(ev *quic.Event)
+	ids     uint64
+}
+
+// begin begins a connection on path. random makes its numbers.
+func (e *End) begin(t testing.TB, c *tls.Config, path quic.Path, now int64, random func() uint64) {
+	e.options.Seed = random()
+	e.options.NewID = func() (id quic.ID, token [16]byte) {
+		e.ids++
+		b := binary.BigEndian.AppendUint64(nil, random()<<16|e.ids)
+		id, _ = quic.MakeID(b)
+		copy(token[:], b)
+		return id, token
+	}
+	e.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: c})
+	t.Cleanup(func() { e.tls.Close() }) //nolint:errcheck // it tells what the handshake has told
+	e.Err = e.Conn.InitClient(&e.options, path, now)
+	e.tls.SetTransportParameters(e.Conn.AppendParameters(nil))
+	e.fail(e.tls.Start(context.Background()))
+	e.handshake()
+}
+
+func (e *End) events() {
+	for {
+		ev := e.Conn.Next()
+		switch ev.Kind {
+		case quic.Crypto:
+			e.fail(e.tls.HandleData(level[ev.Level], ev.Body))
+			e.handshake()
+			continue
+		case quic.Established:
+			e.Established = true
+			continue
+		case quic.IDRetired:
+			continue
+		case quic.Closed:
+			e.Closed = true
+		}
+		if e.onEvent != nil {
+			e.onEvent(&ev)
+		}
+		if ev.Kind == quic.None {
+			return
+		}
+	}
+}
+
+// level has the numbers of crypto/tls, which has a level of 0-RTT too.
+var level = [...]tls.QUICEncryptionLevel{
+	tls.QUICEncryptionLevelInitial, tls.QUICEncryptionLevelHandshake, tls.QUICEncryptionLevelApplication,
+}
+
+func levelOf(l tls.QUICEncryptionLevel) quic.Level {
+	switch l {
+	case tls.QUICEncryptionLevelInitial:
+		return quic.Initial
+	case tls.QUICEncryptionLevelHandshake:
+		return quic.Handshake
+	}
+	return quic.OneRTT
+}
+
+// handshake acts on the events of crypto/tls.
+func (e *End) handshake() {
+	for {
+		switch x := e.tls.NextEvent(); x.Kind {
+		case tls.QUICNoEvent:
+			return
+		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
+			write := x.Kind == tls.QUICSetWriteSecret
+			e.fail(e.Conn.SetSecret(levelOf(x.Level), write, x.Suite, x.Data))
+		case tls.QUICWriteData:
+			e.Conn.SendCrypto(levelOf(x.Level), x.Data)
+		case tls.QUICTransportParameters:
+			e.fail(e.Conn.SetParameters(x.Data))
+		case tls.QUICHandshakeDone:
+			e.State = e.tls.ConnectionState()
+			e.Conn.HandshakeDone()
+		}
+	}
+}
+
+// fail ends the handshake for err, if that is one.
+func (e *End) fail(err error) {
+	if err == nil || e.Err != nil {
+		return
+	}
+	e.Err = err
+	var alert tls.AlertError
+	if errors.As(err, &alert) {
+		e.Conn.FailHandshake(quic.CryptoError(uint8(alert)))
+	}
+}
