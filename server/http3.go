@@ -112,7 +112,7 @@ func (p *listeners) listenBoth(o engine.ListenOptions, l *listener) (*engine.Lis
 		}
 		both := o
 		both.Addr = datagrams.Addr()
-		open, err := p.listen(both, l)
+		open, err := p.engine.Listen(both, l.accept)
 		if err == nil {
 			l.http3.open = datagrams
 			return open, nil

@@ -5,11 +5,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -216,5 +221,45 @@ func TestAltSvc_isOfTheAddress(t *testing.T) {
 	apply(t, s, "%s%s", text, all200)
 	if got := field(k, addrs[0]); got != "" {
 		t.Errorf("after the reload: %q", got)
+	}
+}
+
+// othersPorts is a kernel where others have the TCP port that is asked for first.
+type othersPorts struct {
+	poller.Kernel
+	taken *poller.Addr
+}
+
+func (k othersPorts) Listen(a poller.Addr, o *poller.ListenOptions) (poller.FD, poller.Addr, error) {
+	if *k.taken == (poller.Addr{}) {
+		*k.taken = a
+	}
+	if a == *k.taken {
+		return 0, poller.Addr{}, syscall.EADDRINUSE
+	}
+	return k.Kernel.Listen(a, o)
+}
+
+// Where others have the TCP port of a number that the kernel chose for UDP, the next number is tried at once.
+func TestListenBoth_doesNotWait(t *testing.T) {
+	var taken poller.Addr
+	e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) {
+		k, err := poller.NewEpoll(poller.ParkAuto)
+		return othersPorts{k, &taken}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	p, l, begun := &listeners{shared: &shared{engine: e}}, &listener{}, time.Now()
+	tcp, err := p.listenBoth(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took >= vacancyWait || tcp.Addr() == taken {
+		t.Errorf("%v until there was %v after %v", took, tcp.Addr(), taken)
+	}
+	if udp := l.http3.open.Addr(); udp.IP != tcp.Addr().IP {
+		t.Errorf("UDP has %v, TCP %v", udp, tcp.Addr())
 	}
 }
