@@ -359,16 +359,17 @@ var h2replyGroups = []struct {
 
 func h2runReplies(t *testing.T, table []h2reply) {
 	t.Parallel()
-	for _, client := range []string{"h1", "h2"} {
+	for client, asks := range map[string]asker{"h1": (*h2lane).askH1, "h2": (*h2lane).askH2} {
 		t.Run(client, func(t *testing.T) {
 			o := newH2Origin(t)
 			l := newH2Lane(t, o, "")
+			ask := func(r *h2reply, id string) *got { return asks(l, t, r, id) }
 			for _, r := range table {
 				t.Run(r.name, func(t *testing.T) {
 					if r.rfc == "" {
 						t.Error("no section")
 					}
-					h2judge(t, func() error { return l.reply(t, o, &r, client) })
+					h2judge(t, func() error { return l.reply(t, o, &r, ask) })
 				})
 			}
 		})
@@ -386,9 +387,12 @@ type got struct {
 	text     string // all of it
 }
 
+// asker asks for one exchange and for the next one, as a client of one version.
+type asker func(l *h2lane, t *testing.T, r *h2reply, id string) *got
+
 // reply lets the origin answer one request as the case says. Another request waits on the same connection to the
 // origin.
-func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, client string) error {
+func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, ask func(*h2reply, string) *got) error {
 	t.Helper()
 	l.n++
 	id := fmt.Sprintf("c%d", l.n)
@@ -413,12 +417,7 @@ func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, client string) err
 	io.WriteString(beside, h2preface+h2frame(http2.FrameSettings, 0, 0, "")+w.out.String())
 	testutil.Eventually(t, testutil.Patience, func() bool { return o.sees("/hold-" + id) }, "the origin waits")
 
-	var g *got
-	if client == "h1" {
-		g = l.askH1(t, r, id)
-	} else {
-		g = l.askH2(t, r, id)
-	}
+	g := ask(r, id)
 	close(hold)
 	beside.until(func() bool { return beside.answer(1).done() })
 	b := beside.answer(1)

@@ -97,7 +97,7 @@ func newH3Lane(t *testing.T, o recorder, more string) *h3lane {
 	dir := t.TempDir()
 	l.authority.IssueTo(t, dir, "battery", nil, "battery.test")
 	base := filepath.Join(dir, "battery")
-	listener := fmt.Sprintf("protocols = [\"h1\", \"h2\", \"h3\"]\nh3.idle_timeout = \"5m\"\ntls = true\n"+
+	listener := fmt.Sprintf("protocols = [\"h1\", \"h2\", \"h3\"]\nh3.idle_timeout = \"5m\"\ntls = \"auto\"\n"+
 		"cert = %q\nkey = %q\n", base+".pem", base+".key")
 	l.Process, l.edge = startEdge(t, o.upstream(), listener+more)
 	l.other = l.dial(t)
@@ -144,6 +144,9 @@ func TestBatteryH3(t *testing.T) {
 	t.Run("cases", func(t *testing.T) {
 		for _, g := range h3groups {
 			t.Run(g.name, func(t *testing.T) { h3run(t, g.table(), g.more) })
+		}
+		for _, g := range h2replyGroups {
+			t.Run(g.name, func(t *testing.T) { h3runReplies(t, g.table()) })
 		}
 	})
 	t.Logf("%d cases", h3counted.Load())
@@ -244,4 +247,44 @@ func (l *h3lane) probe(t *testing.T, p *h2case, bytewise bool) error {
 		mine: &mine.h2answer, next: &next.h2answer, wrong: c.wrong, gone: c.gone, over: c.gone != nil,
 		closed: c.gone != nil, apart: true,
 	}, l.record(t), id, lost)
+}
+
+// h3runReplies has origins of HTTP/2 answer clients of HTTP/3 as they should not.
+func h3runReplies(t *testing.T, table []h2reply) {
+	t.Parallel()
+	o := newH2Origin(t)
+	l := newH3Lane(t, o, "")
+	ask := func(r *h2reply, id string) *got { return l.ask(t, r, id) }
+	for _, r := range table {
+		t.Run(r.name, func(t *testing.T) {
+			h3counted.Add(1)
+			if err := l.reply(t, o, &r, ask); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func (l *h3lane) ask(t *testing.T, r *h2reply, id string) *got {
+	t.Helper()
+	c := l.dial(t)
+	defer c.leave()
+	s, a := newH3Scribe(id, false), c.open(quic.TwoWay)
+	s.head(h2base(r.verb()).plus("te", "trailers"), true)
+	c.speak(a, s, false, false)
+	c.until(a.done)
+	next := c.get("/next-" + id)
+	c.until(next.done)
+	g := &got{status: a.status, body: a.body.String(), whole: a.ended && !a.reset, interims: a.interims}
+	g.text = fmt.Sprintf("%s; next: %s; %v %v", &a.h2answer, &next.h2answer, c.wrong, c.gone)
+	if g.next = next.body.String(); next.status != 200 || !next.ended || c.gone != nil {
+		g.next = "GOAWAY, or no answer"
+	}
+	for _, f := range a.trailers {
+		g.trailers = append(g.trailers, f[0]+": "+f[1])
+	}
+	if c.wrong != nil {
+		g.status = 0
+	}
+	return g
 }
