@@ -19,6 +19,7 @@
 //	rsyslog, syslog-ng of Debian, go-syslog ◄── UDP, TCP, TLS, Unix sockets ── the output that speaks syslog
 //	edge ── h1 ──► edge ── h1 ──► a program with the SDK of OpenTelemetry: one decision, and one chain of spans
 //	quic-go, ngtcp2 of Debian ── UDP, also a relay that loses datagrams ── package quic alone, as either end
+//	Chromium, Firefox of Debian, where they are installed ── h2, then h3 by Alt-Svc ──► edge ── h1 ──► an origin
 //	HAProxy, nginx, curl of Debian, go-proxyproto ── headers of the PROXY protocol ──► edge, its codec
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a

@@ -58,9 +58,14 @@ func pattern(n int) []byte {
 	return b
 }
 
-// originH3 answers requests of the tests, over HTTP/1 and HTTP/2 without TLS.
+// originH3 answers requests of the tests.
 func originH3(t *testing.T) string {
 	t.Helper()
+	return serveOrigin(t, muxH3())
+}
+
+// muxH3 has the paths of originH3.
+func muxH3() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s %s %s", r.Proto, r.Header.Get("X-Forwarded-Proto"), r.Host)
@@ -87,11 +92,17 @@ func originH3(t *testing.T) string {
 		w.WriteHeader(http.StatusEarlyHints)
 		_, _ = io.WriteString(w, "late")
 	})
+	return mux
+}
+
+// serveOrigin serves h over HTTP/1 and HTTP/2 without TLS, until the test ends.
+func serveOrigin(t *testing.T, h http.Handler) string {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
+	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
 	go s.Serve(l) //nolint:errcheck // until it is closed
