@@ -141,6 +141,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 	c.theirs.take(h.Source)
 	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
 	c.local.original = c.original
+	c.local.noMigration = true // RFC 9000 §18.2: packets go to the address of the handshake alone
 	return c.initialKeys(c.original.Bytes())
 }
 
