@@ -35,6 +35,11 @@ func (e *ListenError) Error() string {
 // Unwrap returns Err.
 func (e *ListenError) Unwrap() error { return e.Err }
 
+// udpError is an error of a UDP port: another process may have it than the TCP port of that number.
+type udpError struct{ error }
+
+func (e udpError) Unwrap() error { return e.error }
+
 func listenError(c *config.Listener, a *config.Address, err error) *ListenError {
 	return &ListenError{Pos: a.Pos, Listener: nameAt(c, a), Err: err, Try: wayOut("/proc", addrsOf(a)[0], err)}
 }
@@ -55,7 +60,7 @@ func wayOut(proc string, a poller.Addr, err error) []string {
 	case errors.Is(err, unix.EACCES) && int(a.IP.Port()) < unprivilegedPort(proc):
 		return portRight(a.IP.Port())
 	case errors.Is(err, unix.EADDRINUSE):
-		return []string{whoHolds(proc, a, fmt.Sprintf("ss -ltnp 'sport = :%d'", a.IP.Port()))}
+		return []string{whoHolds(proc, a, errors.As(err, new(udpError)))}
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return []string{"no interface of this machine has that address now: ip address lists its addresses; " +
 			"for an address that comes later: sysctl net.ipv4.ip_nonlocal_bind=1"}
@@ -87,8 +92,15 @@ func portRight(port uint16) []string {
 }
 
 // whoHolds names the process that listens on an address, or the command that does.
-func whoHolds(proc string, a poller.Addr, command string) string {
-	h, err := holder.Of(proc, a)
+func whoHolds(proc string, a poller.Addr, udp bool) string {
+	command := "ss -lxp src " + a.Path
+	switch {
+	case udp:
+		command = fmt.Sprintf("ss -lunp 'sport = :%d'", a.IP.Port())
+	case !a.IsUnix():
+		command = fmt.Sprintf("ss -ltnp 'sport = :%d'", a.IP.Port())
+	}
+	h, err := holder.Of(proc, a, udp)
 	switch {
 	case errors.Is(err, holder.ErrNone):
 		return "no process listens on it by now, try again; else " + command + " lists them"
@@ -109,7 +121,7 @@ func socketWayOut(proc string, a poller.Addr, err error) []string {
 			return []string{fmt.Sprintf("%s is no socket but %s: remove it, or name another path", a.Path,
 				kindOf(at.Mode()))}
 		}
-		return []string{whoHolds(proc, a, "ss -lxp src "+a.Path)}
+		return []string{whoHolds(proc, a, false)}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return []string{fmt.Sprintf("user %d may not make files in %s: chown it, or RuntimeDirectory=edge in the unit "+
 			"of systemd makes /run/edge", os.Geteuid(), folder)}

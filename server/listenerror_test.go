@@ -23,17 +23,20 @@ const (
 		"00000000:00000000 00:00000000 00000000     0        0 103 1 0 100 0 0 10 0\n" +
 		"   1: 0000000000000000FFFF00000100007F:0054 00000000000000000000000000000000:0000 0A " +
 		"00000000:00000000 00:00000000 00000000     0        0 104 1 0 100 0 0 10 0\n"
+	tableUDP = tableHead +
+		"  7: 0100007F:0051 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 106 2 0 0\n"
 	tableUnix = "Num       RefCount Protocol Flags    Type St Inode Path\n" +
 		"0000000000000000: 00000003 00000000 00000000 0001 03  1516\n" +
 		"0000000000000000: 00000002 00000000 00010000 0001 01 105 /run/web.sock\n"
 )
 
-// fakeProc makes a folder like /proc in which the process 812 has the sockets 100, 102, 103 and 105.
+// fakeProc makes a folder like /proc in which the process 812 has the sockets 100, 102, 103, 105 and 106.
 func fakeProc(t *testing.T) string {
 	t.Helper()
 	proc := t.TempDir()
 	for path, text := range map[string]string{
-		"net/tcp": table4, "net/tcp6": table6, "net/unix": tableUnix, "812/comm": "nginx\n", "9/comm": "sh\n",
+		"net/tcp": table4, "net/tcp6": table6, "net/udp": tableUDP, "net/unix": tableUnix,
+		"812/comm": "nginx\n", "9/comm": "sh\n",
 		"sys/net/ipv4/ip_unprivileged_port_start": "81\n",
 	} {
 		path = filepath.Join(proc, path)
@@ -48,7 +51,7 @@ func fakeProc(t *testing.T) string {
 	if err := os.MkdirAll(fds, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for i, inode := range []int{100, 102, 103, 105} {
+	for i, inode := range []int{100, 102, 103, 105, 106} {
 		if err := os.Symlink(fmt.Sprintf("socket:[%d]", inode), filepath.Join(fds, fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +68,7 @@ func TestWayOut(t *testing.T) {
 	}
 	at := func(text string) poller.Addr { return poller.Addr{IP: netip.MustParseAddrPort(text)} }
 	path := func(path string) poller.Addr { return poller.Addr{Path: path} }
+	overUDP := udpError{unix.EADDRINUSE}
 	const found = "nginx, process 812, listens there"
 	for _, c := range []struct {
 		addr poller.Addr
@@ -79,6 +83,9 @@ func TestWayOut(t *testing.T) {
 		{at("127.0.0.2:80"), unix.EADDRINUSE, "ss -ltnp 'sport = :80' lists"},
 		{at("127.0.0.1:81"), unix.EADDRINUSE, "no process listens"},
 		{at("127.0.0.1:84"), unix.EADDRINUSE, "another user's: sudo ss -ltnp 'sport = :84' names it"},
+		{at("127.0.0.1:81"), overUDP, found},
+		{at("[::]:81"), overUDP, found},
+		{at("127.0.0.1:80"), overUDP, "try again; else ss -lunp 'sport = :80' lists them"},
 		{at("[::]:80"), unix.EACCES, "setcap cap_net_bind_service=+ep /"},
 		{at("[::]:80"), unix.EACCES, "ip_unprivileged_port_start=80"},
 		{at("[::]:80"), unix.EACCES, "AmbientCapabilities=CAP_NET_BIND_SERVICE"},

@@ -1,8 +1,8 @@
 // Package holder finds the processes that listen on an address, to name them where that address is wanted: in the error
 // of a listener, by edge doctor, and by edge status where others share the addresses of the process.
 //
-// It is not for listening or connecting: it reads /proc/net/tcp, tcp6 and unix for sockets, and /proc/PID/fd for the
-// processes that have them open. Without /proc nothing is found.
+// It is not for listening or connecting: it reads /proc/net/tcp, tcp6, udp, udp6 and unix for sockets, and
+// /proc/PID/fd for the processes that have them open. Without /proc nothing is found.
 //
 // # Limits
 //

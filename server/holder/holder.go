@@ -38,9 +38,9 @@ type Process struct {
 }
 
 // Of finds a process that listens on an address, in the folder proc, which is /proc. Only root sees whose the sockets
-// of other users are: ErrHidden.
-func Of(proc string, a poller.Addr) (Process, error) {
-	found, sockets := search(proc, listeningInodes(proc, a), 1)
+// of other users are: ErrHidden. udp asks for UDP in place of TCP.
+func Of(proc string, a poller.Addr, udp bool) (Process, error) {
+	found, sockets := search(proc, listeningInodes(proc, a, udp), 1)
 	switch {
 	case sockets == 0:
 		return Process{}, ErrNone
@@ -54,7 +54,7 @@ func Of(proc string, a poller.Addr) (Process, error) {
 // does not see. It leaves out sockets that the process own has open too: its supervisor may have copies of them, and so
 // may a process from before an upgrade. own = 0: nothing is left out.
 func All(proc string, a poller.Addr, own int) (found []Process, hidden bool) {
-	inodes := listeningInodes(proc, a)
+	inodes := listeningInodes(proc, a, false)
 	if own != 0 && len(inodes) > 0 {
 		has := map[string]bool{}
 		openSockets(processDir(proc, own), func(inode string) { has[inode] = true })
@@ -120,7 +120,7 @@ func openSockets(dir string, f func(inode string)) {
 }
 
 // listeningInodes returns the inodes of sockets that listen on an address, or on an overlapping address.
-func listeningInodes(proc string, a poller.Addr) (inodes []string) {
+func listeningInodes(proc string, a poller.Addr, udp bool) (inodes []string) {
 	if a.IsUnix() {
 		for _, f := range socketTable(filepath.Join(proc, "net", "unix")) {
 			if len(f) == 8 && f[7] == a.Path { // Num RefCount Protocol Flags Type St Inode Path
@@ -129,7 +129,11 @@ func listeningInodes(proc string, a poller.Addr) (inodes []string) {
 		}
 		return inodes
 	}
-	for _, s := range listening(proc) {
+	of := listening
+	if udp {
+		of = datagramSockets
+	}
+	for _, s := range of(proc) {
 		if s.at.Port() == a.IP.Port() && overlap(a.IP.Addr(), s.at.Addr()) {
 			inodes = append(inodes, s.inode)
 		}
@@ -165,6 +169,21 @@ func listening(proc string) (all []socket) {
 			}
 		}
 		f.Close() //nolint:errcheck // it was only read
+	}
+	return all
+}
+
+// datagramSockets returns the sockets of UDP.
+func datagramSockets(proc string) (all []socket) {
+	for _, table := range []string{"udp", "udp6"} {
+		for _, f := range socketTable(filepath.Join(proc, "net", table)) {
+			if len(f) < 10 {
+				continue
+			}
+			if at, ok := socketAddr(f[1]); ok {
+				all = append(all, socket{at, f[9]})
+			}
+		}
 	}
 	return all
 }

@@ -33,12 +33,20 @@ func TestSocketTable_isBounded(t *testing.T) {
 
 // The tables of the kernel are read as it writes them.
 func TestOf_thisProcess(t *testing.T) {
-	for _, network := range []string{"tcp4", "tcp6", "unix"} {
+	for _, network := range []string{"tcp4", "tcp6", "udp4", "unix"} {
 		var l net.Listener
 		var err error
 		switch network {
 		case "unix":
 			l = testutil.ListenUnix(t)
+		case "udp4":
+			c, err := net.ListenUDP(network, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			check(t, poller.Addr{IP: c.LocalAddr().(*net.UDPAddr).AddrPort()}, true)
+			continue
 		case "tcp6":
 			if l, err = net.Listen(network, "[::1]:0"); err != nil {
 				continue // a machine without IPv6
@@ -51,12 +59,18 @@ func TestOf_thisProcess(t *testing.T) {
 		if network != "unix" {
 			a = poller.Addr{IP: l.Addr().(*net.TCPAddr).AddrPort()}
 		}
-		// The kernel may leave a line out while other sockets come and go.
-		testutil.Eventually(t, testutil.Patience, func() bool {
-			h, err := Of("/proc", a)
-			return err == nil && h.PID == os.Getpid() && h.Name != ""
-		}, network+" socket's process")
+		check(t, a, false)
 	}
+}
+
+// check has this process hold an address.
+func check(t *testing.T, a poller.Addr, udp bool) {
+	t.Helper()
+	// The kernel may leave a line out while other sockets come and go.
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		h, err := Of("/proc", a, udp)
+		return err == nil && h.PID == os.Getpid() && h.Name != ""
+	}, "the process of the socket at "+a.String())
 }
 
 // procOf makes a folder like /proc: of files by their names, and of the sockets that processes have open.
