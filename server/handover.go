@@ -151,7 +151,7 @@ func (h *Handover) Suspend(claimed []int) error {
 	s.enter(s.state, true)
 	s.engine.Suspend(opened(h.of(claimed))...)
 	for _, l := range s.listeners.now {
-		l.http3.close() // clients of HTTP/3 use TCP meanwhile
+		s.listeners.closeDatagrams(&l.http3) // clients of HTTP/3 use TCP meanwhile
 	}
 	go s.caches.yieldDisk()
 	return nil

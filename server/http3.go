@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +26,11 @@ type http3Listener struct {
 	server   *quicconn.Server
 	open     *engine.Listener // nil: its sockets were never open
 	on       bool             // the present configuration asks for it
-	ending   bool             // open was told to close
+	waits    bool             // another process has the port, and it is opened once that has closed it
+	ending   atomic.Bool      // open was told to close; reactors read it
+	grace    time.Duration    // that connections have when open closes
+	cutAt    time.Time        // when they are cut
+	untold   *proxy.Listener  // requests once the port is open: clients are told of it; nil: they are already
 	connsMax int
 	sessions []*http3.Server // the last one has new connections
 	of       *session.Server // that the last one is of
@@ -41,8 +45,10 @@ func h3Options(c *config.Listener) http3.ServerOptions {
 // applyDatagrams puts a setting in place for new connections of HTTP/3.
 func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	d := &l.http3
+	d.grace = p.reload.config.Global.GracePeriod
 	if d.on = s.quic != nil; !d.on {
-		d.close()
+		d.waits = false
+		p.closeDatagrams(d)
 		return
 	}
 	of, opts := l.sessions[len(l.sessions)-1], h3Options(s.config)
@@ -51,7 +57,7 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 		d.sessions = append(d.sessions, http3.NewServer(p.engine, of, opts))
 	}
 	sessions := d.sessions[len(d.sessions)-1]
-	begin := func(c *engine.Conn) engine.Handler { return sessions.Accept(quicconn.Of(c)) }
+	begin := func(c *engine.Conn) engine.Handler { return sessions.Accept(quicconn.Of(c), d.ending.Load()) }
 	begin = p.counted(session.FilterSecured(s.config.Name, s.filters, begin))
 	begin = quicconn.Secure(p.secure, *s.quic, begin)
 	begin = session.FilterAccepted(s.config.Name, s.filters, begin)
@@ -78,7 +84,7 @@ func (d *http3Listener) serverOn(e *engine.Engine) *quicconn.Server {
 // the port until its last connection ends.
 func (p *listeners) openDatagrams(l *listener, connsMax int) (err error) {
 	d := &l.http3
-	if p.suspended || d.open != nil && !d.ending {
+	if p.suspended || d.isOpen() {
 		return nil
 	}
 	if d.open == nil || !d.open.Reopen() {
@@ -87,18 +93,43 @@ func (p *listeners) openDatagrams(l *listener, connsMax int) (err error) {
 			return err
 		}
 	}
-	d.ending = false
+	d.ending.Store(false)
 	if p.reload != nil {
-		p.reload.onFailure(d.close)
+		p.reload.onFailure(func() { p.closeDatagrams(d) })
 	}
 	return nil
+}
+
+// closingOf returns the listener of an address while it closes, or nil. Its UDP port may have connections longer than
+// TCP takes to close, and nobody else can open that port meanwhile. shared.mu is held.
+func (p *listeners) closingOf(key string) *listener {
+	for _, l := range p.closing {
+		if l.key == key && (!l.open.Closed() || !l.anyPort && !l.http3.isClosed()) {
+			return l
+		}
+	}
+	return nil
+}
+
+// isOpen reports whether there are new connections.
+func (d *http3Listener) isOpen() bool { return d.open != nil && !d.ending.Load() }
+
+// isClosed reports whether the UDP port is closed, or was never open.
+func (d *http3Listener) isClosed() bool { return d.open == nil || d.open.Closed() }
+
+// conns returns how many connections of HTTP/3 are open.
+func (d *http3Listener) conns() int {
+	if d.open == nil {
+		return 0
+	}
+	return d.open.Conns()
 }
 
 func (p *listeners) listenDatagrams(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
 	o = engine.ListenOptions{Addr: o.Addr, V6Only: o.V6Only, ConnsMax: o.ConnsMax, Gate: l}
 	open, err := p.engine.ListenDatagrams(o, l.http3.serverOn(p.engine).Port)
 	if err != nil {
-		return nil, fmt.Errorf("udp: %w", err)
+		return nil, udpError{err}
 	}
 	return open, nil
 }
@@ -127,12 +158,37 @@ func (p *listeners) listenBoth(o engine.ListenOptions, l *listener) (*engine.Lis
 // portTries is how many further numbers are tried, where TCP has the first one already.
 const portTries = 16
 
-// close begins to close the UDP port: it takes no new connections, and is closed after the last one.
-func (d *http3Listener) close() {
-	if d.open != nil && !d.ending {
-		d.ending = true
-		d.open.Close()
+// closeDatagrams begins to close the UDP port: it takes no new connections, clients get GOAWAY, and it is closed after
+// the last connection. grace_period bounds that: a reload that names the port again must not meet clients that stay.
+// shared.mu is held.
+func (p *listeners) closeDatagrams(d *http3Listener) {
+	if !d.isOpen() {
+		return
 	}
+	d.ending.Store(true)
+	d.open.Close()
+	p.eachOver(d.open, func(c *engine.Conn, h engine.Handler) {
+		if h, ok := h.(engine.DrainBeginner); ok {
+			h.OnDrainBegin(c)
+		}
+	})
+	d.cutAt = time.Now().Add(d.grace)
+	time.AfterFunc(d.grace, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if d.ending.Load() && !time.Now().Before(d.cutAt) { // else it was opened again meanwhile
+			p.eachOver(d.open, func(c *engine.Conn, _ engine.Handler) { c.Close(engine.ErrClosed) })
+		}
+	})
+}
+
+// eachOver calls f for each connection of a port, on its reactor.
+func (p *listeners) eachOver(open *engine.Listener, f func(*engine.Conn, engine.Handler)) {
+	p.engine.Survey(func(c *engine.Conn, l *engine.Listener, h engine.Handler) {
+		if l == open {
+			f(c, h)
+		}
+	})
 }
 
 // takeDatagrams opens the UDP ports that the present configuration asks for, and tries again while another process has
@@ -143,12 +199,23 @@ func (p *listeners) takeDatagrams() {
 		if !l.http3.on || l.isClosed() {
 			continue
 		}
-		err := p.openDatagrams(l, l.http3.connsMax)
-		if errors.Is(err, unix.EADDRINUSE) {
-			again = true
-		} else if err != nil {
+		d := &l.http3
+		err := p.openDatagrams(l, d.connsMax)
+		waits := errors.Is(err, unix.EADDRINUSE)
+		switch {
+		case waits && !d.waits:
+			slog.Info("HTTP/3 waits for its UDP port", "listener", l.title, "error", err)
+		case err != nil && !waits:
 			slog.Error("no HTTP/3: the UDP port cannot be opened", "listener", l.title, "error", err)
+		case err == nil && d.waits:
+			slog.Info("HTTP/3 has its UDP port", "listener", l.title)
 		}
+		if d.untold != nil && d.isOpen() {
+			l.service.Use(d.untold)
+			d.untold = nil
+		}
+		d.waits = waits
+		again = again || waits
 	}
 	if again {
 		time.AfterFunc(portWait, func() {
@@ -181,11 +248,16 @@ func (l *listener) advertised(s *setting) *proxy.Listener {
 	if port == 0 && l.open != nil {
 		port = int(l.open.Addr().IP.Port())
 	}
+	l.http3.untold = nil
 	a := AltSvcOf(s.config, port)
 	if a == nil || port == 0 {
 		return s.requests
 	}
 	told := *s.requests // other addresses have it too
 	told.AltSvc = a
+	if !l.http3.isOpen() { // a client that meets the process before this one there would not come back soon
+		l.http3.untold = &told
+		return s.requests
+	}
 	return &told
 }

@@ -220,7 +220,7 @@ func (p *listeners) commit() error {
 				continue
 			}
 		}
-		if set.quic != nil && !p.reload.partly {
+		if set.quic != nil && !p.reload.partly && !set.listener.http3.waits {
 			if err := p.openDatagrams(set.listener, set.config.Limits.Connections); err != nil {
 				return listenError(set.config, set.address, err)
 			}
@@ -242,7 +242,9 @@ func (p *listeners) retire() {
 	}
 	p.next = nil
 	p.own.use(p.now)
-	p.closing = slices.DeleteFunc(p.closing, func(l *listener) bool { return p.has(l) || l.open.Closed() })
+	p.closing = slices.DeleteFunc(p.closing, func(l *listener) bool {
+		return p.has(l) || l.open.Closed() && l.http3.isClosed()
+	})
 	for _, l := range before {
 		if p.has(l) {
 			continue
@@ -266,7 +268,9 @@ func (p *listeners) describe(l *ledger) {
 			p.counters.RegisterListener(name)
 		}
 		l.ports[name] = append(l.ports[name], open)
-		over := func(*metrics.Sample) bool { return open.Closed() && open.Conns() == 0 }
+		over := func(counted *metrics.Sample) bool {
+			return open.Closed() && open.Conns() == 0 && counted.Listener(name).H3Open == 0
+		}
 		for _, sessions := range one.sessions {
 			follow(l, sessions, func(r *engine.Reactor) metrics.Sessions {
 				return metrics.Sessions{ServerStats: sessions.Stats(r), Codec: sessions.H2Stats(r)}
@@ -294,7 +298,7 @@ func (p *listeners) conns(c *config.Listener, e *changes.Entry) (n int) {
 		}
 		for _, l := range p.now {
 			if l.title == nameAt(c, a) && strings.HasPrefix(l.key, keyOf(a)+"#") {
-				n += l.open.Conns()
+				n += l.open.Conns() + l.http3.conns()
 			}
 		}
 	}
@@ -494,7 +498,7 @@ func (p *listeners) close(l *listener) {
 		return
 	}
 	l.open.Close()
-	l.http3.close()
+	p.closeDatagrams(&l.http3)
 	l.removeFile()
 	p.adoption.drop(l)
 	if !slices.Contains(p.closing, l) {
@@ -511,16 +515,6 @@ func (l *listener) removeFile() {
 		l.file.Remove()
 	}
 	l.file = nil
-}
-
-// closingOf returns the listener of an address while it closes, or nil. shared.mu is held.
-func (p *listeners) closingOf(key string) *listener {
-	for _, l := range p.closing {
-		if l.key == key && !l.open.Closed() {
-			return l
-		}
-	}
-	return nil
 }
 
 // addrsOf returns the addresses to try for a, one of which is opened: for both families IPv6, which takes IPv4 too, or

@@ -60,8 +60,14 @@ func (s *Server) QUIC() quic.Options {
 }
 
 // Accept makes the session of a connection whose handshake is done. A batch has to follow, whose first event has
-// SETTINGS sent, and whose end has times set.
-func (s *Server) Accept(c *quicconn.Conn) quicconn.Session { return s.newConn(c) }
+// SETTINGS sent, and whose end has times set. Where the listener closes by now, GOAWAY follows.
+func (s *Server) Accept(c *quicconn.Conn, closes bool) quicconn.Session {
+	session := s.newConn(c)
+	if closes {
+		session.Leave()
+	}
+	return session
+}
 
 func (s *Server) newConn(by carrier) *conn {
 	ec, q := by.Conn(), by.QUIC()

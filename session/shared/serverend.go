@@ -152,8 +152,15 @@ func (e *ServerEnd) Part(c *engine.Conn) {
 	c.Close(nil)
 }
 
-// OnDrainBegin sends GOAWAY at once, so that idle clients get it too: engine.DrainBeginner.
-func (e *ServerEnd) OnDrainBegin(*engine.Conn) { e.link.RunBatch() }
+// Leave has no new exchanges taken from the next batch on.
+func (e *ServerEnd) Leave() { e.agedAt = e.now() }
+
+// OnDrainBegin sends GOAWAY at once, so that idle clients get it too: engine.DrainBeginner. Its listener may drain
+// alone.
+func (e *ServerEnd) OnDrainBegin(*engine.Conn) {
+	e.Leave()
+	e.link.RunBatch()
+}
 
 // OnDrain gives each tunnel a part of the time that is left: engine.Drainer.
 func (e *ServerEnd) OnDrain(_ *engine.Conn, left time.Duration) { e.DrainTunnels(e.link, left) }

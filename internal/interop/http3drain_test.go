@@ -1,0 +1,143 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server"
+)
+
+// A drain tells clients of HTTP/3 to leave, and refuses new ones. What is in progress ends, and then the process does.
+func TestHTTP3_drain(t *testing.T) {
+	t.Parallel()
+	o := newSlow(t)
+	p := startPlaced(t, o, "[global]\ngrace_period = \"1m\"\n")
+	idle, _ := p.connect(t)
+	first := o.begin(t, p.h3(t), p.addr)
+	p.Signal(syscall.SIGTERM)
+	p.WaitLine(`"msg":"draining".*of HTTP/3`)
+	select {
+	case <-idle.Context().Done():
+	case <-bound(t).Done():
+		t.Fatal("an idle connection stays")
+	}
+	p.refused(t)
+	close(o.end)
+	first.wantEnd(t)
+	if code := p.Wait(testutil.Patience); code != 0 || strings.Contains(p.Output(), "cut") {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// The process before an upgrade has the UDP port until its last connection of HTTP/3 has ended. Then the new process
+// opens it, which reloads do not hinder, and tells clients of it.
+func TestHTTP3_upgrade(t *testing.T) {
+	t.Parallel()
+	o := newSlow(t)
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "edge.pid")
+	p := startPlaced(t, o, "[global]\npid_file = %q\nupgrade_sock = %q\ngrace_period = \"1m\"\n", pidFile,
+		filepath.Join(dir, "upgrade.sock"))
+	serving := func() int {
+		text, _ := os.ReadFile(pidFile)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		return pid
+	}
+	t.Cleanup(func() {
+		if pid := serving(); pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	first := o.begin(t, p.h3(t), p.addr)
+	before := serving()
+	out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "upgrade", "-c", p.file).CombinedOutput()
+	if err != nil || serving() == before {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.WaitLine(`"msg":"HTTP/3 waits for its UDP port"`)
+	p.refused(t)
+	if a := p.altSvc(t); a != "" {
+		t.Errorf("while the process before has the port: Alt-Svc: %q", a)
+	}
+	p.write(t, strings.Replace(p.listener(`"h1", "h2", "h3"`), "tls = true", "tls = true\nh3.max_streams = 7", 1))
+	if err := syscall.Kill(serving(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitLine(`"msg":"configuration reloaded"`)
+	if a := p.altSvc(t); a != "" {
+		t.Errorf("after a reload: Alt-Svc: %q", a)
+	}
+	close(o.end)
+	first.wantEnd(t)
+	p.WaitLine(`"msg":"HTTP/3 has its UDP port"`)
+	p.well(t, "by the new process")
+	if a := p.altSvc(t); a == "" {
+		t.Error("no Alt-Svc")
+	}
+	if strings.Contains(p.Output(), "connections_cut") {
+		t.Error("connections were cut")
+	}
+}
+
+// An upgrade that is taken back opens the UDP port again.
+func TestHTTP3_upgradeTakenBack(t *testing.T) {
+	t.Parallel()
+	o, keys := newSlow(t), newKeys(t)
+	p := &placed{edge: &edge{pool: keys.pool}, addr: testutil.FreeAddr(t)}
+	cfg, report := config.Parse("test.toml", fmt.Appendf(nil, "log.output = []\n[[certificates]]\ncert = %q\n"+
+		"key = %q\n[upstreams.u]\nbackends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n%s",
+		keys.cert, keys.key, o.addr, p.listener(`"h1", "h2", "h3"`)))
+	if !report.OK() {
+		t.Fatalf("%+v", report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	first := o.begin(t, p.h3(t), p.addr)
+	for _, busy := range []bool{true, false} {
+		sockets, err := s.Handover().Sockets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claimed []int
+		for i := range sockets {
+			claimed = append(claimed, i)
+		}
+		if err := s.Handover().Suspend(claimed); err != nil {
+			t.Fatal(err)
+		}
+		if busy {
+			p.refused(t)
+		} else {
+			p.closed(t)
+		}
+		if err := s.Handover().Resume(); err != nil {
+			t.Fatal(err)
+		}
+		p.well(t, "taken back")
+		if a := p.altSvc(t); a == "" {
+			t.Error("no Alt-Svc")
+		}
+		if busy {
+			close(o.end)
+			first.wantEnd(t)
+			testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == 0 })
+		}
+		for i := range sockets {
+			_ = syscall.Close(sockets[i].FD)
+		}
+	}
+}
