@@ -164,12 +164,12 @@ type Connection struct {
 	Client   string `json:"client" doc:"The address of the peer."`
 	Socket   string `json:"socket,omitempty" doc:"The address of the load balancer that has told client."`
 	Reactor  int    `json:"reactor"`
-	Protocol string `json:"protocol" enum:"h1,h2,handshake,tunnel,tcp,service"`
+	Protocol string `json:"protocol" enum:"h1,h2,h3,handshake,tunnel,tcp,service"`
 	State    string `json:"state" enum:"idle,active" doc:"idle: between two requests."`
 	TLS      string `json:"tls,omitempty" doc:"The version; none: it is plain."`
 	Host     string `json:"host,omitempty" doc:"That the TLS handshake named."`
 	Requests uint64 `json:"requests" doc:"Begun on it."`
-	Streams  int    `json:"streams,omitempty" doc:"Of HTTP/2, open."`
+	Streams  int    `json:"streams,omitempty" doc:"Of HTTP/2 and HTTP/3, open."`
 	Queued   int    `json:"queued" doc:"Bytes that the client has not taken."`
 
 	Backend  string   `json:"backend,omitempty" doc:"Of a TCP service, as all below. None: it is not connected yet."`

@@ -20,6 +20,7 @@ type Draining struct {
 	Idle    int // of HTTP/1, between two requests, and those that have sent nothing yet
 	Busy    int // of HTTP/1, with a request
 	H2      int // of HTTP/2, with requests or without
+	H3      int // of HTTP/3, in the same way
 	Tunnels int // of HTTP/1, that became tunnels
 	Other   int // TLS handshakes
 
@@ -50,6 +51,8 @@ func (s *Server) Draining() Draining {
 			d.Other++
 		case a.Kind == session.KindH2:
 			d.H2++
+		case a.Kind == session.KindH3:
+			d.H3++
 		case tunnels > 0:
 			d.Tunnels++
 		case exchanges > 0:
@@ -85,6 +88,7 @@ func (d Draining) String() string {
 	add(d.Idle, "idle")
 	add(d.Busy, "busy")
 	add(d.H2, "of HTTP/2")
+	add(d.H3, "of HTTP/3")
 	add(d.Tunnels, "with tunnels")
 	add(d.Services, "of services")
 	add(d.Other, "in handshakes")

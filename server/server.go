@@ -304,6 +304,7 @@ type Parts struct {
 type Part struct {
 	Title  string // as in Address
 	Open   *engine.Listener
+	HTTP3  *engine.Listener // of its UDP port; nil: there is none
 	TLS    bool
 	V6Only bool // it takes no IPv4
 
@@ -320,7 +321,8 @@ func (s *Server) Parts() *Parts {
 		p.Backends[name] = of.set
 	}
 	for _, l := range s.listeners.now {
-		p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only, l.other != nil})
+		p.Listeners = append(p.Listeners,
+			Part{l.title, l.open, l.http3.open, l.secured, l.sockets.V6Only, l.other != nil})
 	}
 	return p
 }

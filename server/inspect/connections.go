@@ -43,7 +43,7 @@ func (v *Inspector) Connections(ctx context.Context, cursor string, n int, keep 
 	parts := v.server.Parts()
 	listeners := make(map[*engine.Listener]server.Part)
 	for _, l := range parts.Listeners {
-		listeners[l.Open] = l
+		listeners[l.Open], listeners[l.HTTP3] = l, l
 	}
 	reactors := parts.Engine.Reactors()
 	at, from, offset, err := parseCursor(cursor, len(reactors))
@@ -162,6 +162,8 @@ func describe(c *sighted, l server.Part) admin.Connection {
 		one.Protocol = "tunnel"
 	case c.activity.Kind == session.KindH2:
 		one.Protocol = "h2"
+	case c.activity.Kind == session.KindH3:
+		one.Protocol = "h3"
 	default:
 		one.Protocol = "h1"
 	}

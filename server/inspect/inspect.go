@@ -32,8 +32,12 @@ func New(s *server.Server) *Inspector { return &Inspector{server: s} }
 func (v *Inspector) Listeners() []admin.Listener {
 	all := []admin.Listener{}
 	for _, l := range v.server.Parts().Listeners {
+		conns := l.Open.Conns()
+		if l.HTTP3 != nil {
+			conns += l.HTTP3.Conns()
+		}
 		all = append(all, admin.Listener{Name: l.Title, Address: l.Open.Addr().String(), TLS: l.TLS,
-			Service: l.Service, Connections: l.Open.Conns()})
+			Service: l.Service, Connections: conns})
 	}
 	return all
 }

@@ -327,7 +327,7 @@ func (c *Counters) Show(s *Sample) {
 	c.forget()
 	addPast(s, c.past)
 	for _, l := range s.listeners {
-		l.Conns = max(l.Conns, l.H2Open+l.H3Open) // they are not counted at one moment
+		l.Conns = max(l.Conns, l.H2Open) // they are not counted at one moment
 	}
 	c.shown.Store(s)
 }

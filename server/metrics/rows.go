@@ -147,7 +147,7 @@ var listenerRows = families{
 	{"edge_drain_closed_total", "kind: idle=DrainedIdle h2=DrainedH2 h3=DrainedH3 tunnel=DrainedTunnels",
 		"Connections and tunnels that the last third of a drain has ended."},
 
-	{"edge_connections", "proto: h1=Conns,-H2Open,-H3Open h2=H2Open h3=H3Open",
+	{"edge_connections", "proto: h1=Conns,-H2Open h2=H2Open h3=H3Open",
 		"Connections of clients open; those that have not said yet what they speak are among h1."},
 }.rows()
 
