@@ -24,7 +24,7 @@ type Conn struct {
 	spaces [levels]*space
 	local  parameters // ours
 	peer   parameters // the defaults until they came
-	rand   uint64
+	rand   xorshift
 
 	in arriving
 
@@ -149,7 +149,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.init(o, Client, p, now)
 	for i := 0; i < IDLen; i += 8 { // an id that nobody else can guess is a key of the Initial packets
-		v := c.random()
+		v := c.rand.next()
 		for k := range 8 {
 			c.original.b[i+k] = byte(v >> (8 * k))
 		}
@@ -164,7 +164,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	if o == nil {
 		o = &defaultOptions
 	}
-	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: o.Seed | 1}
+	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: xorshift(o.Seed | 1)}
 	c.life.startedAt, c.life.heardAt = now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
@@ -209,16 +209,18 @@ func (c *Conn) initialKeys(id []byte) error {
 	return nil
 }
 
-// random returns a number of a xorshift generator.
-func (c *Conn) random() uint64 {
-	c.rand ^= c.rand << 13
-	c.rand ^= c.rand >> 7
-	c.rand ^= c.rand << 17
-	return c.rand
+// xorshift is a generator of numbers. It is not 0.
+type xorshift uint64
+
+func (x *xorshift) next() uint64 {
+	*x ^= *x << 13
+	*x ^= *x >> 7
+	*x ^= *x << 17
+	return uint64(*x)
 }
 
 // chooseSkip chooses the next number that is left out: a peer that acknowledges it lies.
-func (c *Conn) chooseSkip(after int64) { c.sent.skipAt = after + 1 + int64(c.random()%(2*skipMean)) }
+func (c *Conn) chooseSkip(after int64) { c.sent.skipAt = after + 1 + int64(c.rand.next()%(2*skipMean)) }
 
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }

@@ -16,6 +16,10 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 	c.in.rest, c.in.lead, c.in.small = d, ID{}, len(d) < payloadLeast
 }
 
+// Opens opens the first packet of the datagram that Receive has taken, and reports whether the peer has sealed it: a
+// server forgets a Conn that begins with noise.
+func (c *Conn) Opens() bool { return c.nextPacket() && c.flag&heardPeer != 0 }
+
 // Next returns the next event, None when there is none.
 func (c *Conn) Next() Event {
 	for {

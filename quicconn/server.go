@@ -162,6 +162,11 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 		c.forget()
 		return
 	}
+	if c.codec.Receive(d, p, l.now()); !c.codec.Opens() { // noise would have a handshake's time
+		l.stats.Unknown++
+		c.forget()
+		return
+	}
 	if !l.port.Accept(p.Peer, p.Local, &c.carried, c, a.Begin) {
 		c.forget()
 		l.refuse(h, p)
@@ -171,7 +176,7 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	l.byFirst[c.first] = c
 	l.endCurrent()
 	l.current = c
-	c.receive(d, p)
+	c.events()
 }
 
 // elsewhere sends a datagram to the reactor that its id names, or says that there is no such connection.

@@ -178,6 +178,25 @@ func TestServer_noise(t *testing.T) {
 	}
 }
 
+// An Initial that nobody has sealed for its id begins nothing, not even for the time of a handshake.
+func TestServer_unsealedInitial(t *testing.T) {
+	g := newRig(t, 1, 2, engine.ListenOptions{})
+	p := g.w.DialDatagrams(at443)
+	for i := range byte(100) {
+		b := make([]byte, 1200)
+		copy(b, []byte{0xc3, 0, 0, 0, 1, 8, i, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x9e})
+		p.Send(b)
+	}
+	g.run("all have come", func() bool { return g.stats().Received == 100 })
+	g.after(100 * time.Millisecond)
+	if n := g.stats(); g.l.Conns() != 0 || n.Unknown != 100 || n.Sent != 0 {
+		t.Fatalf("%d connections, %+v", g.l.Conns(), n)
+	}
+	if c := g.connect(); c.Closed {
+		t.Fatal("no connection is taken afterwards")
+	}
+}
+
 // A connection that is not taken is refused, so that the client uses TCP at once: at the limit, by a listener that
 // closes, and by a handler that does not come.
 func TestServer_refuses(t *testing.T) {
