@@ -28,6 +28,7 @@ var at443 = poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:443")}
 const (
 	alpn      = "edge-test"
 	closeCode = 0x100
+	scarce    = 7
 )
 
 var certificate = sync.OnceValue(func() tls.Certificate {
@@ -86,7 +87,7 @@ func newRig(t *testing.T, seed uint64, reactors int, o engine.ListenOptions) *ri
 	g.s = quicconn.NewServer(g.e, quicconn.Options{Secret: quicconn.Secret{byte(seed)}, CloseCode: closeCode})
 	secure := tlsconn.ServerOptions{Config: &tls.Config{
 		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
-	g.s.Use(quicconn.Accept{Begin: quicconn.Secure(g.hs, secure, g.accept)})
+	g.s.Use(quicconn.Accept{Begin: quicconn.Secure(g.hs, secure, g.accept), Scarce: scarce})
 	o.Addr = at443
 	if g.l, err = g.e.ListenDatagrams(o, g.s.Port); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,8 @@ const (
 type Accept struct {
 	Begin func(c *engine.Conn) engine.Handler // see Secure
 	QUIC  quic.Options                        // but for Arena, NewID, Seed and HandshakeTimeout
+	// Scarce is how many streams a connection may have that comes while memory is short.
+	Scarce int
 }
 
 // Server is QUIC at one address, with one port for each reactor.
@@ -157,6 +159,9 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	c := &Conn{local: &l.local, options: a.QUIC}
 	c.timer.Run, c.rest.Run = c.onTime, c.runRest
 	c.options.Arena, c.options.NewID, c.options.HandshakeTimeout = &l.arena, c.newID, handshakeMost
+	if l.reactor.Pressure() >= engine.PressureCache {
+		c.options.Streams = a.Scarce
+	}
 	c.options.Seed = binary.LittleEndian.Uint64(l.random(8))
 	if c.codec.InitServer(&c.options, h, p, l.now()) != nil {
 		c.forget()

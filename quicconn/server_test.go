@@ -234,6 +234,25 @@ func TestServer_refuses(t *testing.T) {
 	})
 }
 
+// A connection that comes while memory is short may have few streams.
+func TestServer_fewStreamsWhileMemoryIsShort(t *testing.T) {
+	g := newRig(t, 1, 1, engine.ListenOptions{})
+	r := g.e.Reactors()[0]
+	before := g.connect()
+	g.on(g.sessions[0], func() { r.Account(int(g.e.Memory() / 100 * 76)) })
+	c := g.connect()
+	g.on(g.sessions[0], func() { r.Account(-int(g.e.Memory() / 100 * 76)) })
+	after := g.connect()
+	if n := c.Conn.RoomFor(quic.TwoWay); n != scarce {
+		t.Errorf("%d streams", n)
+	}
+	for _, c := range []*client{before, after} {
+		if n := c.Conn.RoomFor(quic.TwoWay); n <= scarce {
+			t.Errorf("%d streams", n)
+		}
+	}
+}
+
 // Close of the engine's connection waits until the client has got all, and then tells it.
 func TestConn_closes(t *testing.T) {
 	g := newRig(t, 1, 1, engine.ListenOptions{})

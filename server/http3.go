@@ -64,7 +64,7 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	if l.clients != nil {
 		begin = l.clients.accept(begin)
 	}
-	d.serverOn(p.engine).Use(quicconn.Accept{Begin: begin, QUIC: sessions.QUIC()})
+	d.serverOn(p.engine).Use(quicconn.Accept{Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce})
 	if d.connsMax = s.config.Limits.Connections; d.open != nil {
 		d.open.SetConnsMax(d.connsMax)
 	}

@@ -86,6 +86,9 @@ user_pref("datareporting.policy.dataSubmissionEnabled", false);
 // browse has a browser open browserPage, and checks its report. prepare returns the arguments before the URL, by which
 // the browser trusts the certificate of e. It may write to the folder of the profile.
 func browse(t *testing.T, name string, prepare func(t *testing.T, e *edge, profile string) []string) {
+	if !soak() {
+		t.Skip("EDGE_SOAK=1 has browsers started")
+	}
 	program, err := exec.LookPath(name)
 	if err != nil {
 		t.Skipf("%s is not installed: Debian's package %s", name, name)

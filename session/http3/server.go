@@ -19,6 +19,9 @@ type ServerOptions struct {
 	IdleTimeout time.Duration // without an exchange; 0: as in session.ServerOptions
 }
 
+// StreamsScarce is ServerOptions.MaxStreams of connections that come while memory is short.
+const StreamsScarce = shared.StreamsScarce
+
 // Server speaks HTTP/3 with the clients of a listener.
 // Immutable after NewServer, but for local.
 type Server struct {
