@@ -20,7 +20,7 @@ type Arena struct {
 	ctl     [][]byte // for pending output
 }
 
-// Bounds of what an Arena keeps.
+// Bounds of the memory that an Arena keeps.
 const (
 	spareStreams = 1024
 	spareBlocks  = 4

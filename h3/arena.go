@@ -17,7 +17,7 @@ type Arena struct {
 	out     []byte   // where frames are encoded
 }
 
-// Bounds of what an Arena keeps.
+// Bounds of the memory that an Arena keeps.
 const (
 	spareStreams = 1024
 	spareBufs    = 16

@@ -131,7 +131,7 @@ type sendError string
 
 func (e sendError) Error() string { return "h3: " + string(e) }
 
-// The errors of what we send.
+// The errors of methods that send.
 const (
 	ErrDead              = sendError("stream is over")
 	ErrOrder             = sendError("head, data and end are out of order")

@@ -19,7 +19,7 @@ type h3flood struct {
 	do        func(c *h3client, s *h3stream)
 }
 
-// h3request is a head of HTTP/3 with these fields beside those of a good one.
+// h3request is a good head of HTTP/3 with these fields added.
 func h3request(method string, pairs ...string) string {
 	return h3frame(h3Headers, h3section(h2base(method).set(":scheme", "https").plus(pairs...), false))
 }
@@ -74,7 +74,7 @@ func h3floods() []h3flood {
 		{"one-way streams of an unknown type", "9114 10.5", false, oneWay("\x21x")},
 		{"one-way streams of nothing", "9114 10.5", false, oneWay("")},
 		{"streams that are cancelled for QPACK", "9204 4.4.2", false, func(c *h3client, _ *h3stream) {
-			if c.streams[6] == nil { // the second one that it opens
+			if c.streams[6] == nil { // the second one-way stream that it opens
 				c.send(c.open(quic.OneWay), "\x03", false)
 			}
 			c.send(c.streams[6], strings.Repeat("\x41", floodFrames), false)

@@ -46,7 +46,7 @@ func diesBy(codes ...h3.Code) h2verdict {
 
 var h3excess = diesBy(h3.ExcessiveLoad)
 
-// The types of frames that belong elsewhere (RFC 9114 §7.2, RFC 9218 §7.2), and those of HTTP/2 (RFC 9114 §7.2.8).
+// The types of frames that belong elsewhere (RFC 9114 §7.2, RFC 9218 §7.2), and the frames of HTTP/2 (RFC 9114 §7.2.8).
 var h3elsewhere = []uint64{0x2, 0x3, 0x4, 0x5, 0x6, 0x7, 0x8, 0x9, 0xd, 0xf0700, 0xf0701}
 
 // h3orderCases are frames in the wrong order, or of types that have no place on the stream of a request.

@@ -59,7 +59,7 @@ func h3section(f h2fields, literal bool) string {
 	return block
 }
 
-// h3alike are the codes of HTTP/2 that mean the same as those of HTTP/3 do. Other codes are themselves.
+// h3alike has the code of HTTP/2 for each code of HTTP/3 that means the same. Other codes are themselves.
 var h3alike = map[h3.Code]http2.ErrCode{
 	h3.NoError: http2.ErrCodeNo, h3.MessageError: http2.ErrCodeProtocol,
 	h3.RequestRejected: http2.ErrCodeRefusedStream, h3.RequestCancelled: http2.ErrCodeCancel,

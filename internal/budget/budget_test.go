@@ -11,7 +11,7 @@ func TestBucket_burstAndRate(t *testing.T) {
 					n++
 				}
 				if n < most {
-					b.level-- // the one that was not allowed
+					b.level-- // the unit that was not allowed
 				}
 				return n
 			}

@@ -190,7 +190,7 @@ func browserOrigin(t *testing.T) (addr string, reports <-chan browserReport) {
 	})), done
 }
 
-// certificate is the one that e presents.
+// certificate is the certificate that e presents.
 func (e *edge) certificate(t *testing.T) *x509.Certificate {
 	t.Helper()
 	c, err := tls.Dial("tcp", e.secure, e.client("h2"))
