@@ -102,7 +102,7 @@ func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 				dst = append(dst, 0)
 			}
 		}
-		dst = c.seal(dst, &p)
+		dst = p.seal(dst)
 	}
 	return dst
 }

@@ -58,6 +58,7 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 
 // packet is a packet before it is sealed: another one may follow it in the datagram, or padding.
 type packet struct {
+	conn                *Conn
 	space               *space
 	level               Level
 	start, number, body int
@@ -84,7 +85,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 			continue
 		}
 		if last.space != nil {
-			c.seal(out[:len(dst)], &last)
+			last.seal(out[:len(dst)])
 		}
 		// RFC 9000 §14.1: a datagram with an Initial is large, so that the path is known to take such.
 		pad = pad || next.full || Level(l) == Initial && (c.role == Client || next.elicits)
@@ -98,7 +99,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 			dst = append(dst, 0)
 		}
 	}
-	return c.seal(dst, &last)
+	return last.seal(dst)
 }
 
 // writePacket writes a packet after a gap, or nothing.
@@ -108,7 +109,7 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 		return p, dst
 	}
 	p, dst = c.beginPacket(dst[:begin+gap], l, s)
-	dst = c.writeFrames(dst, &p, limit-tagLen)
+	dst = p.writeFrames(dst, limit-tagLen)
 	if len(dst) == p.body {
 		return packet{}, dst[:begin]
 	}
@@ -120,7 +121,7 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 
 // beginPacket writes the header of a packet.
 func (c *Conn) beginPacket(dst []byte, l Level, s *space) (p packet, out []byte) {
-	p = packet{space: s, level: l, start: len(dst), acks: none}
+	p = packet{conn: c, space: s, level: l, start: len(dst), acks: none}
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
 		s.next++
@@ -138,8 +139,8 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space) (p packet, out []byte)
 }
 
 // seal seals the last packet of d, and notes that it was sent.
-func (c *Conn) seal(d []byte, p *packet) []byte {
-	s, n := p.space, p.space.next
+func (p *packet) seal(d []byte) []byte {
+	c, s, n := p.conn, p.space, p.space.next
 	if p.level != OneRTT {
 		setLength(d, p.number, len(d)-p.number+tagLen)
 	}
@@ -147,7 +148,7 @@ func (c *Conn) seal(d []byte, p *packet) []byte {
 	s.next++
 	if p.elicits {
 		if p.acks != none {
-			p.note(c.arena, sentFrame{kind: frameAck, from: p.acks})
+			p.note(sentFrame{kind: frameAck, from: p.acks})
 		}
 		size := len(d) - p.start
 		s.sent.push(sentPacket{number: n, at: c.now, size: uint16(size), count: uint8(p.frames),
@@ -173,34 +174,34 @@ func (c *Conn) seal(d []byte, p *packet) []byte {
 const framesMax = 64
 
 // note has a frame of p be known when p is acknowledged or lost.
-func (p *packet) note(a *Arena, f sentFrame) {
+func (p *packet) note(f sentFrame) {
 	p.elicits = true
 	p.frames++
-	p.space.frames.push(f, &a.frames)
+	p.space.frames.push(f, &p.conn.arena.frames)
 	if f.stream != nil {
 		f.stream.refs++
 	}
 }
 
 // writeFrames writes frames up to the length limit.
-func (c *Conn) writeFrames(dst []byte, p *packet, limit int) []byte {
-	s := p.space
+func (p *packet) writeFrames(dst []byte, limit int) []byte {
+	c, s := p.conn, p.space
 	probe := s.probes > 0
 	wants := (probe || c.sent.window.fits()) && c.wants(p.level, s)
 	if s.ackAt != 0 && (s.ackAt <= c.now || wants || probe) {
 		dst = p.writeAck(dst, c.now, limit)
 	}
 	if wants {
-		dst = p.writeCrypto(dst, c.arena, limit)
+		dst = p.writeCrypto(dst, limit)
 		if p.level == OneRTT && c.mayRun() {
-			dst = c.writeControl(dst, p, limit)
-			dst = c.writeStreams(dst, p, limit)
+			dst = p.writeControl(dst, limit)
+			dst = p.writeStreams(dst, limit)
 		}
 	}
 	if probe {
 		if s.probes--; !p.elicits {
 			dst = append(dst, byte(framePing))
-			p.note(c.arena, sentFrame{kind: framePing})
+			p.note(sentFrame{kind: framePing})
 		}
 	}
 	return dst
@@ -225,7 +226,7 @@ func (p *packet) writeAck(dst []byte, now int64, limit int) []byte {
 }
 
 // writeCrypto writes CRYPTO.
-func (p *packet) writeCrypto(dst []byte, a *Arena, limit int) []byte {
+func (p *packet) writeCrypto(dst []byte, limit int) []byte {
 	o := &p.space.cryptoOut
 	for p.frames < framesMax {
 		from, _, _, ok := o.pick(1, integerMax)
@@ -237,7 +238,7 @@ func (p *packet) writeCrypto(dst []byte, a *Arena, limit int) []byte {
 		dst = appendCrypto(dst, uint64(from), n)
 		dst = o.appendTo(dst, from, n)
 		o.sent(from, n, false)
-		p.note(a, sentFrame{kind: frameCrypto, from: from, n: int32(n)})
+		p.note(sentFrame{kind: frameCrypto, from: from, n: int32(n)})
 	}
 	return dst
 }
@@ -246,7 +247,8 @@ func (p *packet) writeCrypto(dst []byte, a *Arena, limit int) []byte {
 const controlRoom = 64
 
 // writeControl writes the frames that are neither of the handshake nor data.
-func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
+func (p *packet) writeControl(dst []byte, limit int) []byte {
+	c := p.conn
 	room := func() bool { return limit-len(dst) >= controlRoom && p.frames < framesMax }
 	if !room() {
 		return dst
@@ -255,33 +257,33 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 		c.flag &^= answerDue
 		p.full = true // RFC 9000 §8.2.2: the path is known to take such datagrams
 		dst = appendPath(dst, framePathResponse, &c.answer)
-		p.note(c.arena, sentFrame{kind: framePathResponse})
+		p.note(sentFrame{kind: framePathResponse})
 	}
 	if c.flag&doneDue != 0 {
 		c.flag &^= doneDue
 		dst = appendFrame(dst, frameHandshakeDone)
-		p.note(c.arena, sentFrame{kind: frameHandshakeDone})
+		p.note(sentFrame{kind: frameHandshakeDone})
 	}
 	if c.flag&dataDue != 0 && room() {
 		c.flag &^= dataDue
 		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+int64(c.o.budget()))
 		dst = appendFrame(dst, frameMaxData, uint64(c.flow.takeMax))
-		p.note(c.arena, sentFrame{kind: frameMaxData})
+		p.note(sentFrame{kind: frameMaxData})
 	}
 	if c.flag&streamsDue != 0 && room() {
 		c.flag &^= streamsDue
 		dst = appendFrame(dst, frameMaxStreams, c.limit[c.theirType(TwoWay)])
-		p.note(c.arena, sentFrame{kind: frameMaxStreams})
+		p.note(sentFrame{kind: frameMaxStreams})
 	}
 	if c.flag&oneWaysDue != 0 && room() {
 		c.flag &^= oneWaysDue
 		dst = appendFrame(dst, frameMaxStreams|1, c.limit[c.theirType(OneWay)])
-		p.note(c.arena, sentFrame{kind: frameMaxStreams | 1})
+		p.note(sentFrame{kind: frameMaxStreams | 1})
 	}
 	for id := c.own.idDue(); id != nil && room(); id = c.own.idDue() {
 		id.due, c.own.told = false, max(c.own.told, id.sequence+1)
 		dst = appendNewID(dst, id.sequence, 0, &id.id, &id.token)
-		p.note(c.arena, sentFrame{kind: frameNewID, from: int64(id.sequence)})
+		p.note(sentFrame{kind: frameNewID, from: int64(id.sequence)})
 	}
 	for len(c.theirs.retired) > 0 && room() {
 		last := len(c.theirs.retired) - 1
@@ -289,36 +291,37 @@ func (c *Conn) writeControl(dst []byte, p *packet, limit int) []byte {
 		c.theirs.retired = c.theirs.retired[:last]
 		c.theirs.flying++
 		dst = appendFrame(dst, frameRetireID, n)
-		p.note(c.arena, sentFrame{kind: frameRetireID, from: int64(n)})
+		p.note(sentFrame{kind: frameRetireID, from: int64(n)})
 	}
 	for t := c.control.first; t != nil && room(); t = c.control.first {
-		dst = c.writeStreamControl(dst, p, t)
+		dst = p.writeStreamControl(dst, t)
 		c.control.remove(t)
 	}
 	return dst
 }
 
 // writeStreamControl writes what is due for a stream beside its data.
-func (c *Conn) writeStreamControl(dst []byte, p *packet, t *Stream) []byte {
+func (p *packet) writeStreamControl(dst []byte, t *Stream) []byte {
 	if t.flag&resetDue != 0 {
 		dst = appendFrame(dst, frameResetStream, t.ID, t.resetTo, uint64(t.out.size))
-		p.note(c.arena, sentFrame{kind: frameResetStream, stream: t})
+		p.note(sentFrame{kind: frameResetStream, stream: t})
 	}
 	if t.flag&stopDue != 0 {
 		dst = appendFrame(dst, frameStopSending, t.ID, t.stopCode)
-		p.note(c.arena, sentFrame{kind: frameStopSending, stream: t})
+		p.note(sentFrame{kind: frameStopSending, stream: t})
 	}
 	if t.flag&windowDue != 0 {
-		t.openWindow(c.now, int64(c.o.streamWindowMax()))
+		t.openWindow(p.conn.now, int64(p.conn.o.streamWindowMax()))
 		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
-		p.note(c.arena, sentFrame{kind: frameMaxStreamData, stream: t})
+		p.note(sentFrame{kind: frameMaxStreamData, stream: t})
 	}
 	t.flag &^= controlDue
 	return dst
 }
 
 // writeStreams writes data of the streams in turns: each has a packet's rest, then the next one's turn comes.
-func (c *Conn) writeStreams(dst []byte, p *packet, limit int) []byte {
+func (p *packet) writeStreams(dst []byte, limit int) []byte {
+	c := p.conn
 	for t := c.sending.first; t != nil && p.frames < framesMax; t = c.sending.first {
 		from, _, _, ok := t.out.pick(1, integerMax)
 		if !ok {
@@ -333,7 +336,7 @@ func (c *Conn) writeStreams(dst []byte, p *packet, limit int) []byte {
 		dst = appendStream(dst, t.ID, uint64(from), n, end)
 		dst = t.out.appendTo(dst, from, n)
 		t.out.sent(from, n, end)
-		p.note(c.arena, sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
+		p.note(sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
 		c.sending.remove(t)
 		if _, _, _, more := t.out.pick(1, integerMax); ok && more {
 			c.sending.push(t)
