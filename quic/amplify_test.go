@@ -22,9 +22,9 @@ func TestAmplification_isThreefold(t *testing.T) {
 		for _, n := range r.sizes {
 			sum += int64(n)
 		}
-		if sum > 3*r.conn.bytesIn || sum < 3*DatagramSize || slices.Min(r.sizes) != DatagramSize ||
-			sum != r.conn.bytesOut {
-			t.Fatalf("%d bytes left for %d: %v", sum, r.conn.bytesIn, r.sizes)
+		if sum > 3*r.conn.paths.in || sum < 3*DatagramSize || slices.Min(r.sizes) != DatagramSize ||
+			sum != r.conn.paths.out {
+			t.Fatalf("%d bytes left for %d: %v", sum, r.conn.paths.in, r.sizes)
 		}
 		r.pass(100e9)
 	}

@@ -30,6 +30,10 @@ type Stats struct {
 	Pages uint64 // of 4 KiB, in use now
 	Lost  uint64 // packets that were sent and did not arrive
 
+	Moves       uint64 // peers whose new address was validated
+	MovesFailed uint64 // new addresses that were given up
+	Strays      uint64 // datagrams from addresses that a peer may not have then, and answers to addresses that are too many
+
 	IdleFrames uint64 // CVE-2026-26081 and kin: frames without effect
 	KeyUpdates uint64
 }

@@ -19,7 +19,6 @@ type Conn struct {
 	flag  connFlags
 	level Level // of the space that is worked on
 	now   int64
-	path  Path
 
 	spaces [levels]*space
 	local  parameters // ours
@@ -29,12 +28,12 @@ type Conn struct {
 	in arriving
 
 	// addresses and ids
-	bytesIn, bytesOut int64 // of an address that is not validated
-	original          ID    // the id that the client chose for the server
-	source            ID    // our first id
-	own               ownIDs
-	theirs            peerIDs
-	answer            [8]byte // of PATH_RESPONSE
+	paths    paths
+	length   length
+	original ID // the id that the client chose for the server
+	source   ID // our first id
+	own      ownIDs
+	theirs   peerIDs
 
 	// streams and windows
 	streams streamTable
@@ -59,6 +58,7 @@ type arriving struct {
 	frames   []byte   // of the packet that is read
 	number   int64    // of that packet
 	elicits  bool     // it asks for an acknowledgement
+	probing  bool     // it has frames that may come by any path alone
 	working  bool     // frames belongs to a packet
 	ordered  *Stream  // has more data in order
 	early    [][]byte // packets that wait for keys
@@ -72,11 +72,13 @@ type flow struct {
 	dataSent int64
 	held     int64 // sent, or about to be, and not acknowledged
 
+	budget   int64 // of what may be owed
 	takeMax  int64 // we take so many, as announced
 	taken    int64 // came, counted by the highest offsets
 	credited int64 // of these, bytes that have made room for others
 	owed     int64 // delivered and not released
 	withheld int64 // of owed, not credited
+	due      bool  // MAX_DATA is to be sent
 }
 
 // recovery finds what was lost, and how much may be on its way (RFC 9002).
@@ -87,6 +89,7 @@ type recovery struct {
 	ptoCount  int
 	skipped   int64 // the last number that was left out
 	skipAt    int64 // the next one
+	since     int64 // 1-RTT packets with lower numbers went to another address: they say nothing of the present one
 }
 
 // life is the times of a connection, and its end.
@@ -109,7 +112,7 @@ const (
 	over
 )
 
-type connFlags uint16
+type connFlags uint32
 
 const (
 	validated     connFlags = 1 << iota // the peer's address is
@@ -123,15 +126,16 @@ const (
 	tellRoom                            // Room is due
 	roomMade                            // streams of waiting may be able to send
 	closeDue                            // CONNECTION_CLOSE is to be sent
-	dataDue                             // MAX_DATA is to be sent
 	streamsDue                          // MAX_STREAMS of two-way streams
 	oneWaysDue                          // and of one-way streams
 	doneDue                             // HANDSHAKE_DONE
 	answerDue                           // PATH_RESPONSE
+	challengeDue                        // PATH_CHALLENGE
+	tellMoved                           // Moved is due
 )
 
 // controlFlags ask for frames of the connection.
-const controlFlags = dataDue | streamsDue | oneWaysDue | doneDue | answerDue
+const controlFlags = streamsDue | oneWaysDue | doneDue | answerDue | challengeDue
 
 // InitServer begins a connection with the first Initial of a client, whose header is h. The datagram itself is given to
 // Receive. o is kept.
@@ -141,8 +145,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 	c.theirs.take(h.Source)
 	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
 	c.local.original = c.original
-	c.local.noMigration = true // RFC 9000 §18.2: packets go to the address of the handshake alone
-	return c.initialKeys(c.original.Bytes())
+	return c.spaces[Initial].initialKeys(c.role, c.original.Bytes())
 }
 
 // InitClient begins a connection to a server at p.Peer. o is kept.
@@ -157,14 +160,14 @@ func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.original.n = IDLen
 	c.theirs.take(c.original.Bytes())
 	c.flag |= validated
-	return c.initialKeys(c.original.Bytes())
+	return c.spaces[Initial].initialKeys(c.role, c.original.Bytes())
 }
 
 func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	if o == nil {
 		o = &defaultOptions
 	}
-	*c = Conn{o: o, role: role, arena: o.Arena, path: p, now: now, rand: xorshift(o.Seed | 1)}
+	*c = Conn{o: o, role: role, arena: o.Arena, paths: paths{used: p, came: p}, now: now, rand: xorshift(o.Seed | 1)}
 	c.life.startedAt, c.life.heardAt = now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
@@ -175,14 +178,16 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	c.sending.which, c.waiting.which, c.control.which = sendingLinks, waitingLinks, controlLinks
 	c.sent.rtt.reset()
 	c.sent.window.reset(DatagramSize)
+	c.length.reset()
 	c.sent.skipped = none
-	c.chooseSkip(0)
+	c.sent.chooseSkip(0, &c.rand)
 	id, token := o.NewID()
 	c.own.add(id)
 	c.own.told = c.own.next
 	c.source = id
 	c.peer = defaultParameters
-	c.flow.takeMax = int64(o.budget())
+	c.flow.budget = int64(o.budget())
+	c.flow.takeMax = c.flow.budget
 	c.local = defaultParameters
 	c.local.present = 1 << paramInitialSource
 	c.local.initialSource, c.local.resetToken = id, token
@@ -196,11 +201,10 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 }
 
 // initialKeys makes the keys of Initial packets by the id that the client chose.
-func (c *Conn) initialKeys(id []byte) error {
+func (s *space) initialKeys(of Role, id []byte) error {
 	client, server := initialSecrets(id)
-	s := c.spaces[Initial]
 	read, write := client, server
-	if c.role == Client {
+	if of == Client {
 		read, write = server, client
 	}
 	if client == nil || !s.read.init(aes128GCM, read) || !s.write.init(aes128GCM, write) {
@@ -220,13 +224,15 @@ func (x *xorshift) next() uint64 {
 }
 
 // chooseSkip chooses the next number that is left out: a peer that acknowledges it lies.
-func (c *Conn) chooseSkip(after int64) { c.sent.skipAt = after + 1 + int64(c.rand.next()%(2*skipMean)) }
+func (s *recovery) chooseSkip(after int64, r *xorshift) {
+	s.skipAt = after + 1 + int64(r.next()%(2*skipMean))
+}
 
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }
 
 // Path returns the addresses that are in use.
-func (c *Conn) Path() Path { return c.path }
+func (c *Conn) Path() Path { return c.paths.used }
 
 // Closed returns how the connection ended, after the event Closed.
 func (c *Conn) Closed() Closure { return c.life.closure }

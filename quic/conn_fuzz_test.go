@@ -218,8 +218,8 @@ func (s *script) check() {
 	if f.held < 0 || f.owed < 0 || f.withheld < 0 || f.withheld > f.owed+1<<30 || int64(s.arena.Stats.Pages) < 0 {
 		s.t.Fatalf("%+v, %d pages", *f, int64(s.arena.Stats.Pages))
 	}
-	if c.flag&validated == 0 && c.bytesOut > 3*c.bytesIn {
-		s.t.Fatalf("%d bytes sent for %d", c.bytesOut, c.bytesIn)
+	if c.flag&validated == 0 && c.paths.out > 3*c.paths.in {
+		s.t.Fatalf("%d bytes sent for %d", c.paths.out, c.paths.in)
 	}
 	for id, b := range s.got {
 		if !s.wild && !bytes.Equal(b, pattern(0, int64(len(b)))) {

@@ -14,6 +14,7 @@ const (
 	Sendable                     // Stream, for which Send had no room, may send
 	Room                         // Open may have room again
 	IDRetired                    // no packets come to ID any more
+	Moved                        // the peer has another address, which is validated: see Conn.Path
 	Closed                       // the connection is over: see Conn.Closed
 )
 

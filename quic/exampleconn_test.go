@@ -122,7 +122,7 @@ func ExampleConn() {
 	asked, begun := false, false
 	for now := int64(1); now < 20; now++ {
 		for client.conn.Pending() {
-			d, _ := client.conn.AppendDatagram(make([]byte, 0, quic.DatagramSize), now)
+			d, _ := client.conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), now)
 			if h, ok := quic.Parse(d); ok && !begun {
 				if err := server.conn.InitServer(&options, &h, path, now); err != nil {
 					log.Fatal(err)
@@ -133,7 +133,7 @@ func ExampleConn() {
 			server.receive("server", d, path, now)
 		}
 		for server.conn.Pending() {
-			d, _ := server.conn.AppendDatagram(make([]byte, 0, quic.DatagramSize), now)
+			d, _ := server.conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), now)
 			client.receive("client", d, path, now)
 		}
 		if s, err := client.conn.Open(quic.TwoWay); err == nil && !asked {

@@ -2,21 +2,19 @@ package quic
 
 // owe accounts for n bytes that are delivered and owed until Release. They make room for others at once, while less
 // than half of the budget is owed: a stream that is not read does not stop the others.
-func (c *Conn) owe(n int) {
-	c.flow.owed += int64(n)
-	if 2*c.flow.owed <= int64(c.o.budget()) {
-		c.credit(n)
+func (f *flow) owe(n int) {
+	f.owed += int64(n)
+	if 2*f.owed <= f.budget {
+		f.credit(n)
 	} else {
-		c.flow.withheld += int64(n)
+		f.withheld += int64(n)
 	}
 }
 
 // credit lets the peer send n more bytes on the connection, as MAX_DATA will say.
-func (c *Conn) credit(n int) {
-	c.flow.credited += int64(n)
-	if budget := int64(c.o.budget()); c.flow.takeMax-c.flow.credited < budget/2 {
-		c.flag |= dataDue
-	}
+func (f *flow) credit(n int) {
+	f.credited += int64(n)
+	f.due = f.due || f.takeMax-f.credited < f.budget/2
 }
 
 // Release says that n bytes of s that were delivered are done with.
@@ -26,8 +24,8 @@ func (c *Conn) Release(s *Stream, n int) {
 	}
 	s.released += int64(n)
 	c.flow.owed -= int64(n)
-	if c.flow.withheld > 0 && 2*c.flow.owed <= int64(c.o.budget()) {
-		c.credit(int(c.flow.withheld))
+	if c.flow.withheld > 0 && 2*c.flow.owed <= c.flow.budget {
+		c.flow.credit(int(c.flow.withheld))
 		c.flow.withheld = 0
 	}
 	if s.flag&(recvOver|windowDue) == 0 && !s.in.sized && s.recvMax-s.released <= s.window/2 {

@@ -99,6 +99,24 @@ func (p *peerIDs) take(b []byte) {
 
 func (p *peerIDs) current() *ID { return &p.ids[0].id }
 
+// spare returns the id for packets to another address (RFC 9000 §9.5: observers must not join addresses by an id), or
+// the one in use where the peer has given no other.
+func (p *peerIDs) spare() *ID {
+	if p.count > 1 {
+		return &p.ids[1].id
+	}
+	return p.current()
+}
+
+// change makes the spare id the one in use, if there is one.
+func (p *peerIDs) change() {
+	if p.count > 1 && p.dropID(p.ids[0].sequence) == nil {
+		p.count--
+		p.ids[0] = p.ids[1]
+		p.ids[1] = p.ids[p.count]
+	}
+}
+
 // onNewID takes NEW_CONNECTION_ID, and reports whether it said something new.
 func (p *peerIDs) onNewID(f *frame) (fresh bool, err *Error) {
 	if p.current().n == 0 {

@@ -91,7 +91,7 @@ func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 			break
 		}
 		var p packet
-		p, dst = c.beginPacket(dst, Level(l), s)
+		p, dst = c.beginPacket(dst, Level(l), s, c.theirs.current())
 		if c.life.closure.App && Level(l) != OneRTT { // §10.2.3: its reason is not told before the handshake is over
 			dst = appendClose(dst, false, uint64(ApplicationError), 0, "")
 		} else {
@@ -124,6 +124,7 @@ func (c *Conn) Deadline() (at int64) {
 		first(c.life.startedAt + c.o.handshake())
 	}
 	first(c.idleAt())
+	first(c.paths.tryAt)
 	for _, s := range c.spaces {
 		if s != nil {
 			first(s.lossAt)
@@ -165,6 +166,9 @@ func (c *Conn) Expire(now int64) {
 	if now >= c.idleAt() {
 		c.finish(ErrIdle)
 		return
+	}
+	if at := c.paths.tryAt; at != 0 && at <= now {
+		c.tryPath()
 	}
 	for _, s := range c.spaces {
 		if s != nil && s.lossAt != 0 && s.lossAt <= now {

@@ -30,7 +30,7 @@ func (c *Conn) onAck(f *frame) *Error {
 	if !any {
 		return nil
 	}
-	if newest != nil {
+	if newest != nil && (c.level != OneRTT || newest.number >= c.sent.since) {
 		c.sample(c.now-newest.at, f.delay)
 	}
 	c.detectLost(s)
@@ -60,7 +60,12 @@ func (c *Conn) sample(latest int64, delay uint64) {
 func (c *Conn) ackedPacket(s *space, p *sentPacket) {
 	p.gone = true
 	s.flying--
-	c.sent.window.acked(int(p.size), p.at)
+	if c.level != OneRTT || p.number >= c.sent.since {
+		c.sent.window.acked(int(p.size), p.at)
+		if p.size > DatagramSize && c.length.acked(p) {
+			c.sent.window.setDatagram(c.length.full)
+		}
+	}
 	for i := range int(p.count) {
 		f := s.frame(p, i)
 		c.ackedFrame(s, f)
@@ -123,8 +128,18 @@ func (c *Conn) lostPacket(s *space, p *sentPacket) {
 	p.gone = true
 	s.flying--
 	c.arena.Stats.Lost++
-	c.sent.window.lost(int(p.size), p.at, c.now)
-	if c.sent.sampledAt != 0 && p.at > c.sent.sampledAt {
+	present := s != c.spaces[OneRTT] || p.number >= c.sent.since
+	switch {
+	case !present:
+	case p.size > DatagramSize && c.length.lost(p):
+		c.sent.window.dropped(int(p.size)) // RFC 9000 §14.4: it was too long, perhaps
+	default:
+		c.sent.window.lost(int(p.size), p.at, c.now)
+	}
+	if c.sent.window.datagram > c.length.full {
+		c.sent.window.setDatagram(c.length.full)
+	}
+	if present && c.sent.sampledAt != 0 && p.at > c.sent.sampledAt {
 		if s.outage.lost(p.number, p.at, true) > c.sent.rtt.outageAfter(int64(c.peer.ackDelay)*1e6) {
 			c.sent.window.collapse()
 			c.sent.rtt.forgetLeast()
@@ -169,7 +184,7 @@ func (c *Conn) sendAgain(s *space, f *sentFrame, t *Stream) {
 			c.control.push(t)
 		}
 	case frameMaxData:
-		c.flag |= dataDue
+		c.flow.due = true
 	case frameMaxStreams:
 		c.flag |= streamsDue
 	case frameMaxStreams | 1:

@@ -53,8 +53,12 @@ type Options struct {
 	HandshakeTimeout time.Duration // until the handshake is confirmed; default 10 s
 }
 
-// DatagramSize is the length of the longest datagram that is sent: every path takes it (RFC 9000 §14).
-const DatagramSize = payloadLeast
+// DatagramSize is the length of a full datagram that every path takes (RFC 9000 §14), and DatagramMax that of the
+// longest one that is ever sent.
+const (
+	DatagramSize = payloadLeast
+	DatagramMax  = mostIPv4
+)
 
 // Bounds that are not options.
 const (

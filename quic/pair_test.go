@@ -209,7 +209,7 @@ func (p *pair) flush(e *end) {
 			}
 			return
 		}
-		if path != testPath || len(d) > DatagramSize {
+		if path != testPath || len(d) > DatagramMax {
 			p.t.Fatal(path, len(d))
 		}
 		if e == p.server {

@@ -12,7 +12,13 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 	case c.state != open:
 		return
 	}
-	c.bytesIn += int64(len(d))
+	if p == c.paths.used {
+		c.paths.in += int64(len(d))
+	} else if c.role == Client && p.Peer != c.paths.used.Peer || c.flag&confirmed == 0 {
+		c.arena.Stats.Strays++ // RFC 9000 §9: a server has one address, and a client keeps its own during the handshake
+		return
+	}
+	c.paths.came, c.paths.cameIn = p, len(d)
 	c.in.rest, c.in.lead, c.in.small = d, ID{}, len(d) < payloadLeast
 }
 
@@ -23,7 +29,7 @@ func (c *Conn) Opens() bool { return c.nextPacket() && c.flag&heardPeer != 0 }
 // Next returns the next event, None when there is none.
 func (c *Conn) Next() Event {
 	for {
-		if c.flag&(tellClosed|tellDone|tellRoom) != 0 || len(c.own.retire) > 0 {
+		if c.flag&(tellClosed|tellDone|tellRoom|tellMoved) != 0 || len(c.own.retire) > 0 {
 			return c.tell()
 		}
 		if c.state != open {
@@ -56,7 +62,7 @@ func (c *Conn) Next() Event {
 func (c *Conn) tell() Event {
 	switch {
 	case c.flag&tellClosed != 0:
-		c.flag &^= tellClosed | tellDone | tellRoom
+		c.flag &^= tellClosed | tellDone | tellRoom | tellMoved
 		return Event{Kind: Closed}
 	case c.flag&tellDone != 0:
 		c.flag &^= tellDone
@@ -64,6 +70,9 @@ func (c *Conn) tell() Event {
 	case c.flag&tellRoom != 0:
 		c.flag &^= tellRoom
 		return Event{Kind: Room}
+	case c.flag&tellMoved != 0:
+		c.flag &^= tellMoved
+		return Event{Kind: Moved}
 	}
 	last := len(c.own.retire) - 1
 	id := c.own.retire[last]
@@ -163,10 +172,10 @@ func (c *Conn) open(packet []byte, h *Header) {
 	case s == nil:
 		return
 	case !s.read.have():
-		c.keepEarly(packet)
+		c.in.keep(packet)
 		return
 	case c.level == OneRTT && c.role == Server && c.flag&complete == 0:
-		c.keepEarly(packet) // RFC 9001 §5.7: not before the client is who it says
+		c.in.keep(packet) // RFC 9001 §5.7: not before the client is who it says
 		return
 	}
 	octets, ok := s.read.unprotect(packet, h.number)
@@ -207,7 +216,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 		c.fail(errNoFrames, 0)
 		return
 	}
-	c.in.frames, c.in.number, c.in.elicits, c.in.working = frames, n, false, true
+	c.in.frames, c.in.number, c.in.elicits, c.in.probing, c.in.working = frames, n, false, true, true
 }
 
 // heard notes what follows from having opened a packet.
@@ -235,11 +244,11 @@ func (c *Conn) cannotOpen(packet []byte, s *space) {
 	}
 }
 
-// keepEarly keeps a packet whose keys are not there yet.
-func (c *Conn) keepEarly(packet []byte) {
-	if len(c.in.early) < earlyMax && c.in.earlyLen+len(packet) <= earlyBytes && c.flag&confirmed == 0 {
-		c.in.early = append(c.in.early, append([]byte(nil), packet...))
-		c.in.earlyLen += len(packet)
+// keep keeps a packet of the handshake whose keys are not there yet.
+func (a *arriving) keep(packet []byte) {
+	if len(a.early) < earlyMax && a.earlyLen+len(packet) <= earlyBytes {
+		a.early = append(a.early, append([]byte(nil), packet...))
+		a.earlyLen += len(packet)
 	}
 }
 
@@ -275,6 +284,9 @@ func (c *Conn) endPacket() {
 	s.recv.add(c.arena, c.in.number)
 	if c.in.number > high {
 		s.highAt = c.now
+		if c.paths.came != c.paths.used && !c.in.probing && c.role == Server {
+			c.move(c.paths.came)
+		}
 	}
 	if !c.in.elicits {
 		return
@@ -298,6 +310,7 @@ func (c *Conn) nextFrame() (ev Event) {
 	if err == nil {
 		c.in.frames = c.in.frames[n:]
 		c.in.elicits = c.in.elicits || f.kind.eliciting()
+		c.in.probing = c.in.probing && f.kind.probing()
 		ev, err = c.take(&f)
 	}
 	switch err {
@@ -345,11 +358,10 @@ func (c *Conn) take(f *frame) (ev Event, err *Error) {
 	case frameRetireID:
 		err = c.onRetireID(f.value)
 	case framePathChallenge:
-		copy(c.answer[:], f.body)
-		c.flag |= answerDue
+		c.onChallenge(f)
 		err = c.useless()
 	case framePathResponse:
-		err = c.useless()
+		err = c.onPathResponse(f)
 	case frameHandshakeDone:
 		c.flag |= complete
 		c.confirm()

@@ -36,6 +36,8 @@ type rig struct {
 	sizes    []int // of the datagrams that conn has sent
 	onEvent  func(ev *Event)
 	peer     parameters
+	from     Path     // where the test's datagrams come from
+	roams    bool     // conn may send to other addresses
 	resetKey [16]byte // token of ours
 }
 
@@ -46,7 +48,7 @@ var rigSecret = [levels][2][]byte{
 
 // newRig returns a Conn of a role that has got nothing yet.
 func newRig(t testing.TB, role Role, o Options) *rig {
-	r := &rig{t: t, opts: o, now: 1e9, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{},
+	r := &rig{t: t, opts: o, now: 1e9, from: testPath, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{},
 		owed: map[*Stream]int{}, streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
 	r.opts.Arena = &r.arena
 	if r.opts.Seed == 0 {
@@ -213,7 +215,7 @@ func (r *rig) in(l Level, frames ...[]byte) {
 func (r *rig) datagram(packets ...[]byte) {
 	r.t.Helper()
 	d := slices.Concat(packets...)
-	r.conn.Receive(d, testPath, r.now)
+	r.conn.Receive(d, r.from, r.now)
 	r.drive()
 	clear(d) // borrowed bytes that were kept are others now
 }
@@ -252,6 +254,8 @@ func (r *rig) drive() {
 			r.events = append(r.events, fmt.Sprintf("Sendable %d", ev.Stream.ID))
 		case Established:
 			r.events = append(r.events, "Established")
+		case Moved:
+			r.events = append(r.events, "Moved "+r.conn.Path().Peer.String())
 		case IDRetired:
 			r.events = append(r.events, fmt.Sprintf("IDRetired %x", ev.ID.Bytes()))
 		}
@@ -269,12 +273,14 @@ type left struct {
 	number int64
 	raw    []byte
 	dest   string
+	path   Path
+	size   int // of its datagram
 }
 
 // out takes all datagrams that conn sends now, and returns their frames. PADDING is left out.
 func (r *rig) out() (all []left) {
 	r.t.Helper()
-	buf := make([]byte, 0, DatagramSize)
+	buf := make([]byte, 0, DatagramMax)
 	for range 2000 {
 		d, path := r.conn.AppendDatagram(buf, r.now)
 		if len(d) == 0 {
@@ -283,11 +289,14 @@ func (r *rig) out() (all []left) {
 			}
 			return all
 		}
-		if len(d) > DatagramSize || &d[0] != &buf[:1][0] || path != testPath {
+		if len(d) > DatagramMax || &d[0] != &buf[:1][0] || path != testPath && !r.roams {
 			r.t.Fatalf("a datagram of %d bytes by %v", len(d), path)
 		}
 		r.sizes = append(r.sizes, len(d))
-		all = append(all, r.opened(slices.Clone(d))...)
+		for _, f := range r.opened(slices.Clone(d)) {
+			f.path, f.size = path, len(d)
+			all = append(all, f)
+		}
 	}
 	r.t.Fatal("datagrams without end")
 	return nil
@@ -322,7 +331,7 @@ func (r *rig) opened(d []byte) (all []left) {
 				r.t.Fatalf("frame %x of level %d: %v", b, l, err)
 			}
 			if f.kind != framePadding {
-				all = append(all, left{f, l, n, b[:size], string(h.Dest)})
+				all = append(all, left{frame: f, level: l, number: n, raw: b[:size], dest: string(h.Dest)})
 			}
 			b = b[size:]
 		}

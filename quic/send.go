@@ -5,8 +5,14 @@ func (c *Conn) Pending() bool {
 	switch {
 	case c.state == closing:
 		return c.flag&closeDue != 0 && !c.blocked()
-	case c.state != open || c.blocked():
+	case c.state != open:
 		return false
+	case c.paths.hasAside():
+		return true
+	case c.blocked():
+		return false
+	case c.triesLonger():
+		return true
 	}
 	for l, s := range c.spaces {
 		if s == nil || !s.write.have() {
@@ -24,24 +30,45 @@ func (c *Conn) wants(l Level, s *space) bool {
 	if _, _, _, ok := s.cryptoOut.pick(1, integerMax); ok {
 		return true
 	}
-	return l == OneRTT && c.mayRun() && (c.flag&controlFlags != 0 || c.control.first != nil || c.sending.first != nil ||
+	return l == OneRTT && c.mayRun() && (c.flag&controlFlags != 0 || c.flow.due || c.control.first != nil || c.sending.first != nil ||
 		c.own.idDue() != nil || len(c.theirs.retired) > 0)
 }
 
 // mayRun reports whether 1-RTT packets may carry more than the handshake: a server's may before the client's Finished.
 func (c *Conn) mayRun() bool { return c.flag&gotParameters != 0 }
 
-// blocked reports whether the address is not validated and a full datagram would be more than its share (RFC 9000
-// §8.1). A smaller one does not leave either: it may have no Initial that asks for an acknowledgement (§14.1).
-func (c *Conn) blocked() bool { return c.flag&validated == 0 && c.bytesOut+DatagramSize > 3*c.bytesIn }
+// blocked reports whether the address is not validated and a datagram would be more than its share (RFC 9000 §8.1).
+// During the handshake a small one does not leave either: it may have no Initial that asks for an acknowledgement
+// (§14.1).
+func (c *Conn) blocked() bool {
+	if c.flag&validated != 0 {
+		return false
+	}
+	least := int64(DatagramSize)
+	if c.flag&confirmed != 0 {
+		least = leastRoom
+	}
+	return c.paths.room() < least
+}
 
-// AppendDatagram appends the next datagram to dst, which has room for DatagramSize bytes more, and tells its path. When
+// leastRoom is enough for a packet and some frames.
+const leastRoom = 2*idMax + 64 + tagLen
+
+// AppendDatagram appends the next datagram to dst, which has room for DatagramMax bytes more, and tells its path. When
 // nothing may leave out has the length of dst. It is called until then.
 func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 	c.check()
 	c.now = now
+	if c.state == open {
+		if a := c.paths.takeAside(); a != nil {
+			return c.appendAside(dst, a), a.to
+		}
+	}
 	at := len(dst)
-	limit := at + DatagramSize
+	limit := at + c.length.limit(c.sent.ptoCount)
+	if c.flag&validated == 0 {
+		limit = min(limit, at+int(c.paths.room()))
+	}
 	switch {
 	case c.blocked():
 	case c.state == closing && c.flag&closeDue != 0:
@@ -50,10 +77,17 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 		if c.flag&confirmed != 0 {
 			c.phase.tend(c.spaces[OneRTT], now)
 		}
+		if c.triesLonger() {
+			dst = c.appendLonger(dst)
+			break
+		}
 		dst = c.appendPackets(dst, limit)
+		if c.flag&confirmed != 0 && len(dst) >= limit-leastRoom {
+			c.length.wanted(c.paths.used, int(c.peer.payload))
+		}
 	}
-	c.bytesOut += int64(len(dst) - at)
-	return dst, c.path
+	c.paths.out += int64(len(dst) - at)
+	return dst, c.paths.used
 }
 
 // packet is a packet before it is sealed: another one may follow it in the datagram, or padding.
@@ -71,7 +105,7 @@ type packet struct {
 // appendPackets writes packets of all levels that have something to send.
 func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 	var last packet
-	pad := false
+	pad, least := false, min(limit, len(dst)+DatagramSize)
 	for l, s := range c.spaces {
 		if s == nil || !s.write.have() {
 			continue
@@ -95,7 +129,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 		return dst
 	}
 	if pad {
-		for len(dst) < limit-tagLen {
+		for len(dst) < least-tagLen {
 			dst = append(dst, 0)
 		}
 	}
@@ -108,7 +142,7 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 	if limit-begin-gap < 2*idMax+64 {
 		return p, dst
 	}
-	p, dst = c.beginPacket(dst[:begin+gap], l, s)
+	p, dst = c.beginPacket(dst[:begin+gap], l, s, c.theirs.current())
 	dst = p.writeFrames(dst, limit-tagLen)
 	if len(dst) == p.body {
 		return packet{}, dst[:begin]
@@ -119,18 +153,18 @@ func (c *Conn) writePacket(dst []byte, gap int, l Level, s *space, limit int) (p
 	return p, dst
 }
 
-// beginPacket writes the header of a packet.
-func (c *Conn) beginPacket(dst []byte, l Level, s *space) (p packet, out []byte) {
+// beginPacket writes the header of a packet to an id of the peer.
+func (c *Conn) beginPacket(dst []byte, l Level, s *space, to *ID) (p packet, out []byte) {
 	p = packet{conn: c, space: s, level: l, start: len(dst), acks: none}
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
 		s.next++
-		c.chooseSkip(s.next)
+		c.sent.chooseSkip(s.next, &c.rand)
 	}
 	if l == OneRTT {
-		dst = appendShort(dst, c.theirs.current(), c.phase.write)
+		dst = appendShort(dst, to, c.phase.write)
 	} else {
-		dst = appendLong(dst, levelPackets[l], c.theirs.current(), &c.source, nil)
+		dst = appendLong(dst, levelPackets[l], to, &c.source, nil)
 	}
 	p.number = len(dst)
 	dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))
@@ -256,17 +290,23 @@ func (p *packet) writeControl(dst []byte, limit int) []byte {
 	if c.flag&answerDue != 0 { // one for each flush: CVE-2023-49295
 		c.flag &^= answerDue
 		p.full = true // RFC 9000 §8.2.2: the path is known to take such datagrams
-		dst = appendPath(dst, framePathResponse, &c.answer)
+		dst = appendPath(dst, framePathResponse, &c.paths.answer)
 		p.note(sentFrame{kind: framePathResponse})
+	}
+	if c.flag&challengeDue != 0 && room() {
+		c.flag &^= challengeDue
+		p.full = true // §8.2.1
+		dst = appendPath(dst, framePathChallenge, &c.paths.challenge)
+		p.note(sentFrame{kind: framePathChallenge})
 	}
 	if c.flag&doneDue != 0 {
 		c.flag &^= doneDue
 		dst = appendFrame(dst, frameHandshakeDone)
 		p.note(sentFrame{kind: frameHandshakeDone})
 	}
-	if c.flag&dataDue != 0 && room() {
-		c.flag &^= dataDue
-		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+int64(c.o.budget()))
+	if c.flow.due && room() {
+		c.flow.due = false
+		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+c.flow.budget)
 		dst = appendFrame(dst, frameMaxData, uint64(c.flow.takeMax))
 		p.note(sentFrame{kind: frameMaxData})
 	}

@@ -162,14 +162,14 @@ func (c *Conn) deliver(s *Stream, b []byte) (Event, bool) {
 		s.flag |= recvOver
 	}
 	if s.flag&discarding != 0 {
-		c.credit(len(b))
+		c.flow.credit(len(b))
 		if end {
 			c.free(s)
 		}
 		return Event{}, len(b) > 0 // the rest of it comes by the next call
 	}
 	s.delivered += int64(len(b))
-	c.owe(len(b))
+	c.flow.owe(len(b))
 	return Event{Kind: Data, Stream: s, Body: b, End: end}, true
 }
 
@@ -190,7 +190,7 @@ func (c *Conn) onReset(f *frame) (ev Event, err *Error) {
 		return ev, c.useless()
 	}
 	// RFC 9000 §4.5: the final size counts for the windows, or both ends would see other ones.
-	c.credit(int(s.in.size - before))
+	c.flow.credit(int(s.in.size - before))
 	s.in.drop(c.arena)
 	s.in.next = s.in.size
 	s.flag |= recvOver

@@ -10,7 +10,7 @@ import (
 // never nested.
 type Session interface {
 	engine.Handler
-	// OnEvent takes each event of the codec, but for events of the handshake and of ids. None is the end of a datagram.
+	// OnEvent takes each event of the codec, but for events of the handshake, of ids and of paths. None is the end of a datagram.
 	// Closed is told too; only OnClose comes afterwards. The Body is borrowed until return.
 	OnEvent(ev *quic.Event)
 	// EndBatch comes after the events of some datagrams, or of a time that has come.
@@ -162,6 +162,11 @@ func (c *Conn) events() {
 		case quic.IDRetired:
 			c.retireID(&ev.ID)
 			continue
+		case quic.Moved:
+			if p := c.codec.Path(); !c.dropped {
+				c.carried.Moved(p.Peer, p.Local)
+			}
+			continue
 		}
 		over := c.dropped || !c.Conn().Open()
 		if c.session != nil && !over {
@@ -216,7 +221,7 @@ func (c *Conn) send() {
 			c.Again()
 			break
 		}
-		room := port.Reserve(quic.DatagramSize)
+		room := port.Reserve(quic.DatagramMax)
 		if room == nil {
 			if !c.dropped {
 				c.carried.AwaitRoom()

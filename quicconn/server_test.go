@@ -111,7 +111,7 @@ func TestServer_statelessReset(t *testing.T) {
 			}
 		}
 		for {
-			d, _ := c.Conn.AppendDatagram(make([]byte, 0, quic.DatagramSize), g.w.Now())
+			d, _ := c.Conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), g.w.Now())
 			if len(d) == 0 {
 				break
 			}

@@ -53,7 +53,7 @@ func (p *Peer) receive() {
 // Flush sends all datagrams that may leave, and has Expire called in time.
 func (p *Peer) Flush() {
 	for {
-		d, _ := p.Conn.AppendDatagram(make([]byte, 0, quic.DatagramSize), p.w.Now())
+		d, _ := p.Conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), p.w.Now())
 		if len(d) == 0 {
 			break
 		}

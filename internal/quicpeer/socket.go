@@ -37,7 +37,7 @@ func DialSocket(
 	t.Cleanup(func() { udp.Close() })
 	s := &Socket{
 		End: End{options: o, onEvent: onEvent}, udp: udp, begun: time.Now(),
-		in: make([]byte, 65536), out: make([]byte, 0, quic.DatagramSize),
+		in: make([]byte, 65536), out: make([]byte, 0, quic.DatagramMax),
 	}
 	s.path = quic.Path{Local: udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), Peer: to}
 	s.begin(t, c, s.path, s.now(), rand.Uint64)

@@ -44,7 +44,7 @@ func warm(t testing.TB, f func(exchange func())) {
 	}
 	g.pass(time.Second)
 	x := g.ends[c.net.Addr()]
-	h, room := request("GET", "/"), make([]byte, 0, 2*quic.DatagramSize)
+	h, room := request("GET", "/"), make([]byte, 0, 2*quic.DatagramMax)
 	exchange := func() {
 		s, err := c.c.Open(g.r.Now())
 		if err == nil {

@@ -209,7 +209,7 @@ func (x *end) endBatch() {
 
 func (x *end) OnFlush() {
 	for x.q.Pending() {
-		room := x.port.Reserve(quic.DatagramSize)
+		room := x.port.Reserve(quic.DatagramMax)
 		d, p := x.q.AppendDatagram(room, x.g.r.Now())
 		if len(d) == 0 {
 			break
@@ -362,7 +362,7 @@ func (x *client) release(s *h3.Stream) {
 func (x *client) flush() {
 	now := x.g.w.Now()
 	for {
-		d, _ := x.q.AppendDatagram(make([]byte, 0, 2*quic.DatagramSize), now)
+		d, _ := x.q.AppendDatagram(make([]byte, 0, 2*quic.DatagramMax), now)
 		if len(d) == 0 {
 			break
 		}

@@ -1,0 +1,178 @@
+package quic
+
+import "encoding/binary"
+
+// paths are the addresses of the peer: the ones in use, and what is sent to others (RFC 9000 §8.2, §9). A server follows
+// its client; the other end of a client stays where it is. Owned by its Conn.
+//
+//	            a packet that is no probe, with the highest number, from another address
+//	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐
+//	│ validated │                                                          │ challenged │ 3 × what came may leave
+//	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘
+//	              PATH_RESPONSE; or no answer in time, and safe is in use again
+//
+//	tryAt != 0 <=> used is challenged
+type paths struct {
+	used    Path  // datagrams leave by it
+	in, out int64 // bytes by used, until it is validated
+	safe    Path  // the last path that was validated, while used is not
+
+	challenge [8]byte // of PATH_CHALLENGE at used
+	answer    [8]byte // of PATH_RESPONSE at used
+	movedAt   int64
+	tryAt     int64 // when the challenge is sent again, or given up
+	tries     int
+
+	came   Path // of the datagram that is read
+	cameIn int  // its length
+	asides []aside
+}
+
+// aside is a datagram with one frame to an address that is not in use.
+type aside struct {
+	to   Path
+	id   ID
+	kind frameKind
+	data [8]byte
+	most int // bytes: the address may be forged
+}
+
+const (
+	asidesMax   = 2 // with the path in use there are three: CVE-2023-49295
+	pathPTOs    = 3 // RFC 9000 §8.2.4
+	pathBackoff = 8 // doublings at most of the time between challenges
+)
+
+// room returns how many bytes may leave by a path that is not validated.
+func (x *paths) room() int64 { return 3*x.in - x.out }
+
+// hasAside reports whether something is to be sent to an address that is not in use.
+func (x *paths) hasAside() bool { return len(x.asides) > 0 }
+
+// takeAside returns what is to be sent to an address that is not in use, or nil. It is borrowed until the next add.
+func (x *paths) takeAside() *aside {
+	n := len(x.asides)
+	if n == 0 {
+		return nil
+	}
+	x.asides = x.asides[:n-1]
+	return &x.asides[:n][n-1]
+}
+
+// add has a sent, instead of what waits for its address. It reports false when there are too many addresses.
+func (x *paths) add(a aside) bool {
+	for i := range x.asides {
+		if x.asides[i].to == a.to {
+			x.asides[i] = a
+			return true
+		}
+	}
+	if len(x.asides) == asidesMax {
+		return false
+	}
+	x.asides = append(x.asides, a)
+	return true
+}
+
+// onChallenge takes PATH_CHALLENGE: it is answered where it came from (RFC 9000 §8.2.2), once a flush and address.
+func (c *Conn) onChallenge(f *frame) {
+	x := &c.paths
+	if x.came == x.used {
+		copy(x.answer[:], f.body)
+		c.flag |= answerDue
+		return
+	}
+	a := aside{to: x.came, id: *c.theirs.spare(), kind: framePathResponse, most: 3 * x.cameIn}
+	copy(a.data[:], f.body)
+	if !x.add(a) {
+		c.arena.Stats.Strays++
+	}
+}
+
+// onPathResponse takes PATH_RESPONSE.
+func (c *Conn) onPathResponse(f *frame) *Error {
+	x := &c.paths
+	if x.tryAt == 0 || string(f.body) != string(x.challenge[:]) {
+		return c.useless()
+	}
+	x.tryAt = 0
+	c.flag &^= challengeDue
+	c.flag |= validated | tellMoved
+	c.arena.Stats.Moves++
+	return nil
+}
+
+// move follows the peer to another address.
+func (c *Conn) move(to Path) {
+	x := &c.paths
+	if x.movedAt != 0 && c.now < x.movedAt+c.sent.rtt.smoothed {
+		c.arena.Stats.Strays++ // the next packet from there moves c, if the peer stays
+		return
+	}
+	if c.flag&validated != 0 {
+		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
+		// answer to this brings c back.
+		x.safe = x.used
+		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, most: DatagramSize}
+		binary.LittleEndian.PutUint64(a.data[:], c.rand.next())
+		x.add(a)
+	}
+	c.use(to)
+	x.movedAt, x.in, x.out = c.now, int64(x.cameIn), 0
+	if to == x.safe {
+		x.tryAt = 0
+		c.flag |= validated
+		c.flag &^= challengeDue
+		return
+	}
+	c.flag &^= validated
+	binary.LittleEndian.PutUint64(x.challenge[:], c.rand.next())
+	x.tries = 0
+	c.tryPath()
+}
+
+// use makes to the path in use. What was learned of another address does not hold for it (RFC 9000 §9.4); another port
+// alone is that of a NAT on the same path.
+func (c *Conn) use(to Path) {
+	x := &c.paths
+	if to.Peer.Addr() != x.used.Peer.Addr() || to.Local != x.used.Local {
+		s := c.spaces[OneRTT]
+		c.sent.since, s.outage = s.next, outage{}
+		c.sent.rtt.reset()
+		c.sent.window.flight = 0
+		c.sent.window.reset(DatagramSize)
+		c.sent.sampledAt, c.sent.ptoCount = 0, 0
+		c.length.reset()
+	}
+	x.used = to
+	c.theirs.change()
+}
+
+// tryPath challenges the path in use, again until the time is over: then the path before is used again.
+func (c *Conn) tryPath() {
+	x := &c.paths
+	wait := c.sent.rtt.probeAfter(ackDelay)
+	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // RFC 9000 §8.2.4: the PTO of a path that is not known
+		x.tryAt = 0
+		c.flag &^= challengeDue
+		c.flag |= validated
+		c.arena.Stats.MovesFailed++
+		c.use(x.safe)
+		return
+	}
+	c.flag |= challengeDue
+	x.tryAt = c.now + wait<<min(x.tries, pathBackoff)
+	x.tries++
+}
+
+// appendAside writes a datagram to an address that is not in use. Nothing is noted of it: it says nothing of the path in
+// use when it is lost.
+func (c *Conn) appendAside(dst []byte, a *aside) []byte {
+	limit := len(dst) + min(DatagramSize, a.most)
+	p, dst := c.beginPacket(dst, OneRTT, c.spaces[OneRTT], &a.id)
+	dst = appendPath(dst, a.kind, &a.data)
+	for len(dst) < limit-tagLen { // RFC 9000 §8.2.1
+		dst = append(dst, byte(framePadding))
+	}
+	return p.seal(dst)
+}

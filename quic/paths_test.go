@@ -1,0 +1,264 @@
+package quic
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+// Addresses of a client: otherPort behind the same NAT, far elsewhere.
+var (
+	otherPort = Path{testPath.Local, netip.MustParseAddrPort("192.0.2.2:2000")}
+	far       = Path{testPath.Local, netip.MustParseAddrPort("198.51.100.7:7")}
+	farther   = Path{testPath.Local, netip.MustParseAddrPort("[2001:db8::1]:7")}
+	farthest  = Path{testPath.Local, netip.MustParseAddrPort("203.0.113.1:7")}
+)
+
+func challengeFrame(data string) []byte {
+	return appendPath(nil, framePathChallenge, (*[8]byte)([]byte(data)))
+}
+
+// answerTo returns the PATH_RESPONSE to the last challenge of all that went to p.
+func answerTo(t *testing.T, all []left, p Path) []byte {
+	t.Helper()
+	for _, f := range slices.Backward(all) {
+		if f.kind == framePathChallenge && f.path == p {
+			return appendPath(nil, framePathResponse, (*[8]byte)(f.raw[1:]))
+		}
+	}
+	t.Fatalf("no challenge to %v", p.Peer)
+	return nil
+}
+
+// roaming returns a server whose client has given it ids, and sends from p now.
+func roaming(t *testing.T, p Path) *rig {
+	t.Helper()
+	r := established(t, Server, Options{})
+	r.in(OneRTT, newIDFrame(1, 0), newIDFrame(2, 0))
+	r.pass(1e9)
+	r.ack()
+	r.out()
+	r.from, r.roams = p, true
+	return r
+}
+
+// RFC 9000 §9.3: a packet that is no probe moves the server, which challenges the address, and the one before, sends
+// three times what came at most, and has no limit after the answer.
+func TestPaths_aClientMoves(t *testing.T) {
+	for name, p := range map[string]Path{"port": otherPort, "address": far} {
+		t.Run(name, func(t *testing.T) {
+			r := roaming(t, p)
+			s := r.theirs(TwoWay, 0)
+			window, rtt := r.conn.sent.window.size, r.conn.sent.rtt.smoothed
+			r.in(OneRTT, streamFrame(s, 0, 500, true))
+			r.conn.Send(r.streams[s], pattern(0, 60_000), true)
+			all := r.out()
+			came, sent, id := int(r.conn.paths.in), 0, ""
+			for i, f := range all {
+				if f.path == testPath && f.kind != framePathChallenge {
+					t.Errorf("frame %#x to the address before", f.kind)
+				}
+				if f.path == p && (i == 0 || all[i-1].number != f.number) {
+					sent, id = sent+f.size, f.dest
+				}
+			}
+			if sent == 0 || sent > 3*came {
+				t.Errorf("%d bytes left for %d", sent, came)
+			}
+			if old := answerTo(t, all, testPath); id == string(r.ours.Bytes()) || len(old) == 0 {
+				t.Errorf("the id %x is used at both addresses", id)
+			}
+			if n, f := count(all, frameRetireID); n != 1 || f.value != 0 {
+				t.Errorf("%d ids retired", n)
+			}
+			if moved := r.conn.sent.rtt.smoothed != rtt; moved != (p == far) {
+				t.Errorf("the round trip was %d, is %d", rtt, r.conn.sent.rtt.smoothed)
+			}
+			if p == otherPort && r.conn.sent.window.size < window {
+				t.Errorf("a window of %d became %d", window, r.conn.sent.window.size)
+			}
+			if len(r.events) != 0 {
+				t.Errorf("%q before the answer", r.events)
+			}
+			r.in(OneRTT, answerTo(t, all, p), r.ackFrame(OneRTT))
+			if want := "Moved " + p.Peer.String(); !slices.Contains(r.events, want) || r.conn.Path() != p {
+				t.Errorf("%q, at %v", r.events, r.conn.Path())
+			}
+			end := uint64(0)
+			for range 100 {
+				for _, f := range append(all, r.out()...) {
+					if f.kind == frameStream && f.path == p {
+						end = max(end, f.offset+uint64(len(f.body)))
+					}
+				}
+				all = nil
+				r.ack()
+			}
+			if end != 60_000 || r.arena.Stats.Moves != 1 || r.conn.paths.tryAt != 0 {
+				t.Errorf("%d bytes, %+v", end, r.arena.Stats)
+			}
+		})
+	}
+}
+
+// RFC 9000 §9.1: a probe is answered where it came from, in a datagram of 1200 octets if enough came, and moves nobody.
+func TestPaths_probes(t *testing.T) {
+	r := roaming(t, far)
+	r.in(OneRTT, challengeFrame("12345678"), newIDFrame(3, 0), make([]byte, DatagramSize))
+	all := r.out()
+	n, f := count(all, framePathResponse)
+	if n != 1 || f.path != far || f.size != DatagramSize || string(f.raw[1:]) != "12345678" {
+		t.Errorf("%d answers, %+v", n, f)
+	}
+	if f.dest == string(r.ours.Bytes()) {
+		t.Error("the id of the path in use")
+	}
+	for _, f := range all {
+		if f.path == far && f.kind != framePathResponse {
+			t.Errorf("frame %#x for the probe", f.kind)
+		}
+	}
+	if r.conn.Path() != testPath || r.conn.flag&validated == 0 {
+		t.Errorf("at %v", r.conn.Path())
+	}
+	// A short probe gets no more than three times its bytes, and of three addresses two have answers.
+	r.in(OneRTT, challengeFrame("abcdefgh"))
+	r.from = farther
+	r.in(OneRTT, challengeFrame("abcdefgh"))
+	r.from = farthest
+	r.in(OneRTT, challengeFrame("abcdefgh"))
+	if r.arena.Stats.Strays != 1 {
+		t.Errorf("%d answers were not sent", r.arena.Stats.Strays)
+	}
+	n, f = count(r.out(), framePathResponse)
+	if n != 2 || f.size > 3*(1+IDLen+4+9+tagLen) {
+		t.Errorf("%d answers, the last of %d bytes", n, f.size)
+	}
+}
+
+// RFC 9000 §9.3: only the packet with the highest number moves; an older one that was late does not.
+func TestPaths_aLatePacketMovesNobody(t *testing.T) {
+	r := roaming(t, far)
+	late := r.sealed(OneRTT, ping)
+	r.from = testPath
+	r.in(OneRTT, ping)
+	r.from = far
+	r.datagram(late)
+	if r.conn.Path() != testPath {
+		t.Errorf("at %v", r.conn.Path())
+	}
+}
+
+// RFC 9000 §9.3.2: where nothing answers, the address before is in use again, and no event told another.
+func TestPaths_aForgedAddress(t *testing.T) {
+	r := roaming(t, far)
+	r.in(OneRTT, ping, make([]byte, 100))
+	came := int(r.conn.paths.in)
+	if r.conn.Path() != far {
+		t.Fatalf("at %v", r.conn.Path())
+	}
+	all := append(r.out(), r.pass(20e9)...)
+	sent := map[int64]int{}
+	for _, f := range all {
+		if f.path == far {
+			sent[f.number] = f.size
+		}
+	}
+	sum := 0
+	for _, n := range sent {
+		sum += n
+	}
+	if answerTo(t, all, far); sum > 3*came {
+		t.Errorf("%d bytes left for %d", sum, came)
+	}
+	if r.conn.Path() != testPath || len(r.events) != 0 || r.arena.Stats.MovesFailed != 1 {
+		t.Errorf("at %v, %q, %+v", r.conn.Path(), r.events, r.arena.Stats)
+	}
+	r.from = testPath
+	s := r.theirs(TwoWay, 0)
+	r.in(OneRTT, streamFrame(s, 0, 10, true))
+	r.conn.Send(r.streams[s], pattern(0, 5000), true)
+	if n, f := count(r.out(), frameStream); n < 4 || f.path != testPath {
+		t.Errorf("%d frames", n)
+	}
+}
+
+// The next packet of a client from its own address brings the server back at once: RFC 9000 §9.3.3, a packet that an
+// attacker has sent on from elsewhere. More moves than one a round trip are not made.
+func TestPaths_back(t *testing.T) {
+	r := roaming(t, far)
+	r.in(OneRTT, ping)
+	r.from = testPath
+	r.in(OneRTT, ping)
+	if r.conn.Path() != far || r.arena.Stats.Strays != 1 {
+		t.Fatalf("two moves in a round trip, at %v", r.conn.Path())
+	}
+	r.pass(400e6)
+	r.in(OneRTT, ping)
+	if r.conn.Path() != testPath || r.conn.flag&validated == 0 || r.conn.paths.tryAt != 0 || len(r.events) != 0 {
+		t.Fatalf("at %v, %q", r.conn.Path(), r.events)
+	}
+	if all := r.pass(10e9); r.arena.Stats.MovesFailed != 0 {
+		t.Errorf("%v", all)
+	}
+}
+
+// An answer that is wrong validates nothing, and one that nobody asked for does nothing.
+func TestPaths_aWrongAnswer(t *testing.T) {
+	r := roaming(t, far)
+	wrong := appendPath(nil, framePathResponse, &[8]byte{1})
+	r.in(OneRTT, wrong)
+	r.in(OneRTT, ping)
+	r.out()
+	r.in(OneRTT, wrong)
+	if r.conn.flag&validated != 0 || len(r.events) != 0 {
+		t.Error("validated")
+	}
+	r.wantOpen()
+}
+
+// RFC 9000 §9: during the handshake a client stays where it is, and a server has one address.
+func TestPaths_noneDuringTheHandshake(t *testing.T) {
+	r := newRig(t, Server, Options{})
+	r.in(Initial, ping)
+	before := r.conn.paths.in
+	r.from = far
+	r.in(Initial, cryptoFrame(0, 10))
+	if len(r.events) != 0 || r.conn.paths.in != before || r.arena.Stats.Strays != 1 {
+		t.Errorf("%q, %d bytes, %+v", r.events, r.conn.paths.in, r.arena.Stats)
+	}
+	r = established(t, Client, Options{})
+	r.from = far
+	r.in(OneRTT, ping)
+	if r.conn.Path() != testPath || r.arena.Stats.Strays != 1 {
+		t.Errorf("at %v, %+v", r.conn.Path(), r.arena.Stats)
+	}
+}
+
+// A peer that gave no other id has the one in use at the new address as well.
+func TestPaths_withoutASpareID(t *testing.T) {
+	r := established(t, Server, Options{})
+	r.from, r.roams = far, true
+	r.in(OneRTT, ping, make([]byte, 100))
+	all := r.out()
+	if n, _ := count(all, frameRetireID); n != 0 {
+		t.Error("the only id was retired")
+	}
+	r.in(OneRTT, answerTo(t, all, far))
+	if r.arena.Stats.Moves != 1 {
+		t.Errorf("%+v", r.arena.Stats)
+	}
+}
+
+// What the peer does with addresses is bounded: challenges cost the budget of frames without effect.
+func TestPaths_challengesAreBounded(t *testing.T) {
+	r := roaming(t, far)
+	for range 12_000 {
+		if r.in(OneRTT, challengeFrame("12345678"), challengeFrame("12345678")); r.conn.state != open {
+			break
+		}
+	}
+	if r.conn.state == open || r.arena.Stats.IdleFrames != 1 {
+		t.Errorf("state %d, %+v", r.conn.state, r.arena.Stats)
+	}
+}
