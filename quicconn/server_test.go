@@ -18,6 +18,7 @@ func TestServer_echo(t *testing.T) {
 	if testing.Short() {
 		seeds = 12 // of each number of reactors four, half of them over bad networks
 	}
+	moved, followed := 0, uint64(0)
 	for seed := range seeds {
 		g := newRig(t, seed, 1+int(seed%3), engine.ListenOptions{})
 		if seed%2 == 1 {
@@ -32,6 +33,15 @@ func TestServer_echo(t *testing.T) {
 			for range 4 {
 				c.send(g.w.Rand().IntN(100_000))
 			}
+			if seed%4 > 1 { // a NAT forgets the client in the middle; it goes on sending, so nothing is lost for good
+				g.w.After(time.Duration(g.w.Rand().IntN(60))*time.Millisecond, func() {
+					if moved++; c.Closed || c.left == 0 {
+						return
+					}
+					c.Rebind(netipPort("198.51.100.7", 2000+uint16(moved)))
+					c.send(1000)
+				})
+			}
 		}
 		for _, c := range clients {
 			g.run("what was sent comes back", func() bool { return c.left == 0 || c.Closed })
@@ -43,8 +53,9 @@ func TestServer_echo(t *testing.T) {
 		g.run("all connections end", func() bool { return g.l.Conns() == 0 })
 		g.after(time.Minute)
 		for _, r := range g.e.Reactors() {
-			if n := g.s.Codec(r).Pages; n != 0 {
-				t.Fatalf("seed %d: %d pages are left", seed, n)
+			st := g.s.Codec(r)
+			if followed += st.Moves; st.Pages != 0 {
+				t.Fatalf("seed %d: %d pages are left", seed, st.Pages)
 			}
 		}
 		for _, s := range g.sessions {
@@ -52,6 +63,9 @@ func TestServer_echo(t *testing.T) {
 				t.Fatalf("seed %d: a session has opened %v, closed %v, %d batches", seed, s.opened, s.closed, s.batches)
 			}
 		}
+	}
+	if followed == 0 {
+		t.Error("no client was followed to another address")
 	}
 }
 

@@ -302,10 +302,12 @@ func TestHTTP3_ngtcp2(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"plain": nil, "lossy": {"--tx-loss=0.05", "--rx-loss=0.05"}, "update": {"--key-update=20ms"},
+		"moves": {"--change-local-addr=2ms"}, "rebinds": {"--change-local-addr=2ms", "--nat-rebinding"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			args := append(args, "--exit-on-all-streams-close", "--quiet", "--download="+dir, host, port)
+			args := append(args, "--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump", "--download="+dir,
+				host, port)
 			for i := range 5 {
 				args = append(args, fmt.Sprintf("https://localhost:%s/bytes?%d", port, 100_000+i))
 			}
@@ -316,6 +318,9 @@ func TestHTTP3_ngtcp2(t *testing.T) {
 			files, _ := filepath.Glob(filepath.Join(dir, "*"))
 			if len(files) == 0 {
 				t.Fatalf("no file came\n%s", out)
+			}
+			if moves := strings.Contains(string(out), "Changing local address"); moves != strings.Contains(args[0], "addr") {
+				t.Errorf("it moves: %v\n%.3000s", moves, out)
 			}
 		})
 	}

@@ -1,0 +1,190 @@
+package interop
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// dialFrom connects by QUIC from an address of this machine.
+func dialFrom(t *testing.T, e *edge, from, to string) *quicgo.Conn {
+	t.Helper()
+	// A client that waits for an answer alone says nothing after a NAT has forgotten it, unless it sends PING.
+	o := &quicgo.Config{KeepAlivePeriod: 50 * time.Millisecond}
+	c, err := transportAt(t, from).Dial(bound(t), udpAddr(t, to), e.client("h3"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.CloseWithError(0x100, "") })
+	return c
+}
+
+func transportAt(t *testing.T, ip string) *quicgo.Transport {
+	t.Helper()
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &quicgo.Transport{Conn: udp}
+	t.Cleanup(func() { _ = x.Close(); _ = udp.Close() })
+	return x
+}
+
+func udpAddr(t *testing.T, at string) *net.UDPAddr {
+	t.Helper()
+	a, err := net.ResolveUDPAddr("udp4", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// whole asks for n bytes, and has half run once half of them came.
+func whole(t *testing.T, c http.RoundTripper, base string, n int, half func()) {
+	t.Helper()
+	resp, err := c.RoundTrip(httptest.NewRequest("GET", fmt.Sprintf("%s/bytes?%d", base, n), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // was read
+	got := make([]byte, n/2)
+	if _, err := io.ReadFull(resp.Body, got); err != nil {
+		t.Fatal(err)
+	}
+	half()
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Equal(append(got, rest...), pattern(n)) {
+		t.Fatalf("%d bytes after the half, %v", len(rest), err)
+	}
+}
+
+// A client that moves to another address in the middle of an answer gets all of it, and what it asks then comes from
+// there.
+func TestHTTP3_clientMoves(t *testing.T) {
+	e := edgeWithAddresses(t)
+	c := dialFrom(t, e, "127.0.0.1", e.secure)
+	asks := new(http3.Transport).NewClientConn(c)
+	base := "https://" + e.secure
+	whole(t, asks, base, 4<<20, func() {
+		path, err := c.AddPath(transportAt(t, "127.0.0.2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := path.Probe(bound(t)); err != nil {
+			t.Fatalf("no answer at the other address: %v", err)
+		}
+		if err := path.Switch(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	resp, err := asks.RoundTrip(httptest.NewRequest("GET", base+"/client", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(resp.Body); string(b) != "127.0.0.2" {
+		t.Errorf("the client is %q", b)
+	}
+}
+
+// edgeWithAddresses is edge before an origin that tells the address of the client.
+func edgeWithAddresses(t *testing.T) *edge {
+	t.Helper()
+	mux := muxH3()
+	mux.HandleFunc("/client", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-For"))
+	})
+	return startEdge(t, "[[routes]]\npattern = \"/\"\ndest = \"web\"\n[upstreams.web]\n"+
+		"backends = [{ address = %q }]\n", serveOrigin(t, mux))
+}
+
+// nat passes datagrams on between clients and a server, and forgets its port when it is told to.
+type nat struct {
+	front *net.UDPConn
+	to    *net.UDPAddr
+	back  atomic.Pointer[net.UDPConn]
+	from  atomic.Pointer[net.UDPAddr]
+	binds atomic.Int32
+}
+
+func newNAT(t *testing.T, to string) *nat {
+	t.Helper()
+	n := &nat{to: udpAddr(t, to)}
+	var err error
+	if n.front, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	n.rebind(t)
+	go func() {
+		b := make([]byte, 65536)
+		for {
+			k, from, err := n.front.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			n.from.Store(from)
+			_, _ = n.back.Load().WriteToUDP(b[:k], n.to)
+		}
+	}()
+	t.Cleanup(func() { _ = n.front.Close(); _ = n.back.Load().Close() })
+	return n
+}
+
+// rebind gives the client another port: what comes to the one before is lost.
+func (n *nat) rebind(t *testing.T) {
+	t.Helper()
+	back, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before := n.back.Swap(back); before != nil {
+		_ = before.Close()
+	}
+	n.binds.Add(1)
+	go func() {
+		b := make([]byte, 65536)
+		for {
+			k, err := back.Read(b)
+			if err != nil {
+				return
+			}
+			_, _ = n.front.WriteToUDP(b[:k], n.from.Load())
+		}
+	}()
+}
+
+// A NAT that forgets the client's port in the middle of bodies, both ways, costs nothing but time.
+func TestHTTP3_rebinding(t *testing.T) {
+	e := edgeWithAddresses(t)
+	n := newNAT(t, e.secure)
+	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.front.LocalAddr().String()))
+	base := "https://" + e.secure
+	for range 3 {
+		whole(t, asks, base, 4<<20, func() { n.rebind(t) })
+	}
+	body := pattern(4 << 20)
+	in, out := io.Pipe()
+	go func() {
+		_, _ = out.Write(body[:len(body)/2])
+		n.rebind(t)
+		_, _ = out.Write(body[len(body)/2:])
+		_ = out.Close()
+	}()
+	r := httptest.NewRequest("POST", base+"/echo", in)
+	resp, err := asks.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Equal(got, body) || n.binds.Load() != 5 {
+		t.Errorf("%d bytes came back, %v, %d ports", len(got), err, n.binds.Load())
+	}
+}
