@@ -325,6 +325,10 @@ type H3Options struct {
 	MaxStreams int `edge:"max_streams" default:"128" min:"1" max:"100000" example:"256"`
 	// Time a connection of HTTP/3 may be without a request.
 	IdleTimeout time.Duration `edge:"idle_timeout" default:"60s" min:"1s" max:"24h" example:"30s"`
+	// Clients that have to prove their address before a connection of HTTP/3 begins (Retry), which takes them a round
+	// trip more: `always` all, `never` none, `auto` all while more than an eighth of the handshakes that may be in
+	// progress are, or `limits.connections` is reached.
+	Retry string `edge:"retry" enum:"auto always never" default:"auto" example:"always"`
 	// Tell clients of HTTP/1 and HTTP/2 over TLS that there is HTTP/3 (`Alt-Svc`), unless an answer has that field.
 	Advertise bool `edge:"advertise" default:"true" example:"false"`
 	// UDP port that clients are told of. Default: the port of the listener. Another one is for a network that leads

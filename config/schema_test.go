@@ -252,7 +252,6 @@ func TestSchema_keysOfGlobalStandAtTheTop(t *testing.T) {
 func TestSchema_laterKeysAreUnknown(t *testing.T) {
 	headers := map[string]string{
 		"": "", "listeners": "[[listeners]]\n", "routes": "[[routes]]\n", "upstreams": "[upstreams.x]\n",
-		"listeners.h3":    "[https.h3]\n",
 		"upstreams.retry": "[upstreams.x.retry]\n", "upstreams.backends": "[[upstreams.x.backends]]\n",
 	}
 	for table, names := range laterKeys {

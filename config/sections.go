@@ -350,6 +350,5 @@ var ignoredKeys = []string{
 var laterKeys = map[string][]string{
 	"":             {"cluster", "dev"},
 	"global":       {"env_file"},
-	"listeners.h3": {"retry"},
 	"routes":       {"mirror", "compress"},
 }

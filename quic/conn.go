@@ -30,8 +30,9 @@ type Conn struct {
 	// addresses and ids
 	paths    paths
 	length   length
-	original ID // the id that the client chose for the server
-	source   ID // our first id
+	original ID     // the id that the client chose for the server; of a server after a Retry: that of the Retry
+	source   ID     // our first id
+	retry    *retry // that a client has taken; nil: none
 	own      ownIDs
 	theirs   peerIDs
 
@@ -137,14 +138,19 @@ const (
 // controlFlags ask for frames of the connection.
 const controlFlags = streamsDue | oneWaysDue | doneDue | answerDue | challengeDue
 
-// InitServer begins a connection with the first Initial of a client, whose header is h. The datagram itself is given to
-// Receive. o is kept.
+// InitServer begins a connection with the first Initial of a client, whose header is h; after a Retry, with the first
+// that has its token. The datagram itself is given to Receive. o is kept.
 func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 	c.init(o, Server, p, now)
 	c.original, _ = MakeID(h.Dest)
 	c.theirs.take(h.Source)
 	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
 	c.local.original = c.original
+	if o.Retried != (ID{}) { // RFC 9000 §7.3, §8.1.2: the client has named the id of a Retry, so that has reached it
+		c.local.present |= 1 << paramRetrySource
+		c.local.original, c.local.retrySource = o.Retried, c.original
+		c.flag |= validated
+	}
 	return c.spaces[Initial].initialKeys(c.role, c.original.Bytes())
 }
 

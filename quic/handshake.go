@@ -17,11 +17,14 @@ func (c *Conn) setParameters(b []byte) *Error {
 	if err := p.parse(b, c.role == Server); err != nil {
 		return err
 	}
-	original := &c.original
-	if c.role == Server {
-		original = nil
+	var original, source *ID
+	if c.role == Client {
+		original = &c.original
+		if c.retry != nil {
+			source = &c.retry.source
+		}
 	}
-	if err := p.confirm(&c.theirs.first, original, nil); err != nil {
+	if err := p.confirm(&c.theirs.first, original, source); err != nil {
 		return err
 	}
 	c.peer = p

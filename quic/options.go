@@ -41,6 +41,9 @@ type Options struct {
 	// reset. Each call gives another id.
 	NewID func() (id ID, token [16]byte)
 	Seed  uint64 // makes this side's choices hard to predict; another one for each Conn
+	// Retried is for a server whose client has brought back a token of a Retry: the id that the client's Initial named
+	// which that Retry answered. The zero value: there was no Retry.
+	Retried ID
 
 	Streams         int // two-way streams that the peer may have open; default 128, < 0: none
 	OneWayStreams   int // default 8, < 0: none
@@ -66,6 +69,7 @@ const (
 	growWithin   = int64(250 * time.Millisecond) // a window drained faster than this doubles
 	heldLeast    = 128 << 10                     // bytes that are kept for the peer, however small the window
 	helloMax     = 16 << 10                      // bytes of the handshake on a level
+	tokenMax     = DatagramSize / 2              // of a Retry: an Initial needs room for CRYPTO beside it
 	earlyMax     = 10                            // datagrams that wait for keys: CVE-2025-59530
 	earlyBytes   = 16 << 10                      // in all
 	idsKept      = 4                             // connection ids of each end

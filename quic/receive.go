@@ -128,8 +128,8 @@ func (c *Conn) nextPacket() bool {
 		c.level = Handshake
 	case OneRTTPacket:
 		c.level = OneRTT
-	case VersionsPacket:
-		c.onVersions(&h)
+	case VersionsPacket, RetryPacket:
+		c.onUnsealed(packet, &h)
 		return true
 	default:
 		return true
@@ -149,12 +149,29 @@ func (c *Conn) dropped(h *Header) bool {
 	return string(h.Source) != string(c.theirs.first.Bytes()) // §7.2: the first packet has named the id
 }
 
-// onVersions ends a client's connection when the server speaks other versions (RFC 9000 §6.2).
-func (c *Conn) onVersions(h *Header) {
-	if c.role != Client || c.flag&heardPeer != 0 {
+// onUnsealed takes what a server answers to a client's first packets without keys: Version Negotiation, which ends the
+// connection when the server speaks other versions (RFC 9000 §6.2), or a Retry. Neither follows a packet that was taken.
+func (c *Conn) onUnsealed(packet []byte, h *Header) {
+	if c.role != Client || c.flag&heardPeer != 0 || c.retry != nil || string(h.Dest) != string(c.source.Bytes()) {
 		return
 	}
-	if string(h.Source) != string(c.original.Bytes()) || string(h.Dest) != string(c.source.Bytes()) {
+	if h.Kind == RetryPacket {
+		if c.retry = takeRetry(packet, h, &c.original); c.retry == nil {
+			return
+		}
+		c.theirs.take(h.Source)
+		s := c.spaces[Initial]
+		s.forgetSent(c.arena) // RFC 9002 §6.3: nothing that came before has a part in recovery
+		s.cryptoOut.lose(0, int(s.cryptoOut.next), false)
+		c.sent.window.dropped(c.sent.window.flight)
+		c.sent.window.reset(DatagramSize)
+		c.sent.ptoCount, c.life.heardAt = 0, c.now
+		if err := c.spaces[Initial].initialKeys(c.role, h.Source); err != nil {
+			c.finish(err)
+		}
+		return
+	}
+	if string(h.Source) != string(c.original.Bytes()) {
 		return // §17.2.1: its sender has not got our packet
 	}
 	for v := h.Versions; len(v) >= 4; v = v[4:] {

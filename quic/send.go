@@ -164,7 +164,11 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space, to *ID) (p packet, out
 	if l == OneRTT {
 		dst = appendShort(dst, to, c.phase.write)
 	} else {
-		dst = appendLong(dst, levelPackets[l], to, &c.source, nil)
+		var token []byte // which appendLong writes into an Initial only
+		if c.retry != nil {
+			token = c.retry.token
+		}
+		dst = appendLong(dst, levelPackets[l], to, &c.source, token)
 	}
 	p.number = len(dst)
 	dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))

@@ -128,16 +128,22 @@ func (s *space) trim(a *Arena) {
 	s.frames.release(&a.frames)
 }
 
-// drop gives all memory back: nothing is sent or taken any more.
-func (s *space) drop(a *Arena) {
+// forgetSent forgets the packets on their way: nothing will be known of them.
+func (s *space) forgetSent(a *Arena) {
 	for s.sent.n > 0 {
 		s.sent.at(0).gone = true
 		s.trim(a)
 	}
+	s.flying, s.lossAt, s.probes = 0, 0, 0
+}
+
+// drop gives all memory back: nothing is sent or taken any more.
+func (s *space) drop(a *Arena) {
+	s.forgetSent(a)
 	s.cryptoIn.drop(a)
 	s.cryptoOut.drop(a)
 	s.recv.drop(a)
-	s.flying, s.lossAt, s.ackAt = 0, 0, 0
+	s.ackAt = 0
 }
 
 // ackDue reports whether an acknowledgement has to be sent now.

@@ -1,6 +1,8 @@
 package quicconn
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -16,8 +18,9 @@ type Secret [32]byte
 
 // keys are derived from a Secret. Immutable.
 type keys struct {
-	first, second uint32 // of mask, odd
-	reset         []byte // of the tokens of stateless resets
+	first, second uint32      // of mask, odd
+	reset         []byte      // of the tokens of stateless resets
+	retry         cipher.AEAD // of the tokens of Retry
 }
 
 func newKeys(s *Secret) keys {
@@ -29,9 +32,17 @@ func newKeys(s *Secret) keys {
 		return b
 	}
 	mask := derive("mask", 8)
+	block, err := aes.NewCipher(derive("retry", 32))
+	if err != nil {
+		panic(err) // the length is known to be good
+	}
+	retry, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
 	return keys{
 		first: binary.LittleEndian.Uint32(mask) | 1, second: binary.LittleEndian.Uint32(mask[4:]) | 1,
-		reset: derive("reset", sha256.Size),
+		reset: derive("reset", sha256.Size), retry: retry,
 	}
 }
 
@@ -76,6 +87,9 @@ func (m *idMaker) next() (b [quic.IDLen]byte) {
 	b[0] = m.reactor ^ m.keys.mask(binary.BigEndian.Uint32(b[1:]))
 	return b
 }
+
+// fill fills b with octets that nobody can guess.
+func (m *idMaker) fill(b []byte) { m.random.Read(b) } //nolint:errcheck // never fails
 
 // token makes the token of the stateless reset for the id b (RFC 9000 §10.3.2).
 func (m *idMaker) token(b []byte) (t [16]byte) {

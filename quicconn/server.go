@@ -35,6 +35,10 @@ type Accept struct {
 	QUIC  quic.Options                        // but for Arena, NewID, Seed and HandshakeTimeout
 	// Scarce is how many streams a connection may have that comes while memory is short.
 	Scarce int
+	Retry  Retry
+	// Crowded reports whether so many handshakes are in progress on a reactor that RetryAuto validates addresses; nil:
+	// never. It runs on that reactor.
+	Crowded func(r *engine.Reactor) bool
 }
 
 // Server is QUIC at one address, with one port for each reactor.
@@ -53,10 +57,29 @@ type door struct {
 	current *Conn  // whose batch has begun
 	charged uint64 // pages of the arena that are accounted
 
-	answers   int // in the second that began at answersAt
-	answersAt int64
-	mailed    atomic.Int64 // bytes of datagrams on their way here
-	_         [64]byte     // reactors count at the same time
+	answers answers // Version Negotiation, resets and refusals
+	retries answers
+	tokens  tokens
+	mailed  atomic.Int64 // bytes of datagrams on their way here
+	_       [64]byte     // reactors count at the same time
+}
+
+// answers counts answers to datagrams without a connection, whose senders may be forged.
+type answers struct {
+	n     int   // in the second that began at since
+	since int64 // as Reactor.Now
+}
+
+// allow reports whether one more may leave, and counts it.
+func (a *answers) allow(most int, now int64) bool {
+	if now-a.since >= int64(time.Second) {
+		*a = answers{since: now}
+	}
+	if a.n == most {
+		return false
+	}
+	a.n++
+	return true
 }
 
 // NewServer makes a Server for the reactors of e.
@@ -67,7 +90,7 @@ func NewServer(e *engine.Engine, o Options) *Server {
 		var seed [32]byte
 		rand.Read(seed[:]) //nolint:errcheck // never fails
 		l.server, l.reactor, l.code = s, r, o.CloseCode
-		l.maker = newIDMaker(&s.keys, i%reactorsMax, seed)
+		l.maker, l.tokens.aead = newIDMaker(&s.keys, i%reactorsMax, seed), s.keys.retry
 		l.byID, l.byFirst = make(map[uint64]*Conn), make(map[quic.ID]*Conn)
 	}
 	return s
@@ -145,23 +168,66 @@ func (l *door) find(h *quic.Header) *Conn {
 	return l.byFirst[id]
 }
 
-// begin begins a connection with its first packet.
+// begin begins a connection with its first packet, or asks the client to prove its address first.
 func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	a := l.server.accept.Load()
 	if len(d) < quic.DatagramSize || len(h.Dest) < firstLeast || a == nil || l.port == nil {
 		l.stats.Unknown++
 		return
 	}
-	if l.port.Listener().Full() { // an idle connection must not end for an address that may be forged
-		l.refuse(h, p)
+	full := l.port.Listener().Full()
+	token, first := l.tokens.open(h, p.Peer, l.now())
+	switch {
+	case token == tokenBad:
+		l.stats.BadTokens++
+		l.refuse(h, p, quic.InvalidToken)
+	case token == tokenAbsent && a.asks(l.reactor, full):
+		l.retry(h, p)
+	case token == tokenAbsent && full: // an idle connection must not end for an address that may be forged
+		l.stats.Refused++
+		l.refuse(h, p, quic.ConnectionRefused)
+	default:
+		l.accept(a, d, h, &first, p)
+	}
+}
+
+// asks reports whether clients have to prove their addresses now.
+func (a *Accept) asks(r *engine.Reactor, full bool) bool {
+	switch a.Retry {
+	case RetryAlways:
+		return true
+	case RetryNever:
+		return false
+	}
+	return full || a.Crowded != nil && a.Crowded(r)
+}
+
+// retry asks a client to come again with a token (RFC 9000 §8.1.2). Nothing is kept.
+func (l *door) retry(h *quic.Header, p quic.Path) {
+	var room []byte
+	if l.retries.allow(retriesEach, l.now()) {
+		room = l.port.Reserve(quic.DatagramSize)
+	}
+	if room == nil {
+		l.stats.Unknown++
 		return
 	}
+	b := l.maker.next()
+	id, _ := quic.MakeID(b[:])
+	token := l.tokens.seal(&l.maker, p.Peer, h.Dest, &id, l.now())
+	l.stats.Retries++
+	l.send(quic.AppendRetry(room, h, &id, token), p)
+}
+
+// accept makes a connection. first is the id of the client's first Initial where p has proved its address, else none.
+func (l *door) accept(a *Accept, d []byte, h *quic.Header, first *quic.ID, p quic.Path) {
 	c := &Conn{local: &l.local, options: a.QUIC}
 	c.timer.Run, c.rest.Run = c.onTime, c.runRest
 	c.options.Arena, c.options.NewID, c.options.HandshakeTimeout = &l.arena, c.newID, handshakeMost
 	if l.reactor.Pressure() >= engine.PressureCache {
 		c.options.Streams = a.Scarce
 	}
+	c.options.Retried = *first
 	c.options.Seed = binary.LittleEndian.Uint64(l.random(8))
 	if c.codec.InitServer(&c.options, h, p, l.now()) != nil {
 		c.forget()
@@ -174,7 +240,8 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	}
 	if !l.port.Accept(p.Peer, p.Local, &c.carried, c, a.Begin) {
 		c.forget()
-		l.refuse(h, p)
+		l.stats.Refused++
+		l.refuse(h, p, quic.ConnectionRefused)
 		return
 	}
 	c.first, _ = quic.MakeID(h.Dest)
@@ -213,23 +280,18 @@ func (l *door) negotiate(d []byte, h *quic.Header, p quic.Path) {
 }
 
 // refuse tells a client that it gets no connection, so that it tries TCP at once.
-func (l *door) refuse(h *quic.Header, p quic.Path) {
-	l.stats.Refused++
+func (l *door) refuse(h *quic.Header, p quic.Path, code quic.Code) {
 	if room := l.roomToAnswer(true); room != nil {
-		l.send(quic.AppendRefusal(room, h), p)
+		l.send(quic.AppendRefusal(room, h, code), p)
 	}
 }
 
 // roomToAnswer returns room for the answer to a datagram without a connection, if it may have one: senders may be
 // forged, and the kernel may take nothing now.
 func (l *door) roomToAnswer(may bool) []byte {
-	if now := l.now(); now-l.answersAt >= int64(time.Second) {
-		l.answersAt, l.answers = now, 0
-	}
-	if !may || l.port == nil || l.answers == answersEach {
+	if !may || l.port == nil || !l.answers.allow(answersEach, l.now()) {
 		return nil
 	}
-	l.answers++
 	return l.port.Reserve(quic.DatagramSize)
 }
 
@@ -244,7 +306,7 @@ func (l *door) send(d []byte, p quic.Path) {
 // random returns n octets that nobody can guess.
 func (l *door) random(n int) []byte {
 	b := make([]byte, n)
-	l.maker.random.Read(b) //nolint:errcheck // never fails
+	l.maker.fill(b)
 	return b
 }
 

@@ -4,14 +4,16 @@ import "github.com/edge-proxy/edge/internal/tally"
 
 // Stats are the counters of a Server on one reactor.
 type Stats struct {
-	Received uint64 // datagrams
-	Sent     uint64
-	Unknown  uint64 // datagrams that belong to no connection and begin none, or could not be read
-	Versions uint64 // Version Negotiation that was sent
-	Resets   uint64 // stateless resets that were sent
-	Refused  uint64 // first packets of connections that were not taken
-	Mailed   uint64 // datagrams that came to another reactor
-	MailLost uint64 // datagrams that did not get there, since too many were on their way
+	Received  uint64 // datagrams
+	Sent      uint64
+	Unknown   uint64 // datagrams that belong to no connection and begin none, or could not be read
+	Versions  uint64 // Version Negotiation that was sent
+	Resets    uint64 // stateless resets that were sent
+	Refused   uint64 // first packets of connections that were not taken
+	Retries   uint64 // Retry packets that were sent
+	BadTokens uint64 // first packets that were refused, since their tokens were too old or of another client
+	Mailed    uint64 // datagrams that came to another reactor
+	MailLost  uint64 // datagrams that did not get there, since too many were on their way
 }
 
 // Add adds the counters of o.

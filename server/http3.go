@@ -42,6 +42,11 @@ func h3Options(c *config.Listener) http3.ServerOptions {
 	return http3.ServerOptions{MaxStreams: c.Versions.H3.MaxStreams, IdleTimeout: c.Versions.H3.IdleTimeout}
 }
 
+// retryModes are the values of the key h3.retry.
+var retryModes = map[string]quicconn.Retry{
+	"auto": quicconn.RetryAuto, "always": quicconn.RetryAlways, "never": quicconn.RetryNever,
+}
+
 // applyDatagrams puts a setting in place for new connections of HTTP/3.
 func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	d := &l.http3
@@ -64,7 +69,10 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	if l.clients != nil {
 		begin = l.clients.accept(begin)
 	}
-	d.serverOn(p.engine).Use(quicconn.Accept{Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce})
+	d.serverOn(p.engine).Use(quicconn.Accept{
+		Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce,
+		Retry: retryModes[s.config.Versions.H3.Retry], Crowded: p.secure.Crowded,
+	})
 	if d.connsMax = s.config.Limits.Connections; d.open != nil {
 		d.open.SetConnsMax(d.connsMax)
 	}

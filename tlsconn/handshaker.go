@@ -52,7 +52,8 @@ const (
 	timeoutDefault = 10 * time.Second
 	// lateDivisor is of Timeout. A client that waited for so long has time left for its round trips; of a client that
 	// waits for longer it is likely that it leaves, or that its time is over, when all is computed.
-	lateDivisor = 2
+	lateDivisor    = 2
+	crowdedDivisor = 8 // of Max: see Crowded
 	// newestDivisor is of that time: a line that has stood for less may be a burst, all of which can be served in time,
 	// and in the order of asking is.
 	newestDivisor = 4
@@ -155,6 +156,13 @@ func (h *Handshaker) Server(
 // engine.ListenOptions.Gate. It runs on that reactor.
 func (h *Handshaker) Full(r *engine.Reactor) bool {
 	return h.crowds[r.Index()].full(h.share, r.Now())
+}
+
+// Crowded reports whether more than an eighth of the handshakes of clients that Max allows a reactor are in progress:
+// over QUIC addresses are validated from then on. It runs on that reactor.
+func (h *Handshaker) Crowded(r *engine.Reactor) bool {
+	c := &h.crowds[r.Index()]
+	return crowdedDivisor*(c.n+c.coming) > h.share
 }
 
 // Expect says that r has accepted n connections that come to Server in a moment, such as when a header has come that
