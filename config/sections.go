@@ -348,7 +348,7 @@ var ignoredKeys = []string{
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":             {"cluster", "dev"},
-	"global":       {"env_file"},
-	"routes":       {"mirror", "compress"},
+	"":       {"cluster", "dev"},
+	"global": {"env_file"},
+	"routes": {"mirror", "compress"},
 }

@@ -63,8 +63,11 @@ type pair struct {
 	// pass decides what happens to datagram number n of an end: how often it arrives, and how late.
 	pass   func(from *end, n int, d []byte) (copies int, late int64)
 	counts map[*end]int
-	sent   int64 // bytes of the server
-	came   int64 // bytes that it got
+	// unbegun decides whether the server begins by an Initial.
+	unbegun func(h *Header) bool
+	chosen  []ID  // of Retry
+	sent    int64 // bytes of the server
+	came    int64 // bytes that it got
 }
 
 type flight struct {
@@ -272,7 +275,7 @@ func (p *pair) step() bool {
 func (p *pair) arrive(e *end, d []byte) {
 	if !e.begun {
 		h, ok := Parse(d)
-		if !ok || h.Kind != InitialPacket {
+		if !ok || h.Kind != InitialPacket || p.unbegun != nil && !p.unbegun(&h) {
 			return
 		}
 		if err := e.conn.InitServer(&e.opts, &h, testPath, p.now); err != nil {

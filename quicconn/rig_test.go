@@ -54,6 +54,7 @@ type rig struct {
 	s        *quicconn.Server
 	hs       *tlsconn.Handshaker
 	sessions []*echo
+	secure   tlsconn.ServerOptions
 	onOpen   func(*echo)
 }
 
@@ -72,6 +73,13 @@ func (s settled) Tick() {
 
 func newRig(t *testing.T, seed uint64, reactors int, o engine.ListenOptions) *rig {
 	t.Helper()
+	return newCrowdedRig(t, seed, reactors, o, tlsconn.HandshakerOptions{})
+}
+
+func newCrowdedRig(
+	t *testing.T, seed uint64, reactors int, o engine.ListenOptions, handshakes tlsconn.HandshakerOptions,
+) *rig {
+	t.Helper()
 	g := &rig{t: t, w: sim.NewWorld(seed)}
 	var err error
 	g.e, err = engine.New(engine.Options{Reactors: reactors,
@@ -80,19 +88,25 @@ func newRig(t *testing.T, seed uint64, reactors int, o engine.ListenOptions) *ri
 		t.Fatal(err)
 	}
 	t.Cleanup(g.e.Stop)
-	g.hs = tlsconn.NewHandshaker(g.e, tlsconn.HandshakerOptions{})
+	g.hs = tlsconn.NewHandshaker(g.e, handshakes)
 	for _, r := range g.e.Reactors() {
 		g.w.Add(settled{r, g.hs})
 	}
 	g.s = quicconn.NewServer(g.e, quicconn.Options{Secret: quicconn.Secret{byte(seed)}, CloseCode: closeCode})
-	secure := tlsconn.ServerOptions{Config: &tls.Config{
+	g.secure = tlsconn.ServerOptions{Config: &tls.Config{
 		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
-	g.s.Use(quicconn.Accept{Begin: quicconn.Secure(g.hs, secure, g.accept), Scarce: scarce})
+	g.use(quicconn.RetryAuto)
 	o.Addr = at443
 	if g.l, err = g.e.ListenDatagrams(o, g.s.Port); err != nil {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// use has new connections begin after a Retry, or without.
+func (g *rig) use(r quicconn.Retry) {
+	begin := quicconn.Secure(g.hs, g.secure, g.accept)
+	g.s.Use(quicconn.Accept{Begin: begin, Scarce: scarce, Retry: r, Crowded: g.hs.Crowded})
 }
 
 func (g *rig) accept(c *engine.Conn) engine.Handler {

@@ -76,7 +76,7 @@ func (t *tokens) open(h *quic.Header, peer netip.AddrPort, now int64) (s tokenSt
 	}
 	var want [firstIDAt]byte
 	at := int64(binary.BigEndian.Uint64(plain))
-	due := describe(want[:0], peer, h.Dest[:min(len(h.Dest), quic.IDLen)], at)
+	due := describe(want[:0], peer, h.Dest, at)
 	if now-at > tokenAge || string(due) != string(plain[:firstIDAt]) {
 		return tokenBad, first
 	}
