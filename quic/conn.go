@@ -30,7 +30,7 @@ type Conn struct {
 	// addresses and ids
 	paths    paths
 	length   length
-	original ID     // the id that the client chose for the server; of a server after a Retry: that of the Retry
+	original ID     // that the client chose for the server; after a Retry a server has the id of the Retry
 	source   ID     // our first id
 	retry    *retry // that a client has taken; nil: none
 	own      ownIDs
@@ -146,7 +146,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 	c.theirs.take(h.Source)
 	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
 	c.local.original = c.original
-	if o.Retried != (ID{}) { // RFC 9000 §7.3, §8.1.2: the client has named the id of a Retry, so that has reached it
+	if o.Retried != (ID{}) { // RFC 9000 §7.3, §8.1.2: its token shows that the client is at its address
 		c.local.present |= 1 << paramRetrySource
 		c.local.original, c.local.retrySource = o.Retried, c.original
 		c.flag |= validated

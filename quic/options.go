@@ -41,8 +41,8 @@ type Options struct {
 	// reset. Each call gives another id.
 	NewID func() (id ID, token [16]byte)
 	Seed  uint64 // makes this side's choices hard to predict; another one for each Conn
-	// Retried is for a server whose client has brought back a token of a Retry: the id that the client's Initial named
-	// which that Retry answered. The zero value: there was no Retry.
+	// Retried is for a server whose client has brought back the token of a Retry: the id for the server in the Initial
+	// that the Retry answered. Zero: there was no Retry.
 	Retried ID
 
 	Streams         int // two-way streams that the peer may have open; default 128, < 0: none

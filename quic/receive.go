@@ -149,8 +149,9 @@ func (c *Conn) dropped(h *Header) bool {
 	return string(h.Source) != string(c.theirs.first.Bytes()) // §7.2: the first packet has named the id
 }
 
-// onUnsealed takes what a server answers to a client's first packets without keys: Version Negotiation, which ends the
-// connection when the server speaks other versions (RFC 9000 §6.2), or a Retry. Neither follows a packet that was taken.
+// onUnsealed takes an answer of a server without keys to a client's first packets: Version Negotiation, which ends the
+// connection when the server speaks other versions (RFC 9000 §6.2), or a Retry. Either is dropped after any packet that
+// the client has taken, another Retry too (§17.2.5.2).
 func (c *Conn) onUnsealed(packet []byte, h *Header) {
 	if c.role != Client || c.flag&heardPeer != 0 || c.retry != nil || string(h.Dest) != string(c.source.Bytes()) {
 		return
@@ -161,7 +162,7 @@ func (c *Conn) onUnsealed(packet []byte, h *Header) {
 		}
 		c.theirs.take(h.Source)
 		s := c.spaces[Initial]
-		s.forgetSent(c.arena) // RFC 9002 §6.3: nothing that came before has a part in recovery
+		s.forgetSent(c.arena) // RFC 9002 §6.3: recovery begins anew
 		s.cryptoOut.lose(0, int(s.cryptoOut.next), false)
 		c.sent.window.dropped(c.sent.window.flight)
 		c.sent.window.reset(DatagramSize)

@@ -94,7 +94,7 @@ func TestRetry_inTheMiddle(t *testing.T) {
 	}
 }
 
-// RFC 9000 §7.3: what a server says of a Retry is what the client has seen of it.
+// RFC 9000 §7.3: the transport parameters of a server name the ids of the Retry that its client has taken.
 func TestRetry_parameters(t *testing.T) {
 	other, _ := MakeID([]byte("somebody"))
 	for name, c := range map[string]struct {
@@ -138,8 +138,10 @@ func TestRetry_dropped(t *testing.T) {
 	for name, make := range map[string]func(r *rig) []byte{
 		"of another original": func(r *rig) []byte { return retryFor(r, source, r.first, source, token) },
 		"to another id":       func(r *rig) []byte { return retryFor(r, r.conn.original, source, source, token) },
-		"with the same id":    func(r *rig) []byte { return retryFor(r, r.conn.original, r.first, r.conn.original, token) },
-		"without a token":     func(r *rig) []byte { return retryFor(r, r.conn.original, r.first, source, nil) },
+		"with the same id": func(r *rig) []byte {
+			return retryFor(r, r.conn.original, r.first, r.conn.original, token)
+		},
+		"without a token": func(r *rig) []byte { return retryFor(r, r.conn.original, r.first, source, nil) },
 		"with a long token": func(r *rig) []byte {
 			return retryFor(r, r.conn.original, r.first, source, bytes.Repeat(token, tokenMax))
 		},

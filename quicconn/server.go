@@ -26,7 +26,7 @@ const (
 
 	handshakeMost = time.Minute // the Handshaker gives up before
 	answersEach   = 100         // answers to datagrams without a connection, of each reactor a second
-	firstLeast    = 8           // RFC 9000 §7.2: octets of the id that a client chooses
+	retriesEach   = 10_000      // Retry packets, which are not of these
 )
 
 // Accept is how connections begin.

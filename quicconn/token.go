@@ -21,22 +21,22 @@ const (
 )
 
 const (
-	retriesEach = 10_000                  // Retry packets of each reactor a second
-	tokenAge    = int64(10 * time.Second) // for which a token is good
+	tokenAge   = int64(10 * time.Second) // for which a token is good
+	firstLeast = 8                       // RFC 9000 §7.2: octets of the id that a client chooses
+	firstMost  = 20
 )
 
 // A token of a Retry says for whom it was made. Nobody else can read or make it: ids and addresses are hidden.
 //
-//	┌──────────┬───────────────────── sealed ─────────────────────────┬────────┐
-//	│ nonce 12 │ time 8 │ address 16 │ port 2 │ new id 8 │ first id   │ tag 16 │
-//	└──────────┴───────────────────────────────────────────────────────┴────────┘
+//	nonce 12 │ time 8 │ address 16 │ port 2 │ new id 8 │ first id 8–20 │ tag 16
+//	         └──────────────────────── sealed ─────────────────────────┘
 const (
 	nonceLen   = 12
 	addressAt  = 8
 	newIDAt    = addressAt + 16 + 2
 	firstIDAt  = newIDAt + quic.IDLen
 	tokenLeast = nonceLen + firstIDAt + firstLeast + 16
-	tokenMost  = nonceLen + firstIDAt + 20 + 16
+	tokenMost  = nonceLen + firstIDAt + firstMost + 16
 )
 
 // tokenState is how the token of an Initial looks.

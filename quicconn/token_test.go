@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/quic"
 )
 
@@ -70,7 +71,7 @@ func TestTokens_allocateNothing(t *testing.T) {
 	h := quic.Header{Dest: b[:], Source: []byte("client"), Version: quic.Version1}
 	room := make([]byte, 0, quic.DatagramSize)
 	var token [tokenMost]byte
-	n := testing.AllocsPerRun(100, func() {
+	n := testutil.Allocs(100, func() {
 		h.Token = token[:copy(token[:], tokens.seal(&m, peer, []byte("original"), &id, 7))]
 		if s, _ := tokens.open(&h, peer, 7); s != tokenGood {
 			t.Fatal(s)
