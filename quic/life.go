@@ -14,11 +14,11 @@ func (c *Conn) fail(err *Error, kind frameKind) {
 	}
 }
 
-// end says CONNECTION_CLOSE, again and again for three PTO (RFC 9000 §10.2.1).
+// end says CONNECTION_CLOSE, again and again for a time (RFC 9000 §10.2.1).
 func (c *Conn) end(k Closure, kind frameKind) {
 	c.life.closure, c.life.frame, c.state = k, kind, closing
 	c.flag |= closeDue | tellClosed
-	c.life.overAt = c.now + closingPTOs*c.sent.rtt.probeAfter(ackDelay)
+	c.life.overAt = c.now + c.sent.rtt.closingTime()
 	c.life.answerStep, c.life.answerIn = 1, 1
 	c.forgetAll()
 }
@@ -37,7 +37,7 @@ func (c *Conn) onClose(f *frame) {
 	c.life.closure = Closure{Err: ErrPeer, Code: f.code, App: f.kind == frameCloseApp, ByPeer: true}
 	c.state = draining
 	c.flag |= tellClosed
-	c.life.overAt = c.now + closingPTOs*c.sent.rtt.probeAfter(ackDelay)
+	c.life.overAt = c.now + c.sent.rtt.closingTime()
 	c.forgetAll()
 }
 
@@ -77,7 +77,7 @@ func (l *life) answers() bool {
 func (c *Conn) appendClosing(dst []byte, limit int) []byte {
 	c.flag &^= closeDue
 	if c.life.answerStep == 1 { // the first: Close has no time
-		c.life.overAt = c.now + closingPTOs*c.sent.rtt.probeAfter(ackDelay)
+		c.life.overAt = c.now + c.sent.rtt.closingTime()
 	}
 	text := ""
 	if e, ok := c.life.closure.Err.(*Error); ok {
@@ -144,7 +144,7 @@ func (c *Conn) idleAt() int64 {
 	if theirs := int64(min(c.peer.idle, 1<<40)) * 1e6; theirs > 0 {
 		after = min(after, theirs)
 	}
-	return c.life.heardAt + max(after, idleLeastPTO*c.sent.rtt.probeAfter(ackDelay))
+	return c.life.heardAt + max(after, c.sent.rtt.idleLeast())
 }
 
 // Expire acts on the times that have come. Next and AppendDatagram follow.

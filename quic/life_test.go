@@ -381,3 +381,27 @@ func TestBudget_packetsThatCannotBeOpened(t *testing.T) {
 		r.wantFault(AEADLimitReached)
 	})
 }
+
+// A peer that acknowledges late stretches the PTO, but not the times of idle, closing and draining without end.
+func TestLife_lateAcknowledgementsDoNotStretchIt(t *testing.T) {
+	for _, c := range []struct{ smoothed, variance, idle, closing int64 }{
+		{1e9, 0, 3.078e9, 3.078e9}, {8e9, 0, 24.078e9, 10e9}, {100e9, 50e9, 30e9, 10e9},
+	} {
+		for name, end := range map[string]func(r *rig){
+			"closing":  func(r *rig) { r.conn.Close(1); r.drive(); r.out() },
+			"draining": func(r *rig) { r.in(OneRTT, appendClose(nil, true, 9, 0, "")) },
+		} {
+			r := newRig(t, Server, Options{IdleTimeout: timeOf(1)})
+			r.establish()
+			r.pass(1e8)
+			r.in(OneRTT, ping)
+			r.conn.sent.rtt = rtt{sampled: true, latest: c.smoothed, smoothed: c.smoothed, variance: c.variance}
+			if got := r.conn.idleAt() - r.now; got != c.idle {
+				t.Errorf("%+v: idle after %d", c, got)
+			}
+			if end(r); r.conn.Deadline()-r.now != c.closing {
+				t.Errorf("%+v: %s for %d", c, name, r.conn.Deadline()-r.now)
+			}
+		}
+	}
+}

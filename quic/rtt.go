@@ -42,5 +42,11 @@ func (r *rtt) probeAfter(ackDelay int64) int64 {
 // lostAfter returns how much later than an acknowledged packet another may come before it is lost (§6.1.2).
 func (r *rtt) lostAfter() int64 { return max(max(r.smoothed, r.latest)*9/8, granularity) }
 
+// idleLeast returns the shortest idle time (RFC 9000 §10.1).
+func (r *rtt) idleLeast() int64 { return min(idleLeastPTO*r.probeAfter(ackDelay), idleLeastMax) }
+
+// closingTime returns how long a connection is closing or draining (RFC 9000 §10.2).
+func (r *rtt) closingTime() int64 { return min(closingPTOs*r.probeAfter(ackDelay), closingMax) }
+
 // outageAfter returns how long nothing comes through until congestion is persistent (§7.6.1).
 func (r *rtt) outageAfter(ackDelay int64) int64 { return 3 * r.probeAfter(ackDelay) }
