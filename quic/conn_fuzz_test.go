@@ -257,7 +257,7 @@ func (s *script) check() {
 					refs[st]--
 				}
 			}
-			if !p.gone {
+			if p.state == sentFlying {
 				flight += int(p.size)
 				flying++
 			}

@@ -99,7 +99,7 @@ func (c *Conn) dropSpace(l Level) {
 		return
 	}
 	for i := range s.sent.n {
-		if p := s.sent.at(i); !p.gone {
+		if p := s.sent.at(i); p.state == sentFlying {
 			c.sent.window.dropped(int(p.size))
 		}
 	}

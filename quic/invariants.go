@@ -84,7 +84,7 @@ func (s *space) check() (streams int32) {
 		p := s.sent.at(i)
 		invariant.That(p.number > last && p.number < s.next, "packet %d after %d, before %d", p.number, last, s.next)
 		last = p.number
-		if !p.gone {
+		if p.state == sentFlying {
 			flying++
 		}
 		for k := range int(p.count) {

@@ -18,7 +18,7 @@ func (c *Conn) onAck(f *frame) *Error {
 			return errAckUnsent // CVE-2025-4820: a packet that was never sent
 		}
 		for i := s.find(first); i < s.sent.n && s.sent.at(i).number <= last; i++ {
-			if p := s.sent.at(i); !p.gone {
+			if p := s.sent.at(i); p.state == sentFlying {
 				if p.number == int64(f.value) {
 					newest = p
 				}
@@ -58,7 +58,7 @@ func (c *Conn) sample(latest int64, delay uint64) {
 
 // ackedPacket notes that p has arrived.
 func (c *Conn) ackedPacket(s *space, p *sentPacket) {
-	p.gone = true
+	p.state = sentAcked
 	s.flying--
 	if c.level != OneRTT || p.number >= c.sent.since {
 		c.sent.window.acked(int(p.size), p.at)
@@ -112,7 +112,9 @@ func (c *Conn) detectLost(s *space) {
 		switch {
 		case p.number > s.acked:
 			return
-		case p.gone:
+		case p.state == sentAcked:
+			s.outage.acked(p.number)
+		case p.state == sentLost:
 		case p.number <= s.acked-packetLost, p.at <= c.now-late:
 			c.lostPacket(s, p)
 		default:
@@ -125,7 +127,7 @@ func (c *Conn) detectLost(s *space) {
 
 // lostPacket has what p carried sent again.
 func (c *Conn) lostPacket(s *space, p *sentPacket) {
-	p.gone = true
+	p.state = sentLost
 	s.flying--
 	c.arena.Stats.Lost++
 	present := s != c.spaces[OneRTT] || p.number >= c.sent.since
@@ -140,7 +142,7 @@ func (c *Conn) lostPacket(s *space, p *sentPacket) {
 		c.sent.window.setDatagram(c.length.full)
 	}
 	if present && c.sent.sampledAt != 0 && p.at > c.sent.sampledAt {
-		if s.outage.lost(p.number, p.at, true) > c.sent.rtt.outageAfter(int64(c.peer.ackDelay)*1e6) {
+		if s.outage.lost(p.number, p.at) > c.sent.rtt.outageAfter(int64(c.peer.ackDelay)*1e6) {
 			c.sent.window.collapse()
 			c.sent.rtt.forgetLeast()
 			s.outage = outage{}
@@ -245,7 +247,7 @@ func (c *Conn) onProbeTimeout(l Level) {
 	// The oldest packets are sent again; they may arrive all the same.
 	for i, again := 0, 0; i < s.sent.n && again < probesOfPTO; i++ {
 		p := s.sent.at(i)
-		if p.gone {
+		if p.state != sentFlying {
 			continue
 		}
 		again++

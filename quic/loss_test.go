@@ -158,6 +158,42 @@ func TestLoss_persistent(t *testing.T) {
 	}
 }
 
+// RFC 9002 §7.6: an acknowledgement of a packet in between ends the row of lost packets. Numbers that were skipped and
+// packets that ask for no acknowledgement do not.
+func TestLoss_persistentDespiteNumbersWithoutAnAcknowledgement(t *testing.T) {
+	for name, between := range map[string]func(r *rig, s *Stream) []int64{
+		"a number that was skipped": func(r *rig, _ *Stream) []int64 { r.conn.spaces[OneRTT].next++; return nil },
+		"an acknowledgement": func(r *rig, _ *Stream) []int64 {
+			r.in(OneRTT, ping)
+			r.in(OneRTT, ping)
+			if n, _ := count(r.out(), frameAck); n != 1 {
+				r.t.Fatal("no acknowledgement")
+			}
+			return nil
+		},
+		"data that arrived": func(r *rig, s *Stream) []int64 { return []int64{r.talk(s)} },
+	} {
+		r := established(t, Server, Options{})
+		s := r.calm()
+		r.conn.sent.window.size = 100_000
+		r.talk(s)
+		r.now += 200e6
+		arrived := between(r, s)
+		r.now += 200e6
+		r.conn.now = r.now
+		var last int64
+		for range 4 {
+			last = r.talk(s)
+		}
+		r.now += 100e6
+		r.ackOf(append(arrived, last)...)
+		got := r.conn.sent.window.size == 2*DatagramSize
+		if want := name != "data that arrived"; got != want || r.arena.Stats.Lost < 2 {
+			t.Errorf("%s: a window of %d, %d lost", name, r.conn.sent.window.size, r.arena.Stats.Lost)
+		}
+	}
+}
+
 // RFC 9000 §13.2.1, §13.2.2: each second packet is acknowledged at once, one alone within 25 ms, a gap at
 // once; packets that ask for none never alone.
 func TestAck_times(t *testing.T) {

@@ -156,19 +156,22 @@ func TestWindow_ofLittleDataDoesNotGrow(t *testing.T) {
 	}
 }
 
+// RFC 9002 §7.6: an acknowledgement of a packet in between ends the row; a number that was skipped, or a packet that asks
+// for no acknowledgement, does not.
 func TestOutage_length(t *testing.T) {
 	var o outage
 	for i, c := range []struct {
 		number, sentAt int64
-		eliciting      bool
+		acked          bool
 		want           int64
 	}{
-		{5, 100, false, 0}, {6, 200, true, 0}, {7, 300, false, 0}, {8, 450, true, 250},
-		{9, 500, false, 250}, // an ACK of ours is no proof
-		{11, 900, true, 0},   // 10 came through
-		{12, 950, true, 50},
+		{number: 6, sentAt: 200}, {number: 8, sentAt: 450, want: 250}, {number: 20, sentAt: 900, want: 700},
+		{number: 7, acked: true}, {number: 21, sentAt: 950, want: 750}, // 7 was seen before 8 was lost
+		{number: 22, acked: true}, {number: 23, sentAt: 1000}, {number: 24, sentAt: 1070, want: 70},
 	} {
-		if got := o.lost(c.number, c.sentAt, c.eliciting); got != c.want {
+		if c.acked {
+			o.acked(c.number)
+		} else if got := o.lost(c.number, c.sentAt); got != c.want {
 			t.Errorf("case %d: %d, want %d", i, got, c.want)
 		}
 	}

@@ -3,7 +3,7 @@ package quic
 // space is a packet number space (RFC 9000 §12.3) with its keys. Owned by its Conn.
 //
 //	sent holds the packets that ask for an acknowledgement and are neither acknowledged nor lost, by number,
-//	and gone ones between them; frames holds what these packets carry, in the same order
+//	and other ones between them; frames holds what these packets carry, in the same order
 type space struct {
 	read, write keys
 	recv        ranges
@@ -14,7 +14,7 @@ type space struct {
 	frames ring[sentFrame]
 	next   int64 // number of the next packet
 	acked  int64 // the highest number that was acknowledged, or none
-	flying int   // packets of sent that are not gone
+	flying int   // packets of sent whose state is sentFlying
 
 	lastAt  int64 // when the last packet was sent that asks for an acknowledgement
 	lossAt  int64 // when the next packet counts as lost by time, 0: none
@@ -34,8 +34,17 @@ type sentPacket struct {
 	frames uint32 // the place of its first frame, counted from the beginning
 	size   uint16
 	count  uint8 // frames
-	gone   bool  // acknowledged or lost
+	state  sentState
 }
+
+// sentState is what is known of a packet that was sent.
+type sentState uint8
+
+const (
+	sentFlying sentState = iota
+	sentAcked
+	sentLost
+)
 
 // sentFrame is what has to be known of a frame when its packet is acknowledged or lost.
 type sentFrame struct {
@@ -116,9 +125,9 @@ func (s *space) frame(p *sentPacket, i int) *sentFrame {
 	return s.frames.at(int(p.frames-s.frames.place) + i)
 }
 
-// trim drops packets from the front that are gone.
+// trim drops packets from the front that are acknowledged or lost.
 func (s *space) trim(a *Arena) {
-	for s.sent.n > 0 && s.sent.at(0).gone {
+	for s.sent.n > 0 && s.sent.at(0).state != sentFlying {
 		for range s.sent.at(0).count {
 			s.frames.pop()
 		}
@@ -131,7 +140,7 @@ func (s *space) trim(a *Arena) {
 // forgetSent forgets the packets on their way: nothing will be known of them.
 func (s *space) forgetSent(a *Arena) {
 	for s.sent.n > 0 {
-		s.sent.at(0).gone = true
+		s.sent.at(0).state = sentLost
 		s.trim(a)
 	}
 	s.flying, s.lossAt, s.probes = 0, 0, 0

@@ -80,29 +80,28 @@ func (w *window) dropped(n int) { w.flight -= n }
 // collapse begins with the least window again: congestion is persistent (§7.6.2).
 func (w *window) collapse() { w.size, w.grown, w.recovery = w.least(), 0, -1 }
 
-// outage finds persistent congestion in one space: numbers that are lost in a row, without one among them that was
-// acknowledged. The zero value has none.
+// outage finds persistent congestion in one space: packets that are lost, without one between them that was
+// acknowledged (RFC 9002 §7.6). Numbers that were skipped, and packets that ask for no acknowledgement, are no proof of
+// either. The zero value has no row.
 type outage struct {
-	next         int64 // the number that would continue the row
-	since, until int64 // when the first and the last packets of it were sent that ask for an acknowledgement
-	begun        bool
+	begun bool
+	since int64 // when the first packet of the row was sent
+	last  int64 // number of the last one
 }
 
-// lost adds a number that is lost, in rising order, and returns how long the row is. Numbers that were skipped count as
-// packets that are not eliciting. Packets sent before the first sample of the round trip are not to be added (§7.6.2).
-func (o *outage) lost(number, sentAt int64, eliciting bool) (length int64) {
-	if number != o.next {
+// acked ends the row at a number that was acknowledged. Numbers below the last lost one were seen before it.
+func (o *outage) acked(number int64) {
+	if number > o.last {
 		o.begun = false
 	}
-	o.next = number + 1
-	if eliciting {
-		if !o.begun {
-			o.begun, o.since = true, sentAt
-		}
-		o.until = sentAt
-	}
+}
+
+// lost adds a number that is lost, in rising order, and returns how long the row is. Packets sent before the first
+// sample of the round trip are not to be added (§7.6.2).
+func (o *outage) lost(number, sentAt int64) (length int64) {
 	if !o.begun {
-		return 0
+		o.begun, o.since = true, sentAt
 	}
-	return o.until - o.since
+	o.last = number
+	return sentAt - o.since
 }
