@@ -14,6 +14,7 @@ import (
 // script is a dialogue with one Conn: the other end is a connection of QUIC, on whose streams the test writes bytes and
 // reads frames.
 type script struct {
+	lag  int64 // how late the clock of c is
 	t    testing.TB
 	w    *wire
 	c    Conn
@@ -76,7 +77,7 @@ func (s *script) onMine(ev *quic.Event) {
 			in.Body, in.End = body[:s.cut], false
 		}
 		for {
-			n, e := s.c.Next(&in, &s.head, s.w.now)
+			n, e := s.c.Next(&in, &s.head, s.w.now-s.lag)
 			if n > len(in.Body) {
 				s.t.Fatalf("used %d of %d", n, len(in.Body))
 			}

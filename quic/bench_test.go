@@ -21,7 +21,7 @@ func BenchmarkPacket_warm(b *testing.B) {
 		d = appendStream(d[:0], 4, uint64(from), n, end)
 		d = o.appendTo(d, from, n)
 		o.sent(from, n, end)
-		w.sent(n)
+		w.sent(n, number, 0)
 
 		if _, err := f.parse(d); err != nil || came.has(number) {
 			b.Fatal(err)
@@ -40,7 +40,7 @@ func BenchmarkPacket_warm(b *testing.B) {
 			b.Fatal(last)
 		}
 		o.acknowledge(&a, from, n, end)
-		w.acked(n, number)
+		w.acked(n, number, number, 0)
 		number++
 	}
 }

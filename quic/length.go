@@ -82,7 +82,7 @@ func (l *length) limit(probes int) int {
 
 // triesLonger reports whether the longer length is tried now: not where the address may be forged.
 func (c *Conn) triesLonger() bool {
-	return c.length.due && c.flag&validated != 0 && c.sent.window.fits()
+	return c.length.due && c.flag&validated != 0 && c.sent.window.fits(c.now)
 }
 
 // appendLonger writes the PING that tries the longer length.

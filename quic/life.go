@@ -125,11 +125,16 @@ func (c *Conn) Deadline() (at int64) {
 	}
 	first(c.idleAt())
 	first(c.paths.tryAt)
-	for _, s := range c.spaces {
+	paceAt, paced := c.sent.window.opens()
+	paced = paced && paceAt > c.now
+	for l, s := range c.spaces {
 		if s != nil {
 			first(s.lossAt)
 			if !c.blocked() {
 				first(s.ackAt)
+				if paced && s.write.have() && c.wants(Level(l), s) {
+					first(paceAt)
+				}
 			}
 		}
 	}

@@ -32,6 +32,9 @@ func (c *Conn) onAck(f *frame) *Error {
 	}
 	if newest != nil && (c.level != OneRTT || newest.number >= c.sent.since) {
 		c.sample(c.now-newest.at, f.delay)
+		if c.level == OneRTT {
+			c.sent.window.sampled(newest.number, s.next, c.sent.rtt.latest)
+		}
 	}
 	c.detectLost(s)
 	s.trim(c.arena)
@@ -61,7 +64,7 @@ func (c *Conn) ackedPacket(s *space, p *sentPacket) {
 	p.state = sentAcked
 	s.flying--
 	if c.level != OneRTT || p.number >= c.sent.since {
-		c.sent.window.acked(int(p.size), p.at)
+		c.sent.window.acked(int(p.size), p.at, c.now, c.sent.rtt.estimate())
 		if p.size > DatagramSize && c.length.acked(p) {
 			c.sent.window.setDatagram(c.length.full)
 		}

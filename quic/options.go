@@ -81,8 +81,8 @@ const (
 	skipMean     = 256                           // a number in so many is left out, against optimistic ACKs
 	closingPTOs  = 3                             // RFC 9000 §10.2
 	idleLeastPTO = 3                             // RFC 9000 §10.1
-	idleLeastMax = int64(30 * time.Second)       // bounds 3 PTO: a peer that acknowledges late stretches them without end
-	closingMax   = int64(10 * time.Second)       // bounds 3 PTO of a connection that is over, for the same reason
+	idleLeastMax = int64(30 * time.Second)       // bounds 3 PTO: late acknowledgements stretch them without end
+	closingMax   = int64(10 * time.Second)       // the same of a connection that is over
 	streamTypes  = 4                             // by initiator and direction
 )
 

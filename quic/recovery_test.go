@@ -51,7 +51,7 @@ func TestRTT_times(t *testing.T) {
 // fill sends full datagrams until the window is full, and returns how many.
 func fill(w *window) (n int) {
 	for w.room() >= w.datagram {
-		w.sent(w.datagram)
+		w.sent(w.datagram, 0, 0)
 		n++
 	}
 	return n
@@ -64,38 +64,36 @@ func TestWindow_slowStartAndRecovery(t *testing.T) {
 		t.Fatalf("%d datagrams at first", n)
 	}
 	for range 10 {
-		w.acked(1200, 5)
+		w.acked(1200, 5, 6, 0)
 	}
 	if w.size != 24000 || w.flight != 0 {
 		t.Fatalf("after a round trip: %+v", w)
 	}
 	fill(&w)
 	w.lost(1200, 10, 20)
-	if w.size != 12000 || w.threshold != 12000 || w.recovery != 20 {
+	if w.size != 16800 || w.threshold != 16800 || w.recovery != 20 {
 		t.Fatalf("after a loss: %+v", w)
 	}
 	for range 5 {
 		w.lost(1200, 11, 21) // of the same round trip
-		w.acked(1200, 12)
+		w.acked(1200, 12, 22, 0)
 	}
-	if w.size != 12000 || w.flight != 24000-11*1200 {
+	if w.size != 16800 || w.flight != 24000-11*1200 || w.cubic.begun {
 		t.Fatalf("in recovery: %+v", w)
 	}
 	for range 9 {
-		w.acked(1200, 13)
-	}
-	for trip := range int64(3) { // congestion avoidance: one datagram more each round trip
-		n := fill(&w)
-		if n != 10+int(trip) {
-			t.Fatalf("trip %d: %d datagrams", trip, n)
-		}
-		for range n {
-			w.acked(1200, 30+trip)
-		}
+		w.acked(1200, 13, 23, 0)
 	}
 	fill(&w)
-	w.lost(1200, 40, 50)
-	if w.size != 15600/2 {
+	for range 14 {
+		w.acked(1200, 30, 100*ms, 0)
+	}
+	if !w.cubic.begun || w.cubic.epoch != 100*ms || w.size <= 16800 || w.size > 16800+1200 {
+		t.Errorf("in congestion avoidance: %+v", w)
+	}
+	was := w.size
+	w.lost(1200, 110*ms, 120*ms)
+	if w.size != int(math.Round(0.7*float64(was))) || w.cubic.begun {
 		t.Errorf("after another loss: %+v", w)
 	}
 }
@@ -104,7 +102,7 @@ func TestWindow_leastAndPersistentCongestion(t *testing.T) {
 	var w window
 	w.reset(1200)
 	for i := range int64(10) {
-		w.sent(1200)
+		w.sent(1200, 0, 0)
 		w.lost(1200, 10*i+1, 10*i+2)
 	}
 	if w.size != 2400 || w.threshold != 2400 || w.flight != 0 {
@@ -117,8 +115,8 @@ func TestWindow_leastAndPersistentCongestion(t *testing.T) {
 	w.size, w.threshold = 50_000, 40_000
 	w.collapse()
 	fill(&w)
-	w.acked(1452, 0)
-	if w.size != 3*1452 || w.threshold != 40_000 {
+	w.acked(1452, 0, 1, 0)
+	if w.size != 3*1452 || w.threshold != 40_000 || w.cubic != (cubic{}) {
 		t.Errorf("slow start begins again: %+v", w)
 	}
 	w.dropped(1452)
@@ -129,35 +127,27 @@ func TestWindow_leastAndPersistentCongestion(t *testing.T) {
 
 // RFC 9002 §7.8: an application that sends little proves nothing about the path.
 func TestWindow_ofLittleDataDoesNotGrow(t *testing.T) {
-	var w window
-	w.reset(1200)
-	for trip := range int64(100) {
-		for range 4 {
-			w.sent(1200)
+	for threshold, packets := range map[int]int{math.MaxInt: 4, 6000: 8} {
+		var w window
+		w.reset(1200)
+		w.threshold = threshold
+		for trip := range int64(100) {
+			for range packets {
+				w.sent(1200, trip, 0)
+			}
+			for range packets {
+				w.acked(1200, trip+1, trip+2, 0)
+			}
+			w.sampled(trip, trip+1, trip*ms)
 		}
-		for range 4 {
-			w.acked(1200, trip+1)
+		if w.size != 12000 || w.threshold != threshold || w.cubic.begun {
+			t.Errorf("a window of %d, %+v", w.size, w)
 		}
-	}
-	if w.size != 12000 {
-		t.Errorf("slow start: %d", w.size)
-	}
-	w.threshold = 6000
-	for trip := range int64(100) {
-		for range 8 {
-			w.sent(1200)
-		}
-		for range 8 {
-			w.acked(1200, trip+1)
-		}
-	}
-	if w.size != 12000 {
-		t.Errorf("congestion avoidance: %d", w.size)
 	}
 }
 
-// RFC 9002 §7.6: an acknowledgement of a packet in between ends the row; a number that was skipped, or a packet that asks
-// for no acknowledgement, does not.
+// RFC 9002 §7.6: an acknowledgement of a packet in between ends the row; a number that was skipped, or a packet that
+// asks for no acknowledgement, does not.
 func TestOutage_length(t *testing.T) {
 	var o outage
 	for i, c := range []struct {

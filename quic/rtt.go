@@ -31,6 +31,14 @@ func (r *rtt) sample(latest, delay int64) {
 	r.smoothed = (7*r.smoothed + latest) / 8
 }
 
+// estimate returns the smoothed round trip, 0 before the first sample.
+func (r *rtt) estimate() int64 {
+	if r.sampled {
+		return r.smoothed
+	}
+	return 0
+}
+
 // forgetLeast makes the next sample the least one: the path may be another after persistent congestion (§5.2).
 func (r *rtt) forgetLeast() { r.least = math.MaxInt64 }
 

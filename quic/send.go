@@ -18,7 +18,7 @@ func (c *Conn) Pending() bool {
 		if s == nil || !s.write.have() {
 			continue
 		}
-		if s.ackDue(c.now) || s.probes > 0 || c.sent.window.fits() && c.wants(Level(l), s) {
+		if s.ackDue(c.now) || s.probes > 0 || c.sent.window.fits(c.now) && c.wants(Level(l), s) {
 			return true
 		}
 	}
@@ -184,20 +184,22 @@ func (p *packet) seal(d []byte) []byte {
 	}
 	d = s.write.seal(d, p.start, p.number, p.body, n)
 	s.next++
+	size := len(d) - p.start
 	if p.elicits {
 		if p.acks != none {
 			p.note(sentFrame{kind: frameAck, from: p.acks})
 		}
-		size := len(d) - p.start
 		s.sent.push(sentPacket{number: n, at: c.now, size: uint16(size), count: uint8(p.frames),
 			frames: s.frames.place + uint32(s.frames.n-p.frames)}, &c.arena.sent)
 		s.flying++
 		s.lastAt = c.now
-		c.sent.window.sent(size)
+		c.sent.window.sent(size, c.now, c.sent.rtt.estimate())
 		if c.flag&eliciting == 0 {
 			c.flag |= eliciting
 			c.life.heardAt = c.now // RFC 9000 §10.1: the idle time begins anew
 		}
+	} else {
+		c.sent.window.sentAck(size, c.now, c.sent.rtt.estimate())
 	}
 	if p.level == Handshake && c.role == Client {
 		c.dropSpace(Initial) // RFC 9001 §4.9.1
@@ -225,7 +227,7 @@ func (p *packet) note(f sentFrame) {
 func (p *packet) writeFrames(dst []byte, limit int) []byte {
 	c, s := p.conn, p.space
 	probe := s.probes > 0
-	wants := (probe || c.sent.window.fits()) && c.wants(p.level, s)
+	wants := (probe || c.sent.window.fits(c.now)) && c.wants(p.level, s)
 	if s.ackAt != 0 && (s.ackAt <= c.now || wants || probe) {
 		dst = p.writeAck(dst, c.now, limit)
 	}
