@@ -142,7 +142,7 @@ func TestPair_chaos(t *testing.T) {
 				}
 				c.done(e)
 			}
-			return len(c.alive[p.client])+len(c.alive[p.server]) == 0
+			return len(c.alive[p.client])+len(c.alive[p.server]) == 0 && p.client.conn.Held()+p.server.conn.Held() == 0
 		})
 		for _, e := range ends {
 			for id, b := range c.want[e] {

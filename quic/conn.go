@@ -130,13 +130,11 @@ const (
 	streamsDue                          // MAX_STREAMS of two-way streams
 	oneWaysDue                          // and of one-way streams
 	doneDue                             // HANDSHAKE_DONE
-	answerDue                           // PATH_RESPONSE
-	challengeDue                        // PATH_CHALLENGE
 	tellMoved                           // Moved is due
 )
 
 // controlFlags ask for frames of the connection.
-const controlFlags = streamsDue | oneWaysDue | doneDue | answerDue | challengeDue
+const controlFlags = streamsDue | oneWaysDue | doneDue
 
 // InitServer begins a connection with the first Initial of a client, whose header is h; after a Retry, with the first
 // that has its token. The datagram itself is given to Receive. o is kept.

@@ -213,7 +213,7 @@ func (c *Conn) probeAt() (at int64, l Level) {
 		return 0, 0 // nothing could be sent
 	}
 	for i, s := range c.spaces {
-		if s == nil || s.flying == 0 || Level(i) == OneRTT && c.flag&confirmed == 0 { // §6.2.1
+		if s == nil || s.flying == 0 || Level(i) == OneRTT && (c.flag&confirmed == 0 || !c.mayRun()) { // §6.2.1
 			continue
 		}
 		after := c.sent.rtt.probeAfter(0)

@@ -118,6 +118,7 @@ func TestPacer_acknowledgementsDoNotKeepDataBack(t *testing.T) {
 func (r *rig) wide() *Stream {
 	r.t.Helper()
 	s := r.calm()
+	r.conn.length.tries = triesMax // no longer datagram is tried
 	r.conn.sent.window.size, r.conn.sent.window.threshold = 100_000, 50_000
 	return s
 }

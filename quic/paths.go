@@ -6,9 +6,9 @@ import "encoding/binary"
 // its client; the other end of a client stays where it is. Owned by its Conn.
 //
 //	            a packet that is no probe, with the highest number, from another address
-//	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐
-//	│ validated │                                                          │ challenged │ 3 × what came may leave
-//	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘
+//	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐ acknowledgements and challenges
+//	│ validated │                                                          │ challenged │ alone leave, 3 × what came at
+//	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘ most
 //	              PATH_RESPONSE; or no answer in time, and safe is in use again
 //
 //	tryAt != 0 <=> used is challenged
@@ -18,7 +18,6 @@ type paths struct {
 	safe    Path  // the last path that was validated, while used is not
 
 	challenge [8]byte // of PATH_CHALLENGE at used
-	answer    [8]byte // of PATH_RESPONSE at used
 	movedAt   int64
 	tryAt     int64 // when the challenge is sent again, or given up
 	tries     int
@@ -28,28 +27,29 @@ type paths struct {
 	asides []aside
 }
 
-// aside is a datagram with one frame to an address that is not in use.
+// aside is a datagram with PATH_CHALLENGE or PATH_RESPONSE alone, by any path.
 type aside struct {
 	to   Path
 	id   ID
 	kind frameKind
 	data [8]byte
-	most int // bytes: the address may be forged
+	full bool // it is padded: RFC 9000 §8.2.1, where as many bytes may leave
 }
 
 const (
-	asidesMax   = 2 // with the path in use there are three: CVE-2023-49295
-	pathPTOs    = 3 // RFC 9000 §8.2.4
-	pathBackoff = 8 // doublings at most of the time between challenges
+	asidesMax   = 3                              // CVE-2023-49295
+	leastAside  = 1 + idMax + 4 + 1 + 8 + tagLen // bytes, without padding
+	pathPTOs    = 3                              // RFC 9000 §8.2.4
+	pathBackoff = 8                              // doublings at most of the time between challenges
 )
 
 // room returns how many bytes may leave by a path that is not validated.
 func (x *paths) room() int64 { return 3*x.in - x.out }
 
-// hasAside reports whether something is to be sent to an address that is not in use.
+// hasAside reports whether a challenge or an answer is to be sent.
 func (x *paths) hasAside() bool { return len(x.asides) > 0 }
 
-// takeAside returns what is to be sent to an address that is not in use, or nil. It is borrowed until the next add.
+// takeAside returns a challenge or an answer that is to be sent, or nil. It is borrowed until the next add.
 func (x *paths) takeAside() *aside {
 	n := len(x.asides)
 	if n == 0 {
@@ -59,10 +59,10 @@ func (x *paths) takeAside() *aside {
 	return &x.asides[:n][n-1]
 }
 
-// add has a sent, instead of what waits for its address. It reports false when there are too many addresses.
+// add has a sent, instead of one of its kind that waits for its address. It reports false when there are too many.
 func (x *paths) add(a aside) bool {
 	for i := range x.asides {
-		if x.asides[i].to == a.to {
+		if x.asides[i].to == a.to && x.asides[i].kind == a.kind {
 			x.asides[i] = a
 			return true
 		}
@@ -77,12 +77,10 @@ func (x *paths) add(a aside) bool {
 // onChallenge takes PATH_CHALLENGE: it is answered where it came from (RFC 9000 §8.2.2), once a flush and address.
 func (c *Conn) onChallenge(f *frame) {
 	x := &c.paths
+	a := aside{to: x.came, id: *c.theirs.spare(), kind: framePathResponse, full: 3*x.cameIn >= DatagramSize}
 	if x.came == x.used {
-		copy(x.answer[:], f.body)
-		c.flag |= answerDue
-		return
+		a.id, a.full = *c.theirs.current(), a.full || c.flag&validated != 0
 	}
-	a := aside{to: x.came, id: *c.theirs.spare(), kind: framePathResponse, most: 3 * x.cameIn}
 	copy(a.data[:], f.body)
 	if !x.add(a) {
 		c.arena.Stats.Strays++
@@ -96,7 +94,6 @@ func (c *Conn) onPathResponse(f *frame) *Error {
 		return c.useless()
 	}
 	x.tryAt = 0
-	c.flag &^= challengeDue
 	c.flag |= validated | tellMoved
 	c.arena.Stats.Moves++
 	return nil
@@ -113,7 +110,7 @@ func (c *Conn) move(to Path) {
 		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
 		// answer to this brings c back.
 		x.safe = x.used
-		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, most: DatagramSize}
+		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, full: true}
 		binary.LittleEndian.PutUint64(a.data[:], c.rand.next())
 		x.add(a)
 	}
@@ -122,7 +119,6 @@ func (c *Conn) move(to Path) {
 	if to == x.safe {
 		x.tryAt = 0
 		c.flag |= validated
-		c.flag &^= challengeDue
 		return
 	}
 	c.flag &^= validated
@@ -154,25 +150,36 @@ func (c *Conn) tryPath() {
 	wait := c.sent.rtt.probeAfter(ackDelay)
 	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // RFC 9000 §8.2.4: the PTO of a path that is not known
 		x.tryAt = 0
-		c.flag &^= challengeDue
 		c.flag |= validated
 		c.arena.Stats.MovesFailed++
 		c.use(x.safe)
 		return
 	}
-	c.flag |= challengeDue
+	if room := x.room(); room >= leastAside {
+		// Small ones leave room for more: the client may have nothing to send that would give us some.
+		full := room >= 2*DatagramSize
+		x.add(aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, data: x.challenge, full: full})
+	}
 	x.tryAt = c.now + wait<<min(x.tries, pathBackoff)
 	x.tries++
 }
 
-// appendAside writes a datagram to an address that is not in use. Nothing is noted of it: it says nothing of the path in
-// use when it is lost.
+// appendAside writes a challenge or an answer. Nothing is noted of it: its loss says nothing of congestion, and it is
+// sent again by tryPath or when the peer asks again.
 func (c *Conn) appendAside(dst []byte, a *aside) []byte {
-	limit := len(dst) + min(DatagramSize, a.most)
+	at, limit := len(dst), len(dst)
+	mine := a.to == c.paths.used
+	if a.full && (!mine || c.flag&validated != 0 || c.paths.room() >= DatagramSize) {
+		limit += DatagramSize
+	}
 	p, dst := c.beginPacket(dst, OneRTT, c.spaces[OneRTT], &a.id)
 	dst = appendPath(dst, a.kind, &a.data)
-	for len(dst) < limit-tagLen { // RFC 9000 §8.2.1
+	for len(dst) < limit-tagLen {
 		dst = append(dst, byte(framePadding))
 	}
-	return p.seal(dst)
+	dst = p.seal(dst)
+	if mine {
+		c.paths.out += int64(len(dst) - at)
+	}
+	return dst
 }

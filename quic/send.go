@@ -27,15 +27,21 @@ func (c *Conn) Pending() bool {
 
 // wants reports whether a space has frames to send that ask for an acknowledgement.
 func (c *Conn) wants(l Level, s *space) bool {
+	if l == OneRTT && !c.mayRun() {
+		return false
+	}
 	if _, _, _, ok := s.cryptoOut.pick(1, integerMax); ok {
 		return true
 	}
-	return l == OneRTT && c.mayRun() && (c.flag&controlFlags != 0 || c.flow.due || c.control.first != nil || c.sending.first != nil ||
+	return l == OneRTT && (c.flag&controlFlags != 0 || c.flow.due || c.control.first != nil || c.sending.first != nil ||
 		c.own.idDue() != nil || len(c.theirs.retired) > 0)
 }
 
-// mayRun reports whether 1-RTT packets may carry more than the handshake: a server's may before the client's Finished.
-func (c *Conn) mayRun() bool { return c.flag&gotParameters != 0 }
+// mayRun reports whether 1-RTT packets may carry more than acknowledgements: a server's may before the client's
+// Finished, and not to an address that is challenged.
+func (c *Conn) mayRun() bool {
+	return c.flag&gotParameters != 0 && c.flag&(confirmed|validated) != confirmed
+}
 
 // blocked reports whether the address is not validated and a datagram would be more than its share (RFC 9000 §8.1).
 // During the handshake a small one does not leave either: it may have no Initial that asks for an acknowledgement
@@ -99,7 +105,6 @@ type packet struct {
 	frames              int   // of sentFrames that it has
 	acks                int64 // the highest number that its ACK has, or none
 	elicits             bool
-	full                bool // its datagram is padded
 }
 
 // appendPackets writes packets of all levels that have something to send.
@@ -122,7 +127,7 @@ func (c *Conn) appendPackets(dst []byte, limit int) []byte {
 			last.seal(out[:len(dst)])
 		}
 		// RFC 9000 §14.1: a datagram with an Initial is large, so that the path is known to take such.
-		pad = pad || next.full || Level(l) == Initial && (c.role == Client || next.elicits)
+		pad = pad || Level(l) == Initial && (c.role == Client || next.elicits)
 		dst, last = out, next
 	}
 	if last.space == nil {
@@ -233,7 +238,7 @@ func (p *packet) writeFrames(dst []byte, limit int) []byte {
 	}
 	if wants {
 		dst = p.writeCrypto(dst, limit)
-		if p.level == OneRTT && c.mayRun() {
+		if p.level == OneRTT {
 			dst = p.writeControl(dst, limit)
 			dst = p.writeStreams(dst, limit)
 		}
@@ -292,18 +297,6 @@ func (p *packet) writeControl(dst []byte, limit int) []byte {
 	room := func() bool { return limit-len(dst) >= controlRoom && p.frames < framesMax }
 	if !room() {
 		return dst
-	}
-	if c.flag&answerDue != 0 { // one for each flush: CVE-2023-49295
-		c.flag &^= answerDue
-		p.full = true // RFC 9000 §8.2.2: the path is known to take such datagrams
-		dst = appendPath(dst, framePathResponse, &c.paths.answer)
-		p.note(sentFrame{kind: framePathResponse})
-	}
-	if c.flag&challengeDue != 0 && room() {
-		c.flag &^= challengeDue
-		p.full = true // §8.2.1
-		dst = appendPath(dst, framePathChallenge, &c.paths.challenge)
-		p.note(sentFrame{kind: framePathChallenge})
 	}
 	if c.flag&doneDue != 0 {
 		c.flag &^= doneDue
