@@ -67,8 +67,8 @@ func (ly *layered) isCarried() bool { return ly != nil && ly.carried != nil }
 // Conn is the connection.
 func (k *Carried) Conn() *Conn { return k.conn }
 
-// Moved says that the peer has another address, or comes to another one of ours. Peer and Local of the Conn tell it from
-// now on; what was counted or decided by the address before stands.
+// Moved says that the peer has another address, or comes to another address of ours. Peer and Local of the Conn tell it
+// from now on; what was counted or decided by the address before stands.
 func (k *Carried) Moved(peer netip.AddrPort, local netip.Addr) {
 	k.conn.mustOwn()
 	k.conn.peer = poller.Addr{IP: peer}

@@ -32,7 +32,7 @@ type Stats struct {
 
 	Moves       uint64 // peers whose new address was validated
 	MovesFailed uint64 // new addresses that were given up
-	Strays      uint64 // datagrams from addresses that a peer may not have then, and answers to addresses that are too many
+	Strays      uint64 // datagrams from addresses that a peer may not have then, and challenges that got no answer
 
 	IdleFrames uint64 // CVE-2026-26081 and kin: frames without effect
 	KeyUpdates uint64

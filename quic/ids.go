@@ -100,7 +100,7 @@ func (p *peerIDs) take(b []byte) {
 func (p *peerIDs) current() *ID { return &p.ids[0].id }
 
 // spare returns the id for packets to another address (RFC 9000 §9.5: observers must not join addresses by an id), or
-// the one in use where the peer has given no other.
+// the id in use where the peer has given no other.
 func (p *peerIDs) spare() *ID {
 	if p.count > 1 {
 		return &p.ids[1].id
@@ -108,7 +108,7 @@ func (p *peerIDs) spare() *ID {
 	return p.current()
 }
 
-// change makes the spare id the one in use, if there is one.
+// change makes the spare id that in use, if the peer has given one.
 func (p *peerIDs) change() {
 	if p.count > 1 && p.dropID(p.ids[0].sequence) == nil {
 		p.count--

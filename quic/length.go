@@ -1,10 +1,10 @@
 package quic
 
-// length finds how long a full datagram may be, where a path has use for full ones (RFC 9000 §14.3). There are two
-// lengths: the one that every path takes, and what fits into an Ethernet packet. What the kernel knows of the path is
-// not believed. Owned by its Conn.
+// length finds how long a full datagram may be, where a path has use for full datagrams (RFC 9000 §14.3). There are two
+// lengths: 1200 octets, which every path takes, and what fits into an Ethernet packet. What the kernel knows of the
+// path is not believed. Owned by its Conn.
 //
-//	DatagramSize ── wanted ─► PING of the longer length ── acknowledged ─► longer ── three lost in a row ─► DatagramSize
+//	DatagramSize ── wanted ─► PING of the longer length ── acknowledged ─► longer ── rowMax lost ─► DatagramSize
 //	      ▲                         │ lost, at most triesMax times
 //	      └─────────────────────────┘
 type length struct {
@@ -57,8 +57,8 @@ func (l *length) acked(p *sentPacket) (grown bool) {
 	return true
 }
 
-// lost says that a packet of more than DatagramSize is lost, and reports whether it may have been too long for the path:
-// then congestion is no reason.
+// lost says that a packet of more than DatagramSize is lost, and reports whether it may have been too long for the
+// path: then congestion is no reason.
 func (l *length) lost(p *sentPacket) (tooLong bool) {
 	if p.number == l.probe {
 		l.probe = none

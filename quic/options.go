@@ -56,8 +56,8 @@ type Options struct {
 	HandshakeTimeout time.Duration // until the handshake is confirmed; default 10 s
 }
 
-// DatagramSize is the length of a full datagram that every path takes (RFC 9000 §14), and DatagramMax that of the
-// longest one that is ever sent.
+// DatagramSize is the length of a full datagram that every path takes (RFC 9000 §14), and DatagramMax the
+// length of the longest datagram that is ever sent.
 const (
 	DatagramSize = payloadLeast
 	DatagramMax  = mostIPv4

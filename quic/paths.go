@@ -2,16 +2,17 @@ package quic
 
 import "encoding/binary"
 
-// paths are the addresses of the peer: the ones in use, and what is sent to others (RFC 9000 §8.2, §9). A server follows
-// its client; the other end of a client stays where it is. Owned by its Conn.
+// paths are the addresses of the peer: the pair in use, and what is sent to others (RFC 9000 §8.2, §9). A server
+// follows its client; the other end of a client stays where it is. Owned by its Conn.
 //
-//	            a packet that is no probe, with the highest number, from another address
-//	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐ acknowledgements and challenges
-//	│ validated │                                                          │ challenged │ alone leave, 3 × what came at
-//	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘ most
+//	              a packet that is no probe, with the highest number, from another address
+//	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐
+//	│ validated │                                                          │ challenged │
+//	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘
 //	              PATH_RESPONSE; or no answer in time, and safe is in use again
 //
-//	tryAt != 0 <=> used is challenged
+// Acknowledgements and challenges alone leave by a path that is challenged, three times what came at most.
+// tryAt is 0 where used is validated.
 type paths struct {
 	used    Path  // datagrams leave by it
 	in, out int64 // bytes by used, until it is validated
@@ -59,7 +60,7 @@ func (x *paths) takeAside() *aside {
 	return &x.asides[:n][n-1]
 }
 
-// add has a sent, instead of one of its kind that waits for its address. It reports false when there are too many.
+// add has a sent, instead of an aside of its kind that waits for its address. It reports false when too many wait.
 func (x *paths) add(a aside) bool {
 	for i := range x.asides {
 		if x.asides[i].to == a.to && x.asides[i].kind == a.kind {
@@ -108,7 +109,7 @@ func (c *Conn) move(to Path) {
 	}
 	if c.flag&validated != 0 {
 		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
-		// answer to this brings c back.
+		// answer to this challenge brings c back.
 		x.safe = x.used
 		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, full: true}
 		binary.LittleEndian.PutUint64(a.data[:], c.rand.next())
@@ -128,7 +129,7 @@ func (c *Conn) move(to Path) {
 }
 
 // use makes to the path in use. What was learned of another address does not hold for it (RFC 9000 §9.4); another port
-// alone is that of a NAT on the same path.
+// alone comes from a NAT on the same path.
 func (c *Conn) use(to Path) {
 	x := &c.paths
 	if to.Peer.Addr() != x.used.Peer.Addr() || to.Local != x.used.Local {
@@ -156,7 +157,7 @@ func (c *Conn) tryPath() {
 		return
 	}
 	if room := x.room(); room >= leastAside {
-		// Small ones leave room for more: the client may have nothing to send that would give us some.
+		// Small challenges leave room for more: the client may have nothing to send that would give us some.
 		full := room >= 2*DatagramSize
 		x.add(aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, data: x.challenge, full: full})
 	}

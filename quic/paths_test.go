@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Addresses of a client: otherPort behind the same NAT, far elsewhere.
+// Addresses of a client: otherPort by the same NAT, the others elsewhere.
 var (
 	otherPort = Path{testPath.Local, netip.MustParseAddrPort("192.0.2.2:2000")}
 	far       = Path{testPath.Local, netip.MustParseAddrPort("198.51.100.7:7")}

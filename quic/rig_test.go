@@ -48,7 +48,8 @@ var rigSecret = [levels][2][]byte{
 
 // newRig returns a Conn of a role that has got nothing yet.
 func newRig(t testing.TB, role Role, o Options) *rig {
-	r := &rig{t: t, opts: o, now: 1e9, from: testPath, suite: aes128GCM, got: map[uint64][]byte{}, ended: map[uint64]bool{},
+	r := &rig{t: t, opts: o, now: 1e9, from: testPath, suite: aes128GCM,
+		got: map[uint64][]byte{}, ended: map[uint64]bool{},
 		owed: map[*Stream]int{}, streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
 	r.opts.Arena = &r.arena
 	if r.opts.Seed == 0 {

@@ -10,8 +10,8 @@ import (
 // never nested.
 type Session interface {
 	engine.Handler
-	// OnEvent takes each event of the codec, but for events of the handshake, of ids and of paths. None is the end of a datagram.
-	// Closed is told too; only OnClose comes afterwards. The Body is borrowed until return.
+	// OnEvent takes each event of the codec, but for events of the handshake, of ids and of paths. None is the end of a
+	// datagram. Closed is told too; only OnClose comes afterwards. The Body is borrowed until return.
 	OnEvent(ev *quic.Event)
 	// EndBatch comes after the events of some datagrams, or of a time that has come.
 	EndBatch()

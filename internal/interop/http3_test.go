@@ -319,7 +319,8 @@ func TestHTTP3_ngtcp2(t *testing.T) {
 			if len(files) == 0 {
 				t.Fatalf("no file came\n%s", out)
 			}
-			if moves := strings.Contains(string(out), "Changing local address"); moves != strings.Contains(args[0], "addr") {
+			moves := strings.Contains(string(out), "Changing local address")
+			if moves != strings.Contains(args[0], "addr") {
 				t.Errorf("it moves: %v\n%.3000s", moves, out)
 			}
 		})
