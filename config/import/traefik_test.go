@@ -178,7 +178,9 @@ func serve(t *testing.T, result string) map[string]string {
 		t.Fatal(err)
 	}
 	edge := testutil.Binary(t, "./cmd/edge")
-	testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", path}, Dir: dir})
+	testutil.Start(t, testutil.Command{
+		Path: edge, Args: []string{"run", "-c", path}, Dir: dir, Env: []string{"STATE_DIRECTORY=" + dir},
+	})
 	for _, port := range ports {
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			c, err := net.Dial("tcp", "127.0.0.1:"+port)
