@@ -73,7 +73,7 @@ type flow struct {
 	dataSent int64
 	held     int64 // sent, or about to be, and not acknowledged
 
-	budget   int64 // of what may be owed
+	budget   int64 // bytes that may be owed at once
 	takeMax  int64 // we take so many, as announced
 	taken    int64 // came, counted by the highest offsets
 	credited int64 // of these, bytes that have made room for others

@@ -30,8 +30,8 @@ func (b *bottleneck) pass(n int, now int64) (copies int, late int64) {
 	return 1, b.freeAt - now
 }
 
-// A body of 30 MB from a server through 100 Mbit/s with a queue of one bandwidth-delay product. The goodput is that of
-// the last 20 MB: slow start takes half a second of the path with the long round trip. With random loss CUBIC has the
+// A body of 30 MB from a server through 100 Mbit/s with a queue of one bandwidth-delay product. The goodput of
+// the last 20 MB counts: slow start takes half a second of the path with the long round trip. With random loss CUBIC has the
 // window of Reno, which the formula of Mathis gives: 1.22 datagrams / √loss a round trip.
 func TestPair_goodput(t *testing.T) {
 	if testing.Short() {

@@ -141,7 +141,7 @@ func TestPaths_probes(t *testing.T) {
 	}
 }
 
-// RFC 9000 §9.3: only the packet with the highest number moves; an older one that was late does not.
+// RFC 9000 §9.3: a packet from another address moves the server if it has the highest number, not if it came late.
 func TestPaths_aLatePacketMovesNobody(t *testing.T) {
 	r := roaming(t, far)
 	late := r.sealed(OneRTT, ping)
@@ -208,7 +208,7 @@ func TestPaths_back(t *testing.T) {
 	}
 }
 
-// An answer that is wrong validates nothing, and one that nobody asked for does nothing.
+// A wrong answer validates nothing, and an answer that nobody asked for does nothing.
 func TestPaths_aWrongAnswer(t *testing.T) {
 	r := roaming(t, far)
 	wrong := appendPath(nil, framePathResponse, &[8]byte{1})

@@ -26,7 +26,7 @@ const (
 
 	handshakeMost = time.Minute // the Handshaker gives up before
 	answersEach   = 100         // answers to datagrams without a connection, of each reactor a second
-	retriesEach   = 10_000      // Retry packets, which are not of these
+	retriesEach   = 10_000      // Retry packets of each reactor a second, counted apart
 )
 
 // Accept is how connections begin.

@@ -13,7 +13,7 @@ import (
 // That takes them a round trip more, and floods from forged addresses cost nothing but answers.
 type Retry uint8
 
-// Which clients those are.
+// The clients that have to prove their address.
 const (
 	RetryAuto   Retry = iota // all clients while many handshakes are in progress, or the listener is full
 	RetryAlways              // all clients
