@@ -31,8 +31,8 @@ func (b *bottleneck) pass(n int, now int64) (copies int, late int64) {
 }
 
 // A body of 30 MB from a server through 100 Mbit/s with a queue of one bandwidth-delay product. The goodput of
-// the last 20 MB counts: slow start takes half a second of the path with the long round trip. With random loss CUBIC has the
-// window of Reno, which the formula of Mathis gives: 1.22 datagrams / √loss a round trip.
+// the last 20 MB counts: slow start takes half a second of the path with the long round trip. With random loss
+// CUBIC has the window of Reno, which the formula of Mathis gives: 1.22 datagrams / √loss a round trip.
 func TestPair_goodput(t *testing.T) {
 	if testing.Short() {
 		t.Skip("30 MB")
