@@ -111,17 +111,26 @@ func TestProxyProtocol_secured(t *testing.T) {
 	<-met
 }
 
-// announcing writes a header in one segment with what is written first.
+// announcing connects for what is written first, once all others have something to write, and writes a header in one
+// segment with it.
 type announcing struct {
 	net.Conn
-	header string
+	all          *sync.WaitGroup
+	addr, header string
 }
 
 func (c *announcing) Write(p []byte) (int, error) {
-	header := c.header
-	c.header = ""
-	n, err := c.Conn.Write(append([]byte(header), p...))
-	return max(0, n-len(header)), err
+	if c.Conn != nil {
+		return c.Conn.Write(p)
+	}
+	c.all.Done()
+	c.all.Wait()
+	var err error
+	if c.Conn, err = net.Dial("tcp", c.addr); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(append([]byte(c.header), p...))
+	return max(0, n-len(c.header)), err
 }
 
 // Above the limit of handshakes connections wait in the backlog, as they do without a header.
@@ -131,19 +140,17 @@ func TestProxyProtocol_handshakes(t *testing.T) {
 	s := serve(t, parse(t, quiet+"global.worker_threads = 1\ntls.handshakes = 4\n"+secured(t, ca, dir)+
 		"proxy_protocol = { from = [\"127.0.0.0/8\"], required = true }\n"+saysWho), Options{})
 	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
-	var all sync.WaitGroup
+	var all, ready sync.WaitGroup
+	ready.Add(200)
 	for range 200 {
 		all.Go(func() {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
+			// Clients that make their ClientHello meanwhile would be too slow for a place, and keep others busy.
+			c := &announcing{all: &ready, addr: addr, header: "PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\n"}
+			if err := tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake(); err != nil {
 				t.Error(err)
-				return
 			}
-			defer c.Close()
-			c = &announcing{c, "PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\n"}
-			err = tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake()
-			if err != nil {
-				t.Error(err)
+			if c.Conn != nil {
+				c.Close()
 			}
 		})
 	}

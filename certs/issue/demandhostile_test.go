@@ -21,7 +21,8 @@ func (r *rig) took(name string) (with bool, took time.Duration) {
 	return with, time.Since(begun)
 }
 
-// A name of handshakes that the Plan has later is the Plan's: nobody is asked for it, and it is renewed unused.
+// A name of handshakes that the Plan has later is the Plan's: nobody is asked for it, and it is renewed unused. Its
+// certificate is not ordered again, though the Storage fails just then.
 func TestObtain_planned(t *testing.T) {
 	for _, demands := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -41,6 +42,7 @@ func TestObtain_planned(t *testing.T) {
 			if now := r.wantBy(t, "new.test", "first"); now != first {
 				t.Error("it has another certificate")
 			}
+			pass(5 * time.Second) // a look and an order
 			r.plan.Storage.(*process).fail(nil)
 			asks.set(nil, "new.test")
 			pass(61 * day)

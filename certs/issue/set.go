@@ -88,7 +88,11 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 		seen[folder] = true
 		e := known[folder]
 		if e == nil || e.demanded != nil { // a demanded one may be dropped just now
+			was := e
 			e = &entry{names: names, folder: folder}
+			if was != nil {
+				e.held.Store(was.held.Load())
+			}
 			unread = append(unread, e)
 		}
 		s.entries = append(s.entries, e)
