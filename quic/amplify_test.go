@@ -26,6 +26,9 @@ func TestAmplification_isThreefold(t *testing.T) {
 			sum != r.conn.paths.out {
 			t.Fatalf("%d bytes left for %d: %v", sum, r.conn.paths.in, r.sizes)
 		}
+		if r.arena.Stats.Held == 0 {
+			t.Error("nothing is counted")
+		}
 		r.pass(100e9)
 	}
 }

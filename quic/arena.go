@@ -34,6 +34,14 @@ type Stats struct {
 	MovesFailed uint64 // new addresses that were given up
 	Strays      uint64 // datagrams from addresses that a peer may not have then, and challenges that got no answer
 
+	Unopened uint64 // packets that could not be opened: damaged, forged, or with old keys
+	Foreign  uint64 // CVE-2025-54939: packets that shared a datagram with one of another id
+	Early    uint64 // CVE-2025-59530: packets that were dropped, since too many waited for their keys
+	Gaps     uint64 // RUSTSEC-2026-0185: packets that were dropped, since too many pieces of data were kept
+	Unread   uint64 // CVE-2025-4820 and kin: acknowledgements of which not all ranges were read
+	Held     uint64 // datagrams after which an address that is not validated gets no more for now
+	Faults   uint64 // connections that ended by a fault of their peer
+
 	IdleFrames uint64 // CVE-2026-26081 and kin: frames without effect
 	KeyUpdates uint64
 }

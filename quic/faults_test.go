@@ -357,4 +357,7 @@ func TestPackets_coalesced(t *testing.T) {
 	if len(r.events) != 1 || r.events[0] != "Crypto 1 7" {
 		t.Errorf("%q", r.events)
 	}
+	if n := r.arena.Stats; n.Foreign != 2 || n.Unopened != 1 {
+		t.Errorf("%+v", n)
+	}
 }

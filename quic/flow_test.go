@@ -381,6 +381,9 @@ func TestGaps_areBounded(t *testing.T) {
 		r.in(OneRTT, streamFrame(id, 1001, 1002, false))
 		r.in(OneRTT, ping)
 		r.wantOpen()
+		if r.arena.Stats.Gaps != 1 {
+			t.Errorf("%d packets are counted", r.arena.Stats.Gaps)
+		}
 		_, f := count(r.out(), frameAck)
 		ranges := f.ranges()
 		for first, last, ok := ranges.next(); ok; first, last, ok = ranges.next() {

@@ -10,6 +10,7 @@ func (c *Conn) Close(code uint64) {
 // fail ends the connection for a fault of the peer, or a limit.
 func (c *Conn) fail(err *Error, kind frameKind) {
 	if c.state == open {
+		c.arena.Stats.Faults++
 		c.end(Closure{Err: err, Code: uint64(err.Code)}, kind)
 	}
 }

@@ -186,6 +186,9 @@ func TestEarly_waitForKeys(t *testing.T) {
 			if len(r.conn.in.early) != c.want || r.conn.in.earlyLen > earlyBytes {
 				t.Fatalf("%d of %+v wait", len(r.conn.in.early), c)
 			}
+			if n := r.arena.Stats.Early; n != uint64(c.sent-c.want) {
+				t.Errorf("%d of %+v are counted as dropped", n, c)
+			}
 			r.keysOf(Handshake)
 			r.in(Handshake, ping)
 			r.keysOf(OneRTT)

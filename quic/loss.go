@@ -9,6 +9,9 @@ func (c *Conn) onAck(f *frame) *Error {
 	s.acked = max(s.acked, int64(f.value))
 	var newest *sentPacket
 	any := false
+	if f.count >= ackRangesMax {
+		c.arena.Stats.Unread++
+	}
 	for r := f.ranges(); ; {
 		first, last, ok := r.next()
 		if !ok {

@@ -297,6 +297,36 @@ func TestAck_rangesAreBounded(t *testing.T) {
 	})
 }
 
+// Of an acknowledgement 256 ranges are read (CVE-2025-4821 and kin): the packets of the others are sent again.
+func TestAck_rangesThatAreRead(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		s := r.open(TwoWay)
+		r.conn.sent.window.size = 1 << 20
+		for range 600 {
+			r.now += 1e5
+			r.talk(s)
+		}
+		top := int64(r.seen[OneRTT])
+		if r.conn.sent.skipped%2 == top%2 {
+			top-- // the number that was skipped is between the ranges
+		}
+		was := r.conn.spaces[OneRTT].flying
+		r.in(OneRTT, append(appendFrame(nil, frameAck, uint64(top), 0, 259, 0), make([]byte, 2*259)...))
+		r.wantOpen()
+		if n := r.arena.Stats.Unread; n != 1 {
+			t.Errorf("%d acknowledgements are counted", n)
+		}
+		low := top - 2*(ackRangesMax-1)
+		space := r.conn.spaces[OneRTT]
+		for i := range space.sent.n {
+			p := space.sent.at(i)
+			if read := p.number >= low && p.number <= top && p.number%2 == top%2; read != (p.state == sentAcked) {
+				t.Fatalf("packet %d: state %d, %d of %d fly", p.number, p.state, space.flying, was)
+			}
+		}
+	})
+}
+
 // HANDSHAKE_DONE is sent until it is acknowledged.
 func TestHandshakeDone_isSentAgain(t *testing.T) {
 	r := newRig(t, Server, Options{})

@@ -116,6 +116,7 @@ func (c *Conn) nextPacket() bool {
 	if c.in.lead == (ID{}) {
 		c.in.lead = id
 	} else if id != c.in.lead {
+		c.arena.Stats.Foreign++
 		return true // RFC 9000 §12.2: packets of other ids are not of this datagram; CVE-2025-54939
 	}
 	if c.dropped(&h) {
@@ -190,10 +191,10 @@ func (c *Conn) open(packet []byte, h *Header) {
 	case s == nil:
 		return
 	case !s.read.have():
-		c.in.keep(packet)
+		c.in.keep(packet, &c.arena.Stats)
 		return
 	case c.level == OneRTT && c.role == Server && c.flag&complete == 0:
-		c.in.keep(packet) // RFC 9001 §5.7: not before the client is who it says
+		c.in.keep(packet, &c.arena.Stats) // RFC 9001 §5.7: not before the client is who it says
 		return
 	}
 	octets, ok := s.read.unprotect(packet, h.number)
@@ -215,7 +216,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 	if s.recv.has(n) {
 		return
 	}
-	if k == c.phase.next && c.phase.advance(s, n, c.now+closingPTOs*c.sent.rtt.probeAfter(ackDelay)) {
+	if k == c.phase.next && c.phase.advance(s, n, c.now+c.sent.rtt.closingTime()) {
 		err := c.spend(keyUpdates)
 		if c.flag&complete == 0 {
 			err = errKeyUpdate
@@ -257,17 +258,20 @@ func (c *Conn) cannotOpen(packet []byte, s *space) {
 		c.finish(ErrReset)
 		return
 	}
+	c.arena.Stats.Unopened++
 	if c.in.failed++; c.in.failed >= s.read.suite.failMax {
 		c.fail(errSealLimit, 0)
 	}
 }
 
-// keep keeps a packet of the handshake whose keys are not there yet.
-func (a *arriving) keep(packet []byte) {
-	if len(a.early) < earlyMax && a.earlyLen+len(packet) <= earlyBytes {
-		a.early = append(a.early, append([]byte(nil), packet...))
-		a.earlyLen += len(packet)
+// keep keeps a packet whose keys are not there yet.
+func (a *arriving) keep(packet []byte, s *Stats) {
+	if len(a.early) == earlyMax || a.earlyLen+len(packet) > earlyBytes {
+		s.Early++
+		return
 	}
+	a.early = append(a.early, append([]byte(nil), packet...))
+	a.earlyLen += len(packet)
 }
 
 // takeEarly begins to read a packet that waited for keys, if it can be opened now.
@@ -334,6 +338,7 @@ func (c *Conn) nextFrame() (ev Event) {
 	switch err {
 	case nil:
 	case errGaps: // not a fault, but more than we keep: the packet counts as lost
+		c.arena.Stats.Gaps++
 		c.in.frames, c.in.working = nil, false
 	default:
 		c.fail(err, f.kind)

@@ -376,6 +376,9 @@ func (r *rig) wantFault(code Code) {
 	if k := r.conn.Closed(); r.conn.state != closing || k.Code != uint64(code) || k.App || k.ByPeer {
 		r.t.Fatalf("state %d, %+v, want %v; events %q", r.conn.state, r.conn.Closed(), code, r.events)
 	}
+	if r.arena.Stats.Faults != 1 {
+		r.t.Errorf("%d faults are counted", r.arena.Stats.Faults)
+	}
 	all := r.out()
 	if n, f := count(all, frameClose); n == 0 || f.code != uint64(code) {
 		r.t.Fatalf("%d frames of CONNECTION_CLOSE, code %d, want %v", n, f.code, code)

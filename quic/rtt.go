@@ -53,7 +53,8 @@ func (r *rtt) lostAfter() int64 { return max(max(r.smoothed, r.latest)*9/8, gran
 // idleLeast returns the shortest idle time (RFC 9000 §10.1).
 func (r *rtt) idleLeast() int64 { return min(idleLeastPTO*r.probeAfter(ackDelay), idleLeastMax) }
 
-// closingTime returns how long a connection is closing or draining (RFC 9000 §10.2).
+// closingTime returns how long a connection is closing or draining (RFC 9000 §10.2), and how long the keys of the
+// phase before are kept (RFC 9001 §6.5).
 func (r *rtt) closingTime() int64 { return min(closingPTOs*r.probeAfter(ackDelay), closingMax) }
 
 // outageAfter returns how long nothing comes through until congestion is persistent (§7.6.1).

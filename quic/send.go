@@ -93,6 +93,9 @@ func (c *Conn) AppendDatagram(dst []byte, now int64) (out []byte, p Path) {
 		}
 	}
 	c.paths.out += int64(len(dst) - at)
+	if len(dst) > at && c.blocked() {
+		c.arena.Stats.Held++
+	}
 	return dst, c.paths.used
 }
 
