@@ -113,6 +113,7 @@ type nat struct {
 	back  atomic.Pointer[net.UDPConn]
 	from  atomic.Pointer[net.UDPAddr]
 	binds atomic.Int32
+	dark  atomic.Bool // nothing is passed on
 }
 
 func newNAT(t *testing.T, to string) *nat {
@@ -131,6 +132,9 @@ func newNAT(t *testing.T, to string) *nat {
 				return
 			}
 			n.from.Store(from)
+			if n.dark.Load() {
+				continue
+			}
 			_, _ = n.back.Load().WriteToUDP(b[:k], n.to)
 		}
 	}()
@@ -155,6 +159,9 @@ func (n *nat) rebind(t *testing.T) {
 			k, err := back.Read(b)
 			if err != nil {
 				return
+			}
+			if n.dark.Load() {
+				continue
 			}
 			_, _ = n.front.WriteToUDP(b[:k], n.from.Load())
 		}
@@ -186,5 +193,39 @@ func TestHTTP3_rebinding(t *testing.T) {
 	got, err := io.ReadAll(resp.Body)
 	if err != nil || !bytes.Equal(got, body) || n.binds.Load() != 5 {
 		t.Errorf("%d bytes came back, %v, %d ports", len(got), err, n.binds.Load())
+	}
+}
+
+// A network that goes dark in the middle of bodies, for ten seconds (one with -short), and comes back costs nothing but time.
+func TestHTTP3_darkness(t *testing.T) {
+	t.Parallel()
+	dark := 10 * time.Second
+	if testing.Short() {
+		dark = time.Second
+	}
+	e := edgeWithAddresses(t)
+	n := newNAT(t, e.secure)
+	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.front.LocalAddr().String()))
+	base := "https://" + e.secure
+	night := func() {
+		n.dark.Store(true)
+		time.Sleep(dark) // the length of the outage, not a wait for anything
+		n.dark.Store(false)
+	}
+	whole(t, asks, base, 8<<20, night)
+	body := pattern(4 << 20)
+	in, out := io.Pipe()
+	go func() {
+		_, _ = out.Write(body[:len(body)/2])
+		night()
+		_, _ = out.Write(body[len(body)/2:])
+		_ = out.Close()
+	}()
+	resp, err := asks.RoundTrip(httptest.NewRequest("POST", base+"/echo", in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("%d bytes came back, %v", len(got), err)
 	}
 }
