@@ -220,12 +220,9 @@ func (e *listenerEntry) checkHTTP3(c *Config, rep *Report) {
 	case e.Believed.ProxyProtocol.Required:
 		rep.Conflictf(word, e.Head("proxy_protocol.required"), "leave one of them out",
 			"a connection of h3 never begins with a header, as proxy_protocol.required asks")
-	default:
-		if e.isInternal(c.Certificates) {
-			rep.Notef(codeH3Untrusted, word,
-				"browsers take no certificate of \"internal\" over QUIC; they stay with HTTP/2")
-		}
-		rep.Warnf(codeH3Trial, word, "", "HTTP/3 is for trials in this version: see docs/http3.md")
+	case e.isInternal(c.Certificates):
+		rep.Notef(codeH3Untrusted, word,
+			"browsers take no certificate of \"internal\" over QUIC; they stay with HTTP/2")
 	}
 }
 

@@ -268,7 +268,6 @@ const (
 	codeSharedCookie         = "shared-cookie"
 	codeSmallSubset          = "small-subset"
 	codeAnySender            = "any-sender"
-	codeH3Trial              = "h3-trial"
 	codeH3Untrusted          = "h3-untrusted"
 )
 
@@ -315,7 +314,6 @@ var codes = []schema.Code{
 			"parameter such as `:id`: it is sent or compared as it stands."),
 	code(codeAnySender, "`proxy_protocol.from` names all addresses there are: anybody can claim any "+
 		"address by a header."),
-	code(codeH3Trial, "A listener serves HTTP/3, which is for trials in this version: see [HTTP/3](http3.md)."),
 	code(codeH3Untrusted, "A listener with HTTP/3 has a certificate of `internal`, which browsers accept over TCP "+
 		"once they trust its authority, and never over QUIC. It is a note, not a warning."),
 	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives "+

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// farNet is a network device behind which this machine itself is, far away: what is sent to farPeer comes back from
-// there to farHost. The addresses of a packet change places for it, which no checksum sees.
+// farNet is a network device at whose other end is this machine itself, far away: what is sent to farPeer comes back
+// from there to farHost. The addresses of a packet change places for it, which no checksum sees.
 //
 //	from a server:  queue of a bottleneck ──► loss ──► half of the round trip
 //	to it:                                             half of the round trip
@@ -55,10 +55,11 @@ func newFarNet(t *testing.T) *farNet {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		t.Skipf("no devices can be made: %v", err)
 	}
-	f := &farNet{tun: os.NewFile(uintptr(fd), name)} // not before it is a device: the poller would see an error for ever
+	f := &farNet{tun: os.NewFile(uintptr(fd), name)} // the poller would see an error for ever if it were no device yet
 	t.Cleanup(func() { _ = f.tun.Close() })
 	for _, args := range [][]string{
-		{"addr", "add", farHost + "/24", "dev", name}, {"link", "set", name, "up", "mtu", "1500", "txqueuelen", "10000"},
+		{"addr", "add", farHost + "/24", "dev", name},
+		{"link", "set", name, "up", "mtu", "1500", "txqueuelen", "10000"},
 	} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %v: %v: %s", args, err, out)
@@ -82,7 +83,7 @@ func (f *farNet) run() {
 	for _, way := range []chan inFlight{down, up} {
 		go func() {
 			for p := range way {
-				time.Sleep(time.Until(p.at))
+				<-time.After(time.Until(p.at))
 				_, _ = f.tun.Write(p.b)
 			}
 		}()
@@ -122,7 +123,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// cubicServer sends zeros to whoever connects, with the kernel's CUBIC.
+// cubicServer sends zeros to each client, with the kernel's CUBIC.
 func cubicServer(t *testing.T) (addr string) {
 	t.Helper()
 	listen := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
@@ -151,7 +152,7 @@ func cubicServer(t *testing.T) (addr string) {
 	return l.Addr().String()
 }
 
-// received counts what comes from r between the third second and the thirteenth, in bits a second: it has begun by then.
+// received counts what comes from r in ten seconds, in bits a second. Three seconds before that it has to begin.
 func received(t *testing.T, r io.Reader) float64 {
 	t.Helper()
 	b, sum := make([]byte, 64<<10), 0
@@ -171,14 +172,16 @@ func received(t *testing.T, r io.Reader) float64 {
 	}
 }
 
-// The goodput of an answer over HTTP/3 beside one over TCP with the CUBIC of the kernel, one after the other in the same
-// network: medians of three rounds. EDGE_SOAK=1, as root.
+// The goodput of an answer over HTTP/3 beside the goodput over TCP with the CUBIC of the kernel, one after the other in
+// the same network: medians of three rounds. EDGE_SOAK=1, as root.
 func TestHTTP3_goodputBesideTCP(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("takes eleven minutes: EDGE_SOAK=1")
 	}
 	f := newFarNet(t)
-	origin := serveOrigin(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, zeros{}) }))
+	origin := serveOrigin(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.Copy(w, zeros{})
+	}))
 	e := startEdge(t, "[[listeners]]\nname = \"far\"\nlisten = %q\ntls = true\nprotocols = [\"h1\", \"h2\", \"h3\"]\n"+
 		"[[routes]]\npattern = \"/\"\ndest = \"web\"\n[upstreams.web]\nbackends = [{ address = %q }]\n",
 		farHost+":0", origin)
@@ -222,8 +225,8 @@ func TestHTTP3_goodputBesideTCP(t *testing.T) {
 			slices.Sort(all[0])
 			slices.Sort(all[1])
 			ours, theirs := all[0][1]/1e6, all[1][1]/1e6
-			t.Logf("%v, a queue of %g round trips, loss %g %%: %.2f Mbit/s, TCP %.2f: %.2f (%.1f, %.1f)", f.trip, c.queue,
-				100*c.loss, ours, theirs, ours/theirs, all[0], all[1])
+			t.Logf("%v, a queue of %g round trips, loss %g %%: %.2f Mbit/s, TCP %.2f: %.2f (%.2g, %.2g)", f.trip,
+				c.queue, 100*c.loss, ours, theirs, ours/theirs, all[0], all[1])
 			if ours < 0.9*theirs {
 				t.Errorf("less than 0.9 of TCP")
 			}

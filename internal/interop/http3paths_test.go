@@ -196,7 +196,8 @@ func TestHTTP3_rebinding(t *testing.T) {
 	}
 }
 
-// A network that goes dark in the middle of bodies, for ten seconds (one with -short), and comes back costs nothing but time.
+// A network that goes dark in the middle of bodies for ten seconds (one with -short), and comes back, costs nothing but
+// time.
 func TestHTTP3_darkness(t *testing.T) {
 	t.Parallel()
 	dark := 10 * time.Second
@@ -209,7 +210,7 @@ func TestHTTP3_darkness(t *testing.T) {
 	base := "https://" + e.secure
 	night := func() {
 		n.dark.Store(true)
-		time.Sleep(dark) // the length of the outage, not a wait for anything
+		<-time.After(dark)
 		n.dark.Store(false)
 	}
 	whole(t, asks, base, 8<<20, night)

@@ -85,7 +85,7 @@ func startPlaced(t *testing.T, o *slow, format string, args ...any) *placed {
 		"]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n" + fmt.Sprintf(format, args...)
 	keys := newKeys(t)
 	p.edge = &edge{ca: keys.ca, pool: keys.pool, file: filepath.Join(t.TempDir(), "edge.toml")}
-	p.head = fmt.Sprintf("allow = [\"h3-trial\"]\n[[certificates]]\ncert = %q\nkey = %q\n[log]\noutput = []\n",
+	p.head = fmt.Sprintf("[[certificates]]\ncert = %q\nkey = %q\n[log]\noutput = []\n",
 		keys.cert, keys.key) + text
 	p.write(t, p.listener(`"h1", "h2", "h3"`))
 	p.Process = testutil.Start(t, testutil.Command{

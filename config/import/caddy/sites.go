@@ -334,7 +334,7 @@ func (im *importer) writeListeners() {
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	if !slices.ContainsFunc(im.servers, func(s plan.Setting) bool { return s.Name == "protocols" }) {
-		im.Note(l.at[0], "HTTP/3 on "+l.listen, `it is for trials in this version: see "h3" in protocols of listeners`)
+		im.Note(l.at[0], "HTTP/3 on "+l.listen, `it is served where protocols of a listener name "h3"`)
 	}
 	files := slices.ContainsFunc(l.hosts, func(host string) bool { return im.tlsOf(l.sites[host], host).cert != "" })
 	orders := slices.ContainsFunc(l.hosts, func(host string) bool {

@@ -49,7 +49,7 @@ upstream.zone  note nothing to write: all threads know the same
 server.resolve note nothing to write: names are asked for again
 server.max_conns lost limits of one backend are those of the upstream: breaker.max_requests
 next.non_idempotent lost edge does not repeat what may have been done
-listen.quic listen.http3 lost HTTP/3 is for trials in this version: see "h3" in protocols of listeners
+listen.quic listen.http3 lost HTTP/3 is served where protocols of a listener name "h3"
 listen.proxy_protocol note connections of peers that are not in proxy_protocol.from are closed
 listen.reuseport listen.backlog listen.deferred listen.ipv6only listen.so_keepalive listen.rcvbuf listen.sndbuf
 listen.bind listen.fastopen note nothing to write: edge sets its sockets itself
@@ -113,7 +113,7 @@ proxy_send_timeout send_timeout client_body_timeout lingering_timeout grpc_send_
 proxy_next_upstream_timeout lost see timeouts.total
 proxy_bind lost edge does not choose its own address
 expires add_trailer lost see headers.response of [[routes]]
-http3 lost HTTP/3 is for trials in this version: see "h3" in protocols of listeners
+http3 lost HTTP/3 is served where protocols of a listener name "h3"
 rewrite return if location server upstream stream lost it stands where edge does not look for it
 ssl_reject_handshake lost see strict_sni of listeners
 more_set_headers more_clear_headers lost a module of others; see headers of [[routes]]
