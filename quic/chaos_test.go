@@ -5,7 +5,7 @@ import (
 	mathrand "math/rand/v2"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/sim"
 )
 
 // chaos is two honest ends that open, send, reset, stop, stall and end as they like.
@@ -110,7 +110,8 @@ func (c *chaos) done(e *end) {
 func TestPair_chaos(t *testing.T) {
 	o := Options{Budget: 100_000, StreamWindow: 8000, StreamWindowMax: 50_000, SendMax: 40_000,
 		Streams: 10, OneWayStreams: 3}
-	for seed := range uint64(testutil.RaceRounds(40)) {
+	sim.Run(t, 40, func(t testing.TB, w *sim.World) {
+		seed := w.Seed()
 		r := mathrand.New(mathrand.NewPCG(seed, 2))
 		p := newPair(t, o, o)
 		c := &chaos{pair: p, r: r, mixed: map[uint64]bool{}, alive: map[*end][]*Stream{},
@@ -165,5 +166,5 @@ func TestPair_chaos(t *testing.T) {
 		if len(c.want[p.client])+len(c.want[p.server]) < 20 {
 			t.Fatalf("seed %d: %d bodies alone", seed, len(c.want[p.client])+len(c.want[p.server]))
 		}
-	}
+	})
 }
