@@ -37,9 +37,18 @@ type ListenOptions struct {
 	Share bool
 	// Suspended begins without accepting: see Engine.Resume.
 	Suspended bool
+	// Steering, if set, says which socket of ListenDatagrams gets a datagram.
+	Steering Steering
 	// Held is for sockets of Adopt that another process keeps for as long as it likes, as systemd does: Close does no
 	// more than Abandon but for ports, which have connections, and Join opens no further sockets.
 	Held bool
+}
+
+// Steering chooses the socket for each datagram that comes to an address with several.
+type Steering interface {
+	// Steer returns the program for a number of sockets, of which socket i is on reactor i: see poller.DatagramOptions.
+	// It may run on any goroutine.
+	Steer(sockets int) []poller.Instruction
 }
 
 // Gate bounds the connections that begin.
@@ -280,6 +289,9 @@ func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Addr, error) {
 	if l.newPortHandler != nil {
 		o := poller.DatagramOptions{ReusePort: l.shared, Exclusive: exclusive, V6Only: l.opts.V6Only}
+		if l.shared && l.opts.Steering != nil {
+			o.Steer = l.opts.Steering.Steer(len(l.engine.reactors))
+		}
 		return k.ListenDatagrams(l.addr, &o)
 	}
 	return k.Listen(l.addr, l.kernelOptions(exclusive))

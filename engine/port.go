@@ -49,9 +49,9 @@ type ports struct {
 const batchesPerTick = 4
 
 // ListenDatagrams is Listen for UDP: each reactor has a socket, with a Port whose handler h makes; h runs on the
-// reactor. Of o it uses Addr, V6Only, ConnsMax, Gate, Share and Suspended. The connections of the Listener are those
-// that Port.Accept makes. The address is taken until the last socket is closed: a Listener that closes has connections,
-// see Reopen. Safe for any goroutine but a reactor's.
+// reactor. Of o it uses Addr, V6Only, ConnsMax, Gate, Share, Suspended and Steering. The connections of the Listener
+// are those that Port.Accept makes. The address is taken until the last socket is closed: a Listener that closes has
+// connections, see Reopen. Safe for any goroutine but a reactor's.
 func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
 	l := e.newListener(o, nil)
 	l.newPortHandler = h

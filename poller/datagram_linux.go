@@ -107,7 +107,15 @@ func bindDatagrams(a Addr, o *DatagramOptions) (s int, err error) {
 	if err := tuneDatagrams(s, family); err != nil {
 		return -1, err
 	}
-	return s, unix.Bind(s, a.sockaddr())
+	if err := unix.Bind(s, a.sockaddr()); err != nil {
+		return s, err
+	}
+	if len(o.Steer) > 0 {
+		// SAFETY: Instruction is laid out as unix.SockFilter, whose program the kernel copies.
+		p := unix.SockFprog{Len: uint16(len(o.Steer)), Filter: (*unix.SockFilter)(unsafe.Pointer(&o.Steer[0]))}
+		unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &p) //nolint:errcheck // see Steer
+	}
+	return s, nil
 }
 
 // AdoptDatagrams takes over fd, which another process or another engine opened.

@@ -93,6 +93,16 @@ type DatagramOptions struct {
 	ReusePort bool // several sockets on one address, the kernel spreads peers
 	Exclusive bool // although there is ReusePort, the address must have no socket yet: EADDRINUSE
 	V6Only    bool // an IPv6 socket that takes no IPv4
+	// Steer, if set, says which socket of the address gets a datagram, by their order of binding from 0, for all
+	// sockets of the address. Where it names none, or the kernel refuses the program, the kernel spreads peers.
+	Steer []Instruction
+}
+
+// Instruction is an instruction of classic BPF. A program for datagrams begins with octet 0 of the datagram.
+type Instruction struct {
+	Code   uint16
+	Jt, Jf uint8
+	K      uint32
 }
 
 // Intake says which connections a listening socket takes.

@@ -134,8 +134,9 @@ func (d *http3Listener) conns() int {
 }
 
 func (p *listeners) listenDatagrams(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
-	o = engine.ListenOptions{Addr: o.Addr, V6Only: o.V6Only, ConnsMax: o.ConnsMax, Gate: l}
-	open, err := p.engine.ListenDatagrams(o, l.http3.serverOn(p.engine).Port)
+	server := l.http3.serverOn(p.engine)
+	o = engine.ListenOptions{Addr: o.Addr, V6Only: o.V6Only, ConnsMax: o.ConnsMax, Gate: l, Steering: server}
+	open, err := p.engine.ListenDatagrams(o, server.Port)
 	if err != nil {
 		return nil, udpError{err}
 	}
