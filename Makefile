@@ -55,11 +55,13 @@ having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirnam
 
 # Packages of CORE where goroutines may meet: they or their tests start some, share state, or import what starts some
 # outside of tests (testutil aside, which all import). In the others the race detector has nothing to find. ONLY are
-# those that have files for -race or -tags invariants alone, of which vet has seen all the others.
+# those that have files for -race or -tags invariants alone, of which vet has seen all the others. IMPORTERS
+# are not raced: they read files in one goroutine, and share nothing but lists of sync.OnceValue. make soak races them.
 STARTING = $(filter-out %/testutil %/cmd/edge,$(call having,^\s*go [a-z],--exclude='*_test.go'))
 ONLY     = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
 SHARING  = ^\s*go [a-z]|"(sync|sync/atomic|testing/synctest|net/http/httptest|$(subst $(space),|,$(STARTING)))"
-RACED    = $(filter $(ONLY) $(call having,$(SHARING)),$(CORE))
+IMPORTERS = $(shell go list ./config/import/...)
+RACED    = $(filter-out $(IMPORTERS),$(filter $(ONLY) $(call having,$(SHARING)),$(CORE)))
 space    = $(subst ,, )
 
 # The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
