@@ -14,6 +14,7 @@ import (
 
 // Drain yields all that is there, once, with its uses, and leaves nothing.
 func TestBytes_Drain(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, shards := range []int{1, 4} {
 		now := int64(1 << 40)
 		c := newBytes(t, BytesOptions{Size: 4 << 20, Shards: shards, TTL: Forever, Clock: func() int64 { return now }})

@@ -183,6 +183,7 @@ func (w *watchedKey) get(t *testing.T, c *Bytes, k uint64, buf []byte) []byte {
 }
 
 func TestBytes_forgetsAndNeverFindsAgain(t *testing.T) {
+	rounds := uint64(testutil.RaceRounds(40_000))
 	for _, size := range []int64{16 << 10, 32 << 10} {
 		c := newBytes(t, BytesOptions{Size: size, Shards: 1})
 		keys := make([]watchedKey, 400)
@@ -191,7 +192,7 @@ func TestBytes_forgetsAndNeverFindsAgain(t *testing.T) {
 			wg.Go(func() {
 				rng := rand.New(rand.NewPCG(g, 3))
 				var buf []byte
-				for n := uint64(1); n < 40_000 && !t.Failed(); n++ {
+				for n := uint64(1); n < rounds && !t.Failed(); n++ {
 					k := rng.Uint64N(uint64(len(keys)))
 					if g == 0 || rng.IntN(3) > 0 {
 						k &= 15

@@ -13,6 +13,7 @@ import (
 )
 
 func TestCache_keepsTheBudget(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, entries := range []int{1, 2, 7, 100, 1000, 5000} {
 		c := New(Options[int, int]{Entries: entries})
 		for i := range 10 * entries {

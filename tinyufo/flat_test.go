@@ -272,6 +272,7 @@ func TestNewFlat_namesThePointer(t *testing.T) {
 }
 
 func TestFlat_keepsTheBudget(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, entries := range []int{1, 2, 7, 100, 1000, 5000} {
 		c := NewFlat[int, int](FlatOptions{Entries: entries})
 		for i := range 10 * entries {

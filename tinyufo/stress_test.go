@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // stressOperations is how many operations each stress runs.
@@ -15,13 +17,10 @@ func stressOperations() int {
 	if n, err := strconv.Atoi(os.Getenv("EDGE_STRESS")); err == nil {
 		return n
 	}
-	switch {
-	case os.Getenv("EDGE_SOAK") != "":
+	if os.Getenv("EDGE_SOAK") != "" {
 		return 100_000_000 / len(stresses)
-	case testing.Short():
-		return 50_000
 	}
-	return 200_000
+	return testutil.Rounds(200_000)
 }
 
 // sometimesHeavy weighs 0 to 6, so that some entries are pinned, and now and then more than any budget.
