@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // RFC 9000 §4.6: MAX_STREAMS grows when this side is done with a stream, never by a reset of the peer alone.
@@ -482,7 +484,8 @@ func TestStreams_thatAreNotAcknowledgedAreBounded(t *testing.T) {
 			r.conn.Done(ev.Stream)
 		}
 	}
-	for n := range uint64(20_000) {
+	times := uint64(testutil.RaceRounds(20_000))
+	for n := range times {
 		r.in(OneRTT, appendFrame(nil, frameResetStream, r.theirs(TwoWay, n), 1, 0))
 		if r.out(); n%200 == 0 {
 			r.ack()
@@ -490,7 +493,7 @@ func TestStreams_thatAreNotAcknowledgedAreBounded(t *testing.T) {
 	}
 	r.ack()
 	r.wantOpen()
-	if r.conn.limit[r.conn.theirType(TwoWay)] != 20_000+128 || r.conn.streams.used != 0 {
+	if r.conn.limit[r.conn.theirType(TwoWay)] != times+128 || r.conn.streams.used != 0 {
 		t.Errorf("up to %d, %d streams", r.conn.limit[r.conn.theirType(TwoWay)], r.conn.streams.used)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var testPath = Path{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.2:1000")}
@@ -360,10 +362,7 @@ func TestPair_handshake(t *testing.T) {
 
 // Bodies both ways over many streams, on a network that does what it likes.
 func TestPair_bodies(t *testing.T) {
-	seeds := uint64(20)
-	if testing.Short() { // all sizes of bodies at each place
-		seeds = 5
-	}
+	seeds := uint64(testutil.Rounds(20)) // each has bodies of all sizes
 	for name, pass := range map[string]func(r *mathrand.Rand) (int, int64){
 		"clean":   func(*mathrand.Rand) (int, int64) { return 1, 0 },
 		"loss":    func(r *mathrand.Rand) (int, int64) { return min(r.IntN(10), 1), 0 },

@@ -65,7 +65,7 @@ func (r *reading) checkPages(t *testing.T) {
 }
 
 func TestAssembly_deliversOnceAndInOrder(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(testutil.RaceRounds(400)) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		var r reading
 		size := 1 + rnd.Int64N(60_000)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestChunks_keepBytes(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(testutil.RaceRounds(100)) {
 		rnd := rand.New(rand.NewPCG(seed, 4))
 		var a Arena
 		var c chunks

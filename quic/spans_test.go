@@ -49,7 +49,7 @@ func TestSpans_areASet(t *testing.T) {
 }
 
 func TestRanges_areASetThatForgets(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(testutil.RaceRounds(100)) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		var got ranges
 		var arena Arena
