@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // took begins a handshake for a name with a deadline of a minute, and returns whether it has a certificate, and after
@@ -33,6 +35,7 @@ func TestObtain_planned(t *testing.T) {
 				t.Fatal("it has none")
 			}
 			first := r.wantBy(t, "new.test", "first")
+			pass(30 * time.Second) // no look is under way, whose lock would be left and tried each second for 61 days
 			if !demands {
 				r.plan.Demand = nil
 			}
@@ -226,12 +229,13 @@ func TestObtain_ended(t *testing.T) {
 func TestObtain_renewalFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
+		a.life = 12 * day
 		r, _ := demanding(t, a, 10)
 		defer r.Stop()
 		r.obtain("new.test", 1)
 		first := r.wantBy(t, "new.test", "first")
 		a.set(func() { a.fails = errors.New("down") })
-		pass(61 * day)
+		pass(9 * day)
 		if len(r.All()) != 2 {
 			t.Error("it is forgotten")
 		}
@@ -241,7 +245,7 @@ func TestObtain_renewalFails(t *testing.T) {
 			t.Error("it was not renewed")
 		}
 		a.set(func() { a.fails = errors.New("down") })
-		pass(120 * day)
+		pass(16 * day)
 		if len(r.All()) != 1 {
 			t.Error("nobody uses it, and its certificate has ended: it is still there")
 		}
@@ -267,7 +271,7 @@ func TestObtain_noTries(t *testing.T) {
 
 // Whatever handshakes, reloads and failures there are at once, nobody waits at the end, and the counts are right.
 func TestObtain_random(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(testutil.RaceRounds(20)) {
 		bubble(t, func(t *testing.T) {
 			random := mathrand.New(mathrand.NewPCG(seed, 40))
 			a := newScripted(t, "first")

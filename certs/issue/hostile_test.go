@@ -344,6 +344,7 @@ func TestFolderName(t *testing.T) {
 
 // Reloads from one plan to another and back, by a controller in a loop, make few orders, whether they go well or not.
 func TestRenewer_reloadsInLoop(t *testing.T) {
+	long(t)
 	for _, fails := range []error{nil, errors.New("down")} {
 		bubble(t, func(t *testing.T) {
 			a := newScripted(t, "first")

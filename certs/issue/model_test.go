@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Three replicas that want the same names make one order a name, and all have the certificate at once.
@@ -106,7 +108,7 @@ func killAt(t *testing.T, step int, renews bool) {
 
 // Two of three replicas are killed at random for a day and a half, while certificates live for a day.
 func TestRenewer_killedAtRandom(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(testutil.RaceRounds(20)) {
 		bubble(t, func(t *testing.T) {
 			random := mathrand.New(mathrand.NewPCG(seed, 0))
 			a := newScripted(t, "first")
@@ -146,6 +148,7 @@ func TestRenewer_killedAtRandom(t *testing.T) {
 
 // While the Storage fails, certificates are presented and renewed in memory, and saved when it works again.
 func TestRenewer_storageFails(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		a.life = 15 * day
@@ -377,6 +380,7 @@ func (l lister) List(context.Context, string, bool) ([]string, error) {
 
 // Files of a certificate that nobody wants are removed 90 days after its end, and no other ones.
 func TestRenewer_forgets(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		shared := newMemory()

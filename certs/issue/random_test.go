@@ -6,13 +6,15 @@ import (
 	mathrand "math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Whatever happens to three replicas in random order (kills, stops, reloads, a clock that is set, an authority and a
 // Storage that fail), a name has few tries a day, a good pair is presented once one was, and a working authority has
 // renewed it before its end.
 func TestRenewer_random(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(testutil.RaceRounds(3)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			bubble(t, func(t *testing.T) { atRandom(t, mathrand.New(mathrand.NewPCG(seed, 1))) })
 		})
