@@ -17,6 +17,7 @@ import (
 // A dry run and a server agree on random requests to the file of the routing tests: the same backend gets the same
 // head, or the client gets the same answer.
 func TestDryRun_agreesWithAServer(t *testing.T) {
+	testutil.OnlyPlain(t)
 	api, users := mirror(t, "api"), mirror(t, "users")
 	cfg := parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(routingFile, api, users))
 	s := serve(t, cfg, Options{})

@@ -110,6 +110,7 @@ cache = true
 
 // A request ends the answers of its URL, or of groups, and no others. Options of curl stand before each URL.
 func TestPurge_whatRequestsEnd(t *testing.T) {
+	testutil.OnlyPlain(t)
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	ca.IssueTo(t, dir, "example", nil, "a.test")
 	ca.Write(t, filepath.Join(dir, "ca.pem"))
