@@ -267,3 +267,46 @@ func TestPaths_challengesAreBounded(t *testing.T) {
 		t.Errorf("state %d, %+v", r.conn.state, r.arena.Stats)
 	}
 }
+
+// A connection that ends at an address that is challenged says so once the client has sent enough from there.
+func TestPaths_anEndAtAChallengedAddress(t *testing.T) {
+	r := roaming(t, far)
+	r.in(OneRTT, ping)
+	r.out()
+	for r.conn.paths.room() >= leastRoom { // acknowledgements use it up
+		r.in(OneRTT, ping, ping)
+		r.out()
+	}
+	r.conn.Close(7)
+	r.drive()
+	if n, _ := count(r.out(), frameCloseApp); n != 0 {
+		t.Fatal("more than three times what came")
+	}
+	n := 0
+	for range 8 {
+		r.in(OneRTT, ping, make([]byte, 50))
+		k, f := count(r.out(), frameCloseApp)
+		if n += k; k > 0 && f.path != far {
+			t.Errorf("to %v", f.path.Peer)
+		}
+	}
+	if n == 0 {
+		t.Error("the client does not hear of the end")
+	}
+}
+
+// RFC 9000 §10.2.1: a client that has moved before it hears of the end is answered where it is, by three times what
+// came from there at most.
+func TestPaths_anEndThatTheClientMissed(t *testing.T) {
+	r := roaming(t, testPath)
+	r.conn.Close(7)
+	r.drive()
+	r.out()
+	r.from = otherPort
+	r.in(OneRTT, ping, make([]byte, 50))
+	r.in(OneRTT, ping, make([]byte, 50))
+	n, f := count(r.out(), frameCloseApp)
+	if n != 1 || f.path != otherPort || f.size > 2*3*(50+1+IDLen+4+1+tagLen) {
+		t.Errorf("%d answers, the last to %v", n, f.path.Peer)
+	}
+}

@@ -4,18 +4,22 @@ package quic
 func (c *Conn) Receive(d []byte, p Path, now int64) {
 	c.now = now
 	switch {
+	case c.state > closing:
+		return
+	case p == c.paths.used:
+		c.paths.in += int64(len(d))
+	case c.role == Client && p.Peer != c.paths.used.Peer || c.flag&confirmed == 0:
+		c.arena.Stats.Strays++ // RFC 9000 §9: a server has one address, and a client keeps its own during the handshake
+		return
 	case c.state == closing:
+		// RFC 9000 §10.2.1: a client that has not heard of the end is answered where it is now, within its share.
+		c.paths.used, c.paths.in, c.paths.out = p, int64(len(d)), 0
+		c.flag &^= validated
+	}
+	if c.state == closing {
 		if c.life.answers() {
 			c.flag |= closeDue
 		}
-		return
-	case c.state != open:
-		return
-	}
-	if p == c.paths.used {
-		c.paths.in += int64(len(d))
-	} else if c.role == Client && p.Peer != c.paths.used.Peer || c.flag&confirmed == 0 {
-		c.arena.Stats.Strays++ // RFC 9000 §9: a server has one address, and a client keeps its own during the handshake
 		return
 	}
 	c.paths.came, c.paths.cameIn = p, len(d)
