@@ -14,6 +14,12 @@ type Carrier interface {
 	OnDrop()
 }
 
+// Mover is a Handler that has to know when the peer of its carried Conn goes to another address.
+type Mover interface {
+	// OnMove comes while Peer of c still tells the address before. Runs on c's reactor.
+	OnMove(c *Conn)
+}
+
 // Carried is a Conn without a socket, as its Carrier sees it. The Conn's handler has its callbacks, times and limits as
 // for any other; it sends and receives by the Carrier, since the Conn itself takes no bytes.
 // Owned by its reactor.
@@ -71,6 +77,9 @@ func (k *Carried) Conn() *Conn { return k.conn }
 // from now on; what was counted or decided by the address before stands.
 func (k *Carried) Moved(peer netip.AddrPort, local netip.Addr) {
 	k.conn.mustOwn()
+	if h, ok := k.conn.handler.(Mover); ok {
+		h.OnMove(k.conn)
+	}
 	k.conn.peer = poller.Addr{IP: peer}
 	k.local = poller.Addr{IP: netip.AddrPortFrom(local, k.local.IP.Port())}
 }

@@ -111,7 +111,7 @@ func PeerIP(s Stream) netip.AddrPort {
 // peerIP is PeerIP of all streams but streams of HTTP/1. It is apart so that PeerIP needs little stack.
 func peerIP(s Stream) netip.AddrPort {
 	if c, ok := s.(*shared.Stream); ok {
-		return engine.PeerIP(c.Conn())
+		return c.PeerIP()
 	}
 	return s.Peer().IP
 }
@@ -122,9 +122,7 @@ func SocketIP(s Stream) netip.Addr {
 	switch s := s.(type) {
 	case *h1Server:
 		return s.conn.Socket().IP.Addr()
-	case *shared.Stream:
-		return s.Conn().Socket().IP.Addr()
-	case interface{ SocketIP() netip.Addr }: // of a stream that outlives the connection
+	case interface{ SocketIP() netip.Addr }:
 		return s.SocketIP()
 	}
 	return s.Peer().IP.Addr()

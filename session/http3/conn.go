@@ -63,6 +63,9 @@ func (c *conn) OnPart(ec *engine.Conn) {
 	c.Part(ec)
 }
 
+// OnMove lets the exchanges in progress keep the address that rules have judged them by.
+func (c *conn) OnMove(*engine.Conn) { c.KeepPeer() }
+
 // OnClose resets the exchanges that were in progress.
 func (c *conn) OnClose(_ *engine.Conn, cause error) {
 	c.stats.H3Open--
@@ -83,4 +86,5 @@ var (
 	_ engine.Reliever = (*conn)(nil)
 	_ engine.Yielder  = (*conn)(nil)
 	_ engine.Parter   = (*conn)(nil)
+	_ engine.Mover    = (*conn)(nil)
 )

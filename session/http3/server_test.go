@@ -1,6 +1,8 @@
 package http3
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,39 @@ func TestServer_exchange(t *testing.T) {
 	stats := g.sessions.Stats(g.r)
 	if stats.Requests != 1 || stats.H3 != 1 || stats.H3Open != 1 {
 		t.Errorf("%+v", stats)
+	}
+}
+
+// A request keeps the address that rules have judged it by: a move of its client is for the next requests.
+func TestServer_aMoveIsForTheNextRequests(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	first, next := c.net.Addr(), []netip.AddrPort{
+		netip.MustParseAddrPort("198.51.100.7:7"), netip.MustParseAddrPort("[2001:db8::1]:7"),
+	}
+	c.ask(request("GET", "/0"), true)
+	c.want()
+	for i, at := range next {
+		g.do(func() { g.ends[first].carried.Moved(at, serverAddr.IP.Addr()) })
+		c.ask(request("GET", fmt.Sprintf("/%d", i+1)), true)
+		c.want()
+	}
+	for i, want := range append([]netip.AddrPort{first}, next...) {
+		st := s.parts[i].s
+		if st.Peer().IP != want || session.PeerIP(st) != want || session.SocketIP(st) != want.Addr() {
+			t.Errorf("request %d is of %v, %v and %v, not %v", i, st.Peer(), session.PeerIP(st), session.SocketIP(st), want)
+		}
+	}
+	g.do(func() {
+		_ = s.parts[0].s.SendHead(answer(204, 0), true)
+		if s.parts[0].s.Peer().IP != first {
+			t.Error("the end has another address") // of the access log
+		}
+	})
+	c.want("0 head 204 end")
+	c.ask(request("GET", "/again"), true) // by a stream that is used again
+	c.want()
+	if p := s.parts[3].s.Peer().IP; p != next[1] {
+		t.Errorf("the last request is of %v", p)
 	}
 }
 

@@ -64,6 +64,16 @@ func (l *Link) Each(f func(r stream.Receiver, tunnel bool)) {
 	}
 }
 
+// KeepPeer has the exchanges in progress keep the address of the peer, before the connection has another.
+func (l *Link) KeepPeer() {
+	peer := l.conn.Peer()
+	for _, s := range l.live {
+		if s.peer == nil {
+			s.peer = &peer
+		}
+	}
+}
+
 // Pool is the free streams of one reactor, which owns it.
 type Pool struct {
 	free *Stream
@@ -78,7 +88,7 @@ func (p *Pool) take() *Stream {
 	if s == nil {
 		return &Stream{}
 	}
-	p.free, s.next = s.next, nil
+	p.free, s.next, s.peer = s.next, nil, nil
 	p.kept--
 	return s
 }
@@ -91,7 +101,7 @@ func (p *Pool) park(s *Stream) {
 	if cap(early) > earlyKept {
 		early = nil
 	}
-	*s = Stream{link: s.link, earlyBytes: early} // a method that is called too late finds no receiver
+	*s = Stream{link: s.link, peer: s.peer, earlyBytes: early} // a method that is called too late finds no receiver
 	if p.kept < streamsKept {
 		s.next, p.free = p.free, s
 		p.kept++

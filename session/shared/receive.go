@@ -1,6 +1,9 @@
 package shared
 
 import (
+	"net/netip"
+
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
@@ -284,8 +287,30 @@ func (s *Stream) Reset(code stream.Code) {
 	}
 }
 
-// Peer is the address of the other end of the connection.
-func (s *Stream) Peer() poller.Addr { return s.link.conn.Peer() }
+// Peer is the address of the other end of the connection when the exchange began.
+func (s *Stream) Peer() poller.Addr {
+	if s.peer != nil {
+		return *s.peer
+	}
+	return s.link.conn.Peer()
+}
+
+// PeerIP returns the IP of Peer, in fewer instructions.
+func (s *Stream) PeerIP() netip.AddrPort {
+	if s.peer != nil {
+		return s.peer.IP
+	}
+	return engine.PeerIP(s.link.conn)
+}
+
+// SocketIP returns the IP of the other end of the socket, whatever the connection was told: a carried one is told
+// nothing.
+func (s *Stream) SocketIP() netip.Addr {
+	if s.peer != nil {
+		return s.peer.IP.Addr()
+	}
+	return s.link.conn.Socket().IP.Addr()
+}
 
 // Local is the address of our end.
 func (s *Stream) Local() poller.Addr { return s.link.conn.Local() }

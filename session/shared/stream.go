@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session/stream"
 )
 
@@ -23,6 +24,7 @@ type Stream struct {
 	handle          any // the stream of the codec
 	receiver        stream.Receiver
 	next            *Stream       // in a Pool
+	peer            *poller.Addr  // that it began with; nil: the address of the connection
 	earlyBytes      []byte        // of a server: arrived before the tunnel opened
 	pendingHead     *message.Head // of a client: waits for the connection, or for the settings of the peer
 	cause           error         // for todo == toFail
