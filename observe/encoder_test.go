@@ -82,6 +82,18 @@ func samples() []*Record {
 	return []*Record{sample(), refused, hostile, unix, call, hit, miss, conn}
 }
 
+// Lines of JSON, and lines of the Common Log Format, name each version of HTTP.
+func TestProto_names(t *testing.T) {
+	for proto, want := range map[uint8][2]string{
+		ProtoHTTP10: {"HTTP/1.0", "HTTP/1.0"}, ProtoHTTP11: {"HTTP/1.1", "HTTP/1.1"}, ProtoHTTP2: {"HTTP/2", "HTTP/2.0"},
+		ProtoHTTP3: {"HTTP/3", "HTTP/3.0"}, ProtoTCP: {"TCP", "TCP"}, 0: {"-", "-"},
+	} {
+		if got := [2]string{protoName(proto), protoText(proto)}; got != want {
+			t.Errorf("%d: %q, not %q", proto, got, want)
+		}
+	}
+}
+
 // Characters that nobody sees make two texts that look alike.
 func TestEscapeJSON_charactersThatDoNotShow(t *testing.T) {
 	const hidden, want = "a\u200bd\ufeffm\U000e0001i\u2066n\u00ad", `a\u200bd\ufeffm\udb40\udc01i\u2066n\u00ad`

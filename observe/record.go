@@ -12,6 +12,7 @@ const (
 	ProtoHTTP10 uint8 = 10
 	ProtoHTTP11 uint8 = 11
 	ProtoHTTP2  uint8 = 20
+	ProtoHTTP3  uint8 = 30
 	ProtoTCP    uint8 = 6 // a connection without HTTP
 )
 
@@ -68,7 +69,7 @@ type Record struct {
 	Listener   string
 	ClientIP   netip.Addr
 	ClientPort uint16
-	Proto      uint8 // ProtoHTTP10, ProtoHTTP11, ProtoHTTP2
+	Proto      uint8 // ProtoHTTP10, ProtoHTTP11, ProtoHTTP2, ProtoHTTP3
 
 	Method, Host, Path, Query []byte // as the peer sent them; Query is without '?'
 
@@ -143,10 +144,13 @@ type Member struct {
 	Value []byte
 }
 
-// protoName is as in RFC 9113, which has no minor version.
+// protoName is as in RFC 9113 and RFC 9114, which have no minor version.
 func protoName(proto uint8) string {
-	if proto == ProtoHTTP2 {
+	switch proto {
+	case ProtoHTTP2:
 		return "HTTP/2"
+	case ProtoHTTP3:
+		return "HTTP/3"
 	}
 	return protoText(proto)
 }
@@ -158,6 +162,8 @@ func protoText(proto uint8) string {
 		return "HTTP/1.1"
 	case ProtoHTTP2:
 		return "HTTP/2.0"
+	case ProtoHTTP3:
+		return "HTTP/3.0"
 	case ProtoHTTP10:
 		return "HTTP/1.0"
 	case ProtoTCP:

@@ -55,6 +55,8 @@ func version(proto uint8) string {
 		return "1.1"
 	case observe.ProtoHTTP2:
 		return "2"
+	case observe.ProtoHTTP3:
+		return "3"
 	}
 	return ""
 }
