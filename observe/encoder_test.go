@@ -85,7 +85,8 @@ func samples() []*Record {
 // Lines of JSON, and lines of the Common Log Format, name each version of HTTP.
 func TestProto_names(t *testing.T) {
 	for proto, want := range map[uint8][2]string{
-		ProtoHTTP10: {"HTTP/1.0", "HTTP/1.0"}, ProtoHTTP11: {"HTTP/1.1", "HTTP/1.1"}, ProtoHTTP2: {"HTTP/2", "HTTP/2.0"},
+		ProtoHTTP10: {"HTTP/1.0", "HTTP/1.0"}, ProtoHTTP11: {"HTTP/1.1", "HTTP/1.1"},
+		ProtoHTTP2: {"HTTP/2", "HTTP/2.0"},
 		ProtoHTTP3: {"HTTP/3", "HTTP/3.0"}, ProtoTCP: {"TCP", "TCP"}, 0: {"-", "-"},
 	} {
 		if got := [2]string{protoName(proto), protoText(proto)}; got != want {

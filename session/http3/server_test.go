@@ -76,7 +76,8 @@ func TestServer_aMoveIsForTheNextRequests(t *testing.T) {
 	for i, want := range append([]netip.AddrPort{first}, next...) {
 		st := s.parts[i].s
 		if st.Peer().IP != want || session.PeerIP(st) != want || session.SocketIP(st) != want.Addr() {
-			t.Errorf("request %d is of %v, %v and %v, not %v", i, st.Peer(), session.PeerIP(st), session.SocketIP(st), want)
+			t.Errorf("request %d is of %v, %v and %v, not %v", i, st.Peer(), session.PeerIP(st),
+				session.SocketIP(st), want)
 		}
 	}
 	g.do(func() {
