@@ -210,6 +210,12 @@ func (x *end) endBatch() {
 func (x *end) OnFlush() {
 	for x.q.Pending() {
 		room := x.port.Reserve(quic.DatagramMax)
+		if room == nil {
+			if !x.dropped {
+				x.carried.AwaitRoom()
+			}
+			break
+		}
 		d, p := x.q.AppendDatagram(room, x.g.r.Now())
 		if len(d) == 0 {
 			break
