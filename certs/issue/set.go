@@ -88,12 +88,11 @@ func newSet(plan Plan, old *Set) (s *Set, unread []*entry) {
 		seen[folder] = true
 		e := known[folder]
 		if e == nil || e.demanded != nil { // a demanded one may be dropped just now
-			was := e
-			e = &entry{names: names, folder: folder}
-			if was != nil {
-				e.held.Store(was.held.Load())
+			fresh := &entry{names: names, folder: folder}
+			if e != nil { // else its certificate is ordered again where the Storage fails just now
+				fresh.held.Store(e.held.Load())
 			}
-			unread = append(unread, e)
+			e, unread = fresh, append(unread, fresh)
 		}
 		s.entries = append(s.entries, e)
 		s.index(old, e)
