@@ -1,9 +1,9 @@
-// Package load asks a server for one thing over and over, over HTTP/1, HTTP/2 or WebSocket, and measures how long that
-// takes.
+// Package load asks a server for one thing over and over, over HTTP/1, HTTP/2, HTTP/3 or WebSocket, and measures how
+// long that takes.
 //
-// It is a few threads with many connections each, on the event loops of package engine and the codecs of packages h1
-// and h2. A thread of it costs no more for a request than one of wrk or h2load does, so that the measurement is about
-// the server. It knows one request: it makes no sessions, follows no redirects and looks into no answer.
+// It is a few threads with many connections each, on the event loops of package engine and the codecs of packages h1,
+// h2, h3 and quic. A thread of it costs no more for a request than one of wrk or h2load does, so that the measurement
+// is about the server. It knows one request: it makes no sessions, follows no redirects and looks into no answer.
 //
 //	closed loop  each connection sends the next request when the answer has come: what the server can do
 //	open loop    requests have times of their own, Options.Rate of them a second, whatever the server does

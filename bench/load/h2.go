@@ -16,23 +16,11 @@ const (
 )
 
 // h2Client asks over HTTP/2. Owned by its reactor.
-//
-//	a request is in free or has a stream
 type h2Client struct {
 	peer
-	codec    h2.Conn
-	requests []h2Request
-	free     []*h2Request
-	begun    bool // codec is the codec of conn, which stands
-}
-
-// h2Request is one request in progress. Owned by its client.
-type h2Request struct {
-	stream *h2.Stream // nil: free
-	start  int64      // its latency counts from here
-	sent   int64
-	status uint16
-	body   []byte // not sent yet
+	exchanges[h2.Stream]
+	codec h2.Conn
+	begun bool // codec is the codec of conn, which stands
 }
 
 func (c *h2Client) room() int {
@@ -49,9 +37,7 @@ func (c *h2Client) send(start int64) {
 		c.leave(err)
 		return
 	}
-	q := c.free[len(c.free)-1]
-	c.free = c.free[:len(c.free)-1]
-	*q = h2Request{stream: s, start: start, sent: now, body: c.w.plan.Body}
+	q := c.begin(s, start, now, c.w.plan.Body)
 	s.Owner = q
 	c.w.inFlight++
 	out, err := c.codec.AppendHead(c.conn.Reserve(headRoom), s, &c.w.plan.head, len(q.body) == 0)
@@ -66,7 +52,7 @@ func (c *h2Client) send(start int64) {
 }
 
 // sendBody sends as much of a body as the windows and the queue take.
-func (c *h2Client) sendBody(q *h2Request) {
+func (c *h2Client) sendBody(q *exchange[h2.Stream]) {
 	for len(q.body) > 0 {
 		if c.conn.Congested() {
 			c.codec.Block(q.stream)
@@ -82,22 +68,8 @@ func (c *h2Client) sendBody(q *h2Request) {
 }
 
 func (c *h2Client) forget() int {
-	n := 0
-	c.free = c.free[:0]
-	for i := range c.requests {
-		if q := &c.requests[i]; q.stream != nil {
-			q.stream = nil
-			n++
-		}
-		c.free = append(c.free, &c.requests[i])
-	}
 	c.begun = false
-	return n
-}
-
-func (c *h2Client) release(q *h2Request) {
-	q.stream, q.body = nil, nil
-	c.free = append(c.free, q)
+	return c.releaseAll()
 }
 
 // OnOpen says the preface. Requests follow when the settings of the server are known.
@@ -139,9 +111,9 @@ func (c *h2Client) OnData(conn *engine.Conn, in []byte) (used int) {
 
 // take acts on an event. It may leave the connection.
 func (c *h2Client) take(ev *h2.Event) {
-	var q *h2Request
+	var q *exchange[h2.Stream]
 	if ev.Stream != nil {
-		q, _ = ev.Stream.Owner.(*h2Request)
+		q, _ = ev.Stream.Owner.(*exchange[h2.Stream])
 	}
 	switch ev.Kind {
 	case h2.Settings:
@@ -158,10 +130,7 @@ func (c *h2Client) take(ev *h2.Event) {
 	case h2.Reset:
 		if q != nil && q.stream == ev.Stream {
 			c.release(q)
-			c.w.inFlight--
-			c.w.errors.Read++
-			c.w.note(ev.Err)
-			c.w.checkOver()
+			c.w.lost(ev.Err)
 		}
 		return
 	case h2.Fault:
@@ -175,7 +144,7 @@ func (c *h2Client) take(ev *h2.Event) {
 }
 
 // answer counts the answer to q. What was not sent of its body need not be.
-func (c *h2Client) answer(q *h2Request) {
+func (c *h2Client) answer(q *exchange[h2.Stream]) {
 	if !q.stream.Ended() {
 		c.codec.Reset(q.stream, h2.NoError)
 	}
@@ -192,7 +161,7 @@ func (c *h2Client) endBatch() {
 		if s == nil {
 			break
 		}
-		if q, _ := s.Owner.(*h2Request); q != nil && q.stream == s {
+		if q, _ := s.Owner.(*exchange[h2.Stream]); q != nil && q.stream == s {
 			c.sendBody(q)
 		}
 	}
@@ -218,16 +187,7 @@ func (c *h2Client) OnTimeout(conn *engine.Conn) {
 			return
 		}
 	}
-	for i := range c.requests {
-		if q := &c.requests[i]; q.stream != nil && q.sent+int64(c.w.plan.Timeout) <= now {
-			c.codec.Reset(q.stream, h2.Cancel)
-			c.release(q)
-			c.w.inFlight--
-			c.w.errors.Timeout++
-			c.w.note(engine.ErrTimeout)
-			c.w.checkOver()
-		}
-	}
+	c.w.timedOut(c.expire(now-int64(c.w.plan.Timeout), func(s *h2.Stream) { c.codec.Reset(s, h2.Cancel) }))
 	if c.endBatch(); c.conn == conn {
 		c.watch()
 	}
@@ -237,12 +197,7 @@ func (c *h2Client) OnTimeout(conn *engine.Conn) {
 // due later than that.
 func (c *h2Client) watch() {
 	now := c.w.reactor.Now()
-	next := now + int64(c.w.plan.Timeout)
-	for i := range c.requests {
-		if q := &c.requests[i]; q.stream != nil {
-			next = min(next, q.sent+int64(c.w.plan.Timeout))
-		}
-	}
+	next := c.oldest(now) + int64(c.w.plan.Timeout)
 	if at := c.codec.Deadline(); at != 0 {
 		next = min(next, at)
 	}

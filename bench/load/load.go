@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -23,12 +24,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	e, workers, err := p.start()
+	engines, workers, err := p.start()
+	defer stop(engines)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.await(ctx, workers); err != nil {
-		e.Stop()
 		return nil, err
 	}
 	before := usage()
@@ -37,21 +38,48 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	p.waitOver(ctx, workers)
 	cpu := usage() - before
-	stats := e.Stats()
-	e.Stop()
+	var in, out uint64
+	for _, e := range engines {
+		s := e.Stats()
+		in, out = in+s.BytesIn, out+s.BytesOut
+	}
+	stop(engines)
 	r := sum(workers)
-	r.BytesIn, r.BytesOut, r.CPU, r.Rate = stats.BytesIn, stats.BytesOut, cpu, p.Rate
+	r.BytesIn, r.BytesOut, r.CPU, r.Rate = r.BytesIn+in, r.BytesOut+out, cpu, p.Rate
 	return r, nil
 }
 
-// start starts an engine with a worker on each reactor, which connects.
-func (p *plan) start() (*engine.Engine, []*worker, error) {
-	workers := make([]*worker, p.Threads)
-	for i := range workers {
-		workers[i] = newWorker(p, i)
+func stop(engines []*engine.Engine) {
+	for _, e := range engines {
+		e.Stop()
 	}
+}
+
+// start starts the engines with a worker on each reactor, which connects. After an error it returns those that stand.
+func (p *plan) start() (engines []*engine.Engine, workers []*worker, err error) {
+	reactors := p.Threads
+	if p.Protocol == HTTP3 {
+		reactors = 1 // of each engine: all its reactors have sockets at the port of a client, which needs one
+	}
+	for len(workers) < p.Threads && err == nil {
+		more := make([]*worker, reactors)
+		for i := range more {
+			more[i] = newWorker(p, len(workers)+i)
+		}
+		workers = append(workers, more...)
+		var e *engine.Engine
+		if e, err = p.engine(more); err == nil {
+			engines = append(engines, e)
+			err = p.connect(e, more)
+		}
+	}
+	return engines, workers, err
+}
+
+// engine makes the engine of workers.
+func (p *plan) engine(workers []*worker) (*engine.Engine, error) {
 	e, err := engine.New(engine.Options{
-		Reactors: p.Threads, SendMax: 1<<20 + p.Depth*len(p.wire),
+		Reactors: len(workers), SendMax: 1<<20 + p.Depth*len(p.wire),
 		Kernel: func(i int) (poller.Kernel, error) {
 			k, err := poller.NewEpoll(poller.ParkAuto)
 			if err != nil || p.Rate == 0 {
@@ -61,20 +89,32 @@ func (p *plan) start() (*engine.Engine, []*worker, error) {
 		},
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("event loops: %w", err)
+		return nil, fmt.Errorf("event loops: %w", err)
 	}
+	return e, nil
+}
+
+// connect starts e, whose workers connect.
+func (p *plan) connect(e *engine.Engine, workers []*worker) error {
 	var hs *tlsconn.Handshaker
 	if p.TLS != nil {
 		hs = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Max: 2 * p.Connections, Timeout: p.Timeout})
 	}
 	co := p.clientTLS()
+	e.Start()
 	for i, r := range e.Reactors() {
 		w := workers[i]
 		w.reactor, w.handshaker, w.tls = r, hs, co
+		for _, x := range w.peers {
+			if c, ok := x.self.(*h3Client); ok {
+				if err := c.listen(e); err != nil {
+					return fmt.Errorf("UDP port: %w", err)
+				}
+			}
+		}
 		r.Post(&w.connectTask)
 	}
-	e.Start()
-	return e, workers, nil
+	return nil
 }
 
 func (p *plan) clientTLS() *tlsconn.ClientOptions {
@@ -82,8 +122,11 @@ func (p *plan) clientTLS() *tlsconn.ClientOptions {
 		return nil
 	}
 	c := p.TLS.Clone()
-	if c.NextProtos = []string{"http/1.1"}; p.Protocol == HTTP2 {
+	switch c.NextProtos = []string{"http/1.1"}; p.Protocol {
+	case HTTP2:
 		c.NextProtos = []string{"h2"}
+	case HTTP3:
+		c.NextProtos, c.MinVersion = []string{"h3"}, tls.VersionTLS13
 	}
 	return &tlsconn.ClientOptions{Config: c}
 }
@@ -145,6 +188,8 @@ func sum(workers []*worker) *Result {
 		r.Opened += w.opened
 		r.Reopened += w.reopened
 		r.Unsent += w.unsent
+		r.BytesIn += w.h3.in
+		r.BytesOut += w.h3.out
 		r.Late = max(r.Late, time.Duration(w.late))
 		if r.Failure == "" && w.failure != nil {
 			r.Failure = w.failure.Error()

@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/quic-go/quic-go/http3"
 
 	"github.com/edge-proxy/edge/bench/origin"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -39,6 +41,24 @@ func serve(t *testing.T, secure bool, h http.Handler) *httptest.Server {
 	}
 	t.Cleanup(s.Close)
 	return s
+}
+
+// serveHTTP3 answers over HTTP/3 as s does, by quic-go, and returns its address.
+func serveHTTP3(t *testing.T, s *httptest.Server) string {
+	t.Helper()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http3.Server{Handler: s.Config.Handler, TLSConfig: http3.ConfigureTLSConfig(s.TLS)}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(udp) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-ended
+		_ = udp.Close()
+	})
+	return udp.LocalAddr().String()
 }
 
 // against are options for a short load on s.
@@ -100,8 +120,8 @@ func echo(served *atomic.Uint64) http.HandlerFunc {
 func TestRun_countsWhatTheServerCounts(t *testing.T) {
 	large := strings.Repeat("x", 200<<10) // above every window
 	for name, c := range map[string]struct {
-		secure, ws bool
-		set        func(*Options)
+		secure, ws, h3 bool
+		set            func(*Options)
 	}{
 		"h1":               {},
 		"h1, tls":          {secure: true},
@@ -122,6 +142,14 @@ func TestRun_countsWhatTheServerCounts(t *testing.T) {
 		"h2, HEAD":         {set: func(o *Options) { o.Protocol, o.Method = HTTP2, "HEAD" }},
 		"h2, large":        {set: func(o *Options) { o.Protocol, o.Depth, o.Path = HTTP2, 3, "/large" }},
 		"h2, rate":         {set: func(o *Options) { o.Protocol, o.Depth, o.Rate, o.Threads = HTTP2, 2, 2000, 2 }},
+		"h3":               {h3: true, set: func(o *Options) { o.Depth = 8 }},
+		"h3, 2 threads":    {h3: true, set: func(o *Options) { o.Threads, o.Connections = 2, 5 }},
+		"h3, body":         {h3: true, set: func(o *Options) { o.Depth, o.Body = 3, []byte(large) }},
+		"h3, HEAD":         {h3: true, set: func(o *Options) { o.Method = "HEAD" }},
+		"h3, large":        {h3: true, set: func(o *Options) { o.Depth, o.Path = 3, "/large" }},
+		"h3, rate":         {h3: true, set: func(o *Options) { o.Depth, o.Rate, o.Threads = 2, 2000, 2 }},
+		"h3, reconnect":    {h3: true, set: func(o *Options) { o.Reconnect = true }},
+		"h3, each, rate":   {h3: true, set: func(o *Options) { o.Rate, o.Reconnect = 500, true }},
 		"ws":               {ws: true, set: func(o *Options) { o.Body = []byte("hello") }},
 		"ws, tls":          {ws: true, secure: true, set: func(o *Options) { o.Body = []byte("hello") }},
 		"ws, 126 bytes":    {ws: true, set: func(o *Options) { o.Body = []byte(large[:126]) }},
@@ -133,7 +161,7 @@ func TestRun_countsWhatTheServerCounts(t *testing.T) {
 			var served atomic.Uint64
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				n, err := io.Copy(io.Discard, r.Body)
-				if err != nil || n != r.ContentLength || r.Host != "a.test" || r.Header.Get("X-Who") != "load" {
+				if err != nil || n != max(r.ContentLength, 0) || r.Host != "a.test" || r.Header.Get("X-Who") != "load" {
 					t.Errorf("%v with %d of %d bytes, %v", r.Header, n, r.ContentLength, err)
 				}
 				served.Add(1)
@@ -145,7 +173,11 @@ func TestRun_countsWhatTheServerCounts(t *testing.T) {
 			if c.ws {
 				h = echo(&served)
 			}
-			o := against(serve(t, c.secure, h))
+			server := serve(t, c.secure || c.h3, h)
+			o := against(server)
+			if c.h3 {
+				o.Addr, o.Protocol = serveHTTP3(t, server), HTTP3
+			}
 			o.Authority = "a.test"
 			o.Fields = []Field{}
 			if c.set != nil {
@@ -401,6 +433,10 @@ func TestRun_tellsThatThereIsNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = l.Close()
+	quick := Options{Addr: l.Addr().String(), Protocol: HTTP3, TLS: new(tls.Config), Timeout: 50 * time.Millisecond}
+	if r, err := Run(t.Context(), quick); !errors.Is(err, engine.ErrTimeout) {
+		t.Errorf("%v: %+v, %v", HTTP3, r, err)
+	}
 	for _, p := range []Protocol{HTTP1, HTTP2, WebSocket} {
 		r, err := Run(t.Context(), Options{Addr: l.Addr().String(), Protocol: p, Connections: 3, Threads: 2})
 		if err == nil || !strings.Contains(err.Error(), "refused") {
@@ -414,6 +450,7 @@ func TestRun_tellsWhatItMayNotAsk(t *testing.T) {
 	for name, o := range map[string]Options{
 		"messages":      {Addr: addr, Protocol: WebSocket, Depth: 2},
 		"reconnect, h2": {Addr: addr, Protocol: HTTP2, Reconnect: true},
+		"h3, no TLS":    {Addr: addr, Protocol: HTTP3},
 		"reconnect":     {Addr: addr, Depth: 2, Reconnect: true},
 		"method":        {Addr: addr, Method: "G T"},
 		"path":          {Addr: addr, Path: "/a b"},

@@ -19,15 +19,16 @@ import (
 // Protocol is what is spoken with the server.
 type Protocol uint8
 
-// The protocols. Each is spoken with TLS or without.
+// The protocols. Each but HTTP/3 is spoken with TLS or without.
 const (
 	HTTP1     Protocol = iota
 	HTTP2              // without TLS by prior knowledge, else agreed upon by ALPN
+	HTTP3              // over QUIC, each connection from a port of its own
 	WebSocket          // over HTTP/1: one message at a time, which the server echoes
 )
 
 // String names p.
-func (p Protocol) String() string { return [...]string{"HTTP/1.1", "HTTP/2", "WebSocket"}[p] }
+func (p Protocol) String() string { return [...]string{"HTTP/1.1", "HTTP/2", "HTTP/3", "WebSocket"}[p] }
 
 const (
 	timeoutDefault = 5 * time.Second
@@ -56,7 +57,7 @@ type Options struct {
 	Threads     int           // event loops; default 1
 	Connections int           // over all threads; default 1
 	Depth       int           // requests in progress on a connection: pipelined ones, or streams; default 1
-	Reconnect   bool          // a connection for each request; HTTP1 only
+	Reconnect   bool          // a connection for each request; HTTP1 and HTTP3
 	Rate        float64       // requests a second, over all threads; 0: as fast as they are answered
 	Duration    time.Duration // default 1 s
 	Timeout     time.Duration // for a connection, and for an answer; default 5 s
@@ -68,7 +69,7 @@ type plan struct {
 	Options
 	to   netip.AddrPort
 	verb message.Verb
-	head message.Head // of a request over HTTP/2
+	head message.Head // of a request over HTTP/2 and HTTP/3
 	wire []byte       // a request over HTTP/1, body included; of a WebSocket its beginning
 	ping []byte       // a message of a WebSocket as a frame
 
@@ -80,7 +81,8 @@ type plan struct {
 
 var (
 	errWebSocketDepth = errors.New("a WebSocket has one message in progress on each connection")
-	errReconnect      = errors.New("a connection for each request is for HTTP/1, one request at a time")
+	errReconnect      = errors.New("a connection for each request is for HTTP/1 and HTTP/3, one request at a time")
+	errNoTLS          = errors.New("HTTP/3 has TLS always")
 	errNumbered       = errors.New("numbers in the query are for HTTP/1")
 	errField          = errors.New("malformed header field")
 	errTarget         = errors.New("malformed method or path")
@@ -105,7 +107,9 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 	switch {
 	case o.Protocol == WebSocket && o.Depth > 1:
 		return nil, errWebSocketDepth
-	case o.Reconnect && (o.Protocol != HTTP1 || o.Depth > 1):
+	case o.Protocol == HTTP3 && o.TLS == nil:
+		return nil, errNoTLS
+	case o.Reconnect && (o.Protocol != HTTP1 && o.Protocol != HTTP3 || o.Depth > 1):
 		return nil, errReconnect
 	case o.Numbered && o.Protocol != HTTP1:
 		return nil, errNumbered

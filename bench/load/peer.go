@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -16,6 +17,8 @@ const (
 // client is a connection that speaks one of the protocols. Its methods run on its reactor.
 type client interface {
 	engine.Handler
+	// dial begins to connect. Errors reach leave.
+	dial()
 	// room is how many requests can be sent now.
 	room() int
 	// send sends one. start is the time from which its latency counts. room has said that there is room.
@@ -44,7 +47,10 @@ func newPeer(w *worker) *peer {
 	var p *peer
 	switch w.plan.Protocol {
 	case HTTP2:
-		c := &h2Client{requests: make([]h2Request, w.plan.Depth), free: make([]*h2Request, 0, w.plan.Depth)}
+		c := &h2Client{exchanges: newExchanges[h2.Stream](w.plan.Depth)}
+		c.self, p = c, &c.peer
+	case HTTP3:
+		c := newH3Client(w.plan.Depth)
 		c.self, p = c, &c.peer
 	case WebSocket:
 		c := &wsClient{}
@@ -61,7 +67,7 @@ func newPeer(w *worker) *peer {
 	return p
 }
 
-// dial begins to connect. Errors reach leave.
+// dial connects over TCP.
 func (p *peer) dial() {
 	w := p.w
 	to := poller.Addr{IP: w.plan.to}
@@ -194,6 +200,6 @@ func (p *peer) renew() {
 	case p.w.plan.Reconnect:
 		p.fill()
 	default:
-		p.dial()
+		p.self.dial()
 	}
 }

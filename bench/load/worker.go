@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -28,6 +29,7 @@ type worker struct {
 	wire       []byte       // the Numbered request that was sent last
 	number     uint64       // of the next Numbered request
 	codec      h2.Options
+	h3         h3Shared
 
 	peers     []*peer
 	undecided int             // peers that neither stood nor failed yet
@@ -70,6 +72,7 @@ func newWorker(p *plan, index int) *worker {
 	w.codec = h2.Options{
 		Arena: new(h2.Arena), MaxStreams: p.Depth, StallTimeout: p.Timeout, SettingsTimeout: p.Timeout, Scheme: "http",
 	}
+	w.h3.codec = h3.Options{Arena: new(h3.Arena), MaxStreams: p.Depth, Scheme: "https"}
 	if p.TLS != nil {
 		w.codec.Scheme = "https"
 	}
@@ -91,7 +94,7 @@ func (w *worker) connect(*engine.Reactor) {
 		if w.plan.Reconnect {
 			p.decide(nil)
 		} else {
-			p.dial()
+			p.self.dial()
 		}
 	}
 }
@@ -204,6 +207,25 @@ func (w *worker) answered(start int64, status uint16) {
 	w.answeredAt = w.reactor.Now()
 	// No value is above what the histogram takes: the error cannot come.
 	_ = w.latencies.RecordValue(min(max(w.answeredAt-start, 1), int64(latencyMax)))
+	w.checkOver()
+}
+
+// lost counts a request that brings no answer.
+func (w *worker) lost(cause error) {
+	w.inFlight--
+	w.errors.Read++
+	w.note(cause)
+	w.checkOver()
+}
+
+// timedOut counts n requests that were given up.
+func (w *worker) timedOut(n int) {
+	if n == 0 {
+		return
+	}
+	w.inFlight -= n
+	w.errors.Timeout += uint64(n)
+	w.note(engine.ErrTimeout)
 	w.checkOver()
 }
 

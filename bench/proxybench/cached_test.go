@@ -19,12 +19,13 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 				names = append(names, p.Name)
 			}
 		}
-		cached, files := strings.HasPrefix(s.Path, "/cached/"), strings.HasPrefix(s.Name, "file-")
+		cached, files := s.Hits || s.Numbered, strings.HasPrefix(s.Name, "file-")
 		both := func(a, b string) bool { return slices.Contains(names, a) && slices.Contains(names, b) }
 		if both(cacheName, nginxCacheName) != (cached && !files) || both(filesName, nginxFilesName) != files {
 			t.Errorf("%s runs with %v", s.Name, names)
 		}
-		if want := append([]string{floorName}, s.Peers...); cached && len(names) != len(want) || names[0] != floorName {
+		want := append([]string{floorName}, s.Peers...)
+		if s.Peers != nil && len(names) != len(want) || names[0] != floorName {
 			t.Errorf("%s runs with %v, want %v", s.Name, names, want)
 		}
 		if s.Beside != "" && !slices.ContainsFunc(all, func(p Peer) bool { return p.Name == s.Beside && p.runs(s) }) {
@@ -33,8 +34,9 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 		r := &runner{wrk: "wrk", dir: "dir", options: Options{Self: "edge-bench"}}
 		gen, _ := r.generator(s, 0)
 		argv, err := gen.command(s, "127.0.0.1:1")
-		if cached && (err != nil || argv[0] != "edge-bench" || slices.Contains(argv, "--counter") != s.Hits ||
-			slices.Contains(argv, "--numbered") == s.Hits) {
+		if s.Peers != nil && (err != nil || argv[0] != "edge-bench" ||
+			slices.Contains(argv, "--counter") != s.Counted ||
+			slices.Contains(argv, "--numbered") == s.Counted) {
 			t.Errorf("%s: %v, %v", s.Name, argv, err)
 		}
 	}

@@ -2,11 +2,14 @@ package proxybench
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -127,4 +130,19 @@ func kibField(b []byte, name string) int {
 		}
 	}
 	return 0
+}
+
+// KeepAwake computes until ctx ends, whenever its CPU has nothing else to do. To wake a CPU that sleeps costs the peer
+// that sends, and the same load over another protocol lets it sleep at other times.
+func KeepAwake(ctx context.Context) error {
+	runtime.LockOSThread() // and never unlocked: a thread of this class must not run anything else
+	idle := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}
+	if err := unix.SchedSetAttr(0, idle, 0); err != nil {
+		return fmt.Errorf("scheduling class idle: %w", err)
+	}
+	var over atomic.Bool
+	defer context.AfterFunc(ctx, func() { over.Store(true) })()
+	for !over.Load() {
+	}
+	return nil
 }

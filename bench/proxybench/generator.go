@@ -32,14 +32,14 @@ func (g *generator) result(ctx context.Context, load *process) (loadResult, erro
 
 func (r *runner) generator(s Scenario, window time.Duration) (generator, error) {
 	switch {
-	case s.Proto.h2() && r.h2load != "":
+	case s.Proto.h2() && !s.Counted && r.h2load != "":
 		return generator{true, func(s Scenario, addr string) ([]string, error) {
 			return h2loadCommand(r.h2load, s, addr, s.settle()+window), nil
 		}, parseH2Load}, nil
-	case r.wrk == "" || s.Group != "" || s.Proto.h2() || s.Hits || s.Numbered:
+	case r.wrk == "" || s.Group != "" || s.Proto.h2() || s.Counted || s.Numbered:
 		return generator{false, func(s Scenario, addr string) ([]string, error) {
 			argv := goLoadCommand(r.options.Self, s, addr)
-			if s.Hits {
+			if s.Counted {
 				argv = append(argv, "--counter", r.answeredPath())
 			}
 			return argv, nil

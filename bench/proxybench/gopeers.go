@@ -1,7 +1,9 @@
 package proxybench
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
@@ -117,6 +120,36 @@ func newStdProxy(origin string) *http.Server {
 			ErrorLog:   log.New(io.Discard, "", 0),
 		},
 	}
+}
+
+// ServeQUICGo answers as the origin does over HTTP/3, by quic-go, until ctx ends.
+func ServeQUICGo(ctx context.Context, listen, cert, key string) error {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	udp, err := net.ListenPacket("udp4", listen)
+	if err != nil {
+		return fmt.Errorf("listen %s: %w", listen, err)
+	}
+	small, large := bytes.Repeat([]byte("x"), smallBytes), bytes.Repeat([]byte("x"), 1<<20)
+	s := &http3.Server{
+		TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{pair}}),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := small
+			if r.URL.Path == largePath {
+				body = large
+			}
+			_, _ = w.Write(body)
+		}),
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	err = s.Serve(udp)
+	_ = udp.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // bufferPool lends copy buffers. Safe for any goroutine.

@@ -60,6 +60,8 @@ type Peer struct {
 	set      place  // settings beside the usual ones
 	keeps    bool   // has a cache or answers by itself, and runs only scenarios that name it
 	files    bool   // answers with files
+	http3    bool   // speaks HTTP/3, and runs only scenarios that name it
+	answers  bool   // is a server of HTTP/3 alone, and asks no origin
 }
 
 // Peers are all there are, in the order they take turns. The floor comes first, always.
@@ -92,6 +94,11 @@ var Peers = []Peer{
 		args: "-p {dir} -c {file} -e stderr",
 		set: place{"nginx.http": "sendfile on; open_file_cache max=10000; open_file_cache_valid 60s;",
 			"nginx.server": "location /cached/ { root {cache}; }"}}),
+	http3Peer(edgePeer(beforeHTTP3Name, beforeName, true, http3Place)),
+	http3Peer(edgePeer(http3Name, "edge", false, http3Place)),
+	http3Peer(Peer{Name: quicGoName, args: "quic-go --listen {secure} --cert {cert} --key {key}", answers: true}),
+	http3Peer(Peer{Name: gtlsName, binary: "gtlsserver", answers: true, files: true,
+		args: "--quiet --htdocs={cache} {ip} {secure.port} {key} {cert}"}),
 	{Name: "fasthttp", plain: true, args: "peer fasthttp --listen {listen} --origin {origin}"},
 	{Name: "nethttp", plain: true, args: "peer nethttp --listen {listen} --origin {origin}"},
 }
@@ -104,6 +111,14 @@ func edgePeer(name, binary string, optional bool, set place) Peer {
 func cachePeer(p Peer) Peer {
 	p.keeps = true
 	return p
+}
+
+// http3Place has the listener with TLS speak HTTP/3, too.
+var http3Place = place{"versions": `["h1", "h2", "h3"]`, "h3": "h3.advertise = false"}
+
+func http3Peer(p Peer) Peer {
+	p.http3 = true
+	return cachePeer(p)
 }
 
 func filesPeer(p Peer) Peer {
@@ -122,7 +137,7 @@ func writeFiles(dir string) error {
 }
 
 // FindPeers returns the named peers and the floor, in the order they take turns; no name means all that are not
-// optional. The peers "before" and "before+cache" are Options.Before.
+// optional. The peers "before", "before+cache" and so on are Options.Before.
 func FindPeers(names []string) ([]Peer, error) {
 	if len(names) > 0 {
 		return pick(Peers, append([]string{floorName}, names...), "peer", func(p Peer) string { return p.Name })
@@ -138,10 +153,9 @@ func (p Peer) runs(s Scenario) bool {
 	return !p.keeps && (!p.plain || s.Proto == H1)
 }
 
-// withBefore adds the peers "before", "before+cache" and "before+files" to names; no name means all that are not
-// optional.
+// withBefore adds the peers "before", "before+cache" and so on to names; no name means all that are not optional.
 func withBefore(names []string) []string {
-	out := append([]string{beforeName, beforeCacheName, beforeFilesName}, names...)
+	out := append([]string{beforeName, beforeCacheName, beforeFilesName, beforeHTTP3Name}, names...)
 	for _, p := range Peers {
 		if len(names) == 0 && !p.optional {
 			out = append(out, p.Name)
@@ -188,6 +202,7 @@ func (p Peer) command(at place, binary string) ([]string, error) {
 // newPlace has the usual settings, for a peer with three addresses before origin.
 func newPlace(addrs []string, origin, dir string, keys keyPair) place {
 	at := place{"listen": addrs[0], "h2c": addrs[1], "secure": addrs[2], "origin": origin, "dir": dir,
+		"versions": `["h1", "h2"]`, "h3": "",
 		"cert": keys.cert, "key": keys.key, "both": keys.both,
 		"loops": "1", "global": "", "listener": "", "routes": peerFile("route.toml"), "output": "[]",
 		"nginx.user": "", "h2o.user": "", "nginx.http": "", "nginx.server": "", "haproxy.cache": "",

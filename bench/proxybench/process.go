@@ -173,6 +173,21 @@ func probe(addr string) error {
 	return nil
 }
 
+var errNotBound = errors.New("it has not bound its UDP port")
+
+// boundUDP returns an error as long as nobody has the UDP port.
+func boundUDP(addr string) error {
+	c, err := net.ListenPacket("udp4", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil
+	case err != nil:
+		return err
+	}
+	_ = c.Close()
+	return errNotBound
+}
+
 func (p *process) alive() bool {
 	select {
 	case <-p.done:

@@ -96,8 +96,10 @@ func summarize(name, beside string, rounds []round) PeerResult {
 		p.Samples = append(p.Samples, s)
 		for _, other := range []string{floorName, nginxName, beforeName, beside} {
 			o, ok := this[other]
-			if !ok {
-				o, ok = this[other+withCache]
+			for _, with := range []string{withCache, withHTTP3} {
+				if !ok {
+					o, ok = this[other+with]
+				}
 			}
 			if ok {
 				to[other] = append(to[other], s.CPUPerRequest/o.CPUPerRequest)

@@ -103,6 +103,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := r.start(ctx, peers); err != nil {
 		return nil, err
 	}
+	awake, err := r.keepAwake(scenarios)
+	if err != nil {
+		return nil, err
+	}
+	defer awake()
 	for _, s := range scenarios {
 		if s.Peers != nil && len(r.livePeers(s)) == 1 {
 			r.note("%s: none of %s runs", s.Name, strings.Join(s.Peers, ", "))
@@ -117,6 +122,18 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	return r.report, nil
+}
+
+// keepAwake keeps the CPU of load and origin awake where HTTP/3 is measured: see KeepAwake. The caller calls stop.
+func (r *runner) keepAwake(scenarios []Scenario) (stop func(), err error) {
+	if !slices.ContainsFunc(scenarios, func(s Scenario) bool { return s.Proto == H3 }) {
+		return func() {}, nil
+	}
+	p, err := startOn("awake", []string{r.options.Self, "awake"}, []int{r.options.LoadCPU}, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	return p.stop, nil
 }
 
 // newRunner returns a runner that has a directory, and has started nothing. The caller closes it.
@@ -276,7 +293,12 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 	if err != nil {
 		return nil, err
 	}
-	if err := proc.waitReady(ctx, addrs[0]); err != nil {
+	if p.answers {
+		err = proc.poll(ctx, func() error { return boundUDP(at["secure"]) })
+	} else {
+		err = proc.waitReady(ctx, addrs[0])
+	}
+	if err != nil {
 		proc.stop()
 		return nil, err
 	}
@@ -307,7 +329,7 @@ func (r *runner) close() {
 func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
 	result := &ScenarioResult{Name: s.Name, What: s.What, Beside: s.Beside, RoundsAsked: r.options.Rounds}
 	active := r.livePeers(s)
-	if s.Peers != nil {
+	if s.Hits || s.Numbered {
 		active = slices.DeleteFunc(active, func(p *runningPeer) bool {
 			err := checkStored(ctx, s.url(p.at["listen"]), s.url(r.addresses[0]), r.counters[0].Load, p.keeps)
 			if err != nil {
@@ -401,8 +423,11 @@ func (r *runner) livePeers(s Scenario) []*runningPeer {
 }
 
 func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window time.Duration) (Sample, error) {
-	if p.Name == floorName {
+	switch {
+	case p.Name == floorName:
 		s = s.reference()
+	case s.Proto == H3 && !p.http3:
+		s = s.overTCP()
 	}
 	pids := processTree(p.process.cmd.Process.Pid)
 	return r.sample(ctx, s, p.address(s.Proto), pids, window, []int{r.options.LoadCPU})
@@ -494,8 +519,11 @@ func (r *runner) read(s Scenario, pids []int) (reading, error) {
 	for _, c := range r.counters {
 		requests += c.Load()
 	}
-	if s.Hits {
+	switch {
+	case s.Hits:
 		return reading{at: time.Now(), cpu: cpu, requests: r.answered.Load(), misses: requests}, err
+	case s.Counted:
+		return reading{at: time.Now(), cpu: cpu, requests: r.answered.Load()}, err
 	}
 	return reading{at: time.Now(), cpu: cpu, requests: requests}, err
 }

@@ -7,7 +7,11 @@ import (
 	"time"
 )
 
-const uploadBytes = 1 << 20
+const (
+	uploadBytes = 1 << 20
+	smallBytes  = 128 // of the answer at /small
+	largePath   = "/cached/1m"
+)
 
 // Names of peers.
 const (
@@ -29,6 +33,13 @@ const (
 	filesName       = edgeName + withFiles
 	nginxFilesName  = nginxName + withFiles
 	beforeFilesName = beforeName + withFiles
+
+	// Peers of the scenarios of HTTP/3.
+	withHTTP3       = "+h3"
+	http3Name       = edgeName + withHTTP3
+	beforeHTTP3Name = beforeName + withHTTP3
+	quicGoName      = "quic-go"
+	gtlsName        = "gtlsserver"
 )
 
 // Proto is what a client speaks with the proxy. The origin speaks HTTP/1.1 without TLS, always.
@@ -40,9 +51,10 @@ const (
 	H2C                // HTTP/2 by prior knowledge
 	H1TLS              // HTTP/1.1 over TLS 1.3
 	H2TLS              // HTTP/2 over TLS 1.3
+	H3                 // HTTP/3
 )
 
-func (p Proto) secure() bool { return p == H1TLS || p == H2TLS }
+func (p Proto) secure() bool { return p >= H1TLS }
 func (p Proto) h2() bool     { return p == H2C || p == H2TLS }
 
 // Scenario is one kind of load. Immutable.
@@ -51,7 +63,7 @@ type Scenario struct {
 	What        string
 	Path        string // "": /small
 	Proto       Proto
-	Streams     int    // of HTTP/2: requests in progress on a connection
+	Streams     int    // of HTTP/2 and HTTP/3: requests in progress on a connection
 	Group       string // of TLS: full handshakes with this key exchange, by our own generator; "": as the client likes
 	Connections int
 	Pipeline    int      // requests sent at once; 0 is 1
@@ -59,10 +71,11 @@ type Scenario struct {
 	Fields      []string // header fields beside Host
 	Reconnect   bool     // a connection per request
 
-	// Scenarios of caches have these.
+	// Scenarios of caches and of HTTP/3 have these.
 	Peers    []string // names of the peers that run it, the floor aside; nil: all peers that keep no answers
-	Beside   string   // name of a peer without a cache: a column has the ratios to its cost
-	Hits     bool     // no request reaches the origin: the load counts the answers
+	Beside   string   // name of a peer: a column has the ratios to its cost
+	Counted  bool     // the load counts the answers: some peers do not ask the origin
+	Hits     bool     // Counted, and no request reaches the origin
 	Numbered bool     // each request has another query, so that no cache has its answer
 }
 
@@ -102,6 +115,13 @@ var Scenarios = []Scenario{
 	missScenario("1k"),
 	missScenario("16k"),
 	missScenario("1m"),
+	http3Scenario("h3", "16 connections with 16 streams each, 128-byte answers",
+		Scenario{Connections: 16, Streams: 16}),
+	http3Scenario("h3x64", "64 connections with 1 stream each, 128-byte answers",
+		Scenario{Connections: 64, Streams: 1}),
+	http3Scenario("h3-1m", "16 connections, 1 MiB answers", Scenario{Connections: 16, Streams: 1, Path: largePath}),
+	http3Scenario("h3full", "16 clients, a full handshake per request, X25519",
+		Scenario{Connections: 16, Streams: 1, Reconnect: true, Group: "X25519"}),
 	fileScenario("1k", 64),
 	fileScenario("16k", 64),
 	fileScenario("1m", 8),
@@ -110,12 +130,28 @@ var Scenarios = []Scenario{
 func fileScenario(size string, connections int) Scenario {
 	return Scenario{Name: "file-" + size, What: fmt.Sprintf("%d connections, a file of %s", connections, size),
 		Path: "/cached/" + size, Connections: connections, Peers: []string{beforeFilesName, filesName, nginxFilesName},
-		Beside: nginxFilesName, Hits: true}
+		Beside: nginxFilesName, Counted: true, Hits: true}
+}
+
+// http3Scenario is a load over HTTP/3. The peer "edge" is asked over TCP instead: its column is what HTTP/3 costs
+// beside it. Peers that are no proxies answer by themselves.
+func http3Scenario(name, what string, s Scenario) Scenario {
+	s.Name, s.What, s.Proto, s.Counted, s.Beside = name, "HTTP/3, "+what, H3, true, edgeName
+	s.Peers = []string{beforeHTTP3Name, edgeName, http3Name, quicGoName, gtlsName}
+	return s
+}
+
+// overTCP is s for a peer without HTTP/3.
+func (s Scenario) overTCP() Scenario {
+	if s.Proto = H2TLS; s.Reconnect { // no generator makes a connection of HTTP/2 for each request
+		s.Proto = H1TLS
+	}
+	return s
 }
 
 func hitScenario(size, beside string, peers ...string) Scenario {
 	return Scenario{Name: "cache-" + size, What: "64 connections, answers of " + size + " from the cache",
-		Path: "/cached/" + size, Connections: 64, Peers: peers, Beside: beside, Hits: true}
+		Path: "/cached/" + size, Connections: 64, Peers: peers, Beside: beside, Counted: true, Hits: true}
 }
 
 func missScenario(size string) Scenario {

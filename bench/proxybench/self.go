@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,8 +28,9 @@ import (
 type SelfKind struct {
 	Name, What  string
 	Connections int // unless told otherwise
-	streams     int // > 0: HTTP/2
+	streams     int // > 0: HTTP/2, or HTTP/3
 	secure      bool
+	http3       bool
 	path        string
 	scheme      string // of the origin
 }
@@ -37,6 +39,8 @@ type SelfKind struct {
 var SelfKinds = []SelfKind{
 	{Name: "h1", What: "HTTP/1.1", Connections: 100, path: "/small", scheme: "http"},
 	{Name: "h2", What: "HTTP/2 over TLS, 16 streams a connection", Connections: 16, streams: 16, secure: true,
+		path: "/small", scheme: "http"},
+	{Name: "h3", What: "HTTP/3, a stream a connection", Connections: 64, streams: 1, secure: true, http3: true,
 		path: "/small", scheme: "http"},
 	{Name: "tls", What: "HTTP/1.1 over TLS", Connections: 100, secure: true, path: "/small", scheme: "http"},
 	{Name: "ws", What: "WebSocket, messages of 128 bytes", Connections: 100, path: "/ws", scheme: "ws"},
@@ -172,8 +176,11 @@ func (r *selfRun) start(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := r.startPeer(ctx, edgePeer("edge", "edge", false, place{"loops": strconv.Itoa(len(r.o.ProxyCPUs)),
-		"origin": strings.Join(r.addresses, ", ")}), addrs, r.o.ProxyCPUs...)
+	set := place{"loops": strconv.Itoa(len(r.o.ProxyCPUs)), "origin": strings.Join(r.addresses, ", ")}
+	if r.kind.http3 {
+		maps.Copy(set, http3Place)
+	}
+	p, err := r.startPeer(ctx, edgePeer("edge", "edge", false, set), addrs, r.o.ProxyCPUs...)
 	if err != nil {
 		return fmt.Errorf("edge: %w; --edge says where it is", err)
 	}
@@ -257,7 +264,11 @@ func (r *selfRun) load(ctx context.Context, target string, rate float64, d time.
 	if target == selfEdge {
 		argv[1] = r.edge
 		if r.kind.streams > 0 {
-			argv = append(argv, "--h2", "-m", strconv.Itoa(r.kind.streams))
+			version := "--h2"
+			if r.kind.http3 {
+				version = "--h3"
+			}
+			argv = append(argv, version, "-m", strconv.Itoa(r.kind.streams))
 		}
 	} else if r.kind.streams > 0 { // as many requests in progress
 		argv = append(argv, "-p", strconv.Itoa(r.kind.streams))

@@ -139,6 +139,8 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	}
 	if s.Proto.h2() {
 		argv = append(argv, "--h2", "-m", strconv.Itoa(s.Streams))
+	} else if s.Proto == H3 {
+		argv = append(argv, "--h3", "-m", strconv.Itoa(s.Streams))
 	}
 	if s.Group != "" {
 		argv = append(argv, "--group", s.Group)

@@ -98,7 +98,7 @@ func TestFind_keepsOrderAndRefusesUnknownNames(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"floor", "floor-syscall", "nginx"}) {
 		t.Errorf("got %v, %v", names, err)
 	}
-	all := []string{"before", "before+cache", "before+files", "edge"}
+	all := []string{"before", "before+cache", "before+files", "before+h3", "edge"}
 	if got := withBefore([]string{"edge"}); !slices.Equal(got, all) {
 		t.Errorf("got %v", got)
 	}
@@ -118,7 +118,7 @@ func TestWrkCommand_writesAScriptOnlyWhenNeeded(t *testing.T) {
 			t.Errorf("%s: script %v, want %v", s.Name, got, want)
 		}
 		want := "http://127.0.0.1:1" + cmp.Or(s.Path, "/small")
-		if s.Proto == H1TLS || s.Proto == H2TLS {
+		if s.Proto == H1TLS || s.Proto == H2TLS || s.Proto == H3 {
 			want = strings.Replace(want, "http:", "https:", 1)
 		}
 		if argv[len(argv)-1] != want {

@@ -32,7 +32,8 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(), newBalance(),
-		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newHellos(), newH2Origin())
+		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newHellos(), newH2Origin(), newQUICGo(),
+		newAwake())
 	addURL(root)
 	return root
 }

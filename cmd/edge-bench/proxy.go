@@ -139,9 +139,9 @@ func newBystander() *cobra.Command {
 	return c
 }
 
-// hidden returns a command that bystander starts.
+// hidden returns a command that other commands start.
 func hidden(use, short string, run func(c *cobra.Command, args []string) error) *cobra.Command {
-	c := command(use, short+", for bystander", run)
+	c := command(use, short+", for other commands", run)
 	c.Hidden = true
 	return c
 }
@@ -190,4 +190,22 @@ func newH2Origin() *cobra.Command {
 	})
 	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
 	return c
+}
+
+func newQUICGo() *cobra.Command {
+	var listen, cert, key string
+	c := command("quic-go", "Answer over HTTP/3 by quic-go, as the origin does",
+		func(c *cobra.Command, _ []string) error {
+			return proxybench.ServeQUICGo(c.Context(), listen, cert, key)
+		})
+	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
+	c.Flags().StringVar(&cert, "cert", "", "certificate, a file of PEM")
+	c.Flags().StringVar(&key, "key", "", "its key")
+	return c
+}
+
+func newAwake() *cobra.Command {
+	return hidden("awake", "Keep a CPU from sleeping", func(c *cobra.Command, _ []string) error {
+		return proxybench.KeepAwake(c.Context())
+	})
 }

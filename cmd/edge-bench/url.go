@@ -31,7 +31,7 @@ type urlFlags struct {
 	counter           string
 	bodySize          int
 	streams, pipeline int
-	h2                bool
+	h2, h3            bool
 	show              showFlags
 }
 
@@ -41,11 +41,13 @@ func addURL(c *cobra.Command) {
 	c.Use = "edge-bench URL"
 	c.Long = `Measure what a proxied request costs, or load a URL.
 
-With an http, https, ws or wss URL it asks for that, over HTTP/1.1, HTTP/2 (--h2) or WebSocket (the server echoes each
-message). It is a closed loop: each connection asks again when it has its answer. With --rate it is an open loop:
-requests have their time, and latency counts from then, which is how long users wait. Certificates are not verified.`
+With an http, https, ws or wss URL it asks for that, over HTTP/1.1, HTTP/2 (--h2), HTTP/3 (--h3) or WebSocket (the
+server echoes each message). It is a closed loop: each connection asks again when it has its answer. With --rate it is
+an open loop: requests have their time, and latency counts from then, which is how long users wait. Certificates are
+not verified.`
 	c.Example = `  edge-bench http://127.0.0.1:8080/ -c 64 -d 10s
   edge-bench https://127.0.0.1:8443/ --h2 -c 16 -m 16
+  edge-bench https://127.0.0.1:8443/ --h3 -c 64
   edge-bench http://127.0.0.1:8080/ --rate 20k --report out.html
   edge-bench ws://127.0.0.1:8080/echo --body hello`
 	c.Args = cobra.MaximumNArgs(1)
@@ -64,7 +66,8 @@ requests have their time, and latency counts from then, which is how long users 
 	f.IntVarP(&given.o.Threads, "threads", "t", 0, "threads (default: half of the CPUs; the server may be here too)")
 	f.StringVar(&given.rate, "rate", "", "requests a second, like 50k: an open loop (default: a closed loop)")
 	f.BoolVar(&given.h2, "h2", false, "HTTP/2; by prior knowledge without TLS")
-	f.IntVarP(&given.streams, "streams", "m", 1, "requests in progress on each connection of HTTP/2")
+	f.BoolVar(&given.h3, "h3", false, "HTTP/3")
+	f.IntVarP(&given.streams, "streams", "m", 1, "requests in progress on each connection of HTTP/2 or HTTP/3")
 	f.IntVarP(&given.pipeline, "pipeline", "p", 1, "requests in progress on each connection of HTTP/1.1")
 	f.StringVarP(&given.o.Method, "method", "X", "", "method (default GET, or POST with a body)")
 	f.StringArrayVarP(&given.fields, "header", "H", nil, "header field, like 'Accept: text/html'")
@@ -74,7 +77,7 @@ requests have their time, and latency counts from then, which is how long users 
 		"another number in the query of each request, so that no cache has the answer; HTTP/1.1 only")
 	f.StringVar(&given.counter, "counter", "", "file whose first 8 bytes count the answers")
 	_ = f.MarkHidden("counter") // for edge-bench proxy
-	f.BoolVar(&given.o.Reconnect, "reconnect", false, "a connection for each request; HTTP/1.1 only")
+	f.BoolVar(&given.o.Reconnect, "reconnect", false, "a connection for each request; not with HTTP/2")
 	f.DurationVar(&given.o.Timeout, "timeout", 5*time.Second, "for a connection, and for an answer")
 	f.StringVar(&given.group, "group", "", "key exchange of TLS 1.3: X25519 or X25519MLKEM768 (default: as Go likes)")
 	given.show.addLoad(c)
@@ -133,14 +136,18 @@ func (given *urlFlags) options(u string) (load.Options, error) {
 		o.Threads = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
 	o.Depth = given.pipeline
-	if given.h2 {
-		if o.Protocol != load.HTTP1 {
-			return o, errors.New("--h2: WebSockets are over HTTP/1.1 here")
-		}
+	streams := given.h2 || given.h3
+	switch {
+	case streams && o.Protocol != load.HTTP1:
+		return o, errors.New("--h2, --h3: WebSockets are over HTTP/1.1 here")
+	case given.h2 && given.h3:
+		return o, errors.New("--h2 and --h3 say two versions")
+	case streams && given.pipeline > 1 || !streams && given.streams > 1:
+		return o, errors.New("--streams is for HTTP/2 and HTTP/3, --pipeline for HTTP/1.1")
+	case given.h2:
 		o.Protocol, o.Depth = load.HTTP2, given.streams
-	}
-	if given.h2 && given.pipeline > 1 || !given.h2 && given.streams > 1 {
-		return o, errors.New("--streams is for HTTP/2, --pipeline for HTTP/1.1")
+	case given.h3:
+		o.Protocol, o.Depth = load.HTTP3, given.streams
 	}
 	for _, f := range given.fields {
 		name, value, ok := strings.Cut(f, ":")
@@ -194,12 +201,12 @@ func parseRate(text string) (float64, error) {
 
 func what(u string, o *load.Options) string {
 	text := fmt.Sprintf("%s · %s", u, o.Protocol)
-	if o.TLS != nil {
+	if o.TLS != nil && o.Protocol != load.HTTP3 {
 		text += " over TLS"
 	}
 	text += " · " + syntax.Plural(o.Connections, "connection")
 	switch {
-	case o.Depth > 1 && o.Protocol == load.HTTP2:
+	case o.Depth > 1 && (o.Protocol == load.HTTP2 || o.Protocol == load.HTTP3):
 		text += fmt.Sprintf(" with %d streams each", o.Depth)
 	case o.Depth > 1:
 		text += fmt.Sprintf(" with %d requests pipelined", o.Depth)

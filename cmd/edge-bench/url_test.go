@@ -138,6 +138,8 @@ func TestURL_refuses(t *testing.T) {
 		{s.URL, "--rate", "0"}, {s.URL, "--rate", "k"}, {s.URL, "--rate", "NaN"}, {s.URL, "-m", "2"},
 		{s.URL, "--h2", "-p", "2"}, {s.URL, "-H", "nothing"}, {s.URL, "--body", "a", "--body-size", "1"},
 		{s.URL, "--group", "X25519"}, {"https://a.test", "--group", "X1"}, {"ws://a.test", "--h2"},
+		{s.URL, "--h3"}, {"wss://a.test", "--h3"}, {"https://a.test", "--h2", "--h3"},
+		{"https://a.test", "--h3", "-p", "2"},
 		{s.URL, "--compare", "/nosuch.json"}, {s.URL, "--compare", "/dev/null"},
 		{s.URL, "--report", "/nosuch/out.html"},
 		{s.URL, "-H", "A b: c"},
@@ -155,13 +157,17 @@ func TestURL_refuses(t *testing.T) {
 func TestProxy_loadsByItself(t *testing.T) {
 	o, _ := options(t)
 	t.Setenv("PATH", t.TempDir())
-	o.Edge, o.Peers, o.Load = o.Self, []string{"edge"}, "auto"
-	o.Scenarios = []string{"browser", "upload", "close", "chunked", "pipeline16", "h2c", "tls", "tlsfull", "h2"}
+	o.Edge, o.Peers, o.Load = o.Self, []string{"edge", "edge+h3", "quic-go"}, "auto"
+	o.Scenarios = []string{"browser", "upload", "close", "chunked", "pipeline16", "h2c", "tls", "tlsfull", "h2",
+		"h3", "h3-1m", "h3full"}
 	report, err := proxybench.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range report.Scenarios {
+		if want := map[bool]int{false: 2, true: 4}[strings.HasPrefix(s.Name, "h3")]; len(s.Peers) != want {
+			t.Errorf("%s: %d peers, want %d", s.Name, len(s.Peers), want)
+		}
 		for _, p := range s.Peers {
 			if len(p.Samples) == 0 || p.Errors != 0 || p.RequestsPerSecond <= 0 || p.P99 <= 0 {
 				t.Errorf("%s: %+v", s.Name, p)

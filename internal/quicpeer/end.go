@@ -5,30 +5,31 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"testing"
 
 	"github.com/edge-proxy/edge/quic"
 )
 
 // End is a client's Conn with its handshake, without a network.
+//
+//	Begin ─► Conn.Receive, Conn.Expire ─► Events ─► Conn.AppendDatagram        until Stop
 type End struct {
-	Conn  quic.Conn
-	Err   error // of crypto/tls
-	State tls.ConnectionState
+	Conn    quic.Conn
+	Options quic.Options         // but for NewID and Seed
+	OnEvent func(ev *quic.Event) // takes all events but events of the handshake and of ids; nil: nobody
+	Err     error                // of crypto/tls
+	State   tls.ConnectionState
 
 	// Established and Closed say that their events have come.
 	Established, Closed bool
 
-	tls     *tls.QUICConn
-	options quic.Options
-	onEvent func(ev *quic.Event)
-	ids     uint64
+	tls *tls.QUICConn
+	ids uint64
 }
 
-// begin begins a connection on path. random makes its numbers.
-func (e *End) begin(t testing.TB, c *tls.Config, path quic.Path, now int64, random func() uint64) {
-	e.options.Seed = random()
-	e.options.NewID = func() (id quic.ID, token [16]byte) {
+// Begin begins a connection on path. random makes its numbers.
+func (e *End) Begin(c *tls.Config, path quic.Path, now int64, random func() uint64) {
+	e.Options.Seed = random()
+	e.Options.NewID = func() (id quic.ID, token [16]byte) {
 		e.ids++
 		b := binary.BigEndian.AppendUint64(nil, random()<<16|e.ids)
 		id, _ = quic.MakeID(b)
@@ -36,14 +37,17 @@ func (e *End) begin(t testing.TB, c *tls.Config, path quic.Path, now int64, rand
 		return id, token
 	}
 	e.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: c})
-	t.Cleanup(func() { e.tls.Close() }) //nolint:errcheck // it tells what the handshake has told
-	e.Err = e.Conn.InitClient(&e.options, path, now)
+	e.Err = e.Conn.InitClient(&e.Options, path, now)
 	e.tls.SetTransportParameters(e.Conn.AppendParameters(nil))
 	e.fail(e.tls.Start(context.Background()))
 	e.handshake()
 }
 
-func (e *End) events() {
+// Stop ends the handshake, if that is still in progress.
+func (e *End) Stop() { e.tls.Close() } //nolint:errcheck // it tells what the handshake has told
+
+// Events takes what Receive or Expire have brought.
+func (e *End) Events() {
 	for {
 		ev := e.Conn.Next()
 		switch ev.Kind {
@@ -59,8 +63,8 @@ func (e *End) events() {
 		case quic.Closed:
 			e.Closed = true
 		}
-		if e.onEvent != nil {
-			e.onEvent(&ev)
+		if e.OnEvent != nil {
+			e.OnEvent(&ev)
 		}
 		if ev.Kind == quic.None {
 			return

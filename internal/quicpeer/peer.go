@@ -1,5 +1,5 @@
-// Package quicpeer is a client of QUIC for tests: a quic.Conn and crypto/tls, in the simulated network over a
-// sim.DatagramPeer, or over a socket of this machine.
+// Package quicpeer is a client of QUIC for tests and for loads: a quic.Conn and crypto/tls, in the simulated network
+// over a sim.DatagramPeer, over a socket of this machine, or without either.
 package quicpeer
 
 import (
@@ -27,9 +27,10 @@ type Peer struct {
 func Dial(
 	t testing.TB, w *sim.World, a poller.Addr, c *tls.Config, o quic.Options, onEvent func(ev *quic.Event),
 ) *Peer {
-	p := &Peer{End: End{options: o, onEvent: onEvent}, Net: w.DialDatagrams(a), w: w}
+	p := &Peer{End: End{Options: o, OnEvent: onEvent}, Net: w.DialDatagrams(a), w: w}
 	p.Net.Handle = func(*sim.DatagramPeer) { p.receive() }
-	p.begin(t, c, quic.Path{Local: p.Net.Addr().Addr(), Peer: a.IP}, w.Now(), w.Rand().Uint64)
+	p.Begin(c, quic.Path{Local: p.Net.Addr().Addr(), Peer: a.IP}, w.Now(), w.Rand().Uint64)
+	t.Cleanup(p.Stop)
 	p.Flush()
 	return p
 }
@@ -37,7 +38,7 @@ func Dial(
 // Do runs f, which uses the Conn, and sends the datagrams that follow from it.
 func (p *Peer) Do(f func()) {
 	f()
-	p.events()
+	p.Events()
 	p.Flush()
 }
 
@@ -45,7 +46,7 @@ func (p *Peer) Do(f func()) {
 func (p *Peer) receive() {
 	for _, d := range p.Net.Take() {
 		p.Conn.Receive(d.Data, p.Conn.Path(), p.w.Now())
-		p.events()
+		p.Events()
 	}
 	p.Flush()
 }
@@ -69,7 +70,7 @@ func (p *Peer) expire() {
 	p.armed = 0
 	if at := p.Conn.Deadline(); at != 0 && at <= p.w.Now() {
 		p.Conn.Expire(p.w.Now())
-		p.events()
+		p.Events()
 	}
 	p.Flush()
 }

@@ -36,11 +36,12 @@ func DialSocket(
 	}
 	t.Cleanup(func() { udp.Close() })
 	s := &Socket{
-		End: End{options: o, onEvent: onEvent}, udp: udp, begun: time.Now(),
+		End: End{Options: o, OnEvent: onEvent}, udp: udp, begun: time.Now(),
 		in: make([]byte, 65536), out: make([]byte, 0, quic.DatagramMax),
 	}
 	s.path = quic.Path{Local: udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), Peer: to}
-	s.begin(t, c, s.path, s.now(), rand.Uint64)
+	s.Begin(c, s.path, s.now(), rand.Uint64)
+	t.Cleanup(s.Stop)
 	s.Flush()
 	return s
 }
@@ -52,7 +53,7 @@ func (s *Socket) now() int64 { return int64(time.Since(s.begun)) + 1 }
 func (s *Socket) Until(patience time.Duration, cond func() bool) bool {
 	last := s.now() + int64(patience)
 	for !cond() {
-		s.events()
+		s.Events()
 		s.Flush()
 		switch {
 		case cond():
