@@ -11,10 +11,11 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-func serverTLS(t testing.TB) *tls.Config {
+func serverTLS(t testing.TB, protocol string) *tls.Config {
 	cert, key := testutil.NewAuthority(t).Issue(t, nil, "localhost")
 	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}, NextProtos: []string{"h2"},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+		NextProtos:   []string{protocol},
 	}
 }
 
@@ -28,7 +29,7 @@ func TestProxy_warmH2AllocatesNothing(t *testing.T) {
 	const runs = 500
 	on := proxy.Listener{HSTS: "max-age=1", AltSvc: proxy.NewAltSvc(443, time.Hour, []string{"*", "!a.b", "!*.d"})}
 	for _, streams := range []int{1, 16} {
-		for _, config := range []*tls.Config{nil, serverTLS(t)} {
+		for _, config := range []*tls.Config{nil, serverTLS(t, "h2")} {
 			h := warm.NewH2(t, &on, streams, runs+1, config)
 			before := h.Loop.Calls()
 			allowed := 0.0
@@ -59,4 +60,4 @@ func benchmarkH2(b *testing.B, config *tls.Config) {
 }
 
 func BenchmarkProxy_warmH2(b *testing.B)    { benchmarkH2(b, nil) }
-func BenchmarkProxy_warmH2TLS(b *testing.B) { benchmarkH2(b, serverTLS(b)) }
+func BenchmarkProxy_warmH2TLS(b *testing.B) { benchmarkH2(b, serverTLS(b, "h2")) }

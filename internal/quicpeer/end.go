@@ -22,8 +22,9 @@ type End struct {
 	// Established and Closed say that their events have come.
 	Established, Closed bool
 
-	tls *tls.QUICConn
-	ids uint64
+	tls   *tls.QUICConn
+	ids   uint64
+	event quic.Event // of which OnEvent is told
 }
 
 // Begin begins a connection on path. random makes its numbers.
@@ -49,10 +50,11 @@ func (e *End) Stop() { e.tls.Close() } //nolint:errcheck // it tells what the ha
 // Events takes what Receive or Expire have brought.
 func (e *End) Events() {
 	for {
-		ev := e.Conn.Next()
-		switch ev.Kind {
+		e.event = e.Conn.Next()
+		kind := e.event.Kind
+		switch kind {
 		case quic.Crypto:
-			e.fail(e.tls.HandleData(level[ev.Level], ev.Body))
+			e.fail(e.tls.HandleData(level[e.event.Level], e.event.Body))
 			e.handshake()
 			continue
 		case quic.Established:
@@ -64,9 +66,9 @@ func (e *End) Events() {
 			e.Closed = true
 		}
 		if e.OnEvent != nil {
-			e.OnEvent(&ev)
+			e.OnEvent(&e.event)
 		}
-		if ev.Kind == quic.None {
+		if kind == quic.None {
 			return
 		}
 	}

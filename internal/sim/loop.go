@@ -62,6 +62,12 @@ type LoopSock struct {
 	waiting []poller.FD
 	local   poller.Addr
 	remote  poller.Addr
+	port    *loopPort // of UDP
+}
+
+// loopPort is what a UDP port of a Loop has beside a socket: what is to be read, and what was written.
+type loopPort struct {
+	in, out poller.SendBatch
 }
 
 // loopTick is how much time passes in each Wait.
@@ -301,7 +307,7 @@ func (l *Loop) Add(fd poller.FD, t poller.Token) syscall.Errno {
 	if !s.listens {
 		r = poller.CanWrite
 	}
-	if len(s.in) > 0 || s.ended || len(s.waiting) > 0 {
+	if len(s.in) > 0 || s.ended || len(s.waiting) > 0 || s.port != nil && s.port.in.Len() > 0 {
 		r |= poller.CanRead
 	}
 	if r != 0 {
@@ -357,22 +363,6 @@ func (l *Loop) Splice(_, _ poller.FD, _ int) (int, syscall.Errno) { return -1, s
 // SendFile says that there is no such call.
 func (l *Loop) SendFile(_ poller.FD, _ poller.File, _ int64, _ int) (int, syscall.Errno) {
 	return -1, syscall.ENOSYS
-}
-
-// ListenDatagrams says that there are none.
-func (l *Loop) ListenDatagrams(a poller.Addr, _ *poller.DatagramOptions) (poller.FD, poller.Addr, error) {
-	return poller.NoFD, a, syscall.ENOSYS
-}
-
-// AdoptDatagrams says that there are none.
-func (l *Loop) AdoptDatagrams(poller.FD) (poller.Addr, error) { return poller.Addr{}, syscall.ENOSYS }
-
-// ReadBatch says that there is no such call.
-func (l *Loop) ReadBatch(poller.FD, *poller.Batch) (int, syscall.Errno) { return 0, syscall.ENOSYS }
-
-// WriteBatch says that there is no such call.
-func (l *Loop) WriteBatch(poller.FD, *poller.SendBatch, int) (int, syscall.Errno) {
-	return 0, syscall.ENOSYS
 }
 
 func (l *Loop) nextPort() uint16 {

@@ -6,12 +6,9 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -24,9 +21,8 @@ type RigH2 struct {
 	Streams int // asked on at once
 	Got     int // bytes of the last answers, heads and all
 
-	batches  [][]byte // what the client will send, encrypted or not
-	ups      []poller.FD
-	answered int // requests
+	batches [][]byte // what the client will send, encrypted or not
+	origins
 }
 
 // NewH2 makes a RigH2 for a number of batches of requests that come by on; config makes it TLS, with a certificate for
@@ -34,15 +30,14 @@ type RigH2 struct {
 func NewH2(t testing.TB, on *proxy.Listener, streams, batches int, config *tls.Config) *RigH2 {
 	t.Helper()
 	h := &RigH2{Rig: new(Rig), Streams: streams}
-	secure := func(_ *engine.Engine, accept acceptor) acceptor { return accept }
+	e, service := h.build(t, on, all(nil))
+	accept := session.NewServer(e, service, session.ServerOptions{H2C: true}).Accept
 	if config != nil {
-		secure = func(e *engine.Engine, accept acceptor) acceptor {
-			return tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(
-				tlsconn.ServerOptions{Config: config}, accept)
-		}
+		accept = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(
+			tlsconn.ServerOptions{Config: config}, accept)
 	}
-	h.build(t, on, all(nil), session.ServerOptions{H2C: true}, secure)
-	h.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { h.ups = append(h.ups, fd) }
+	h.listen(t, e, accept)
+	h.Loop.OnConnect = h.connected
 	first := appendFrame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frameSettings, 0, 0)
 	first = appendFrame(first, frameSettings, flagAck, 0)
 	id := uint32(1)
@@ -59,7 +54,7 @@ func NewH2(t testing.TB, on *proxy.Listener, streams, batches int, config *tls.C
 	if config != nil {
 		h.encrypt(t)
 	}
-	h.Loop.Pump = h.origin
+	h.Loop.Pump = func() { h.answer(h.Loop) }
 	h.Loop.Sock(h.down).Sent = make([]byte, 0, 64<<10)
 	for range exchanges {
 		h.Exchange()
@@ -90,7 +85,7 @@ func (h *RigH2) Exchange() {
 	h.Trips += h.Streams
 	h.Loop.Inject(h.down, h.batches[0])
 	h.batches = h.batches[1:]
-	for ticks := 0; h.answered < h.Trips || h.reading(); ticks++ {
+	for ticks := 0; h.answered < h.Trips || h.reading(h.Loop); ticks++ {
 		if h.reactor.Tick(); ticks > ticksMax {
 			panic("warm: requests were not passed on")
 		}
@@ -100,22 +95,6 @@ func (h *RigH2) Exchange() {
 		panic("warm: answers are missing")
 	}
 	down.Sent = down.Sent[:0]
-}
-
-// reading reports whether the proxy has not read all that the origin said; what it reads in a tick leaves in it.
-func (h *RigH2) reading() bool {
-	return slices.ContainsFunc(h.ups, func(fd poller.FD) bool { return h.Loop.Sock(fd).Unread() > 0 })
-}
-
-// origin answers what was asked.
-func (h *RigH2) origin() {
-	for _, fd := range h.ups {
-		if up := h.Loop.Sock(fd); len(up.Sent) > 0 && up.Unread() == 0 {
-			up.Sent = up.Sent[:0]
-			h.answered++
-			h.Loop.Inject(fd, answer)
-		}
-	}
 }
 
 // wire is the client's end of a connection for crypto/tls, in memory.

@@ -2,6 +2,7 @@ package warm
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,14 +73,12 @@ func all(filters []*proxy.Filter) func(*upstream.Upstream) []proxy.Route {
 	}
 }
 
-// acceptor makes the handler of a connection.
-type acceptor = func(*engine.Conn) engine.Handler
-
 // NewRouted is New with routes to the origin of the caller's own.
 func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route) *Rig {
 	t.Helper()
 	g := &Rig{request: []byte(request)}
-	g.build(t, on, routes, session.ServerOptions{}, func(_ *engine.Engine, accept acceptor) acceptor { return accept })
+	e, service := g.build(t, on, routes)
+	g.listen(t, e, session.NewServer(e, service, session.ServerOptions{}).Accept)
 	g.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { g.up = fd }
 	g.Loop.Pump = g.pump
 	for g.Trips < exchanges {
@@ -88,10 +87,10 @@ func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*up
 	return g
 }
 
+// build makes the proxy, on one reactor.
 func (g *Rig) build(
-	t testing.TB, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route, o session.ServerOptions,
-	secure func(*engine.Engine, acceptor) acceptor,
-) {
+	t testing.TB, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route,
+) (*engine.Engine, session.Service) {
 	t.Helper()
 	g.Loop = sim.NewLoop()
 	e, err := engine.New(engine.Options{
@@ -101,6 +100,7 @@ func (g *Rig) build(
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.reactor = e.Reactors()[0]
 	origin := upstream.New(e, upstream.Options{
 		Name: "origin", Backends: backend.Of("10.0.0.1:80"),
 	})
@@ -109,15 +109,21 @@ func (g *Rig) build(
 		t.Fatal(err)
 	}
 	g.Proxy = proxy.New(e, s)
-	server := session.NewServer(e, g.Proxy.Service(on), o)
+	return e, g.Proxy.Service(on)
+}
+
+// listen makes the client's connection.
+func (g *Rig) listen(t testing.TB, e *engine.Engine, accept func(*engine.Conn) engine.Handler) {
+	t.Helper()
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, secure(e, server.Accept)); err != nil {
+	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, accept); err != nil {
 		t.Fatal(err)
 	}
-	g.reactor = e.Reactors()[0]
-	g.down = g.Loop.Offer(door, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
+	g.down = g.Loop.Offer(door, poller.Addr{IP: clientAddr})
 	g.reactor.Tick()
 }
+
+var clientAddr = netip.MustParseAddrPort("192.0.2.7:5555")
 
 // Exchange runs the reactor until the client has its next answer.
 func (g *Rig) Exchange() {
@@ -161,4 +167,28 @@ func (g *Rig) pump() {
 		}
 		g.Loop.Inject(g.down, request)
 	}
+}
+
+// origins are the connections to an origin that answers several requests at once.
+type origins struct {
+	ups      []poller.FD
+	answered int // requests
+}
+
+func (o *origins) connected(fd poller.FD, _ poller.Addr) { o.ups = append(o.ups, fd) }
+
+// answer answers what was asked.
+func (o *origins) answer(l *sim.Loop) {
+	for _, fd := range o.ups {
+		if up := l.Sock(fd); len(up.Sent) > 0 && up.Unread() == 0 {
+			up.Sent = up.Sent[:0]
+			o.answered++
+			l.Inject(fd, answer)
+		}
+	}
+}
+
+// reading reports whether the proxy has not read all that the origin said; what it reads in a tick leaves in it.
+func (o *origins) reading(l *sim.Loop) bool {
+	return slices.ContainsFunc(o.ups, func(fd poller.FD) bool { return l.Sock(fd).Unread() > 0 })
 }
