@@ -2,6 +2,7 @@ package load
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 
@@ -210,10 +211,15 @@ func (c *h3Client) take(ev *h3.Event) {
 
 // fail leaves a connection that is over.
 func (c *h3Client) fail(err error) {
-	if c.end.Err != nil {
+	switch k := c.end.Conn.Closed(); {
+	case c.end.Err != nil: // of TLS
 		err = c.end.Err
-	} else if err == h3.ErrQUIC {
-		err = errClosed
+	case k.Err == quic.ErrHandshakeTimeout, k.Err == quic.ErrIdle:
+		err = engine.ErrTimeout
+	case err == h3.ErrQUIC && k.Err != nil:
+		err = k.Err
+	case err == h3.ErrQUIC:
+		err = fmt.Errorf("%w: %v", errClosed, h3.Code(k.Code))
 	}
 	c.leave(err)
 }
