@@ -23,8 +23,9 @@
 // It speaks HTTP/1, passes WebSockets, and retries where that is safe. It ends on SIGINT or SIGTERM, after the requests
 // in progress.
 //
-// Serve is the least of it. A Server has fields for all else: filters, TLS and HTTP/2, several listeners, an access
-// log, options of the engine and of the sessions. It starts and ends with the program, or serves until a signal comes.
+// Serve is the least of it. A Server has fields for all else: filters, TLS, HTTP/2 and HTTP/3, several listeners, an
+// access log, options of the engine and of the sessions. It starts and ends with the program, or serves until a signal
+// comes.
 //
 // # Where to look next
 //

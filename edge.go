@@ -39,6 +39,7 @@ type Server struct {
 	Share   bool            // others may listen on its addresses too, and get a part of the connections
 	Grace   time.Duration   // for requests in progress, once Run is to end; 0: 10 s
 	TLS     *tls.Config     // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
+	HTTP3   bool            // at the UDP port of the same number, of which answers over TCP tell; needs TLS
 
 	Engine   engine.Options
 	Session  session.ServerOptions
@@ -76,6 +77,7 @@ type Traces struct {
 type Listener struct {
 	Addr     string
 	TLS      *tls.Config
+	HTTP3    bool
 	Listener proxy.Listener
 }
 
@@ -119,7 +121,7 @@ func (s *Server) Start() (err error) {
 			s.log, s.logs, s.watches = nil, nil, nil
 		}
 	}()
-	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)
+	all := append([]Listener{{s.Addr, s.TLS, s.HTTP3, s.Listener}}, s.Listeners...)
 	for i := range all {
 		if err := all[i].Listener.Check(all[i].TLS); err != nil {
 			return fmt.Errorf("listen on %q: %w", all[i].Addr, err)
@@ -237,19 +239,34 @@ func (s *Server) listen(l *Listener) error {
 	if l.Listener.Tracing == nil {
 		l.Listener.Tracing = s.tracing
 	}
-	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
-	accept, o := srv.Accept, engine.ListenOptions{Addr: addr, Share: s.Share}
+	o := engine.ListenOptions{Addr: addr, Share: s.Share}
+	if l.HTTP3 {
+		return s.listenHTTP3(l, o)
+	}
+	return s.listenTCP(l, session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session), o)
+}
+
+// listenTCP opens l, whose requests srv has.
+func (s *Server) listenTCP(l *Listener, srv *session.Server, o engine.ListenOptions) error {
+	accept := srv.Accept
 	if l.TLS != nil {
 		accept = s.secured(l.TLS, session.FilterSecured(l.Listener.Name, s.ConnFilters, accept))
 		o.Gate = s.handshaker
 	}
-	accept = session.FilterAccepted(l.Listener.Name, s.ConnFilters, accept)
-	open, err := s.engine.Listen(o, accept)
+	open, err := s.engine.Listen(o, session.FilterAccepted(l.Listener.Name, s.ConnFilters, accept))
 	if err != nil {
 		return err
 	}
 	s.listeners = append(s.listeners, open)
 	return nil
+}
+
+// shakes returns the Handshaker of all listeners.
+func (s *Server) shakes() *tlsconn.Handshaker {
+	if s.handshaker == nil {
+		s.handshaker = tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
+	}
+	return s.handshaker
 }
 
 // secured puts TLS before accept.
@@ -260,10 +277,7 @@ func (s *Server) secured(
 		config = config.Clone()
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
-	if s.handshaker == nil {
-		s.handshaker = tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
-	}
-	return s.handshaker.Server(tlsconn.ServerOptions{Config: config, Plain: s.proxy.PlainOnTLS}, accept)
+	return s.shakes().Server(tlsconn.ServerOptions{Config: config, Plain: s.proxy.PlainOnTLS}, accept)
 }
 
 // ErrGrace says that Shutdown cut off requests that were in progress when its context ended.

@@ -89,6 +89,30 @@ func TestServer_refusesAnAddressThatIsServed(t *testing.T) {
 	}
 }
 
+func TestServer_refusesHTTP3WithoutItsMeans(t *testing.T) {
+	testutil.CheckLeaks(t)
+	a := testutil.NewAuthority(t)
+	cert, key := a.Issue(t, nil, "localhost")
+	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	routes := []proxy.Route{{To: proxy.Answer(200, "", "")}}
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	for in, s := range map[string]*edge.Server{
+		"HTTP3 needs TLS":                            {Addr: "127.0.0.1:0"},
+		"an address with a port":                     {Addr: "unix:" + testutil.SocketPath(t), TLS: config},
+		"listen udp " + udp.LocalAddr().String():     {Addr: udp.LocalAddr().String(), TLS: config},
+		"127.0.0.1:1\": HTTP3 needs TLS, and an add": {Addr: "127.0.0.1:1"},
+	} {
+		s.Routes, s.HTTP3 = routes, true
+		if err := s.Start(); err == nil || !strings.Contains(err.Error(), in) {
+			t.Errorf("%v, not %q", err, in)
+		}
+	}
+}
+
 func TestServer_cutsOffWhatOutlastsItsGrace(t *testing.T) {
 	silent := testutil.Listen(t)
 	s := &edge.Server{Addr: "127.0.0.1:0", Grace: 50 * time.Millisecond,

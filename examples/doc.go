@@ -7,6 +7,7 @@
 //	hello         an HTTP server on package session
 //	filter        a proxy with one filter
 //	https         a proxy that speaks TLS and HTTP/2 with its clients
+//	http3         a proxy that speaks HTTP/3, too
 //	loadbalancer  a server of one's own with flags and a configuration: two backends and a filter
 //	lines         a chat over TLS: a service of one's own
 //	nethttp       a ServeMux of net/http, moved over by handler.FromHTTP

@@ -153,6 +153,41 @@ func TestHTTPS(t *testing.T) {
 	stop(t, p)
 }
 
+// A client of HTTP/3 that has nothing of ours or of Go, and a client of HTTP/2 that is told of the UDP port.
+func TestHTTP3(t *testing.T) {
+	client, err := exec.LookPath("gtlsclient")
+	if err != nil {
+		t.Fatal(err, "make deps installs it")
+	}
+	a, dir := testutil.NewAuthority(t), t.TempDir()
+	a.IssueTo(t, dir, "pair", nil, "localhost", "127.0.0.1")
+	p, plain := start(t, "http3", "-listen", "127.0.0.1:0", "-cert", filepath.Join(dir, "pair.pem"),
+		"-key", filepath.Join(dir, "pair.key"), origin(t, "one"))
+	url := "https" + strings.TrimPrefix(plain, "http")
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), client, "--quiet", "--exit-on-all-streams-close", "--timeout=10s",
+		"--download="+dir, host, port, url+"/x").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if body, err := os.ReadFile(filepath.Join(dir, "x")); err != nil || string(body) != "one /x" {
+		t.Errorf("%q, %v\n%s", body, err, out)
+	}
+	c := &http.Client{Transport: &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: a.Pool},
+	}}
+	resp, body := testutil.Get(t, c, url+"/y")
+	want(t, resp, body, 200, "one /y")
+	if got := resp.Header.Get("Alt-Svc"); resp.ProtoMajor != 2 || got != `h3=":`+port+`"; ma=86400` {
+		t.Errorf("%s, Alt-Svc %q", resp.Proto, got)
+	}
+	c.CloseIdleConnections()
+	stop(t, p)
+}
+
 func TestFilter(t *testing.T) {
 	p, url := start(t, "filter", "-listen", "127.0.0.1:0", origin(t, "one"))
 	resp, body := ask(t, "GET", url+"/tea", "me")
