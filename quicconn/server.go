@@ -102,12 +102,22 @@ func (s *Server) Use(a Accept) { s.accept.Store(&a) }
 // Port makes the handler of a port, for engine.ListenDatagrams.
 func (s *Server) Port(p *engine.Port) engine.PortHandler {
 	l := &s.doors[p.Reactor().Index()]
+	l.stats = l.counted() // the port before does not count any more
 	l.port = p
 	return l
 }
 
 // Stats returns the counters on r. On r only.
-func (s *Server) Stats(r *engine.Reactor) Stats { return s.doors[r.Index()].stats }
+func (s *Server) Stats(r *engine.Reactor) Stats { return s.doors[r.Index()].counted() }
+
+// counted returns the counters of the door and of its port.
+func (l *door) counted() Stats {
+	all := l.stats
+	if l.port != nil {
+		all.Unsent += l.port.Lost()
+	}
+	return all
+}
 
 // Codec returns the counters of the codec on r. On r only.
 func (s *Server) Codec(r *engine.Reactor) quic.Stats { return s.doors[r.Index()].arena.Stats }

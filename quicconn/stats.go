@@ -14,6 +14,7 @@ type Stats struct {
 	BadTokens uint64 // first packets that were refused, since their tokens were too old or of another client
 	Mailed    uint64 // datagrams that came to another reactor
 	MailLost  uint64 // datagrams that did not get there, since too many were on their way
+	Unsent    uint64 // datagrams, or runs of them, that the kernel refused to send: engine.Port.Lost
 }
 
 // Add adds the counters of o.

@@ -106,16 +106,16 @@ func (l *ledger) retire() {
 // look has l ask for what no reactor counts. l.mu is held.
 func (l *ledger) look(add func(*metrics.Sample)) { l.looks = append(l.looks, add) }
 
-// follow has l follow what read returns on each reactor, under a key of its own, until over says that nothing uses it
-// any more; nil: until no configuration has it. l.mu is held.
+// follow has l follow what read returns on each reactor, under a key of its own, until the last over that was given
+// says that nothing uses it any more; nil: until no configuration has it. l.mu is held.
 func follow[S any](l *ledger, key any, read func(*engine.Reactor) S, into func(*metrics.Sample) *S,
 	over func(*metrics.Sample) bool) {
 	e := l.entries[key]
 	if e == nil {
-		e = &counting{Part: metrics.NewPart(l.Reactors(), read, into), over: over}
+		e = &counting{Part: metrics.NewPart(l.Reactors(), read, into)}
 		l.entries[key] = e
 	}
-	e.used = true
+	e.used, e.over = true, over
 }
 
 // keepPorts follows the listeners that a reload has taken away, while they have connections. l.mu is held.

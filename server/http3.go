@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/quicconn"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/session/http3"
 )
@@ -23,14 +24,15 @@ import (
 //
 //	kernel ─► engine.Port ─► quicconn ─► tlsconn, session/http3 ─► proxy.Service
 type http3Listener struct {
-	server   *quicconn.Server
-	open     *engine.Listener // nil: its sockets were never open
-	on       bool             // the present configuration asks for it
-	waits    bool             // another process has the port, and it is opened once that has closed it
-	ending   atomic.Bool      // open was told to close; reactors read it
-	grace    time.Duration    // that connections have when open closes
-	cutAt    time.Time        // when they are cut
-	untold   *proxy.Listener  // requests once the port is open: clients are told of it; nil: they are already
+	server *quicconn.Server
+	// open is nil where its sockets were never open. The ledger reads it without shared.mu.
+	open     atomic.Pointer[engine.Listener]
+	on       bool            // the present configuration asks for it
+	waits    bool            // another process has the port, and it is opened once that has closed it
+	ending   atomic.Bool     // open was told to close; reactors read it
+	grace    time.Duration   // that connections have when open closes
+	cutAt    time.Time       // when they are cut
+	untold   *proxy.Listener // requests once the port is open: clients are told of it; nil: they are already
 	connsMax int
 	sessions []*http3.Server // the last one has new connections
 	of       *session.Server // that the last one is of
@@ -73,8 +75,9 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 		Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce,
 		Retry: retryModes[s.config.Versions.H3.Retry], Crowded: p.secure.Crowded,
 	})
-	if d.connsMax = s.config.Limits.Connections; d.open != nil {
-		d.open.SetConnsMax(d.connsMax)
+	d.connsMax = s.config.Limits.Connections
+	if open := d.open.Load(); open != nil {
+		open.SetConnsMax(d.connsMax)
 	}
 }
 
@@ -90,16 +93,18 @@ func (d *http3Listener) serverOn(e *engine.Engine) *quicconn.Server {
 
 // openDatagrams opens the UDP port of l, unless it is open. While another process has the sockets of this one, it has
 // the port until its last connection ends.
-func (p *listeners) openDatagrams(l *listener, connsMax int) (err error) {
+func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 	d := &l.http3
 	if p.suspended || d.isOpen() {
 		return nil
 	}
-	if d.open == nil || !d.open.Reopen() {
+	if open := d.open.Load(); open == nil || !open.Reopen() {
 		o := engine.ListenOptions{Addr: l.open.Addr(), V6Only: l.sockets.V6Only, ConnsMax: connsMax}
-		if d.open, err = p.listenDatagrams(o, l); err != nil {
+		open, err := p.listenDatagrams(o, l)
+		if err != nil {
 			return err
 		}
+		d.open.Store(open)
 	}
 	d.ending.Store(false)
 	if p.reload != nil {
@@ -119,18 +124,34 @@ func (p *listeners) closingOf(key string) *listener {
 	return nil
 }
 
-// isOpen reports whether there are new connections.
-func (d *http3Listener) isOpen() bool { return d.open != nil && !d.ending.Load() }
+// describe has l follow what counts at the port, under the name of the listener, until over says that it has closed.
+func (d *http3Listener) describe(l *ledger, name string, over func(*metrics.Sample) bool) {
+	for _, sessions := range d.sessions {
+		follow(l, sessions, sessions.H3Stats,
+			func(n *metrics.Sample) *h3.Stats { return &n.Listener(name).H3Codec }, over)
+	}
+	if server := d.server; server != nil {
+		follow(l, server, func(r *engine.Reactor) metrics.QUIC {
+			return metrics.QUIC{Stats: server.Stats(r), Codec: server.Codec(r)}
+		}, func(n *metrics.Sample) *metrics.QUIC { return &n.Listener(name).QUIC }, over)
+	}
+}
 
-// isClosed reports whether the UDP port is closed, or was never open.
-func (d *http3Listener) isClosed() bool { return d.open == nil || d.open.Closed() }
+// isOpen reports whether there are new connections.
+func (d *http3Listener) isOpen() bool { return d.open.Load() != nil && !d.ending.Load() }
+
+// isClosed reports whether the UDP port is closed, which its last connection delays, or was never open.
+func (d *http3Listener) isClosed() bool {
+	open := d.open.Load()
+	return open == nil || open.Closed()
+}
 
 // conns returns how many connections of HTTP/3 are open.
 func (d *http3Listener) conns() int {
-	if d.open == nil {
-		return 0
+	if open := d.open.Load(); open != nil {
+		return open.Conns()
 	}
-	return d.open.Conns()
+	return 0
 }
 
 func (p *listeners) listenDatagrams(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
@@ -154,7 +175,7 @@ func (p *listeners) listenBoth(o engine.ListenOptions, l *listener) (*engine.Lis
 		both.Addr = datagrams.Addr()
 		open, err := p.engine.Listen(both, l.accept)
 		if err == nil {
-			l.http3.open = datagrams
+			l.http3.open.Store(datagrams)
 			return open, nil
 		}
 		datagrams.Close()
@@ -175,8 +196,9 @@ func (p *listeners) closeDatagrams(d *http3Listener) {
 		return
 	}
 	d.ending.Store(true)
-	d.open.Close()
-	p.eachOver(d.open, func(c *engine.Conn, h engine.Handler) {
+	open := d.open.Load()
+	open.Close()
+	p.eachOver(open, func(c *engine.Conn, h engine.Handler) {
 		if h, ok := h.(engine.DrainBeginner); ok {
 			h.OnDrainBegin(c)
 		}
@@ -186,7 +208,7 @@ func (p *listeners) closeDatagrams(d *http3Listener) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if d.ending.Load() && !time.Now().Before(d.cutAt) { // else it was opened again meanwhile
-			p.eachOver(d.open, func(c *engine.Conn, _ engine.Handler) { c.Close(engine.ErrClosed) })
+			p.eachOver(d.open.Load(), func(c *engine.Conn, _ engine.Handler) { c.Close(engine.ErrClosed) })
 		}
 	})
 }

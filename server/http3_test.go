@@ -259,7 +259,7 @@ func TestListenBoth_doesNotWait(t *testing.T) {
 	if took := time.Since(begun); took >= vacancyWait || tcp.Addr() == taken {
 		t.Errorf("%v until there was %v after %v", took, tcp.Addr(), taken)
 	}
-	if udp := l.http3.open.Addr(); udp.IP != tcp.Addr().IP {
+	if udp := l.http3.open.Load().Addr(); udp.IP != tcp.Addr().IP {
 		t.Errorf("UDP has %v, TCP %v", udp, tcp.Addr())
 	}
 }

@@ -265,17 +265,18 @@ func (p *listeners) describe(l *ledger) {
 		if l.bare[name] = one.other != nil; l.bare[name] {
 			p.counters.RegisterBare(name)
 		} else {
-			p.counters.RegisterListener(name)
+			p.counters.RegisterListener(name, one.http3.server != nil)
 		}
 		l.ports[name] = append(l.ports[name], open)
 		over := func(counted *metrics.Sample) bool {
-			return open.Closed() && open.Conns() == 0 && counted.Listener(name).H3Open == 0
+			return open.Closed() && open.Conns() == 0 && one.http3.isClosed() && counted.Listener(name).H3Open == 0
 		}
 		for _, sessions := range one.sessions {
 			follow(l, sessions, func(r *engine.Reactor) metrics.Sessions {
 				return metrics.Sessions{ServerStats: sessions.Stats(r), Codec: sessions.H2Stats(r)}
 			}, func(n *metrics.Sample) *metrics.Sessions { return &n.Listener(name).Sessions }, over)
 		}
+		one.http3.describe(l, name, over)
 	}
 }
 

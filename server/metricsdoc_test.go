@@ -54,6 +54,7 @@ limits.connections_per_client = 1000
 name = "secure"
 listen = "127.0.0.1:0"
 tls = true
+protocols = ["h1", "h2", "h3"]
 [[certificates]]
 cert = "internal"
 [[tls.rules]]

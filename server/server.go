@@ -322,7 +322,7 @@ func (s *Server) Parts() *Parts {
 	}
 	for _, l := range s.listeners.now {
 		p.Listeners = append(p.Listeners,
-			Part{l.title, l.open, l.http3.open, l.secured, l.sockets.V6Only, l.other != nil})
+			Part{l.title, l.open, l.http3.open.Load(), l.secured, l.sockets.V6Only, l.other != nil})
 	}
 	return p
 }

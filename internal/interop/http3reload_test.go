@@ -153,6 +153,18 @@ func (p *placed) closed(t *testing.T) {
 	}, "the UDP port is closed")
 }
 
+// tcpClosed waits until the TCP port is closed.
+func (p *placed) tcpClosed(t *testing.T) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		l, err := net.Listen("tcp4", p.addr)
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	}, "the TCP port is closed")
+}
+
 // connect opens a connection of HTTP/3.
 func (p *placed) connect(t *testing.T) (*quicgo.Conn, *http3.ClientConn) {
 	t.Helper()
@@ -198,13 +210,7 @@ func TestHTTP3_takenAway(t *testing.T) {
 					t.Errorf("Alt-Svc: %q", a)
 				}
 			} else { // TCP closes first
-				testutil.Eventually(t, testutil.Patience, func() bool {
-					l, err := net.Listen("tcp4", p.addr)
-					if err == nil {
-						l.Close()
-					}
-					return err == nil
-				}, "the TCP port is closed")
+				p.tcpClosed(t)
 			}
 			select {
 			case <-idle.Context().Done():

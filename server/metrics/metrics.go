@@ -15,10 +15,13 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/quic"
+	"github.com/edge-proxy/edge/quicconn"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -97,7 +100,9 @@ type Registrations struct {
 // Listener is what all addresses of one listener have counted.
 type Listener struct {
 	Sessions
-	Conns int // open now
+	H3Codec h3.Stats
+	QUIC    QUIC
+	Conns   int // open now, over TCP
 }
 
 // Bare is what the addresses of a service that is no HTTP have counted.
@@ -109,6 +114,12 @@ type Bare struct {
 type Sessions struct {
 	session.ServerStats
 	Codec h2.Stats
+}
+
+// QUIC is what a quicconn.Server has counted.
+type QUIC struct {
+	quicconn.Stats
+	Codec quic.Stats
 }
 
 // NewSample makes one in which nothing was counted.

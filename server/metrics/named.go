@@ -35,7 +35,8 @@ type kindOf[S any] struct {
 
 var (
 	ofListeners kind = &kindOf[Listener]{"listener", func(s *Sample) map[string]*Listener { return s.listeners },
-		slices.Concat(listenerRows, within("Codec", listenerH2Rows)), nil}
+		slices.Concat(listenerRows, within("Codec", listenerH2Rows)),
+		slices.Concat(within("H3Codec", listenerH3Rows), within("QUIC", quicRows))}
 	ofBare kind = &kindOf[Bare]{"listener", func(s *Sample) map[string]*Bare { return s.bare }, bareRows, nil}
 
 	ofUpstreams kind = &kindOf[upstream.Stats]{"upstream",
@@ -234,8 +235,8 @@ func (k *kindOf[S]) leave(past *Sample, name string) {
 	}
 }
 
-// RegisterListener lists the series of the listener with that name.
-func (c *Counters) RegisterListener(name string) { c.use(ofListeners, name, false) }
+// RegisterListener lists the series of the listener with that name, and the series of HTTP/3 if it serves that.
+func (c *Counters) RegisterListener(name string, servesH3 bool) { c.use(ofListeners, name, servesH3) }
 
 // RegisterBare lists the series of the service with that name, which is no HTTP: see config.Config.Services.
 func (c *Counters) RegisterBare(name string) { c.use(ofBare, name, false) }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -152,5 +153,28 @@ func TestCounters_stayWhileTheyCount(t *testing.T) {
 			t.Errorf("%v, want %d", n, i)
 		}
 		now = now.Add(2 * goneFor)
+	}
+}
+
+// Listeners that serve no HTTP/3 have no series of it, until a reload has one serve it.
+func TestCounters_quicWhereHTTP3IsServed(t *testing.T) {
+	c := New(1)
+	names := func() (all []string) {
+		c.Registry.Each(func(s observe.Sample) {
+			if s.Name == "edge_quic_retries_total" || s.Name == "edge_listener_h3_streams_total" {
+				all = append(all, s.Labels[0].Value)
+			}
+		})
+		return all
+	}
+	for _, servesH3 := range []bool{false, true, false} {
+		before := len(names())
+		c.Begin(100_000)
+		c.RegisterListener("plain", false)
+		c.RegisterListener("web", servesH3)
+		got := names()
+		if want := 2; servesH3 && len(got) != want || !servesH3 && len(got) != before || slices.Contains(got, "plain") {
+			t.Errorf("HTTP/3 %v: series of %v", servesH3, got)
+		}
 	}
 }

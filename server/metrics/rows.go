@@ -206,6 +206,46 @@ var listenerH2Rows = families{
 		"closed_streams=StrayFlood", "Connections ended for abuse."},
 }.rows()
 
+// listenerH3Rows are read from the h3.Stats of a listener that serves HTTP/3.
+var listenerH3Rows = families{
+	{"edge_listener_h3_streams_total", "Streams", "Streams of requests opened."},
+	{"edge_listener_h3_resets_total", "by: client=ResetsIn proxy=ResetsOut", "Streams reset."},
+	{"edge_listener_h3_refused_total", "Refused", "Streams that came after GOAWAY."},
+	{"edge_listener_h3_faults_total", "Faults",
+		"Connections ended for a fault of the client in HTTP/3, abuse among them."},
+	{"edge_listener_h3_heads_refused_total", "why: malformed=Malformed too_large=HeadTooLarge",
+		"Heads refused before any route."},
+	{"edge_listener_h3_heads_unsent_total", "PeerListSize",
+		"Heads and trailers of answers that are larger than the client takes."},
+	{"edge_listener_h3_timeouts_total", "for: head=HeadTimeout", "Heads that did not come in time."},
+	{"edge_listener_h3_abuse_total", "kind: rapid_reset=RapidReset made_you_reset=MadeYouReset " +
+		"header_bomb=HeaderBomb unknown=UnknownFlood priority=PriorityFlood empty_frames=EmptyFlood",
+		"Connections ended for abuse."},
+}.rows()
+
+// quicRows are read from the QUIC of a listener that serves HTTP/3.
+var quicRows = families{
+	{"edge_quic_datagrams_total", "direction: in=Received out=Sent", "Datagrams received and sent."},
+	{"edge_quic_dropped_total", "why: unknown=Unknown address=Codec.Strays unopened=Codec.Unopened " +
+		"foreign=Codec.Foreign early=Codec.Early gaps=Codec.Gaps tossed=MailLost unsent=Unsent",
+		"Datagrams dropped, or packets in them; unsent: the kernel refused to send them."},
+	{"edge_quic_packets_lost_total", "Codec.Lost", "Packets sent to clients that did not arrive."},
+	{"edge_quic_retries_total", "Retries", "Clients asked to prove their address first: Retry packets sent."},
+	{"edge_quic_refused_total", "code: connection_refused=Refused invalid_token=BadTokens",
+		"First packets of clients that got no connection, by the code that tells them so."},
+	{"edge_quic_resets_sent_total", "Resets", "Stateless resets sent: for packets of connections that are gone."},
+	{"edge_quic_moves_total", "result: success=Codec.Moves failure=Codec.MovesFailed",
+		"Clients followed to another address, and addresses that did not answer."},
+	{"edge_quic_held_total", "Codec.Held",
+		"Times that an address had got three times the bytes that came from it, and has to prove itself for more."},
+	{"edge_quic_tossed_total", "to: loop=Mailed",
+		"Datagrams that came to another event loop than their connection's."},
+	{"edge_quic_faults_total", "Codec.Faults",
+		"Connections ended for a fault of the client in QUIC, abuse among them."},
+	{"edge_quic_abuse_total", "kind: idle_frames=Codec.IdleFrames key_updates=Codec.KeyUpdates",
+		"Connections ended for abuse."},
+}.rows()
+
 // abuse are the fields of an h2.Stats that count kinds of it.
 const abuse = "RapidReset,MadeYouReset,ContinuationFlood,HeaderBomb,SettingsFlood,PingFlood,PriorityFlood," +
 	"EmptyFrameFlood,WindowUpdateFlood,TinyWindow,StrayFlood"

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
@@ -18,6 +19,9 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 	"github.com/edge-proxy/edge/upstream/health"
 )
+
+// haveRows are parts of other structs that have rows of their own.
+var haveRows = []reflect.Type{reflect.TypeFor[h2.Stats](), reflect.TypeFor[h3.Stats](), reflect.TypeFor[QUIC]()}
 
 // numbers calls f for every number of a struct, with its path.
 func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
@@ -30,7 +34,7 @@ func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
 			for i := range v.Len() {
 				f(field.Name+"."+strconv.Itoa(i), v.Index(i))
 			}
-		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[h2.Stats](): // which has rows of its own
+		case v.Kind() == reflect.Struct && !slices.Contains(haveRows, v.Type()):
 			numbers(v, func(path string, v reflect.Value) { f(field.Name+"."+path, v) })
 		}
 	}
@@ -102,6 +106,12 @@ func TestRows_showEveryCounter(t *testing.T) {
 	showsEach[Listener](t, listenerRows, nil)
 	showsEach[Bare](t, bareRows, nil)
 	showsEach[h2.Stats](t, listenerH2Rows, nil)
+	showsEach[h3.Stats](t, listenerH3Rows, nil)
+	showsEach[QUIC](t, quicRows, map[string]string{
+		"Versions":     "such a client comes again with version 1, or was none",
+		"Codec.Pages":  "edge_buffer_bytes",
+		"Codec.Unread": "acknowledgements are read as far as they are needed",
+	})
 	showsEach[upstream.Stats](t, upstreamRows, nil)
 	showsEach[health.Stats](t, checkRows(), nil)
 	const noCheck = "agents decide nothing that checks do"
@@ -124,8 +134,8 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		bareRows, listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows,
-		limitRows) {
+		bareRows, listenerH2Rows, listenerH3Rows, quicRows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(),
+		ejectionRows(), dynamicRows, limitRows) {
 		name := ""
 		for _, l := range r.labels() {
 			name += l.Name + " "
@@ -142,7 +152,7 @@ func TestRows_familiesAgree(t *testing.T) {
 // A counter of what a reload takes away stays and goes on with its successor, a gauge does not.
 func TestCounters_retire(t *testing.T) {
 	c := New(1)
-	c.RegisterListener("web")
+	c.RegisterListener("web", true)
 	c.RegisterUpstream("api", true)
 	c.RegisterUpstream("api", true)
 	want := func(name string, want float64) {
@@ -159,26 +169,29 @@ func TestCounters_retire(t *testing.T) {
 	}
 	fill := func(s *Sample) *Sample {
 		s.Listener("web").Requests, s.Listener("web").Conns, s.Listener("web").Codec.Streams = 1, 2, 3
+		s.Listener("web").H3Codec.Streams, s.Listener("web").QUIC.Retries = 7, 8
 		s.Upstream("api").Taken, s.Upstream("api").Waiting, s.Upstream("api").H2.Streams = 4, 5, 6
 		return s
 	}
-	check := func(requests, conns, streams, taken, waiting, upStreams float64) {
+	check := func(requests, conns, streams, h3Streams, retries, taken, waiting, upStreams float64) {
 		t.Helper()
 		want("edge_listener_requests_total", requests)
 		want("edge_connections", conns)
 		want("edge_listener_h2_streams_total", streams)
+		want("edge_listener_h3_streams_total", h3Streams)
+		want("edge_quic_retries_total", retries)
 		want("edge_upstream_reuse_total", taken)
 		want("edge_upstream_waiting", waiting)
 		want("edge_upstream_h2_streams_total", upStreams)
 	}
-	check(0, 0, 0, 0, 0, 0)
+	check(0, 0, 0, 0, 0, 0, 0, 0)
 	c.Show(fill(NewSample()))
-	check(1, 2, 3, 4, 5, 6)
+	check(1, 2, 3, 7, 8, 4, 5, 6)
 	c.Retire(fill(NewSample()))
 	c.Show(NewSample())
-	check(1, 0, 3, 4, 0, 6)
+	check(1, 0, 3, 7, 8, 4, 0, 6)
 	c.Show(fill(NewSample()))
-	check(2, 2, 6, 8, 5, 12)
+	check(2, 2, 6, 14, 16, 8, 5, 12)
 }
 
 // Each backend has a line while it is there, up to a thousand of an upstream; the rest have one together.
