@@ -109,6 +109,31 @@ func TestServer_versionNegotiation(t *testing.T) {
 	}
 }
 
+// Answers that the kernel refuses to send are counted, also when the port is closed and another one is open.
+func TestServer_countsUnsent(t *testing.T) {
+	g := newRig(t, 1, 1, engine.ListenOptions{})
+	p := g.w.DialDatagrams(at443)
+	hello := append([]byte{0xc0, 0xfa, 0xce, 0xb0, 0x0c, 8, 1, 2, 3, 4, 5, 6, 7, 8, 2, 'm', 'e'}, make([]byte, 1200)...)
+	for want := range uint64(3) {
+		g.w.Faults.DatagramRefused = 1
+		if want > 0 {
+			p.Send(hello)
+		}
+		g.run("the kernel refuses an answer", func() bool { return g.stats().Versions == want })
+		g.after(time.Millisecond)
+		if n := g.stats().Unsent; n != want {
+			t.Fatalf("%d of %d", n, want)
+		}
+		g.w.Faults.DatagramRefused = 0
+		g.l.Close()
+		g.run("the port is closed", g.l.Closed)
+		var err error
+		if g.l, err = g.e.ListenDatagrams(engine.ListenOptions{Addr: at443}, g.s.Port); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A packet of an unknown connection gets a stateless reset that is smaller, and ends the connection of its sender. So
 // many get one in a second.
 func TestServer_statelessReset(t *testing.T) {
