@@ -125,6 +125,7 @@ func (p *listeners) closingOf(key string) *listener {
 }
 
 // describe has l follow what counts at the port, under the name of the listener, until over says that it has closed.
+// The server outlives a new name of the listener, and counts under the first one.
 func (d *http3Listener) describe(l *ledger, name string, over func(*metrics.Sample) bool) {
 	for _, sessions := range d.sessions {
 		follow(l, sessions, sessions.H3Stats,

@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/page"
+	"github.com/edge-proxy/edge/quicconn"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
@@ -576,7 +577,7 @@ type handshakes struct {
 func (p *listeners) counted(accept func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
 	return func(c *engine.Conn) engine.Handler {
 		if d := tlsconn.DigestOf(c); d != nil {
-			p.handshakes[c.Reactor().Index()].Count(d)
+			p.handshakes[c.Reactor().Index()].Count(d, quicconn.Of(c) != nil)
 		}
 		return accept(c)
 	}

@@ -55,9 +55,11 @@ func TestRegistry_rowsAppearAndMove(t *testing.T) {
 	setAll(reflect.ValueOf(now.Upstream("api")).Elem())
 	setAll(reflect.ValueOf(&now.TLS).Elem())
 	now.AddMembers("api", backend.Stats{Panics: 1, Panicking: 1})
-	for v := range now.Handshakes {
-		for g := range now.Handshakes[v] {
-			now.Handshakes[v][g] = [...]uint64{1, 1}
+	for i := range now.Handshakes {
+		for v := range now.Handshakes[i] {
+			for g := range now.Handshakes[i][v] {
+				now.Handshakes[i][v][g] = [...]uint64{1, 1}
+			}
 		}
 	}
 	s.counters.Show(now)

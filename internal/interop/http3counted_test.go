@@ -122,6 +122,15 @@ func TestHTTP3_metrics(t *testing.T) {
 			t.Errorf("%s: %v", name, n)
 		}
 	}
+	over := map[string]float64{}
+	for series, n := range c {
+		if strings.HasPrefix(series, "edge_tls_handshakes_total{") {
+			over[series[strings.Index(series, "transport="):strings.Index(series, ",version=")]] += n
+		}
+	}
+	if over[`transport="quic"`] != 1 || over[`transport="tcp"`] != 0 {
+		t.Errorf("handshakes: %v", over)
+	}
 	noise, err := net.Dial("udp4", p.addr)
 	if err != nil {
 		t.Fatal(err)

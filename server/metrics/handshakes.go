@@ -10,6 +10,11 @@ import (
 
 // What handshakes of clients are told apart by. Labels have to be few, so there is one for all other values.
 var (
+	transports = [...]struct {
+		label    string
+		versions int // of versionLabels, that handshakes over the transport may have
+	}{{"tcp", len(versionLabels)}, {"quic", 1}} // RFC 9001 §4.2: QUIC has TLS 1.3 or newer
+
 	versions      = []uint16{tls.VersionTLS13, tls.VersionTLS12}
 	versionLabels = [...]string{"1.3", "1.2", "other"}
 
@@ -21,16 +26,19 @@ var (
 	resumedLabels = [...]string{"false", "true"}
 )
 
-// Handshakes counts by version, group, and whether a session was resumed.
-type Handshakes [len(versionLabels)][len(groupLabels)][len(resumedLabels)]uint64
+// Handshakes counts by transport, version, group, and whether a session was resumed.
+type Handshakes [len(transports)][len(versionLabels)][len(groupLabels)][len(resumedLabels)]uint64
 
-// Count counts the handshake of d.
-func (h *Handshakes) Count(d *tlsconn.Digest) {
-	resumed := 0
+// Count counts the handshake of d, which went over QUIC or over TCP.
+func (h *Handshakes) Count(d *tlsconn.Digest, overQUIC bool) {
+	transport, resumed := 0, 0
+	if overQUIC {
+		transport = 1
+	}
 	if d.Resumed {
 		resumed = 1
 	}
-	h[placeOf(versions, d.Version)][placeOf(groups, d.Group)][resumed]++
+	h[transport][placeOf(versions, d.Version)][placeOf(groups, d.Group)][resumed]++
 }
 
 func placeOf[T comparable](list []T, v T) int {
@@ -42,12 +50,14 @@ func placeOf[T comparable](list []T, v T) int {
 
 // handshakeRows are read from Handshakes: one row for each combination of the labels.
 func handshakeRows() (rows []row) {
-	for v, version := range versionLabels {
-		for g, group := range groupLabels {
-			for r, resumed := range resumedLabels {
-				rows = append(rows, row{"edge_tls_handshakes_total",
-					fmt.Sprintf("version=%s,group=%s,resumed=%s", version, group, resumed),
-					fmt.Sprintf("%d.%d.%d", v, g, r), "TLS handshakes of clients."})
+	for t, over := range transports {
+		for v, version := range versionLabels[:over.versions] {
+			for g, group := range groupLabels {
+				for r, resumed := range resumedLabels {
+					rows = append(rows, row{"edge_tls_handshakes_total",
+						fmt.Sprintf("transport=%s,version=%s,group=%s,resumed=%s", over.label, version, group, resumed),
+						fmt.Sprintf("%d.%d.%d.%d", t, v, g, r), "TLS handshakes of clients."})
+				}
 			}
 		}
 	}
