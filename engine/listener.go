@@ -46,8 +46,8 @@ type ListenOptions struct {
 
 // Steering chooses the socket for each datagram that comes to an address with several.
 type Steering interface {
-	// Steer returns the program for a number of sockets, of which socket i is on reactor i: see poller.DatagramOptions.
-	// It may run on any goroutine.
+	// Steer returns the program for a number of sockets, of which socket i is on reactor i: see poller.Kernel. It may
+	// run on any goroutine.
 	Steer(sockets int) []poller.Instruction
 }
 
@@ -289,9 +289,6 @@ func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Addr, error) {
 	if l.newPortHandler != nil {
 		o := poller.DatagramOptions{ReusePort: l.shared, Exclusive: exclusive, V6Only: l.opts.V6Only}
-		if l.shared && l.opts.Steering != nil {
-			o.Steer = l.opts.Steering.Steer(len(l.engine.reactors))
-		}
 		return k.ListenDatagrams(l.addr, &o)
 	}
 	return k.Listen(l.addr, l.kernelOptions(exclusive))
@@ -313,6 +310,9 @@ func (r *Reactor) listen(l *Listener, exclusive bool) error {
 	}
 	if l.addr != addr { // only the first socket has a port to choose; others may read it by now
 		l.addr = addr
+	}
+	if l.shared && l.opts.Steering != nil && l.opened.Load() == 0 {
+		l.steer(r.kernel, fd)
 	}
 	return l.acceptBy(r, fd)
 }

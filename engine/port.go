@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
@@ -69,6 +71,14 @@ func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Po
 		return nil, err
 	}
 	return l, nil
+}
+
+// steer has k give each datagram to the socket that Steering chooses, for all sockets of l: fd is the first.
+func (l *Listener) steer(k poller.Kernel, fd poller.FD) {
+	if e := k.Steer(fd, l.opts.Steering.Steer(len(l.engine.reactors))); e != 0 { // EPERM of a seccomp filter
+		slog.Info("steering refused ("+unix.ErrnoName(e)+"): datagrams go between event loops by mail",
+			"address", l.addr.String())
+	}
 }
 
 // Reactor returns the reactor that owns p. Safe for any goroutine.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -1065,6 +1066,60 @@ func TestPort_runsGoOnAfterAnImpossiblePeer(t *testing.T) {
 		}
 		if want := 2 * int(1-device); k.runs != want {
 			t.Fatalf("a device that refuses runs (%v): %d left, want %d", device, k.runs, want)
+		}
+	}
+}
+
+// steeredKernel notes which sockets are steered, and answers e.
+type steeredKernel struct {
+	poller.Kernel
+	steered *[]poller.FD
+	e       syscall.Errno
+}
+
+func (k steeredKernel) Steer(fd poller.FD, program []poller.Instruction) syscall.Errno {
+	*k.steered = append(*k.steered, fd)
+	if e := k.Kernel.Steer(fd, program); e != 0 {
+		return e
+	}
+	return k.e
+}
+
+// steering is a program that returns the number of sockets.
+type steering struct{}
+
+func (steering) Steer(sockets int) []poller.Instruction {
+	return []poller.Instruction{{Code: 0x06, K: uint32(sockets)}}
+}
+
+// One program is for all sockets of an address. A refusal is said once, and the address serves without a program.
+func TestEngine_steering(t *testing.T) {
+	const refused = `msg="steering refused (EPERM): datagrams go between event loops by mail" address=`
+	for e, want := range map[syscall.Errno]string{0: "", syscall.EPERM: refused + atUDP.String()} {
+		var said testutil.Output
+		testutil.EventLog(t, slog.NewTextHandler(&said, nil))
+		w, steered := sim.NewWorld(1), []poller.FD(nil)
+		on, err := engine.New(engine.Options{Reactors: 3, Kernel: func(i int) (poller.Kernel, error) {
+			return steeredKernel{w.Kernel(i), &steered, e}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(on.Stop)
+		ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
+		l, err := on.ListenDatagrams(engine.ListenOptions{Addr: atUDP, Steering: steering{}}, ports)
+		if err != nil || l.Sockets() != 3 {
+			t.Fatal(l, err)
+		}
+		other := poller.Addr{IP: netip.AddrPortFrom(atUDP.IP.Addr(), atUDP.IP.Port()+1)}
+		if _, err := on.ListenDatagrams(engine.ListenOptions{Addr: other}, ports); err != nil {
+			t.Fatal(err)
+		}
+		if len(steered) != 1 {
+			t.Errorf("%v: %d sockets were steered", e, len(steered))
+		}
+		if text := said.Take(); !strings.Contains(text, want) || strings.Count(text, "\n") != min(len(want), 1) {
+			t.Errorf("%v: %q", e, text)
 		}
 	}
 }

@@ -107,15 +107,7 @@ func bindDatagrams(a Addr, o *DatagramOptions) (s int, err error) {
 	if err := tuneDatagrams(s, family); err != nil {
 		return -1, err
 	}
-	if err := unix.Bind(s, a.sockaddr()); err != nil {
-		return s, err
-	}
-	if len(o.Steer) > 0 {
-		// SAFETY: Instruction is laid out as unix.SockFilter, whose program the kernel copies.
-		p := unix.SockFprog{Len: uint16(len(o.Steer)), Filter: (*unix.SockFilter)(unsafe.Pointer(&o.Steer[0]))}
-		unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &p) //nolint:errcheck // see Steer
-	}
-	return s, nil
+	return s, unix.Bind(s, a.sockaddr())
 }
 
 // AdoptDatagrams takes over fd, which another process or another engine opened.
@@ -147,6 +139,16 @@ func tuneDatagrams(s, family int) error {
 	unix.SetsockoptInt(s, unix.IPPROTO_UDP, unix.UDP_GRO, 1)                             //nolint:errcheck
 	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF, ReceiveWanted)                //nolint:errcheck
 	return unix.SetsockoptInt(s, level, local, 1)
+}
+
+// Steer attaches program to the group of fd's socket.
+func (k *Epoll) Steer(fd FD, program []Instruction) syscall.Errno {
+	// SAFETY: Instruction is laid out as unix.SockFilter, whose program the kernel copies.
+	p := unix.SockFprog{Len: uint16(len(program)), Filter: (*unix.SockFilter)(unsafe.Pointer(&program[0]))}
+	if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &p); err != nil {
+		return errnoOf(err)
+	}
+	return 0
 }
 
 // takePort has k know fd as a UDP socket, and returns its address.

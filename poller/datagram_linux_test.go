@@ -377,6 +377,28 @@ func TestEpoll_datagramsGroup(t *testing.T) {
 	u.k.Close(alone)
 }
 
+// A program holds for sockets that join the group later. One that the kernel does not understand is refused.
+func TestEpoll_steer(t *testing.T) {
+	u := listenUDP(t, "127.0.0.1:0", poller.DatagramOptions{ReusePort: true})
+	if e := u.k.Steer(u.fd, []poller.Instruction{{Code: 0xffff}}); e != syscall.EINVAL {
+		t.Fatalf("no program: %v", e)
+	}
+	const returnK = 0x06
+	if e := u.k.Steer(u.fd, []poller.Instruction{{Code: returnK, K: 1}}); e != 0 {
+		t.Fatal(e)
+	}
+	v := listenUDP(t, u.at.IP.String(), poller.DatagramOptions{ReusePort: true})
+	for range 32 {
+		if _, err := dialUDP(t, u.to("127.0.0.1")).Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.read(32)
+	if n, e := u.k.ReadBatch(u.fd, &u.in); n != 0 || e != syscall.EAGAIN {
+		t.Fatalf("the first socket has %d, %v", n, e)
+	}
+}
+
 func TestEpoll_datagramsV6Only(t *testing.T) {
 	needIPv6(t)
 	k, o := newEpoll(t, poller.ParkRuntime), &poller.DatagramOptions{V6Only: true}

@@ -93,9 +93,6 @@ type DatagramOptions struct {
 	ReusePort bool // several sockets on one address, the kernel spreads peers
 	Exclusive bool // although there is ReusePort, the address must have no socket yet: EADDRINUSE
 	V6Only    bool // an IPv6 socket that takes no IPv4
-	// Steer, if set, says which socket of the address gets a datagram, by their order of binding from 0, for all
-	// sockets of the address. Where it names none, or the kernel refuses the program, the kernel spreads peers.
-	Steer []Instruction
 }
 
 // Instruction is an instruction of classic BPF. A program for datagrams begins with octet 0 of the datagram.
@@ -202,6 +199,10 @@ type Kernel interface {
 	ListenDatagrams(a Addr, o *DatagramOptions) (FD, Addr, error)
 	// AdoptDatagrams is Adopt for a UDP socket. Its DatagramOptions were settled when it was bound.
 	AdoptDatagrams(fd FD) (Addr, error)
+	// Steer has program say which socket of fd's address gets a datagram, by their order of binding from 0. It holds
+	// for all sockets of a group with ReusePort, later ones too. Where program names no socket, or is refused, the
+	// kernel spreads peers.
+	Steer(fd FD, program []Instruction) syscall.Errno
 	// ReadBatch replaces the messages of b by those that have come. Fewer than BatchMax: the socket is drained. With an
 	// error there are none.
 	ReadBatch(fd FD, b *Batch) (n int, e syscall.Errno)

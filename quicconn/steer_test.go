@@ -23,9 +23,13 @@ func TestServer_steer(t *testing.T) {
 	at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 	fds := make([]poller.FD, sockets)
 	for i := range fds {
-		fds[i], at, err = k.ListenDatagrams(at, &poller.DatagramOptions{ReusePort: true, Steer: s.Steer(sockets)})
-		if err != nil {
+		if fds[i], at, err = k.ListenDatagrams(at, &poller.DatagramOptions{ReusePort: true}); err != nil {
 			t.Fatal(err)
+		}
+		if i == 0 {
+			if e := k.Steer(fds[i], s.Steer(sockets)); e != 0 {
+				t.Fatal(e)
+			}
 		}
 	}
 	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(at.IP))

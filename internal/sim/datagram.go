@@ -55,6 +55,14 @@ func (k *Kernel) AdoptDatagrams(fd poller.FD) (poller.Addr, error) {
 	return d.addr, nil
 }
 
+// Steer takes a program and does not run it: datagrams that go to other sockets than it says are mail.
+func (k *Kernel) Steer(fd poller.FD, _ []poller.Instruction) syscall.Errno {
+	if k.portOf(fd, "steer") == nil {
+		return syscall.EBADF
+	}
+	return 0
+}
+
 // ReadBatch reads what has come. Datagrams that may be a run mostly are.
 func (k *Kernel) ReadBatch(fd poller.FD, b *poller.Batch) (int, syscall.Errno) {
 	k.calls.ReadBatch++

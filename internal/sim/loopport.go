@@ -40,6 +40,9 @@ func (l *Loop) ListenDatagrams(a poller.Addr, _ *poller.DatagramOptions) (poller
 // AdoptDatagrams says that there are none.
 func (l *Loop) AdoptDatagrams(poller.FD) (poller.Addr, error) { return poller.Addr{}, syscall.ENOSYS }
 
+// Steer says that there is no such call.
+func (l *Loop) Steer(poller.FD, []poller.Instruction) syscall.Errno { return syscall.ENOSYS }
+
 // ReadBatch reads all that has arrived.
 func (l *Loop) ReadBatch(fd poller.FD, b *poller.Batch) (int, syscall.Errno) {
 	l.calls.ReadBatch++
