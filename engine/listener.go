@@ -339,6 +339,9 @@ func (l *Listener) acceptBy(r *Reactor, fd poller.FD) error {
 	if l.newPortHandler != nil {
 		a.port = &Port{reactor: r, socket: a}
 		a.port.handler = l.newPortHandler(a.port)
+		if a.index == 1 {
+			l.checkRoom(r.kernel.ReceiveRoom(fd))
+		}
 	}
 	if !a.suspended {
 		if e := r.kernel.Add(fd, poller.MakeToken(gen, i)); e != 0 {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"syscall"
@@ -78,6 +79,15 @@ func (l *Listener) steer(k poller.Kernel, fd poller.FD) {
 	if e := k.Steer(fd, l.opts.Steering.Steer(len(l.engine.reactors))); e != 0 { // EPERM of a seccomp filter
 		slog.Info("steering refused ("+unix.ErrnoName(e)+"): datagrams go between event loops by mail",
 			"address", l.addr.String())
+	}
+}
+
+// checkRoom logs that the sockets of l keep fewer bytes than they asked for: datagrams that come beyond that, while a
+// reactor is busy, are lost.
+func (l *Listener) checkRoom(bytes int) {
+	if bytes < poller.ReceiveWanted {
+		slog.Warn(fmt.Sprintf("UDP %d: %d bytes of receive buffer, %d MiB wanted: sysctl -w net.core.rmem_max=%d",
+			l.addr.IP.Port(), bytes, poller.ReceiveWanted>>20, poller.ReceiveWanted), "address", l.addr.String())
 	}
 }
 

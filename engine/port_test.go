@@ -1070,20 +1070,23 @@ func TestPort_runsGoOnAfterAnImpossiblePeer(t *testing.T) {
 	}
 }
 
-// steeredKernel notes which sockets are steered, and answers e.
-type steeredKernel struct {
+// strictKernel notes which sockets are steered, which it refuses with e, and keeps room bytes for each.
+type strictKernel struct {
 	poller.Kernel
 	steered *[]poller.FD
 	e       syscall.Errno
+	room    int
 }
 
-func (k steeredKernel) Steer(fd poller.FD, program []poller.Instruction) syscall.Errno {
+func (k strictKernel) Steer(fd poller.FD, program []poller.Instruction) syscall.Errno {
 	*k.steered = append(*k.steered, fd)
 	if e := k.Kernel.Steer(fd, program); e != 0 {
 		return e
 	}
 	return k.e
 }
+
+func (k strictKernel) ReceiveRoom(poller.FD) int { return k.room }
 
 // steering is a program that returns the number of sockets.
 type steering struct{}
@@ -1092,35 +1095,55 @@ func (steering) Steer(sockets int) []poller.Instruction {
 	return []poller.Instruction{{Code: 0x06, K: uint32(sockets)}}
 }
 
-// One program is for all sockets of an address. A refusal is said once, and the address serves without a program.
-func TestEngine_steering(t *testing.T) {
-	const refused = `msg="steering refused (EPERM): datagrams go between event loops by mail" address=`
-	for e, want := range map[syscall.Errno]string{0: "", syscall.EPERM: refused + atUDP.String()} {
+// One program is for all sockets of an address. What the kernel refuses of it, or of the room for datagrams, is said
+// once for the address, which serves all the same.
+func TestEngine_refusedToPorts(t *testing.T) {
+	for _, c := range []struct {
+		e    syscall.Errno
+		room int
+		want string
+	}{
+		{0, poller.ReceiveWanted, ""},
+		{syscall.EPERM, poller.ReceiveWanted,
+			`INFO msg="steering refused (EPERM): datagrams go between event loops by mail" address=192.0.2.1:443`},
+		{0, 212992, `WARN msg="UDP 443: 212992 bytes of receive buffer, 4 MiB wanted: ` +
+			`sysctl -w net.core.rmem_max=4194304" address=192.0.2.1:443`},
+	} {
 		var said testutil.Output
 		testutil.EventLog(t, slog.NewTextHandler(&said, nil))
 		w, steered := sim.NewWorld(1), []poller.FD(nil)
-		on, err := engine.New(engine.Options{Reactors: 3, Kernel: func(i int) (poller.Kernel, error) {
-			return steeredKernel{w.Kernel(i), &steered, e}, nil
+		e, err := engine.New(engine.Options{Reactors: 3, Kernel: func(i int) (poller.Kernel, error) {
+			return strictKernel{w.Kernel(i), &steered, c.e, c.room}, nil
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(on.Stop)
-		ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
-		l, err := on.ListenDatagrams(engine.ListenOptions{Addr: atUDP, Steering: steering{}}, ports)
-		if err != nil || l.Sockets() != 3 {
-			t.Fatal(l, err)
+		t.Cleanup(e.Stop)
+		l, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP, Steering: steering{}},
+			func(*engine.Port) engine.PortHandler { return &echoPort{} })
+		if err != nil || l.Sockets() != 3 || len(steered) != 1 {
+			t.Fatal(l, err, steered)
 		}
-		other := poller.Addr{IP: netip.AddrPortFrom(atUDP.IP.Addr(), atUDP.IP.Port()+1)}
-		if _, err := on.ListenDatagrams(engine.ListenOptions{Addr: other}, ports); err != nil {
-			t.Fatal(err)
+		text := said.Take()
+		if !strings.Contains(text, c.want) || strings.Count(text, "\n") != min(len(c.want), 1) {
+			t.Errorf("%q, want %q", text, c.want)
 		}
-		if len(steered) != 1 {
-			t.Errorf("%v: %d sockets were steered", e, len(steered))
-		}
-		if text := said.Take(); !strings.Contains(text, want) || strings.Count(text, "\n") != min(len(want), 1) {
-			t.Errorf("%v: %q", e, text)
-		}
+	}
+}
+
+// Without Steering no socket is steered.
+func TestEngine_portsWithoutSteering(t *testing.T) {
+	w, steered := sim.NewWorld(1), []poller.FD(nil)
+	e, err := engine.New(engine.Options{Reactors: 2, Kernel: func(i int) (poller.Kernel, error) {
+		return strictKernel{w.Kernel(i), &steered, 0, poller.ReceiveWanted}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP},
+		func(*engine.Port) engine.PortHandler { return &echoPort{} }); err != nil || steered != nil {
+		t.Fatal(err, steered)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReceiveWanted is the room for unread datagrams that a UDP socket asks for, see ReceiveRoom.
+// ReceiveWanted is how many bytes of unread datagrams a UDP socket asks the kernel to keep, see Kernel.ReceiveRoom.
 const ReceiveWanted = 4 << 20
 
 var errNoDatagrams = errors.New("not a UDP socket")
@@ -137,7 +137,10 @@ func tuneDatagrams(s, family int) error {
 	// None of these is needed for a right answer. An IPv6 socket sends IPv4 as well.
 	unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE) //nolint:errcheck
 	unix.SetsockoptInt(s, unix.IPPROTO_UDP, unix.UDP_GRO, 1)                             //nolint:errcheck
-	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF, ReceiveWanted)                //nolint:errcheck
+	// CAP_NET_ADMIN is above net.core.rmem_max.
+	if unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ReceiveWanted) != nil {
+		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF, ReceiveWanted) //nolint:errcheck
+	}
 	return unix.SetsockoptInt(s, level, local, 1)
 }
 
@@ -164,13 +167,10 @@ func (k *Epoll) takePort(fd FD) Addr {
 	return k.LocalAddr(fd)
 }
 
-// ReceiveRoom is how much of ReceiveWanted the UDP socket fd got: net.core.rmem_max cuts it.
-func ReceiveRoom(fd FD) int {
-	// The kernel gives twice what was asked for, for its own records of datagrams, and says so.
-	v, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-	if err != nil {
-		return 0
-	}
+// ReceiveRoom asks for SO_RCVBUF, which net.core.rmem_max has cut.
+func (k *Epoll) ReceiveRoom(fd FD) int {
+	// socket(7): the kernel doubles the value, for its own records of datagrams, and returns the double.
+	v, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
 	return v / 2
 }
 

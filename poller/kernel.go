@@ -203,6 +203,9 @@ type Kernel interface {
 	// for all sockets of a group with ReusePort, later ones too. Where program names no socket, or is refused, the
 	// kernel spreads peers.
 	Steer(fd FD, program []Instruction) syscall.Errno
+	// ReceiveRoom returns how many bytes of unread datagrams the UDP socket fd keeps: ReceiveWanted, or fewer where the
+	// system allows no more.
+	ReceiveRoom(fd FD) int
 	// ReadBatch replaces the messages of b by those that have come. Fewer than BatchMax: the socket is drained. With an
 	// error there are none.
 	ReadBatch(fd FD, b *Batch) (n int, e syscall.Errno)

@@ -63,6 +63,9 @@ func (k *Kernel) Steer(fd poller.FD, _ []poller.Instruction) syscall.Errno {
 	return 0
 }
 
+// ReceiveRoom says that there is all the room that is wanted: see portQueueMax.
+func (k *Kernel) ReceiveRoom(poller.FD) int { return poller.ReceiveWanted }
+
 // ReadBatch reads what has come. Datagrams that may be a run mostly are.
 func (k *Kernel) ReadBatch(fd poller.FD, b *poller.Batch) (int, syscall.Errno) {
 	k.calls.ReadBatch++

@@ -43,6 +43,9 @@ func (l *Loop) AdoptDatagrams(poller.FD) (poller.Addr, error) { return poller.Ad
 // Steer says that there is no such call.
 func (l *Loop) Steer(poller.FD, []poller.Instruction) syscall.Errno { return syscall.ENOSYS }
 
+// ReceiveRoom is all that was asked for.
+func (l *Loop) ReceiveRoom(poller.FD) int { return poller.ReceiveWanted }
+
 // ReadBatch reads all that has arrived.
 func (l *Loop) ReadBatch(fd poller.FD, b *poller.Batch) (int, syscall.Errno) {
 	l.calls.ReadBatch++

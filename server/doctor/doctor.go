@@ -127,6 +127,7 @@ var checks = []struct {
 	{"conntrack", (*exam).conntrack},
 	{"rights", (*exam).rights},
 	{"address", (*exam).addresses},
+	{"udp", (*exam).udp},
 	{"sockets", (*exam).sockets},
 	{"migration", (*exam).migration},
 	{"clients", (*exam).clients},
@@ -215,7 +216,7 @@ func (e *exam) set(name, value string) []string {
 			value = `"` + value + `"`
 		}
 		return []string{"sysctl -w " + name + "=" + value}
-	case !strings.HasPrefix(name, "net.") || strings.HasPrefix(name, "net.netfilter."):
+	case !strings.HasPrefix(name, "net.") || strings.HasPrefix(name, "net.netfilter.") || name == "net.core.rmem_max":
 		return e.outside("sysctl -w " + name + "=" + value)
 	case engine == "kubernetes":
 		return []string{fmt.Sprintf("securityContext of the pod: sysctls: [{name: %s, value: %q}]", name, value)}

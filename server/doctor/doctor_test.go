@@ -65,6 +65,7 @@ func (m *machine) Sum(path string) (string, error) {
 // good are files of a machine that nothing is wrong with.
 var good = map[string]string{
 	"/proc/sys/net/core/somaxconn":                                       "16384",
+	"/proc/sys/net/core/rmem_max":                                        "4194304",
 	"/proc/sys/net/ipv4/tcp_max_syn_backlog":                             "16384",
 	"/proc/sys/net/ipv4/tcp_syncookies":                                  "1",
 	"/proc/sys/net/ipv4/tcp_abort_on_overflow":                           "0",
@@ -88,7 +89,9 @@ const (
 	conntrackHead = "entries  invalid insert_failed drop\n"
 
 	plainFile = "[http]\nlisten = \"192.0.2.7:8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n"
-	tcpHead   = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	http3File = "[https]\nlisten = \"192.0.2.7:8080\"\ncert = \"internal\"\nprotocols = [\"h1\", \"h2\", \"h3\"]\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
+	tcpHead = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 	// 192.0.2.7:8080 listens.
 	tcpOurs = tcpHead + "   0: 070200C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1 0 100\n"
 )
@@ -180,6 +183,22 @@ func TestExamine(t *testing.T) {
 		{name: "no IPv6", config: strings.Replace(plainFile, "192.0.2.7", "[::]", 1),
 			files: file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
 			level: Error, check: "address", what: "IPv6 is off", fix: "disable_ipv6=0"},
+		{name: "HTTP/3", config: http3File},
+		{name: "little room for datagrams", config: http3File, files: file("/proc/sys/net/core/rmem_max", "212992"),
+			level: Warning, check: "udp", what: "is 212992: ", fix: "sysctl -w net.core.rmem_max=4194304"},
+		{name: "little room for datagrams in a container", config: http3File,
+			files: container(file("/proc/sys/net/core/rmem_max", "212992")),
+			level: Warning, check: "udp", fix: "not in the container: sysctl -w net.core.rmem_max=4194304"},
+		{name: "little room for datagrams, not for CAP_NET_ADMIN", config: http3File, files: map[string]string{
+			"/proc/sys/net/core/rmem_max": "212992", "/proc/self/status": "CapEff:\t0000000000001000\n"}},
+		{name: "little room for datagrams, and none needed", files: file("/proc/sys/net/core/rmem_max", "212992"),
+			change: func(m *machine) { m.refused = map[string]error{"UDP_SEGMENT": unix.ENOPROTOOPT} }},
+		{name: "no runs of datagrams", config: http3File,
+			change: func(m *machine) { m.refused = map[string]error{"UDP_SEGMENT": unix.ENOPROTOOPT} },
+			level:  Note, check: "udp", what: "UDP_SEGMENT of UDP sockets is refused (protocol not", fix: "seccomp"},
+		{name: "no steering", config: http3File,
+			change: func(m *machine) { m.refused = map[string]error{"SO_ATTACH_REUSEPORT_CBPF": unix.EPERM} },
+			level:  Note, check: "udp", what: "SO_ATTACH_REUSEPORT_CBPF of UDP sockets is refused", fix: "seccomp"},
 		{name: "taken", files: holds("nginx", "S (sleeping)"),
 			level: Error, check: "sockets", what: "nginx, process 812, listens there", fix: "kill 812"},
 		{name: "stopped", files: holds("edge", "T (stopped)"), running: 900,
@@ -368,7 +387,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"27 checks: 1 error, 9 warnings, 1 note\n",
+		"28 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)
@@ -397,6 +416,13 @@ func TestSystem(t *testing.T) {
 	}
 	if err := (System{}).Probe("splice"); err != nil && !errors.Is(err, unix.EPERM) {
 		t.Error(err)
+	}
+	for _, option := range []string{"UDP_SEGMENT", "SO_ATTACH_REUSEPORT_CBPF"} {
+		switch err := (System{}).Probe(option); {
+		case err == nil, errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOPROTOOPT):
+		default:
+			t.Errorf("%s: %v", option, err)
+		}
 	}
 	if err := (System{}).Probe("none"); err == nil {
 		t.Error("no error for a probe that does not exist")

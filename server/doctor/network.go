@@ -37,6 +37,7 @@ func addrOf(a *config.Address) poller.Addr {
 const (
 	portsOfRoot = 1024 // below it
 	bindBit     = 10   // CAP_NET_BIND_SERVICE in the sets of capabilities
+	adminBit    = 12   // CAP_NET_ADMIN
 )
 
 // rights: a port that only root may listen on, as the user that runs this command.
@@ -45,7 +46,7 @@ func (e *exam) rights() {
 	if !known {
 		first = portsOfRoot
 	}
-	if e.UID() == 0 || e.running != 0 || e.canBind() {
+	if e.UID() == 0 || e.running != 0 || e.capable(bindBit) {
 		return
 	}
 	var ports []string
@@ -63,12 +64,12 @@ func (e *exam) rights() {
 	e.find(Error, fix, "user %d may not listen on port %s", e.UID(), strings.Join(ports, ", "))
 }
 
-// canBind reports whether this process may listen on all ports.
-func (e *exam) canBind() bool {
+// capable reports whether this process has a capability.
+func (e *exam) capable(bit int) bool {
 	for line := range strings.Lines(e.text("/proc/self/status")) {
 		if set, found := strings.CutPrefix(line, "CapEff:"); found {
 			bits, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64)
-			return err == nil && bits>>bindBit&1 == 1
+			return err == nil && bits>>bit&1 == 1
 		}
 	}
 	return false
@@ -93,6 +94,27 @@ func (e *exam) addresses() {
 		fix := append(e.set("net.ipv4.ip_nonlocal_bind", "1"), fmt.Sprintf("ip address add %s dev DEVICE", ip))
 		e.find(Error, fix, "%s: %s: no interface has this address", a.Pos, a.Text)
 	})
+}
+
+// udp: what HTTP/3 needs of the kernel. A socket asks for ReceiveWanted, and CAP_NET_ADMIN is above the limit.
+func (e *exam) udp() {
+	if !slices.ContainsFunc(e.config.Listening(), (*config.Listener).ServesHTTP3) {
+		return
+	}
+	const most, wanted = "net.core.rmem_max", poller.ReceiveWanted
+	if n, known := e.sysctl(most); known && n < wanted && !e.capable(adminBit) {
+		e.find(Warning, e.set(most, strconv.Itoa(wanted)), "%s is %d: a UDP socket of HTTP/3 keeps as many bytes that "+
+			"are not read yet, and not %d; the kernel drops datagrams beyond that", most, n, wanted)
+	}
+	for _, o := range []struct{ option, without string }{
+		{"UDP_SEGMENT", "each datagram of HTTP/3 leaves by itself, and not in runs"},
+		{"SO_ATTACH_REUSEPORT_CBPF", "event loops pass each other datagrams of HTTP/3"},
+	} {
+		if err := e.Probe(o.option); err != nil {
+			e.find(Note, []string{"a seccomp profile that allows it for setsockopt(2), or no sandbox that lacks it"},
+				"%s of UDP sockets is refused (%v): %s", o.option, err, o.without)
+		}
+	}
 }
 
 // sockets: other processes that listen on our addresses. One in our group of SO_REUSEPORT takes its share of the

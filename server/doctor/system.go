@@ -83,7 +83,8 @@ func (System) Synchronised() (bool, error) {
 
 var errCall = errors.New("no such probe")
 
-// Probe makes the call "splice", "memfd_create" or "pidfd_open", and undoes what it did.
+// Probe makes the call "splice", "memfd_create" or "pidfd_open", or sets "UDP_SEGMENT" or "SO_ATTACH_REUSEPORT_CBPF" of
+// a UDP socket, and undoes what it did.
 func (System) Probe(call string) error {
 	var fd int
 	var err error
@@ -98,6 +99,8 @@ func (System) Probe(call string) error {
 		fd, err = unix.MemfdCreate("edge-doctor", unix.MFD_CLOEXEC)
 	case "pidfd_open":
 		fd, err = unix.PidfdOpen(os.Getpid(), 0)
+	case "UDP_SEGMENT", "SO_ATTACH_REUSEPORT_CBPF":
+		return probeUDP(call)
 	default:
 		return errCall
 	}
@@ -105,6 +108,23 @@ func (System) Probe(call string) error {
 		err = unix.Close(fd)
 	}
 	return err
+}
+
+func probeUDP(option string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was sent
+	if option == "UDP_SEGMENT" {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 1200)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return err
+	}
+	first := unix.SockFilter{Code: unix.BPF_RET} // the first socket has all
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
+		&unix.SockFprog{Len: 1, Filter: &first})
 }
 
 const lookUpTime = 3 * time.Second
