@@ -15,7 +15,7 @@ COPY --from=build --chown=65532:65532 /empty /var/lib/edge
 COPY --from=build --chown=65532:65532 /empty /run/edge
 USER 65532:65532
 ENV STATE_DIRECTORY=/var/lib/edge
-EXPOSE 80 443
+EXPOSE 80 443 443/udp
 HEALTHCHECK --interval=10s --timeout=5s CMD ["/usr/local/bin/edge", "status", "--live"]
 ENTRYPOINT ["/usr/local/bin/edge"]
 CMD ["run", "-c", "/etc/edge/edge.toml"]

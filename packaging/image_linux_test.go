@@ -199,7 +199,7 @@ func TestImage(t *testing.T) {
 	if uid := s.status("Uid"); os.Geteuid() == 0 && !strings.HasPrefix(uid, "65532\t65532\t65532\t65532") {
 		t.Errorf("it runs as %s", uid)
 	}
-	if !slices.Equal(i.ports, []string{"80", "443"}) {
+	if !slices.Equal(i.ports, []string{"80", "443", "443/udp"}) {
 		t.Errorf("EXPOSE %q", i.ports)
 	}
 	owned := map[string]bool{}

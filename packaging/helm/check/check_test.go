@@ -91,12 +91,14 @@ func object[T any](t *testing.T, doc []byte) (o T) {
 var cases = map[string]values{
 	"as it is": {},
 	"daemon set": {"kind": "DaemonSet", "ports": values{"http": 80, "https": 443},
+		"udpPorts":     values{"h3": 443},
 		"nodeSelector": values{"edge": "yes"}, "tolerations": []any{values{"operator": "Exists"}}},
 	"everything": {
 		"autoscaling": values{"enabled": true, "targetConnections": 20_000}, "serviceMonitor": values{"enabled": true},
 		"networkPolicy": values{"enabled": true}, "tlsSecrets": []any{"example-org"},
 		"imagePullSecrets": []any{values{"name": "registry"}}, "image": values{"tag": "1.2.3"},
 		"service": values{"annotations": values{"a.example/b": "c"}}, "ports": values{"http": 80, "https": 443},
+		"udpPorts": values{"h3": 443},
 		"affinity": values{"nodeAffinity": values{}},
 	},
 	"inside of the cluster": {"service": values{"type": "ClusterIP"}, "podDisruptionBudget": values{"enabled": false}},
@@ -144,6 +146,11 @@ func TestChart(t *testing.T) {
 				case "NetworkPolicy":
 					o := object[networking.NetworkPolicy](t, doc)
 					selectors = append(selectors, o.Spec.PodSelector.MatchLabels)
+					for _, p := range o.Spec.Ingress[0].Ports {
+						if udp := p.Port.StrVal == "h3"; udp != (*p.Protocol == core.ProtocolUDP) {
+							t.Errorf("%+v", p)
+						}
+					}
 				case "ServiceMonitor": // of a CRD, whose types are not the API's
 				default:
 					t.Errorf("what is %s?", id)
@@ -157,6 +164,10 @@ func TestChart(t *testing.T) {
 				}
 			}
 			fits(t, &pod.Spec, &service, configMaps)
+			udp := func(p core.ServicePort) bool { return p.Protocol == core.ProtocolUDP && p.Port == 443 }
+			if slices.ContainsFunc(service.Spec.Ports, udp) != (v["udpPorts"] != nil) {
+				t.Errorf("%+v", service.Spec.Ports)
+			}
 		})
 	}
 }
@@ -165,13 +176,16 @@ func TestChart(t *testing.T) {
 func fits(t *testing.T, pod *core.PodSpec, service *core.Service, configMaps map[string]bool) {
 	t.Helper()
 	c := pod.Containers[0]
-	ports := map[string]bool{}
+	ports, protocols := map[string]bool{}, map[string]core.Protocol{}
 	for _, p := range c.Ports {
-		ports[p.Name] = true
+		ports[p.Name], protocols[p.Name] = true, p.Protocol
 	}
 	wanted := []string{c.LivenessProbe.HTTPGet.Port.StrVal, c.ReadinessProbe.HTTPGet.Port.StrVal}
 	for _, p := range service.Spec.Ports {
 		wanted = append(wanted, p.TargetPort.StrVal)
+		if p.Protocol != protocols[p.TargetPort.StrVal] {
+			t.Errorf("port %s is %q, and %q in the pod", p.Name, p.Protocol, protocols[p.TargetPort.StrVal])
+		}
 	}
 	for _, name := range wanted {
 		if !ports[name] {
