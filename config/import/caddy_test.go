@@ -265,6 +265,22 @@ func TestCaddy_protocolOfEachListener(t *testing.T) {
 		`host = "a.test" path = "/*" listener = "https-443" dest = "http://localhost:3000"`})
 }
 
+// HTTP/3 is carried where a file names it; a listener without TLS serves the other protocols. The default of Caddy is a
+// note.
+func TestCaddy_http3(t *testing.T) {
+	const sites = "https://a.test {\ntls internal\nrespond ok\n}\nhttp://b.test {\nrespond ok\n}\n"
+	for protocols, want := range map[string][]string{
+		"protocols h1 h2 h3": {`listen = ":443" tls = true cert = "internal" protocols = ["h1", "h2", "h3"]`,
+			`listen = ":80" protocols = ["h1", "h2"]`},
+		"protocols h3 h1": {`protocols = ["h3", "h1"]`, `listen = ":80" protocols = ["h1"]`},
+		"protocols h1 h2": {`listen = ":443" tls = true cert = "internal" protocols = ["h1", "h2"]`},
+		"":                {"note: HTTP/3 on :443 ("},
+	} {
+		text := "{\nservers {\n" + protocols + "\n}\n}\n" + sites
+		wantAll(t, protocols, planOf(t, "caddy", text), want)
+	}
+}
+
 // What only sets fields has no branches of its own: many such blocks are as many steps.
 func TestCaddy_blocksOfFields(t *testing.T) {
 	text := ""

@@ -348,6 +348,30 @@ func TestNginx_backendsAndCertificates(t *testing.T) {
 	}
 }
 
+// HTTP/3 is a line of listen in nginx, and a protocol of the listener in edge.
+func TestNginx_http3(t *testing.T) {
+	const both = `protocols = ["h1", "h2", "h3"]`
+	for lines, want := range map[string][]string{
+		`listen 443 ssl; listen 443 quic reuseport;`: {`listen = "0.0.0.0:443" tls = true ` + both},
+		`listen 443 quic; listen [::]:443 quic; listen 443 ssl; listen [::]:443 ssl; http3 on;`: {
+			`listen = ":443" tls = true ` + both},
+		`listen 443 quic; listen 443 ssl; listen [::]:443 ssl;`: {
+			`listen = "0.0.0.0:443" tls = true ` + both, `listen = "[::]:443" tls = true cert = "a.pem"`},
+		`listen 443 http3; listen 443 ssl;`: {both},
+		`listen 443 quic;`:                  {`name = "https-443" listen = "0.0.0.0:443" tls = true ` + both},
+		`listen 443 quic; listen 443 ssl; quic_retry on; http3_max_concurrent_streams 64;`: {
+			both + ` h3.max_streams = 64 h3.retry = "always"`},
+		`listen 443 quic; listen 443 ssl; http3 off;`: {`tls = true cert = "a.pem"`},
+		`listen 443 quic; http3 off;`:                 {`tls = true cert = "a.pem"`},
+		`listen 443 ssl; http3 on; quic_retry on;`:    {`tls = true cert = "a.pem"`, "note: http3 on (no server"},
+		`listen 80; listen 80 quic;`:                  {"not carried: listen 80 quic (HTTP/3 needs TLS"},
+	} {
+		p := planOf(t, "nginx", "http { server { "+lines+" ssl_certificate a.pem; ssl_certificate_key a.key; "+
+			"location / { proxy_pass http://127.0.0.1:9000; } } }")
+		wantAll(t, lines, p, want)
+	}
+}
+
 // Where nginx looks for a location once more, with the name of a file, edge serves no file that the other location may
 // refuse.
 func TestNginx_filesOfOtherLocations(t *testing.T) {

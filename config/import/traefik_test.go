@@ -437,6 +437,27 @@ func TestTraefik_entryPointsAndTLS(t *testing.T) {
 	}
 }
 
+// HTTP/3 is of the listeners that get TLS, and clients are told of another port where the entry point has one.
+func TestTraefik_http3(t *testing.T) {
+	const routers = "\nhttp: {services: {s: {loadBalancer: {servers: [{url: 'http://127.0.0.1:9000'}]}}}, " +
+		"routers: {a: {rule: \"Host(`a.test`)\", service: s, entryPoints: [sec], tls: {}}, " +
+		"b: {rule: \"Host(`b.test`)\", service: s, entryPoints: [web]}}}\n"
+	const serves = `protocols = ["h1", "h2", "h3"]`
+	for points, want := range map[string][]string{
+		"sec: {address: ':443', http3: {}}":                        {serves},
+		"sec: {address: ':8443', http3: {advertisedPort: 443}}":    {serves + ` h3.advertise_port = 443`},
+		"sec: {address: ':443', http3: {advertisedPort: '443'}}":   {serves},
+		"sec: {address: ':443', http3: {advertisedPort: x}}":       {serves, "not carried: entryPoints.sec.http3.adv"},
+		"sec: {address: ':443', http3: {advertisedPort: 70000}}":   {serves, "not carried: h3.advertise_port = 70000"},
+		"sec: {address: ':443'}, web: {address: ':80', http3: {}}": {"not carried: entryPoints.web.http3 (HTTP/3"},
+	} {
+		if !strings.Contains(points, "web:") {
+			points += ", web: {address: ':80'}"
+		}
+		wantAll(t, points, planOf(t, "traefik", "entryPoints: {"+points+"}"+routers), want)
+	}
+}
+
 // Labels and flags that say nothing to Traefik, or nothing that can be, end in findings or say what they do in files.
 func TestTraefik_labelsAndFlags(t *testing.T) {
 	wantAll(t, "labels", planOf(t, "traefik", `{"services": {

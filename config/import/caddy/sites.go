@@ -321,6 +321,9 @@ func (im *importer) writeListeners() {
 			im.secure(b, l)
 		}
 		for _, s := range im.servers {
+			if s.Name == "protocols" && !l.tls {
+				s.Value = strings.NewReplacer(`, "h3"`, "", `"h3", `, "").Replace(s.Value)
+			}
 			b.Set(s.Name, s.Value, s.At)
 		}
 		if l.sites[""] == nil {

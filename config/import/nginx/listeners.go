@@ -16,7 +16,9 @@ type listener struct {
 	port      string
 	name      string
 	tls       bool
-	announced bool // each connection begins with a header of the PROXY protocol
+	tcp       bool       // a line is not of QUIC alone
+	quic      *directive // a line of listen by which there is HTTP/3, or nil
+	announced bool       // each connection begins with a header of the PROXY protocol
 	servers   []*server
 	first     *server // that takes requests for unknown hosts
 	at        []plan.Place
@@ -40,11 +42,15 @@ func (im *importer) listen() {
 			im.addListen(byAddress, s, d)
 		}
 	}
+	for _, l := range im.listeners {
+		l.tls = l.tls || !l.tcp // QUIC is never without
+	}
 	// 0.0.0.0:80 and [::]:80 of the same servers are one.
 	im.listeners = slices.DeleteFunc(im.listeners, func(six *listener) bool {
 		four := byAddress["0.0.0.0:"+six.port]
 		if six.addresses[0] != "[::]:"+six.port || four == nil || four.tls != six.tls || four.first != six.first ||
-			four.announced != six.announced || !slices.Equal(four.servers, six.servers) {
+			four.announced != six.announced || (four.quic == nil) != (six.quic == nil) ||
+			!slices.Equal(four.servers, six.servers) {
 			return false
 		}
 		four.addresses, four.at = []string{":" + four.port}, append(four.at, six.at...)
@@ -75,13 +81,17 @@ func (im *importer) addListen(byAddress map[string]*listener, s *server, d *dire
 		l.servers = append(l.servers, s)
 	}
 	l.at = append(l.at, d.at)
+	quic := slices.Contains(d.args, "quic") || slices.Contains(d.args, "http3")
+	if l.tcp = l.tcp || !quic; quic && !s.scope.says("http3", "off") {
+		l.quic = d
+	}
 	for _, option := range d.args[1:] {
 		switch name, _, _ := strings.Cut(option, "="); name {
 		case "default_server", "default":
 			l.first = s
 		case "ssl":
 			l.tls = true
-		case "http2":
+		case "http2", "quic", "http3":
 		default:
 			l.announced = l.announced || name == "proxy_protocol"
 			im.tell("listen."+name, d.at, "listen … "+option)
@@ -115,6 +125,8 @@ func (im *importer) addListener(l *listener) {
 	b.Set("listen", plan.Strings(l.addresses...), plan.Place{})
 	if l.tls {
 		im.secure(b, l)
+	} else if l.quic != nil {
+		im.Lose(l.quic.at, l.quic.text(), "HTTP/3 needs TLS, and over TCP this address is without")
 	}
 	im.bodySize(b, l)
 	im.carry(b, s, "keepalive_timeout", "client_header_timeout", "keepalive_requests")
@@ -210,6 +222,13 @@ func (im *importer) bodySize(b *plan.Block, l *listener) {
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
 	first := l.first.scope
+	if l.quic != nil {
+		b.Set("protocols", plan.List("h1", "h2", "h3"), l.quic.at)
+		im.carry(b, first, "http3_max_concurrent_streams")
+		if first.says("quic_retry", "on") {
+			b.Set("h3.retry", `"always"`, first.find("quic_retry").at)
+		}
+	}
 	cert := im.pair(b, first)
 	if cert == "" {
 		b.Set("cert", `"internal"`, plan.Place{})

@@ -28,6 +28,7 @@ proxy_ssl_name                key tls.sni text
 proxy_ssl_certificate         key tls.cert text
 proxy_ssl_certificate_key     key tls.key text
 proxy_ssl_trusted_certificate key tls.ca text
+http3_max_concurrent_streams  key h3.max_streams number
 gzip_min_length               key min_size bytes
 acme_issuer.uri               key ca authority
 acme_issuer.contact           key email text
@@ -49,7 +50,6 @@ upstream.zone  note nothing to write: all threads know the same
 server.resolve note nothing to write: names are asked for again
 server.max_conns lost limits of one backend are those of the upstream: breaker.max_requests
 next.non_idempotent lost edge does not repeat what may have been done
-listen.quic listen.http3 lost HTTP/3 is served where protocols of a listener name "h3"
 listen.proxy_protocol note connections of peers that are not in proxy_protocol.from are closed
 listen.reuseport listen.backlog listen.deferred listen.ipv6only listen.so_keepalive listen.rcvbuf listen.sndbuf
 listen.bind listen.fastopen note nothing to write: edge sets its sockets itself
@@ -76,6 +76,7 @@ server_tokens ssl_prefer_server_ciphers http2 ssl_session_cache ssl_session_time
 proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers absolute_redirect
 server_name_in_redirect port_in_redirect merge_slashes ignore_invalid_headers chunked_transfer_encoding
 recursive_error_pages msie_padding rewrite_log log_subrequest uninitialized_variable_warn break ssl proxy_redirect
+quic_gso quic_bpf quic_host_key quic_active_connection_id_limit http3_hq http3_stream_buffer_size
 proxy_pass_header proxy_protocol proxy_ssl ssl_early_data ssl_conf_command note nothing to write: the default of edge
 real_ip_recursive note a client is the last address of X-Forwarded-For that is not trusted, as with on
 ssl_ciphers note the default of edge, which is a safe choice, stands in
@@ -113,7 +114,6 @@ proxy_send_timeout send_timeout client_body_timeout lingering_timeout grpc_send_
 proxy_next_upstream_timeout lost see timeouts.total
 proxy_bind lost edge does not choose its own address
 expires add_trailer lost see headers.response of [[routes]]
-http3 lost HTTP/3 is served where protocols of a listener name "h3"
 rewrite return if location server upstream stream lost it stands where edge does not look for it
 ssl_reject_handshake lost see strict_sni of listeners
 more_set_headers more_clear_headers lost a module of others; see headers of [[routes]]
@@ -121,7 +121,7 @@ more_set_headers more_clear_headers lost a module of others; see headers of [[ro
 access_log add_header gzip allow auth_basic deny limit_req client_max_body_size error_log error_page grpc_set_header
 large_client_header_buffers listen proxy_hide_header proxy_intercept_errors proxy_next_upstream
 proxy_next_upstream_tries proxy_set_header real_ip_header server_name set_real_ip_from ssl_certificate
-ssl_certificate_key ssl_protocols ssl_verify_client underscores_in_headers user internal
+ssl_certificate_key ssl_protocols ssl_verify_client underscores_in_headers user internal http3 quic_retry
 upstream http unread no server or location of the file reads it
 `
 

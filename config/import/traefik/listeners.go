@@ -206,6 +206,20 @@ func (im *importer) secureListener(e *entry) {
 	}
 }
 
+// http3 has a listener with TLS serve HTTP/3, where its entry point says so.
+func (im *importer) http3(e *entry) {
+	n := e.get("http3")
+	if n == nil || n.text == "false" {
+		return
+	}
+	n.use()
+	e.block.Set("protocols", plan.List("h1", "h2", "h3"), n.at)
+	if port := n.get("advertisedport"); port != nil && port.text != e.port {
+		w := plan.Word{Key: "h3.advertise_port", Unit: plan.Number}
+		im.Put(e.block, w, port.text, port.at, port.words())
+	}
+}
+
 // order is a certificate that routers want.
 type order struct {
 	names []string

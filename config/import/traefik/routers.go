@@ -38,6 +38,7 @@ func (im *importer) routes() {
 	for _, e := range im.entries {
 		if im.listener(e); e.secure {
 			im.secureListener(e)
+			im.http3(e)
 		}
 		im.passOn(e)
 	}

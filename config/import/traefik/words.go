@@ -59,7 +59,8 @@ entrypoints.*.transport.*.*                            lost see limits of listen
 entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
 tracing lost see endpoint, sample and resource of [tracing]
-entrypoints.*.http3 lost HTTP/3 is served where protocols of a listener name "h3"
+entrypoints.*.http3 lost HTTP/3 needs TLS, and requests come here without
+experimental.http3  note nothing to write: see http3 of entry points
 http.services.*.mirroring lost not available in this version
 http.middlewares.*.compress.minresponsebodybytes key min_size number
 http.middlewares.*.compress.includedcontenttypes key types list
