@@ -96,16 +96,16 @@ func bindDatagrams(a Addr, o *DatagramOptions) (s int, err error) {
 	}()
 	if o.ReusePort {
 		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-			return -1, fmt.Errorf("%w: %w", ErrNoReusePort, err)
+			return s, fmt.Errorf("%w: %w", ErrNoReusePort, err)
 		}
 	}
 	if family == unix.AF_INET6 {
 		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, flag(o.V6Only)); err != nil {
-			return -1, err
+			return s, err
 		}
 	}
 	if err := tuneDatagrams(s, family); err != nil {
-		return -1, err
+		return s, err
 	}
 	return s, unix.Bind(s, a.sockaddr())
 }
