@@ -21,8 +21,8 @@ type Conn struct {
 	now   int64
 
 	spaces [levels]*space
-	local  parameters // ours
-	peer   parameters // the defaults until they came
+	local  *parameters // ours, until the handshake is complete
+	peer   terms       // of the peer; the defaults until they came
 	rand   xorshift
 
 	in arriving
@@ -189,10 +189,10 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	c.own.add(id)
 	c.own.told = c.own.next
 	c.source = id
-	c.peer = defaultParameters
+	c.peer = defaultParameters.terms
 	c.flow.budget = int64(o.budget())
 	c.flow.takeMax = c.flow.budget
-	c.local = defaultParameters
+	c.local = &parameters{terms: defaultParameters.terms}
 	c.local.present = 1 << paramInitialSource
 	c.local.initialSource, c.local.resetToken = id, token
 	c.local.idle = uint64(o.idle() / 1e6)

@@ -1,6 +1,6 @@
 package quic
 
-// AppendParameters appends the transport parameters of this side, for the extension of TLS.
+// AppendParameters appends the transport parameters of this side, for the extension of TLS: before HandshakeDone.
 func (c *Conn) AppendParameters(dst []byte) []byte { return c.local.append(dst, c.rand.next()) }
 
 // SetParameters takes the transport parameters of the peer, which TLS has authenticated.
@@ -27,7 +27,7 @@ func (c *Conn) setParameters(b []byte) *Error {
 	if err := p.confirm(&c.theirs.first, original, source); err != nil {
 		return err
 	}
-	c.peer = p
+	c.peer = p.terms
 	c.flag |= gotParameters
 	c.flow.dataMax = int64(p.data)
 	c.limit[c.ourType(TwoWay)], c.limit[c.ourType(OneWay)] = p.streams, p.streamsOneWay
@@ -73,6 +73,7 @@ func (c *Conn) HandshakeDone() {
 		return
 	}
 	c.flag |= complete
+	c.local = nil
 	if c.role == Server {
 		c.flag |= doneDue
 		c.confirm()

@@ -45,6 +45,11 @@ type parameters struct {
 	retrySource   ID // the id that the server chose in Retry
 	resetToken    [16]byte
 
+	terms
+}
+
+// terms are the parameters that hold after the handshake.
+type terms struct {
 	idle          uint64 // ms; 0: for ever
 	payload       uint64 // of a datagram, at most
 	data          uint64 // that may be sent on the connection
@@ -60,9 +65,9 @@ type parameters struct {
 }
 
 // defaultParameters are those that need not be sent.
-var defaultParameters = parameters{
+var defaultParameters = parameters{terms: terms{
 	payload: payloadDefault, delayExponent: exponentDefault, ackDelay: ackDelayDefault, ids: idsDefault,
-}
+}}
 
 // integerParameters are the parameters that are integers, in the order in which they are sent, with their bounds.
 var integerParameters = [...]struct {

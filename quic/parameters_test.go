@@ -11,9 +11,10 @@ func fullParameters(t testing.TB) parameters {
 	return parameters{
 		present:  1<<paramOriginal | 1<<paramInitialSource | 1<<paramRetrySource | 1<<paramResetToken,
 		original: *makeID(t, "original"), initialSource: *makeID(t, ""), retrySource: *makeID(t, "retry"),
-		resetToken: [16]byte{9, 15: 8}, idle: 60000, payload: 1452, data: 1 << 21, streamLocal: 1, streamRemote: 2,
-		streamOneWay: 3, streams: 128, streamsOneWay: 8, delayExponent: 20, ackDelay: 1<<14 - 1, ids: 4,
-		noMigration: true,
+		resetToken: [16]byte{9, 15: 8}, terms: terms{
+			idle: 60000, payload: 1452, data: 1 << 21, streamLocal: 1, streamRemote: 2, streamOneWay: 3, streams: 128,
+			streamsOneWay: 8, delayExponent: 20, ackDelay: 1<<14 - 1, ids: 4, noMigration: true,
+		},
 	}
 }
 

@@ -40,7 +40,7 @@ type aside struct {
 const (
 	asidesMax   = 3                              // CVE-2023-49295
 	leastAside  = 1 + idMax + 4 + 1 + 8 + tagLen // bytes, without padding
-	pathPTOs    = 3                              // RFC 9000 §8.2.4
+	pathPTOs    = 1 + 2 + 4                      // RFC 9000 §8.2.4: three in a row, each twice the one before
 	pathBackoff = 8                              // doublings at most of the time between challenges
 )
 
@@ -149,7 +149,7 @@ func (c *Conn) use(to Path) {
 func (c *Conn) tryPath() {
 	x := &c.paths
 	wait := c.sent.rtt.probeAfter(ackDelay)
-	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // RFC 9000 §8.2.4: the PTO of a path that is not known
+	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // the PTO of a path that is not known
 		x.tryAt = 0
 		c.flag |= validated
 		c.arena.Stats.MovesFailed++

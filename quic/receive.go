@@ -1,5 +1,7 @@
 package quic
 
+import "slices"
+
 // Receive takes a datagram that came by p. It is opened in place and borrowed until Next returns None.
 func (c *Conn) Receive(d []byte, p Path, now int64) {
 	c.now = now
@@ -291,7 +293,9 @@ func (c *Conn) takeEarly() bool {
 		if !ready && (d[0]&0x80 == 0 || c.spaces[Handshake] != nil) {
 			continue
 		}
-		c.in.early = append(c.in.early[:i], c.in.early[i+1:]...)
+		if c.in.early = slices.Delete(c.in.early, i, i+1); len(c.in.early) == 0 {
+			c.in.early = nil // an idle connection keeps nothing of its handshake
+		}
 		c.in.earlyLen -= len(d)
 		c.in.rest, c.in.lead = d, ID{}
 		return true

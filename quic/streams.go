@@ -49,13 +49,13 @@ func (c *Conn) newStream(id uint64) *Stream {
 	ours := id&byServerBit == uint64(c.ourType(TwoWay))
 	switch {
 	case id&oneWayBit == 0 && ours:
-		s.sendMax, s.recvMax = int64(c.peer.streamRemote), int64(c.local.streamLocal)
+		s.sendMax, s.recvMax = int64(c.peer.streamRemote), int64(c.o.streamWindow())
 	case id&oneWayBit == 0:
-		s.sendMax, s.recvMax = int64(c.peer.streamLocal), int64(c.local.streamRemote)
+		s.sendMax, s.recvMax = int64(c.peer.streamLocal), int64(c.o.streamWindow())
 	case ours:
 		s.sendMax, s.flag = int64(c.peer.streamOneWay), recvOver
 	default:
-		s.recvMax, s.flag = int64(c.local.streamOneWay), sendOver
+		s.recvMax, s.flag = int64(c.o.streamWindow()), sendOver
 	}
 	s.window, s.openedAt = s.recvMax, c.now
 	c.streams.put(s)

@@ -21,7 +21,7 @@ type Session interface {
 // Owned by its reactor.
 //
 //	local.byID has c by each of ids; first is not empty => local.byFirst has c by it
-//	session != nil => shake != nil, and the handshake is done
+//	session != nil => shake == nil: the handshake is done
 //	dropped: the engine.Conn is over => shake == nil and session == nil
 type Conn struct {
 	local   *local
@@ -44,6 +44,8 @@ const (
 	// ClosingMax is how many connections of a reactor may wait for their ends at one time. Above it a connection is
 	// forgotten at once, and a client that has not heard of the end gets a stateless reset.
 	ClosingMax = 4096
+
+	alertUnexpectedMessage = 10 // RFC 8446 §6
 
 	flushMax = 64 // datagrams of a connection in one tick: others share the port
 )
@@ -101,6 +103,7 @@ func Secure(
 		c.shake = shake(&c.codec, func(ec *engine.Conn) engine.Handler {
 			next := accept(ec)
 			c.session, _ = next.(Session)
+			c.shake = nil // an idle connection keeps nothing of its handshake
 			return next
 		}, c.turn)
 		return c.shake
@@ -154,7 +157,11 @@ func (c *Conn) events() {
 		*ev = c.codec.Next()
 		switch ev.Kind {
 		case quic.Crypto:
-			c.shake.OnCrypto(ev.Level, ev.Body)
+			if c.shake != nil {
+				c.shake.OnCrypto(ev.Level, ev.Body)
+			} else { // RFC 9001 §4.4, §6: a client has nothing to say any more
+				c.codec.FailHandshake(quic.CryptoError(alertUnexpectedMessage))
+			}
 			continue
 		case quic.Established:
 			c.forgetFirst()

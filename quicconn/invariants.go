@@ -14,5 +14,5 @@ func (c *Conn) check() {
 	}
 	invariant.That(c.first == quic.ID{} || c.local.byFirst[c.first] == c, "the table has no first id of a connection")
 	invariant.That(!c.dropped || c.shake == nil && c.session == nil, "a connection that is over keeps its session")
-	invariant.That(c.session == nil || c.shake != nil, "a session without a handshake")
+	invariant.That(c.session == nil || c.shake == nil, "a session and a handshake")
 }

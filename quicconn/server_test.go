@@ -33,13 +33,22 @@ func TestServer_echo(t *testing.T) {
 			for range 4 {
 				c.send(g.w.Rand().IntN(100_000))
 			}
-			if seed%4 > 1 { // a NAT forgets the client in the middle; it goes on sending, so nothing is lost for good
+			if seed%4 > 1 {
+				// A NAT forgets the client, which goes on sending: a server whose challenges are lost is at its old
+				// address again, and hears of the client by its next packet.
 				g.w.After(time.Duration(g.w.Rand().IntN(60))*time.Millisecond, func() {
 					if moved++; c.Closed || c.left == 0 {
 						return
 					}
 					c.Rebind(netipPort("198.51.100.7", 2000+uint16(moved)))
-					c.send(1000)
+					var again func()
+					again = func() {
+						if c.left > 0 && !c.Closed {
+							c.send(1000)
+							g.w.After(5*time.Second, again)
+						}
+					}
+					again()
 				})
 			}
 		}
@@ -238,6 +247,17 @@ func TestServer_unsealedInitial(t *testing.T) {
 
 // A connection that is not taken is refused, so that the client uses TCP at once: at the limit, by a listener that
 // closes, and by a handler that does not come.
+// A client has nothing to say for TLS after its handshake, of which nothing is kept.
+func TestServer_cryptoAfterwards(t *testing.T) {
+	g := newRig(t, 1, 1, engine.ListenOptions{})
+	c := g.connect()
+	c.Do(func() { c.Conn.SendCrypto(quic.OneRTT, []byte{24, 0, 0, 1, 0}) }) // KeyUpdate, which RFC 9001 §6 forbids
+	g.run("the end", func() bool { return c.Closed })
+	if k := c.Conn.Closed(); !k.ByPeer || k.App || quic.Code(k.Code) != quic.CryptoError(10) {
+		t.Errorf("%+v", k)
+	}
+}
+
 func TestServer_refuses(t *testing.T) {
 	refused := func(t *testing.T, g *rig) {
 		t.Helper()

@@ -75,15 +75,13 @@ func (s *QUIC) OnOpen(c *engine.Conn) {
 }
 
 // OnCrypto takes bytes of the handshake, which may come before OnOpen, and judges them when a message is whole. p is
-// borrowed until return. It is called between two events of the codec.
+// borrowed until return. It is called between two events of the codec, and not after accept.
 func (s *QUIC) OnCrypto(l quic.Level, p []byte) {
 	if invariant.On {
 		defer s.check()
 	}
 	switch {
 	case s.failure != nil:
-	case s.phase == succeeded: // RFC 9001 §4.4, §6: a client has nothing to say any more
-		s.codec.FailHandshake(quic.CryptoError(alertUnexpectedMessage))
 	case l != s.level:
 		s.fail(tls.AlertError(alertUnexpectedMessage))
 	case s.phase == unconnected:

@@ -297,19 +297,6 @@ func TestQUIC_alertOfClient(t *testing.T) {
 	}
 }
 
-// A client has nothing to say after its handshake.
-func TestQUIC_cryptoAfterwards(t *testing.T) {
-	v := newQUICHouse(t, tlsconn.HandshakerOptions{}, tlsconn.ServerOptions{}, nops)
-	k := v.dial(quicClientConfig())
-	k.exchange("hello")
-	k.codec.SendCrypto(quic.OneRTT, []byte{24, 0, 0, 1, 0})
-	k.until(func() bool { return false })
-	if e := k.codec.Closed(); e.Code != 0x100+10 {
-		t.Errorf("%+v", e)
-	}
-	v.settled(func(s tlsconn.Stats) bool { return s.Done == 1 && s.Failed == 0 })
-}
-
 // A client may be gone again when its connection opens.
 func TestQUIC_closedBeforeOnOpen(t *testing.T) {
 	v := newQUICHouse(t, tlsconn.HandshakerOptions{}, tlsconn.ServerOptions{}, nops)
