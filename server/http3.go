@@ -29,6 +29,7 @@ type http3Listener struct {
 	open     atomic.Pointer[engine.Listener]
 	on       bool            // the present configuration asks for it
 	waits    bool            // another process has the port, and it is opened once that has closed it
+	toldAt   time.Time       // when the event log was last told so
 	ending   atomic.Bool     // open was told to close; reactors read it
 	grace    time.Duration   // that connections have when open closes
 	cutAt    time.Time       // when they are cut
@@ -100,7 +101,7 @@ func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 	}
 	if open := d.open.Load(); open == nil || !open.Reopen() {
 		o := engine.ListenOptions{Addr: l.open.Addr(), V6Only: l.sockets.V6Only, ConnsMax: connsMax}
-		open, err := p.listenDatagrams(o, l)
+		open, err := p.awaitVacancy(func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
 		if err != nil {
 			return err
 		}
@@ -235,8 +236,10 @@ func (p *listeners) takeDatagrams() {
 		err := p.openDatagrams(l, d.connsMax)
 		waits := errors.Is(err, unix.EADDRINUSE)
 		switch {
-		case waits && !d.waits:
-			slog.Info("HTTP/3 waits for its UDP port", "listener", l.title, "error", err)
+		case waits && !(d.waits && time.Since(d.toldAt) < toldEvery):
+			d.toldAt = time.Now()
+			slog.Info("HTTP/3 waits for its UDP port", "listener", l.title, "error", err,
+				"holder", whoHolds("/proc", l.open.Addr(), true))
 		case err != nil && !waits:
 			slog.Error("no HTTP/3: the UDP port cannot be opened", "listener", l.title, "error", err)
 		case err == nil && d.waits:
@@ -253,15 +256,17 @@ func (p *listeners) takeDatagrams() {
 		time.AfterFunc(portWait, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if p.state == serving {
+			if p.state == serving && !p.suspended { // else Resume tries again
 				p.takeDatagrams()
 			}
 		})
 	}
 }
 
-// portWait is how often it is tried to open a UDP port that another process has.
-const portWait = 100 * time.Millisecond
+const (
+	portWait  = 100 * time.Millisecond // between two tries to open a UDP port that another process has
+	toldEvery = time.Minute            // between two lines of the event log that name that process
+)
 
 // AltSvcOf returns what tells clients of HTTP/3 at an address of l with a port of TCP, which may be 0 where it is not
 // known; nil: they are not told.

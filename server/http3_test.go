@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -240,6 +242,90 @@ func (k othersPorts) Listen(a poller.Addr, o *poller.ListenOptions) (poller.FD, 
 	return k.Kernel.Listen(a, o)
 }
 
+// leaving is a kernel where another process has each UDP port for so many tries.
+type leaving struct {
+	poller.Kernel
+	tries *int
+}
+
+func (k leaving) ListenDatagrams(a poller.Addr, o *poller.DatagramOptions) (poller.FD, poller.Addr, error) {
+	if *k.tries--; *k.tries >= 0 {
+		return 0, poller.Addr{}, syscall.EADDRINUSE
+	}
+	return k.Kernel.ListenDatagrams(a, o)
+}
+
+// A start waits a moment for the UDP port, as it does for the TCP port: a process that ends may have it. A reload does
+// not.
+func TestOpenDatagrams_aStartWaits(t *testing.T) {
+	for _, c := range []struct {
+		state state
+		open  bool
+	}{{made, true}, {serving, false}} {
+		tries := 2
+		e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) {
+			k, err := poller.NewEpoll(poller.ParkAuto)
+			return leaving{k, &tries}, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Stop)
+		at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}
+		tcp, err := e.Listen(at, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, l := &listeners{shared: &shared{engine: e, lifecycle: lifecycle{state: c.state}}}, &listener{open: tcp}
+		if err := p.openDatagrams(l, 0); (err == nil) != c.open || l.http3.isOpen() != c.open {
+			t.Errorf("state %v: %v, open: %v", c.state, err, l.http3.isOpen())
+		}
+	}
+}
+
+// While another process has a UDP port, the event log names it, once a minute.
+func TestTakeDatagrams_namesTheHolder(t *testing.T) {
+	logger, log := slog.Default(), strings.Builder{}
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(logger)
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	tcp, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	l := &listener{open: tcp, title: "web", http3: http3Listener{on: true}}
+	p := &listeners{shared: &shared{engine: e}, now: []*listener{l}} // not serving: no timer tries again
+	p.state = listening
+	want := func(lines int) {
+		t.Helper()
+		p.takeDatagrams()
+		if n := strings.Count(log.String(), `waits for its UDP port" listener=web`); n != lines {
+			t.Errorf("%d lines, not %d: %s", n, lines, &log)
+		}
+	}
+	want(1)
+	want(1)
+	l.http3.toldAt = l.http3.toldAt.Add(-toldEvery)
+	want(2)
+	if n := strings.Count(log.String(), "holder=\"this process listens there"); n != 2 { // which other is part of
+		t.Error(log.String())
+	}
+	other.Close()
+	p.takeDatagrams()
+	if !l.http3.isOpen() || !strings.Contains(log.String(), "HTTP/3 has its UDP port") {
+		t.Error(log.String())
+	}
+}
+
 // Where others have the TCP port of a number that the kernel chose for UDP, the next number is tried at once.
 func TestListenBoth_doesNotWait(t *testing.T) {
 	var taken poller.Addr
@@ -262,4 +348,20 @@ func TestListenBoth_doesNotWait(t *testing.T) {
 	if udp := l.http3.open.Load().Addr(); udp.IP != tcp.Addr().IP {
 		t.Errorf("UDP has %v, TCP %v", udp, tcp.Addr())
 	}
+}
+
+// A port that the kernel chose is named again at once, with other options of its sockets: it gets another number, and
+// the UDP port of the number before goes on to close.
+func TestOpen_anotherAnyPort(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	text := quiet + secured(t, ca, dir) + withH3
+	s := start(t, Options{}, "%s%s", text, all200)
+	first := s.Parts().Listeners[0]
+	apply(t, s, "%shttp.listen = %q\n%s", quiet, testutil.FreeAddr(t), all200)
+	apply(t, s, "%suser_timeout = \"7s\"\n%s", text, all200)
+	next := s.Parts().Listeners[0]
+	if next.HTTP3 == first.HTTP3 || next.HTTP3.Addr() != next.Open.Addr() || next.Open.Addr() == first.Open.Addr() {
+		t.Errorf("TCP %v, UDP %v; before %v", next.Open.Addr(), next.HTTP3.Addr(), first.HTTP3.Addr())
+	}
+	testutil.Eventually(t, testutil.Patience, first.HTTP3.Closed, "the UDP port before is closed")
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -438,7 +437,8 @@ func (p *listeners) open(set *setting) error {
 		FastOpen: set.config.FastOpen, UserTimeout: set.config.UserTimeout,
 	}
 	l := p.closingOf(set.key)
-	if l == nil {
+	reopened := l != nil && l.sockets == sockets && l.open.Reopen()
+	if l == nil || l.anyPort && !reopened { // clients of HTTP/3 may be on the UDP port of the number before
 		l = &listener{key: set.key}
 		l.anyPort = a.Network != "unix" && a.Port == 0
 		set.listener = l
@@ -446,7 +446,7 @@ func (p *listeners) open(set *setting) error {
 	}
 	set.listener = l
 	p.reload.onFailure(func() { p.close(l) })
-	if l.open != nil && l.sockets == sockets && l.open.Reopen() {
+	if reopened {
 		return nil
 	}
 	o := sockets
@@ -540,31 +540,12 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-// vacancyWait is how long a start waits for an address: a process that ends keeps its addresses for a moment, see
-// engine.Listener.Close.
-const (
-	vacancyWait  = 2 * time.Second
-	vacancyPause = 20 * time.Millisecond
-	regainWait   = 200 * time.Millisecond // for a process that was killed: all of its sockets close in that moment
-)
-
 // listen opens an address, once nobody else has it.
 func (p *listeners) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
-	begun, wait := time.Now(), time.Duration(0)
-	switch {
-	case o.Addr.IsUnix():
-	case p.state == made:
-		wait = vacancyWait
-	case p.reload.partly:
-		wait = regainWait
+	if o.Addr.IsUnix() {
+		return p.engine.Listen(o, l.accept)
 	}
-	for {
-		open, err := p.engine.Listen(o, l.accept)
-		if !errors.Is(err, unix.EADDRINUSE) || time.Since(begun) >= wait {
-			return open, err
-		}
-		time.Sleep(vacancyPause)
-	}
+	return p.awaitVacancy(func() (*engine.Listener, error) { return p.engine.Listen(o, l.accept) })
 }
 
 // handshakes is what one reactor has counted of them. Owned by its reactor.
