@@ -36,7 +36,7 @@ type Server struct {
 	Addr    string          // host:port, with port 0 for a free one, or unix:/path; "": 127.0.0.1:8080
 	Routes  []proxy.Route   // where requests go
 	Filters []*proxy.Filter // for the requests of all routes
-	Share   bool            // others may listen on its addresses too, and get a part of the connections
+	Share   bool            // others may listen on its addresses too, but for UDP, and get a part of the connections
 	Grace   time.Duration   // for requests in progress, once Run is to end; 0: 10 s
 	TLS     *tls.Config     // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
 	HTTP3   bool            // at the UDP port of the same number, of which answers over TCP tell; needs TLS

@@ -113,6 +113,42 @@ func TestServer_refusesHTTP3WithoutItsMeans(t *testing.T) {
 	}
 }
 
+// Servers that share an address share TCP. A second one with HTTP/3 is refused: it would get datagrams of connections of
+// the first one. What failed to start may start later.
+func TestServer_sharesNoUDP(t *testing.T) {
+	testutil.CheckLeaks(t)
+	a := testutil.NewAuthority(t)
+	cert, key := a.Issue(t, nil, "localhost")
+	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	server := func(addr string, http3 bool) *edge.Server {
+		return &edge.Server{Addr: addr, Share: true, TLS: config, HTTP3: http3,
+			Routes: []proxy.Route{{To: proxy.Answer(200, "", "")}}}
+	}
+	stop := func(s *edge.Server) {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	first := server("127.0.0.1:0", true)
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := first.ListenAddr()
+	without, second := server(addr, false), server(addr, true)
+	if err := without.Start(); err != nil {
+		t.Error(err)
+	}
+	if err := second.Start(); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen udp "+addr) {
+		t.Errorf("the second one with HTTP/3: %v", err)
+	}
+	stop(first)
+	if err := second.Start(); err != nil {
+		t.Errorf("after the first one has ended: %v", err)
+	}
+	stop(second)
+	stop(without)
+}
+
 func TestServer_cutsOffWhatOutlastsItsGrace(t *testing.T) {
 	silent := testutil.Listen(t)
 	s := &edge.Server{Addr: "127.0.0.1:0", Grace: 50 * time.Millisecond,

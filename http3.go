@@ -33,7 +33,7 @@ func (s *Server) listenHTTP3(l *Listener, o engine.ListenOptions) error {
 	for tries := 0; ; tries++ {
 		server := s.newQUIC()
 		udp, err := s.engine.ListenDatagrams(engine.ListenOptions{
-			Addr: o.Addr, Share: o.Share, Gate: s.shakes(), Steering: server,
+			Addr: o.Addr, Gate: s.shakes(), Steering: server, // not shared: datagrams would go to servers without their keys
 		}, server.Port)
 		if err != nil {
 			return err
