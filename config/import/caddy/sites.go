@@ -321,8 +321,8 @@ func (im *importer) writeListeners() {
 			im.secure(b, l)
 		}
 		for _, s := range im.servers {
-			if s.Name == "protocols" && !l.tls {
-				s.Value = strings.NewReplacer(`, "h3"`, "", `"h3", `, "").Replace(s.Value)
+			if s.Name == "protocols" {
+				s.Value = protocolsOf(s.Value, l.tls)
 			}
 			b.Set(s.Name, s.Value, s.At)
 		}
@@ -332,6 +332,24 @@ func (im *importer) writeListeners() {
 		}
 	}
 	im.writeACME()
+}
+
+// protocolsOf returns the protocols of a list that a listener of edge may have: HTTP/2 without TLS is "h2" as well, and
+// HTTP/3 is never without.
+func protocolsOf(list string, tls bool) string {
+	var kept []string
+	for name := range strings.SplitSeq(strings.Trim(list, "[]"), ", ") {
+		if name == `"h2c"` && !tls {
+			name = `"h2"`
+		}
+		if name != `"h2c"` && (name != `"h3"` || tls) && !slices.Contains(kept, name) {
+			kept = append(kept, name)
+		}
+	}
+	if kept == nil {
+		return list
+	}
+	return "[" + strings.Join(kept, ", ") + "]"
 }
 
 func (im *importer) secure(b *plan.Block, l *listener) {
