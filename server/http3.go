@@ -101,7 +101,7 @@ func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 	}
 	if open := d.open.Load(); open == nil || !open.Reopen() {
 		o := engine.ListenOptions{Addr: l.open.Addr(), V6Only: l.sockets.V6Only, ConnsMax: connsMax}
-		open, err := p.awaitVacancy(func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
+		open, err := awaitVacancy(p.patience(), func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
 		if err != nil {
 			return err
 		}

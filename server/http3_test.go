@@ -293,7 +293,8 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Stop)
-	tcp, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}, nil)
+	at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}
+	tcp, err := e.Listen(at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -545,7 +546,18 @@ func (p *listeners) listen(o engine.ListenOptions, l *listener) (*engine.Listene
 	if o.Addr.IsUnix() {
 		return p.engine.Listen(o, l.accept)
 	}
-	return p.awaitVacancy(func() (*engine.Listener, error) { return p.engine.Listen(o, l.accept) })
+	return awaitVacancy(p.patience(), func() (*engine.Listener, error) { return p.engine.Listen(o, l.accept) })
+}
+
+// patience returns how long an address is waited for that another process has.
+func (p *listeners) patience() time.Duration {
+	switch {
+	case p.state == made:
+		return vacancyWait
+	case p.reload != nil && p.reload.partly:
+		return regainWait
+	}
+	return 0
 }
 
 // handshakes is what one reactor has counted of them. Owned by its reactor.

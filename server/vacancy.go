@@ -17,15 +17,9 @@ const (
 	regainWait   = 200 * time.Millisecond // for a process that was killed: all of its sockets close in that moment
 )
 
-// awaitVacancy opens an address, once nobody else has it.
-func (p *listeners) awaitVacancy(listen func() (*engine.Listener, error)) (*engine.Listener, error) {
-	begun, wait := time.Now(), time.Duration(0)
-	switch {
-	case p.state == made:
-		wait = vacancyWait
-	case p.reload != nil && p.reload.partly:
-		wait = regainWait
-	}
+// awaitVacancy opens an address, once nobody else has it, and tries for a time at most.
+func awaitVacancy(wait time.Duration, listen func() (*engine.Listener, error)) (*engine.Listener, error) {
+	begun := time.Now()
 	for {
 		open, err := listen()
 		if !errors.Is(err, unix.EADDRINUSE) || time.Since(begun) >= wait {
