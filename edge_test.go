@@ -94,6 +94,8 @@ func TestServer_refusesHTTP3WithoutItsMeans(t *testing.T) {
 	a := testutil.NewAuthority(t)
 	cert, key := a.Issue(t, nil, "localhost")
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	old := config.Clone()
+	old.MaxVersion = tls.VersionTLS12
 	routes := []proxy.Route{{To: proxy.Answer(200, "", "")}}
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -101,10 +103,11 @@ func TestServer_refusesHTTP3WithoutItsMeans(t *testing.T) {
 	}
 	defer udp.Close()
 	for in, s := range map[string]*edge.Server{
-		"HTTP3 needs TLS":                            {Addr: "127.0.0.1:0"},
-		"an address with a port":                     {Addr: "unix:" + testutil.SocketPath(t), TLS: config},
-		"listen udp " + udp.LocalAddr().String():     {Addr: udp.LocalAddr().String(), TLS: config},
-		"127.0.0.1:1\": HTTP3 needs TLS, and an add": {Addr: "127.0.0.1:1"},
+		"HTTP3 needs TLS":                                {Addr: "127.0.0.1:0"},
+		"needs TLS 1.3":                                  {Addr: "127.0.0.1:0", TLS: old},
+		"an address with a port":                         {Addr: "unix:" + testutil.SocketPath(t), TLS: config},
+		"listen udp " + udp.LocalAddr().String():         {Addr: udp.LocalAddr().String(), TLS: config},
+		"127.0.0.1:1\": HTTP3 needs TLS 1.3, and an add": {Addr: "127.0.0.1:1"},
 	} {
 		s.Routes, s.HTTP3 = routes, true
 		if err := s.Start(); err == nil || !strings.Contains(err.Error(), in) {
@@ -113,8 +116,8 @@ func TestServer_refusesHTTP3WithoutItsMeans(t *testing.T) {
 	}
 }
 
-// Servers that share an address share TCP. A second one with HTTP/3 is refused: it would get datagrams of connections of
-// the first one. What failed to start may start later.
+// Servers that share an address share TCP. A second one with HTTP/3 is refused: it would get datagrams of connections
+// of the first one. What failed to start may start later.
 func TestServer_sharesNoUDP(t *testing.T) {
 	testutil.CheckLeaks(t)
 	a := testutil.NewAuthority(t)
@@ -138,7 +141,8 @@ func TestServer_sharesNoUDP(t *testing.T) {
 	if err := without.Start(); err != nil {
 		t.Error(err)
 	}
-	if err := second.Start(); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen udp "+addr) {
+	err := second.Start()
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "listen udp "+addr) {
 		t.Errorf("the second one with HTTP/3: %v", err)
 	}
 	stop(first)

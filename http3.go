@@ -18,7 +18,7 @@ import (
 )
 
 // errHTTP3 refuses HTTP/3 where it cannot be.
-var errHTTP3 = errors.New("HTTP3 needs TLS, and an address with a port")
+var errHTTP3 = errors.New("HTTP3 needs TLS 1.3, and an address with a port")
 
 const (
 	portTries = 16             // of further numbers where the kernel chooses, and TCP has the first one already
@@ -27,13 +27,14 @@ const (
 
 // listenHTTP3 is listen with the UDP port of the same number, which comes first: answers over TCP name it.
 func (s *Server) listenHTTP3(l *Listener, o engine.ListenOptions) error {
-	if l.TLS == nil || o.Addr.IsUnix() {
+	if l.TLS == nil || o.Addr.IsUnix() || l.TLS.MaxVersion != 0 && l.TLS.MaxVersion < tls.VersionTLS13 {
 		return fmt.Errorf("listen on %q: %w", l.Addr, errHTTP3)
 	}
 	for tries := 0; ; tries++ {
 		server := s.newQUIC()
+		// It is not shared: datagrams would go to servers that have not the keys of their connections.
 		udp, err := s.engine.ListenDatagrams(engine.ListenOptions{
-			Addr: o.Addr, Gate: s.shakes(), Steering: server, // not shared: datagrams would go to servers without their keys
+			Addr: o.Addr, Gate: s.shakes(), Steering: server,
 		}, server.Port)
 		if err != nil {
 			return err

@@ -276,9 +276,10 @@ func TestCaddy_http3(t *testing.T) {
 		"protocols h1 h2": {`listen = ":443" tls = true cert = "internal" protocols = ["h1", "h2"]`},
 		"protocols h1 h2 h2c h3": {`listen = ":443" tls = true cert = "internal" protocols = ["h1", "h2", "h3"]`,
 			`listen = ":80" protocols = ["h1", "h2"]`},
-		"protocols h1 h2c": {`tls = true cert = "internal" protocols = ["h1"]`, `listen = ":80" protocols = ["h1", "h2"]`},
-		"protocols h3":     {`not carried: protocols = ["h3"] (`},
-		"":                 {"note: HTTP/3 on :443 ("},
+		"protocols h1 h2c": {`tls = true cert = "internal" protocols = ["h1"]`,
+			`listen = ":80" protocols = ["h1", "h2"]`},
+		"protocols h3": {`not carried: protocols = ["h3"] (`},
+		"":             {"note: HTTP/3 on :443 ("},
 	} {
 		text := "{\nservers {\n" + protocols + "\n}\n}\n" + sites
 		wantAll(t, protocols, planOf(t, "caddy", text), want)
