@@ -3,10 +3,13 @@ package interop
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	root "github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -59,4 +62,46 @@ func TestHTTP3_library(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// HTTP/3 at several addresses of a program, beside listeners that have none. The field Alt-Svc is the program's where
+// it says so. Idle and busy connections are over at the end of the time of Shutdown, and so are all sockets.
+func TestHTTP3_libraryBesideOthers(t *testing.T) {
+	o, a := newSlow(t), testutil.NewAuthority(t)
+	cert, key := a.Issue(t, nil, "localhost", "127.0.0.1", "::1")
+	own := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	before := openSockets()
+	told := proxy.Listener{AltSvc: proxy.NewAltSvc(443, time.Hour, []string{"*"})}
+	s := &root.Server{
+		Addr: "127.0.0.1:0", HTTP3: true, TLS: own, Routes: []proxy.Route{{To: root.Backends(o.addr)}},
+		Listeners: []root.Listener{
+			{Addr: "[::1]:0", TLS: own, HTTP3: true, Listener: told}, {Addr: "unix:" + testutil.SocketPath(t)},
+			{Addr: "127.0.0.1:0"},
+		},
+	}
+	s.Engine.Reactors = 2
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{RootCAs: a.Pool}
+	idle, busy := newHTTP3(t, config), newHTTP3(t, config)
+	for _, addr := range s.ListenAddrs()[:2] {
+		fetch(t, &http.Client{Transport: idle}, "GET", "https://"+addr+"/", nil)
+	}
+	over := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	resp, _ := fetch(t, over, "GET", "https://"+s.ListenAddrs()[1]+"/", nil)
+	if got := resp.Header.Get("Alt-Svc"); got != `h3=":443"; ma=3600` {
+		t.Errorf("Alt-Svc %q", got)
+	}
+	first := o.begin(t, &http.Client{Transport: busy}, s.ListenAddr())
+	end, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(end); !errors.Is(err, root.ErrGrace) {
+		t.Error(err)
+	}
+	if _, err := io.ReadAll(first.Body); err == nil {
+		t.Error("the answer has ended")
+	}
+	_, _ = idle.Close(), busy.Close()
+	testutil.Eventually(t, testutil.Patience, func() bool { return openSockets() <= before }, "sockets are closed")
 }
