@@ -49,7 +49,12 @@ func placeOf[T comparable](list []T, v T) int {
 }
 
 // handshakeRows are read from Handshakes: one row for each combination of the labels.
-func handshakeRows() (rows []row) {
+func handshakeRows() []row {
+	n := 0
+	for _, over := range transports {
+		n += over.versions * len(groupLabels) * len(resumedLabels)
+	}
+	rows := make([]row, 0, n)
 	for t, over := range transports {
 		for v, version := range versionLabels[:over.versions] {
 			for g, group := range groupLabels {

@@ -20,7 +20,12 @@ type row struct {
 // a label has a field.
 type families []struct{ name, from, help string }
 
-func (f families) rows() (all []row) {
+func (f families) rows() []row {
+	n := 0
+	for _, one := range f {
+		n += max(strings.Count(one.from, "="), 1)
+	}
+	all := make([]row, 0, n)
 	for _, one := range f {
 		label, values, labelled := strings.Cut(one.from, ": ")
 		if !labelled {
