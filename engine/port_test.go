@@ -1150,11 +1150,18 @@ func TestEngine_portsWithoutSteering(t *testing.T) {
 // TCP and UDP have an address each, and UDP has it once.
 func TestEngine_listenDatagramsBesideTCP(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})
-	tcp := serve(t, e, engine.ListenOptions{Addr: loopback}, echoes)
 	ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
-	udp, err := e.ListenDatagrams(engine.ListenOptions{Addr: tcp.Addr()}, ports)
-	if err != nil || udp.Addr() != tcp.Addr() || udp.Sockets() != 2 {
-		t.Fatal(udp, err)
+	var tcp, udp *engine.Listener
+	for tries := 0; udp == nil; tries++ { // another program may have the number that the kernel chooses
+		tcp = serve(t, e, engine.ListenOptions{Addr: loopback}, echoes)
+		var err error
+		udp, err = e.ListenDatagrams(engine.ListenOptions{Addr: tcp.Addr()}, ports)
+		if err != nil && (tries == 16 || !errors.Is(err, syscall.EADDRINUSE)) {
+			t.Fatal(err)
+		}
+	}
+	if udp.Addr() != tcp.Addr() || udp.Sockets() != 2 {
+		t.Fatal(udp.Addr(), udp.Sockets())
 	}
 	if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: tcp.Addr()}, ports); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatal(err)
