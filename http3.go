@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ func (s *Server) listenHTTP3(l *Listener, o engine.ListenOptions) error {
 		return fmt.Errorf("listen on %q: %w", l.Addr, errHTTP3)
 	}
 	for tries := 0; ; tries++ {
-		server := s.newQUIC()
+		server := quicconn.NewServer(s.engine, quicconn.Options{CloseCode: uint64(h3.NoError)})
 		// It is not shared: datagrams would go to servers that have not the keys of their connections.
 		udp, err := s.engine.ListenDatagrams(engine.ListenOptions{
 			Addr: o.Addr, Gate: s.shakes(), Steering: server,
@@ -55,12 +54,6 @@ func (s *Server) listenHTTP3(l *Listener, o engine.ListenOptions) error {
 			return err
 		}
 	}
-}
-
-func (s *Server) newQUIC() *quicconn.Server {
-	o := quicconn.Options{CloseCode: uint64(h3.NoError)}
-	rand.Read(o.Secret[:]) //nolint:errcheck // never fails
-	return quicconn.NewServer(s.engine, o)
 }
 
 // overQUIC is how connections of HTTP/3 to l begin, whose requests srv has.

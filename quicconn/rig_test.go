@@ -92,7 +92,7 @@ func newCrowdedRig(
 	for _, r := range g.e.Reactors() {
 		g.w.Add(settled{r, g.hs})
 	}
-	g.s = quicconn.NewServer(g.e, quicconn.Options{Secret: quicconn.Secret{byte(seed)}, CloseCode: closeCode})
+	g.s = quicconn.NewServer(g.e, quicconn.Options{Secret: quicconn.Secret{byte(seed), 1}, CloseCode: closeCode})
 	g.secure = tlsconn.ServerOptions{Config: &tls.Config{
 		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
 	g.use(quicconn.RetryAuto)

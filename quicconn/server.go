@@ -12,9 +12,9 @@ import (
 	"github.com/edge-proxy/edge/quic"
 )
 
-// Options of a Server. The zero value but for Secret is good. Immutable after NewServer.
+// Options of a Server. The zero value is good. Immutable after NewServer.
 type Options struct {
-	Secret Secret
+	Secret Secret // zero: NewServer makes a random Secret
 	// CloseCode is the code of the application by which connections end that are not at fault.
 	CloseCode uint64
 }
@@ -84,6 +84,9 @@ func (a *answers) allow(most int, now int64) bool {
 
 // NewServer makes a Server for the reactors of e.
 func NewServer(e *engine.Engine, o Options) *Server {
+	if o.Secret == (Secret{}) {
+		rand.Read(o.Secret[:]) //nolint:errcheck // never fails
+	}
 	s := &Server{keys: newKeys(&o.Secret), doors: make([]door, len(e.Reactors()))}
 	for i, r := range e.Reactors() {
 		l := &s.doors[i]

@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -85,9 +84,7 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 // serverOn returns the server of all configurations.
 func (d *http3Listener) serverOn(e *engine.Engine) *quicconn.Server {
 	if d.server == nil {
-		o := quicconn.Options{CloseCode: uint64(h3.NoError)}
-		rand.Read(o.Secret[:]) //nolint:errcheck // never fails
-		d.server = quicconn.NewServer(e, o)
+		d.server = quicconn.NewServer(e, quicconn.Options{CloseCode: uint64(h3.NoError)})
 	}
 	return d.server
 }

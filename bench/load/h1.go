@@ -113,9 +113,8 @@ func (c *h1Client) pop() {
 	start := c.starts[c.at]
 	c.at = (c.at + 1) % len(c.starts)
 	c.n--
-	c.failures = 0
 	c.dec.Expect(c.w.plan.verb)
-	c.w.answered(start, c.status)
+	c.answered(start, c.status)
 }
 
 // OnEOF ends an answer that lasts until the connection closes.

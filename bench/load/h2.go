@@ -113,7 +113,7 @@ func (c *h2Client) OnData(conn *engine.Conn, in []byte) (used int) {
 func (c *h2Client) take(ev *h2.Event) {
 	var q *exchange[h2.Stream]
 	if ev.Stream != nil {
-		q, _ = ev.Stream.Owner.(*exchange[h2.Stream])
+		q = c.of(ev.Stream, ev.Stream.Owner)
 	}
 	switch ev.Kind {
 	case h2.Settings:
@@ -128,7 +128,7 @@ func (c *h2Client) take(ev *h2.Event) {
 	case h2.Data:
 		c.codec.Release(ev.Stream, len(ev.Body))
 	case h2.Reset:
-		if q != nil && q.stream == ev.Stream {
+		if q != nil {
 			c.release(q)
 			c.w.lost(ev.Err)
 		}
@@ -138,7 +138,7 @@ func (c *h2Client) take(ev *h2.Event) {
 		c.leave(ev.Err)
 		return
 	}
-	if ev.End && q != nil && q.stream == ev.Stream {
+	if ev.End && q != nil {
 		c.answer(q)
 	}
 }
@@ -148,10 +148,7 @@ func (c *h2Client) answer(q *exchange[h2.Stream]) {
 	if !q.stream.Ended() {
 		c.codec.Reset(q.stream, h2.NoError)
 	}
-	c.failures = 0
-	start, status := q.start, q.status
-	c.release(q)
-	c.w.answered(start, status)
+	c.answered(c.release(q))
 }
 
 // endBatch sends what the events of a batch have made possible.
@@ -161,7 +158,7 @@ func (c *h2Client) endBatch() {
 		if s == nil {
 			break
 		}
-		if q, _ := s.Owner.(*exchange[h2.Stream]); q != nil && q.stream == s {
+		if q := c.of(s, s.Owner); q != nil {
 			c.sendBody(q)
 		}
 	}

@@ -175,9 +175,7 @@ func (c *h3Client) onEvent(in *quic.Event) {
 func (c *h3Client) take(ev *h3.Event) {
 	var q *exchange[h3.Stream]
 	if ev.Stream != nil {
-		if q, _ = ev.Stream.Owner.(*exchange[h3.Stream]); q != nil && q.stream != ev.Stream {
-			q = nil
-		}
+		q = c.of(ev.Stream, ev.Stream.Owner)
 	}
 	switch ev.Kind {
 	case h3.Settings:
@@ -241,10 +239,7 @@ func (c *h3Client) answer(q *exchange[h3.Stream]) {
 	if !q.stream.Ended() {
 		c.codec.Reset(q.stream, h3.NoError)
 	}
-	c.failures = 0
-	start, status := q.start, q.status
-	c.release(q)
-	c.w.answered(start, status)
+	c.answered(c.release(q))
 	if c.w.plan.Reconnect {
 		c.leave(nil)
 	}

@@ -117,6 +117,12 @@ func (p *peer) decide(failure error) {
 	w.connected <- c
 }
 
+// answered counts the answer to a request whose latency counts from start.
+func (p *peer) answered(start int64, status uint16) {
+	p.failures = 0
+	p.w.answered(start, status)
+}
+
 // fill sends requests as far as there is room, or offers the room to the schedule.
 func (p *peer) fill() {
 	w := p.w

@@ -32,9 +32,19 @@ func (x *exchanges[S]) begin(s *S, start, now int64, body []byte) *exchange[S] {
 	return q
 }
 
-func (x *exchanges[S]) release(q *exchange[S]) {
+// of returns the exchange that is the owner of s; nil where it is over.
+func (x *exchanges[S]) of(s *S, owner any) *exchange[S] {
+	if q, _ := owner.(*exchange[S]); q != nil && q.stream == s {
+		return q
+	}
+	return nil
+}
+
+// release frees q, and returns from when on its latency counts, and its status.
+func (x *exchanges[S]) release(q *exchange[S]) (start int64, status uint16) {
 	q.stream, q.body = nil, nil
 	x.free = append(x.free, q)
+	return q.start, q.status
 }
 
 // releaseAll frees all exchanges and returns how many were in progress.

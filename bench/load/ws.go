@@ -174,8 +174,7 @@ func (c *wsClient) data(in []byte) (int, error) {
 		return n, errEcho
 	}
 	c.asked = false
-	c.failures = 0
-	c.w.answered(c.start, 0)
+	c.answered(c.start, 0)
 	return n, nil
 }
 
