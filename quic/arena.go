@@ -16,6 +16,7 @@ type Arena struct {
 	sent    [][]sentPacket
 	frames  [][]sentFrame
 	idle    int // how many streams are in streams
+	in      arriving
 }
 
 // Bounds of the memory that an Arena keeps.

@@ -1,6 +1,10 @@
 package quic
 
-import "github.com/edge-proxy/edge/internal/budget"
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/internal/budget"
+)
 
 // Conn is one end of a QUIC connection. Owned by its reactor; Init before use.
 //
@@ -16,25 +20,25 @@ type Conn struct {
 	arena *Arena
 	role  Role
 	state connState
-	flag  connFlags
 	level Level // of the space that is worked on
+	flag  connFlags
 	now   int64
 
 	spaces [levels]*space
-	local  *parameters // ours, until the handshake is complete
+	local  *parameters // ours, until the handshake is confirmed
 	peer   terms       // of the peer; the defaults until they came
 	rand   xorshift
 
-	in arriving
+	in     *arriving // the Arena's
+	early  [][]byte  // packets that wait for keys
+	failed int64     // packets that could not be opened
 
 	// addresses and ids
-	paths    paths
-	length   length
-	original ID     // that the client chose for the server; after a Retry a server has the id of the Retry
-	source   ID     // our first id
-	retry    *retry // that a client has taken; nil: none
-	own      ownIDs
-	theirs   peerIDs
+	paths  paths
+	length length
+	retry  *retry // that a client has taken; nil: none
+	own    ownIDs
+	theirs peerIDs
 
 	// streams and windows
 	streams streamTable
@@ -51,20 +55,19 @@ type Conn struct {
 	life    life
 }
 
-// arriving is the datagram that is read.
+// arriving is the datagram that is read: one at a time of all connections of an Arena.
 type arriving struct {
-	rest     []byte   // of it
-	lead     ID       // the id of its first packet
-	small    bool     // it is too small for an Initial of a client
-	frames   []byte   // of the packet that is read
-	number   int64    // of that packet
-	elicits  bool     // it asks for an acknowledgement
-	probing  bool     // it has frames that may come by any path alone
-	working  bool     // frames belongs to a packet
-	ordered  *Stream  // has more data in order
-	early    [][]byte // packets that wait for keys
-	earlyLen int      // bytes of these
-	failed   int64    // packets that could not be opened
+	conn    *Conn   // which reads it
+	from    Path    // by which it came
+	size    int     // its length
+	rest    []byte  // of it
+	lead    ID      // the id of its first packet
+	frames  []byte  // of the packet that is read
+	number  int64   // of that packet
+	elicits bool    // it asks for an acknowledgement
+	probing bool    // it has frames that may come by any path alone
+	working bool    // frames belongs to a packet
+	ordered *Stream // has more data in order
 }
 
 // flow is what both ends may send (RFC 9000 §4), in bytes of all streams.
@@ -140,42 +143,37 @@ const controlFlags = streamsDue | oneWaysDue | doneDue
 // that has its token. The datagram itself is given to Receive. o is kept.
 func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 	c.init(o, Server, p, now)
-	c.original, _ = MakeID(h.Dest)
 	c.theirs.take(h.Source)
 	c.local.present |= 1<<paramOriginal | 1<<paramResetToken
-	c.local.original = c.original
+	c.local.original, _ = MakeID(h.Dest)
 	if o.Retried != (ID{}) { // RFC 9000 §7.3, §8.1.2: its token shows that the client is at its address
 		c.local.present |= 1 << paramRetrySource
-		c.local.original, c.local.retrySource = o.Retried, c.original
+		c.local.original, c.local.retrySource = o.Retried, c.local.original
 		c.flag |= validated
 	}
-	return c.spaces[Initial].initialKeys(c.role, c.original.Bytes())
+	return c.spaces[Initial].initialKeys(c.role, h.Dest)
 }
 
 // InitClient begins a connection to a server at p.Peer. o is kept.
 func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.init(o, Client, p, now)
-	for i := 0; i < IDLen; i += 8 { // an id that nobody else can guess is a key of the Initial packets
-		v := c.rand.next()
-		for k := range 8 {
-			c.original.b[i+k] = byte(v >> (8 * k))
-		}
-	}
-	c.original.n = IDLen
-	c.theirs.take(c.original.Bytes())
+	id := binary.LittleEndian.AppendUint64(nil, c.rand.next()) // nobody else can guess this key of the Initial packets
+	c.local.original, _ = MakeID(id)
+	c.theirs.take(id)
 	c.flag |= validated
-	return c.spaces[Initial].initialKeys(c.role, c.original.Bytes())
+	return c.spaces[Initial].initialKeys(c.role, id)
 }
 
 func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	if o == nil {
 		o = &defaultOptions
 	}
-	*c = Conn{o: o, role: role, arena: o.Arena, paths: paths{used: p, came: p}, now: now, rand: xorshift(o.Seed | 1)}
+	*c = Conn{o: o, role: role, arena: o.Arena, paths: paths{used: p}, now: now, rand: xorshift(o.Seed | 1)}
 	c.life.startedAt, c.life.heardAt = now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
 	}
+	c.in = &c.arena.in
 	for l := range c.spaces {
 		c.spaces[l] = newSpace()
 	}
@@ -188,7 +186,6 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	id, token := o.NewID()
 	c.own.add(id)
 	c.own.told = c.own.next
-	c.source = id
 	c.peer = defaultParameters.terms
 	c.flow.budget = int64(o.budget())
 	c.flow.takeMax = c.flow.budget

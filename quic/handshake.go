@@ -19,7 +19,7 @@ func (c *Conn) setParameters(b []byte) *Error {
 	}
 	var original, source *ID
 	if c.role == Client {
-		original = &c.original
+		original = &c.local.original
 		if c.retry != nil {
 			source = &c.retry.source
 		}
@@ -73,7 +73,6 @@ func (c *Conn) HandshakeDone() {
 		return
 	}
 	c.flag |= complete
-	c.local = nil
 	if c.role == Server {
 		c.flag |= doneDue
 		c.confirm()
@@ -88,6 +87,7 @@ func (c *Conn) FailHandshake(code Code) { c.fail(&Error{Code: code, text: "the h
 func (c *Conn) confirm() {
 	if c.flag&confirmed == 0 {
 		c.flag |= confirmed | tellDone | validated
+		c.local = nil
 		c.dropSpace(Initial)
 		c.dropSpace(Handshake)
 	}

@@ -76,7 +76,7 @@ func TestFault_ofIDs(t *testing.T) {
 		{"an id under two numbers", ProtocolViolation, joined(newID(1, 0), same(2))},
 		{"the id of the handshake under another number", ProtocolViolation, peers},
 		{"another id under the same number", ProtocolViolation, func(r *rig) []byte {
-			return append(newIDFrame(1, 0), appendNewID(nil, 1, 0, &r.conn.original, tokenOf(1))...)
+			return append(newIDFrame(1, 0), appendNewID(nil, 1, 0, &r.original, tokenOf(1))...)
 		}},
 		{"retirement of what was never sent", ProtocolViolation, integers(frameRetireID, 4)},
 		{"retirement of a number far away", ProtocolViolation, integers(frameRetireID, integerMax)},

@@ -44,7 +44,10 @@ func (c *Conn) onClose(f *frame) {
 
 // forgetAll gives back the memory of all streams. The streams stay until Done, and do nothing.
 func (c *Conn) forgetAll() {
-	c.in.rest, c.in.frames, c.in.working, c.in.ordered, c.in.early = nil, nil, false, nil, nil
+	if c.in.conn == c { // else another Conn reads, whose handshake has taken the place of c's
+		*c.in = arriving{}
+	}
+	c.early = nil
 	for _, s := range c.streams.slots {
 		if s != nil {
 			s.in.drop(c.arena)
@@ -125,7 +128,9 @@ func (c *Conn) Deadline() (at int64) {
 		first(c.life.startedAt + c.o.handshake())
 	}
 	first(c.idleAt())
-	first(c.paths.tryAt)
+	if t := c.paths.trial; t != nil {
+		first(t.at)
+	}
 	paceAt, paced := c.sent.window.opens()
 	paced = paced && paceAt > c.now
 	for l, s := range c.spaces {
@@ -173,7 +178,7 @@ func (c *Conn) Expire(now int64) {
 		c.finish(ErrIdle)
 		return
 	}
-	if at := c.paths.tryAt; at != 0 && at <= now {
+	if t := c.paths.trial; t != nil && t.at <= now {
 		c.tryPath()
 	}
 	for _, s := range c.spaces {

@@ -50,7 +50,7 @@ func TestConn_idleMemory(t *testing.T) {
 				}
 				c := new(Conn)
 				*c = r.conn
-				c.o, c.arena = &shared, &arena
+				c.o, c.arena, c.in = &shared, &arena, &arena.in
 				kept[i] = c
 			}
 			each := int(heap()-before) / conns

@@ -70,8 +70,7 @@ const (
 	heldLeast    = 128 << 10                     // bytes that are kept for the peer, however small the window
 	helloMax     = 16 << 10                      // bytes of the handshake on a level
 	tokenMax     = DatagramSize / 2              // of a Retry: an Initial needs room for CRYPTO beside it
-	earlyMax     = 10                            // datagrams that wait for keys: CVE-2025-59530
-	earlyBytes   = 16 << 10                      // in all
+	earlyMax     = 10                            // packets that wait for keys, each DatagramMax at most: CVE-2025-59530
 	idsKept      = 4                             // connection ids of each end
 	retiredMax   = 12                            // RETIRE_CONNECTION_ID that are not acknowledged: CVE-2024-22189
 	packetLost   = 3                             // RFC 9002 §6.1.1: kPacketThreshold

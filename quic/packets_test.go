@@ -76,7 +76,7 @@ func TestPackets_anotherSourceIDInTheHandshake(t *testing.T) {
 // RFC 9000 §6.2: Version Negotiation ends a connection that has heard nothing else, when ours is not in it.
 func TestVersions_endTheHandshake(t *testing.T) {
 	answer := func(r *rig, versions ...uint32) []byte {
-		d := appendIDs([]byte{0xc0, 0, 0, 0, 0}, r.first.Bytes(), r.conn.original.Bytes())
+		d := appendIDs([]byte{0xc0, 0, 0, 0, 0}, r.first.Bytes(), r.original.Bytes())
 		for _, v := range versions {
 			d = binary.BigEndian.AppendUint32(d, v)
 		}

@@ -513,7 +513,7 @@ func TestPair_framesAfterFinished(t *testing.T) {
 			p.run("the client's Finished", func() bool { return c.flag&complete != 0 })
 			s := c.spaces[Handshake]
 			from, n, _, _ := s.cryptoOut.pick(1000, integerMax)
-			d := appendLong(nil, HandshakePacket, c.theirs.current(), &c.source, nil)
+			d := appendLong(nil, HandshakePacket, c.theirs.current(), &c.local.initialSource, nil)
 			number := len(d)
 			d = appendNumber(d, s.next, numberLen(s.next, s.acked))
 			body := len(d)

@@ -86,7 +86,7 @@ func TestParameters_thatAConnSends(t *testing.T) {
 		}
 		if p.initialSource != r.first || p.has(paramOriginal) != (role == Server) ||
 			p.has(paramResetToken) != (role == Server) || p.noMigration ||
-			p.original != map[Role]ID{Server: r.conn.original}[role] {
+			p.original != map[Role]ID{Server: r.original}[role] {
 			t.Errorf("role %d: %+v", role, p)
 		}
 		if p.data != 1<<20 || p.streamLocal != 5000 || p.streamRemote != 5000 || p.streams != 7 ||

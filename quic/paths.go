@@ -12,20 +12,20 @@ import "encoding/binary"
 //	              PATH_RESPONSE; or no answer in time, and safe is in use again
 //
 // Acknowledgements and challenges alone leave by a path that is challenged, three times what came at most.
-// tryAt is 0 where used is validated.
 type paths struct {
 	used    Path  // datagrams leave by it
 	in, out int64 // bytes by used, until it is validated
-	safe    Path  // the last path that was validated, while used is not
+	movedAt int64
+	trial   *trial // of used; nil: it is not challenged
+	asides  []aside
+}
 
-	challenge [8]byte // of PATH_CHALLENGE at used
-	movedAt   int64
-	tryAt     int64 // when the challenge is sent again, or given up
+// trial is the state of a path that is challenged.
+type trial struct {
+	safe      Path    // the last path that was validated
+	challenge [8]byte // of PATH_CHALLENGE
+	at        int64   // when the challenge is sent again, or given up
 	tries     int
-
-	came   Path // of the datagram that is read
-	cameIn int  // its length
-	asides []aside
 }
 
 // aside is a datagram with PATH_CHALLENGE or PATH_RESPONSE alone, by any path.
@@ -78,8 +78,8 @@ func (x *paths) add(a aside) bool {
 // onChallenge takes PATH_CHALLENGE: it is answered where it came from (RFC 9000 §8.2.2), once a flush and address.
 func (c *Conn) onChallenge(f *frame) {
 	x := &c.paths
-	a := aside{to: x.came, id: *c.theirs.spare(), kind: framePathResponse, full: 3*x.cameIn >= DatagramSize}
-	if x.came == x.used {
+	a := aside{to: c.in.from, id: *c.theirs.spare(), kind: framePathResponse, full: 3*c.in.size >= DatagramSize}
+	if a.to == x.used {
 		a.id, a.full = *c.theirs.current(), a.full || c.flag&validated != 0
 	}
 	copy(a.data[:], f.body)
@@ -91,10 +91,10 @@ func (c *Conn) onChallenge(f *frame) {
 // onPathResponse takes PATH_RESPONSE.
 func (c *Conn) onPathResponse(f *frame) *Error {
 	x := &c.paths
-	if x.tryAt == 0 || string(f.body) != string(x.challenge[:]) {
+	if x.trial == nil || string(f.body) != string(x.trial.challenge[:]) {
 		return c.useless()
 	}
-	x.tryAt = 0
+	x.trial = nil
 	c.flag |= validated | tellMoved
 	c.arena.Stats.Moves++
 	return nil
@@ -110,21 +110,21 @@ func (c *Conn) move(to Path) {
 	if c.flag&validated != 0 {
 		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
 		// answer to this challenge brings c back.
-		x.safe = x.used
+		x.trial = &trial{safe: x.used}
 		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, full: true}
 		binary.LittleEndian.PutUint64(a.data[:], c.rand.next())
 		x.add(a)
 	}
 	c.use(to)
-	x.movedAt, x.in, x.out = c.now, int64(x.cameIn), 0
-	if to == x.safe {
-		x.tryAt = 0
+	x.movedAt, x.in, x.out = c.now, int64(c.in.size), 0
+	if to == x.trial.safe {
+		x.trial = nil
 		c.flag |= validated
 		return
 	}
 	c.flag &^= validated
-	binary.LittleEndian.PutUint64(x.challenge[:], c.rand.next())
-	x.tries = 0
+	binary.LittleEndian.PutUint64(x.trial.challenge[:], c.rand.next())
+	x.trial.tries = 0
 	c.tryPath()
 }
 
@@ -147,22 +147,22 @@ func (c *Conn) use(to Path) {
 
 // tryPath challenges the path in use, again until the time is over: then the path before is used again.
 func (c *Conn) tryPath() {
-	x := &c.paths
+	x, t := &c.paths, c.paths.trial
 	wait := c.sent.rtt.probeAfter(ackDelay)
 	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // the PTO of a path that is not known
-		x.tryAt = 0
+		x.trial = nil
 		c.flag |= validated
 		c.arena.Stats.MovesFailed++
-		c.use(x.safe)
+		c.use(t.safe)
 		return
 	}
 	if room := x.room(); room >= leastAside {
 		// Small challenges leave room for more: the client may have nothing to send that would give us some.
 		full := room >= 2*DatagramSize
-		x.add(aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, data: x.challenge, full: full})
+		x.add(aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, data: t.challenge, full: full})
 	}
-	x.tryAt = c.now + wait<<min(x.tries, pathBackoff)
-	x.tries++
+	t.at = c.now + wait<<min(t.tries, pathBackoff)
+	t.tries++
 }
 
 // appendAside writes a challenge or an answer. Nothing is noted of it: its loss says nothing of congestion, and it is

@@ -97,7 +97,7 @@ func TestPaths_aClientMoves(t *testing.T) {
 				r.pass(2e6)
 				r.ack()
 			}
-			if retired != 1 || end != 60_000 || r.arena.Stats.Moves != 1 || r.conn.paths.tryAt != 0 {
+			if retired != 1 || end != 60_000 || r.arena.Stats.Moves != 1 || r.conn.paths.trial != nil {
 				t.Errorf("%d bytes, %d ids retired, %+v", end, retired, r.arena.Stats)
 			}
 		})
@@ -200,7 +200,7 @@ func TestPaths_back(t *testing.T) {
 	}
 	r.pass(400e6)
 	r.in(OneRTT, ping)
-	if r.conn.Path() != testPath || r.conn.flag&validated == 0 || r.conn.paths.tryAt != 0 || len(r.events) != 0 {
+	if r.conn.Path() != testPath || r.conn.flag&validated == 0 || r.conn.paths.trial != nil || len(r.events) != 0 {
 		t.Fatalf("at %v, %q", r.conn.Path(), r.events)
 	}
 	if all := r.pass(10e9); r.arena.Stats.MovesFailed != 0 {

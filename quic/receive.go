@@ -2,7 +2,8 @@ package quic
 
 import "slices"
 
-// Receive takes a datagram that came by p. It is opened in place and borrowed until Next returns None.
+// Receive takes a datagram that came by p. It is opened in place and borrowed until Next returns None: no other Conn of
+// the Arena takes one before.
 func (c *Conn) Receive(d []byte, p Path, now int64) {
 	c.now = now
 	switch {
@@ -24,8 +25,7 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 		}
 		return
 	}
-	c.paths.came, c.paths.cameIn = p, len(d)
-	c.in.rest, c.in.lead, c.in.small = d, ID{}, len(d) < payloadLeast
+	*c.in = arriving{conn: c, from: p, size: len(d), rest: d}
 }
 
 // Opens opens the first packet of the datagram that Receive has taken, and reports whether the peer has sealed it: a
@@ -34,6 +34,9 @@ func (c *Conn) Opens() bool { return c.nextPacket() && c.flag&heardPeer != 0 }
 
 // Next returns the next event, None when there is none.
 func (c *Conn) Next() Event {
+	if c.in.conn != c { // a panic may have left a datagram of another Conn
+		*c.in = arriving{conn: c}
+	}
 	for {
 		if c.flag&(tellClosed|tellDone|tellRoom|tellMoved) != 0 || len(c.own.retire) > 0 {
 			return c.tell()
@@ -147,7 +150,8 @@ func (c *Conn) nextPacket() bool {
 
 // dropped reports whether a packet of the handshake is not to be opened.
 func (c *Conn) dropped(h *Header) bool {
-	if h.Kind == InitialPacket && (c.role == Server && c.in.small || c.role == Client && len(h.Token) > 0) {
+	short := c.in.size < payloadLeast
+	if h.Kind == InitialPacket && (c.role == Server && short || c.role == Client && len(h.Token) > 0) {
 		return true // RFC 9000 §14.1, and §17.2.2: a server sends no token
 	}
 	if h.Kind != InitialPacket && h.Kind != HandshakePacket || c.flag&heardPeer == 0 {
@@ -160,11 +164,11 @@ func (c *Conn) dropped(h *Header) bool {
 // connection when the server speaks other versions (RFC 9000 §6.2), or a Retry. Either is dropped after any packet that
 // the client has taken, another Retry too (§17.2.5.2).
 func (c *Conn) onUnsealed(packet []byte, h *Header) {
-	if c.role != Client || c.flag&heardPeer != 0 || c.retry != nil || string(h.Dest) != string(c.source.Bytes()) {
+	if c.role != Client || c.flag&heardPeer != 0 || c.retry != nil || c.in.lead != c.local.initialSource {
 		return
 	}
 	if h.Kind == RetryPacket {
-		if c.retry = takeRetry(packet, h, &c.original); c.retry == nil {
+		if c.retry = takeRetry(packet, h, &c.local.original); c.retry == nil {
 			return
 		}
 		c.theirs.take(h.Source)
@@ -179,7 +183,7 @@ func (c *Conn) onUnsealed(packet []byte, h *Header) {
 		}
 		return
 	}
-	if string(h.Source) != string(c.original.Bytes()) {
+	if string(h.Source) != string(c.local.original.Bytes()) {
 		return // §17.2.1: its sender has not got our packet
 	}
 	for v := h.Versions; len(v) >= 4; v = v[4:] {
@@ -196,11 +200,13 @@ func (c *Conn) open(packet []byte, h *Header) {
 	switch {
 	case s == nil:
 		return
-	case !s.read.have():
-		c.in.keep(packet, &c.arena.Stats)
-		return
-	case c.level == OneRTT && c.role == Server && c.flag&complete == 0:
-		c.in.keep(packet, &c.arena.Stats) // RFC 9001 §5.7: not before the client is who it says
+	case !s.read.have(), c.level == OneRTT && c.role == Server && c.flag&complete == 0:
+		// RFC 9001 §5.7: 1-RTT not before the client is who it says
+		if len(c.early) == earlyMax || len(packet) > DatagramMax {
+			c.arena.Stats.Early++
+		} else {
+			c.early = append(c.early, slices.Clone(packet))
+		}
 		return
 	}
 	octets, ok := s.read.unprotect(packet, h.number)
@@ -265,39 +271,26 @@ func (c *Conn) cannotOpen(packet []byte, s *space) {
 		return
 	}
 	c.arena.Stats.Unopened++
-	if c.in.failed++; c.in.failed >= s.read.suite.failMax {
+	if c.failed++; c.failed >= s.read.suite.failMax {
 		c.fail(errSealLimit, 0)
 	}
 }
 
-// keep keeps a packet whose keys are not there yet.
-func (a *arriving) keep(packet []byte, s *Stats) {
-	if len(a.early) == earlyMax || a.earlyLen+len(packet) > earlyBytes {
-		s.Early++
-		return
-	}
-	a.early = append(a.early, append([]byte(nil), packet...))
-	a.earlyLen += len(packet)
-}
-
 // takeEarly begins to read a packet that waited for keys, if it can be opened now.
 func (c *Conn) takeEarly() bool {
-	for i, d := range c.in.early {
-		s := c.spaces[OneRTT]
+	for i, d := range c.early {
+		l := OneRTT
 		if d[0]&0x80 != 0 {
-			if s = c.spaces[Handshake]; s == nil {
-				s = &space{} // dropped: it cannot be opened any more
-			}
+			l = Handshake
 		}
-		ready := s.read.have() && (d[0]&0x80 != 0 || c.role == Client || c.flag&complete != 0)
-		if !ready && (d[0]&0x80 == 0 || c.spaces[Handshake] != nil) {
+		s := c.spaces[l]
+		if s != nil && (!s.read.have() || l == OneRTT && c.role == Server && c.flag&complete == 0) {
 			continue
 		}
-		if c.in.early = slices.Delete(c.in.early, i, i+1); len(c.in.early) == 0 {
-			c.in.early = nil // an idle connection keeps nothing of its handshake
+		if c.early = slices.Delete(c.early, i, i+1); len(c.early) == 0 {
+			c.early = nil // an idle connection keeps nothing of its handshake
 		}
-		c.in.earlyLen -= len(d)
-		c.in.rest, c.in.lead = d, ID{}
+		*c.in = arriving{conn: c, from: c.paths.used, size: len(d), rest: d}
 		return true
 	}
 	return false
@@ -314,8 +307,8 @@ func (c *Conn) endPacket() {
 	s.recv.add(c.arena, c.in.number)
 	if c.in.number > high {
 		s.highAt = c.now
-		if c.paths.came != c.paths.used && !c.in.probing && c.role == Server {
-			c.move(c.paths.came)
+		if c.in.from != c.paths.used && !c.in.probing && c.role == Server {
+			c.move(c.in.from)
 		}
 	}
 	if !c.in.elicits {

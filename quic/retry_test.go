@@ -136,17 +136,17 @@ func TestRetry_dropped(t *testing.T) {
 	token := []byte("token")
 	for name, make := range map[string]func(r *rig) []byte{
 		"of another original": func(r *rig) []byte { return retryFor(r, source, r.first, source, token) },
-		"to another id":       func(r *rig) []byte { return retryFor(r, r.conn.original, source, source, token) },
+		"to another id":       func(r *rig) []byte { return retryFor(r, r.original, source, source, token) },
 		"with the same id": func(r *rig) []byte {
-			return retryFor(r, r.conn.original, r.first, r.conn.original, token)
+			return retryFor(r, r.original, r.first, r.original, token)
 		},
-		"without a token": func(r *rig) []byte { return retryFor(r, r.conn.original, r.first, source, nil) },
+		"without a token": func(r *rig) []byte { return retryFor(r, r.original, r.first, source, nil) },
 		"with a long token": func(r *rig) []byte {
-			return retryFor(r, r.conn.original, r.first, source, bytes.Repeat(token, tokenMax))
+			return retryFor(r, r.original, r.first, source, bytes.Repeat(token, tokenMax))
 		},
 		"after a packet": func(r *rig) []byte {
 			r.in(Initial, ping)
-			return retryFor(r, r.conn.original, r.first, source, token)
+			return retryFor(r, r.original, r.first, source, token)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestRetry_dropped(t *testing.T) {
 	r := newRig(t, Client, Options{})
 	r.conn.SendCrypto(Initial, pattern(0, 100))
 	r.out()
-	original := r.conn.original
+	original := r.original
 	r.datagram(retryFor(r, original, r.first, source, bytes.Repeat(token, tokenMax/len(token))))
 	if r.conn.retry == nil || r.conn.retry.source != source || !r.conn.Pending() || r.conn.sent.window.flight != 0 {
 		t.Fatalf("%+v", r.conn.retry)
@@ -177,7 +177,7 @@ func TestRetry_dropped(t *testing.T) {
 		t.Error("a second Retry is taken")
 	}
 	r = newRig(t, Server, Options{})
-	r.datagram(retryFor(r, r.conn.original, r.first, source, token))
+	r.datagram(retryFor(r, r.original, r.first, source, token))
 	r.wantOpen()
 	if r.conn.retry != nil {
 		t.Error("a server takes a Retry")

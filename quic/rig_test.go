@@ -12,15 +12,16 @@ import (
 // rig is a Conn whose peer is the test: it has the keys of all levels, so it can send whatever it wants. There is no
 // TLS.
 type rig struct {
-	t     testing.TB
-	conn  Conn
-	arena Arena
-	opts  Options
-	now   int64
-	suite uint16
-	phase byte // the bit of 1-RTT packets
-	ours  ID   // of the test
-	first ID   // of conn
+	t        testing.TB
+	conn     Conn
+	arena    Arena
+	opts     Options
+	now      int64
+	suite    uint16
+	phase    byte // the bit of 1-RTT packets
+	ours     ID   // of the test
+	first    ID   // of conn
+	original ID   // that the client chose for the server
 
 	read, write [levels]keys // of the test
 	next        [levels]int64
@@ -78,8 +79,8 @@ func newRig(t testing.TB, role Role, o Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.first = r.conn.source
-	client, server := initialSecrets(r.conn.original.Bytes())
+	r.first, r.original = r.conn.local.initialSource, r.conn.local.original
+	client, server := initialSecrets(r.original.Bytes())
 	if role == Server {
 		client, server = server, client
 	}
@@ -110,7 +111,7 @@ func (r *rig) parameters() []byte {
 	p.initialSource = r.ours
 	if r.conn.role == Client {
 		p.present |= 1<<paramOriginal | 1<<paramResetToken
-		p.original, p.resetToken = r.conn.original, r.resetKey
+		p.original, p.resetToken = r.original, r.resetKey
 	}
 	return p.append(nil, 0)
 }
@@ -172,7 +173,7 @@ func (r *rig) sealed(l Level, frames ...[]byte) []byte {
 // dest returns an id of conn for packets of a level.
 func (r *rig) dest(l Level) *ID {
 	if l == Initial && r.conn.role == Server && r.seen[Initial] == none {
-		return &r.conn.original
+		return &r.original
 	}
 	return &r.first
 }

@@ -176,7 +176,7 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space, to *ID) (p packet, out
 		if c.retry != nil {
 			token = c.retry.token
 		}
-		dst = appendLong(dst, levelPackets[l], to, &c.source, token)
+		dst = appendLong(dst, levelPackets[l], to, &c.local.initialSource, token)
 	}
 	p.number = len(dst)
 	dst = appendNumber(dst, s.next, numberLen(s.next, s.acked))
