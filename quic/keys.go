@@ -64,9 +64,9 @@ func expand(hash func() hash.Hash, secret []byte, label string, n int) []byte {
 type keys struct {
 	suite  *suite
 	aead   cipher.AEAD
-	block  cipher.Block           // of header protection; nil with ChaCha20
-	stream [chacha20.KeySize]byte // the key of header protection with ChaCha20
-	secret [sha512.Size384]byte   // hashLen octets of it
+	block  cipher.Block         // of header protection; nil with ChaCha20
+	stream []byte               // the key of header protection with ChaCha20
+	secret [sha512.Size384]byte // hashLen octets of it
 	iv     [12]byte
 
 	// Arguments of ciphers are here, since they would be allocated for each call otherwise.
@@ -88,7 +88,7 @@ func (k *keys) init(id uint16, secret []byte) (ok bool) {
 	copy(k.secret[:], secret)
 	key := expand(k.suite.hash, secret, "quic hp", k.suite.keyLen)
 	if id == chaCha20 {
-		copy(k.stream[:], key)
+		k.stream = key
 	} else if block, err := aes.NewCipher(key); err == nil {
 		k.block = block
 	}
@@ -184,7 +184,7 @@ func (k *keys) maskOf(b []byte) []byte {
 		k.block.Encrypt(k.mask[:], b[:sampleLen])
 		return k.mask[:]
 	}
-	c, err := chacha20.NewUnauthenticatedCipher(k.stream[:], b[4:sampleLen])
+	c, err := chacha20.NewUnauthenticatedCipher(k.stream, b[4:sampleLen])
 	if err != nil {
 		panic(err) // lengths are constants
 	}

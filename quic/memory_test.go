@@ -8,10 +8,26 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
+// An idle connection of the proxy takes 8 KiB at most, with HTTP/3 and its keys: it holds a space and two control
+// streams, and what they cost are their size classes.
+func TestSpace_size(t *testing.T) {
+	const class = 768 // the next one of Go's allocator is 896
+	if n := unsafe.Sizeof(space{}); n > class {
+		t.Fatalf("a space has %d bytes: above %d it costs 896", n, class)
+	}
+}
+
+func TestStream_size(t *testing.T) {
+	const class = 352 // the next one is 384
+	if n := unsafe.Sizeof(Stream{}); n > class {
+		t.Fatalf("a Stream has %d bytes: above %d it costs 384", n, class)
+	}
+}
+
 // An idle connection after its handshake and an exchange. TLS is not in it, nor what the Arena has in reserve.
 func TestConn_idleMemory(t *testing.T) {
 	testutil.OnlyPlain(t)
-	const conns, bar = 1000, 6 << 10
+	const conns, bar = 1000, 5<<10 + 256
 	for _, role := range []Role{Server, Client} {
 		t.Run([]string{"server", "client"}[role], func(t *testing.T) {
 			shared, arena := Options{}, Arena{}

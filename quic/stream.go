@@ -67,10 +67,7 @@ func (s *Stream) openWindow(now, most int64) {
 }
 
 // links are the place of a stream in a list.
-type links struct {
-	next, prev *Stream
-	in         bool
-}
+type links struct{ next, prev *Stream }
 
 // list is a queue of streams in the order of their priorities. which names the links that it uses.
 type list struct {
@@ -78,16 +75,18 @@ type list struct {
 	which       func(*Stream) *links
 }
 
+func (l *list) has(s *Stream) bool { return l.first == s || l.which(s).prev != nil }
+
 func (l *list) push(s *Stream) {
-	k := l.which(s)
-	if k.in {
+	if l.has(s) {
 		return
 	}
 	at := l.last
 	for at != nil && s.precedes(at) {
 		at = l.which(at).prev
 	}
-	*k = links{prev: at, next: l.first, in: true}
+	k := l.which(s)
+	*k = links{prev: at, next: l.first}
 	if at == nil {
 		l.first = s
 	} else {
@@ -108,10 +107,10 @@ func (s *Stream) precedes(t *Stream) bool {
 
 // remove takes s out, and reports whether it was in l.
 func (l *list) remove(s *Stream) bool {
-	k := l.which(s)
-	if !k.in {
+	if !l.has(s) {
 		return false
 	}
+	k := l.which(s)
 	if k.prev == nil {
 		l.first = k.next
 	} else {
