@@ -1,6 +1,9 @@
 package h3
 
-import "github.com/edge-proxy/edge/internal/tally"
+import (
+	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/tally"
+)
 
 // Arena is the memory that the connections of one reactor share: free streams, the buffers that heads are rendered and
 // encoded in, buffers for frames that come in parts, and counters. Owned by its reactor.
@@ -9,12 +12,12 @@ import "github.com/edge-proxy/edge/internal/tally"
 type Arena struct {
 	Stats Stats
 
-	free    *Stream  // unused streams, linked by Stream.free
-	spare   int      // how many streams are in free
-	bufs    [][]byte // for frames in parts, and heads that wait for a window
-	render  []byte   // Head.Base of the head that Next returned last
-	literal []byte   // where literals are decoded
-	out     []byte   // where frames are encoded
+	free   *Stream  // unused streams, linked by Stream.free
+	spare  int      // how many streams are in free
+	bufs   [][]byte // for frames in parts, and heads that wait for a window
+	render []byte   // Head.Base of the head that Next returned last
+	dec    qpack.Decoder
+	out    []byte // where frames are encoded
 }
 
 // Bounds of the memory that an Arena keeps.

@@ -20,11 +20,13 @@ import (
 type Conn struct {
 	o      *Options
 	arena  *Arena
+	enc    qpack.Encoder // has no state
 	q      *quic.Conn
 	now    int64
 	limits section.Limits
 
 	role    Role
+	got     uint8 // a bit for each critical stream of the peer that came, by its type
 	flag    connFlags
 	current *quic.Stream
 
@@ -33,7 +35,6 @@ type Conn struct {
 	sentLast uint64  // requests from this number on are rejected, as our last GOAWAY says; idMax before it
 	peerLast uint64  // the same of the peer's GOAWAY; noGoAway before it
 	pushMax  uint64  // MAX_PUSH_ID
-	got      uint8   // a bit for each critical stream of the peer that came, by its type
 	peerList uint64  // SETTINGS_MAX_FIELD_SECTION_SIZE: what the peer takes of a head or of trailers, see fits
 
 	streams list.List[Stream] // the exchanges that QUIC knows, oldest first
@@ -47,8 +48,6 @@ type Conn struct {
 	goAwayBy int64 // when the last GOAWAY is due; 0: never
 
 	buckets [abuseCount]budget.Bucket
-	dec     qpack.Decoder
-	enc     qpack.Encoder
 }
 
 type connFlags uint16
@@ -75,7 +74,6 @@ func (c *Conn) Init(role Role, q *quic.Conn, o *Options) {
 	if c.arena == nil {
 		c.arena = new(Arena)
 	}
-	c.dec.Init(qpack.DecoderOptions{ListMax: listMax(&c.limits), Scratch: &c.arena.literal})
 }
 
 // Next consumes bytes from the front of in.Body, up to the first event, and reports how many. Every event of QUIC is

@@ -12,12 +12,14 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 	h.Base = c.arena.render[:0]
 	h.Proto = message.HTTP30
 	s.Begin(kind)
-	n, e := c.dec.Begin(block)
+	d := &c.arena.dec
+	d.Init(qpack.DecoderOptions{ListMax: listMax(&c.limits)})
+	n, e := d.Begin(block)
 	if e != nil {
 		return s, ErrDecompression
 	}
 	for count := 1; n < len(block); count++ {
-		k, f, e := c.dec.Next(block[n:])
+		k, f, e := d.Next(block[n:])
 		n += k
 		if count > headerBomb*c.limits.FieldCount {
 			// Many tiny references: each takes a byte and makes a field.

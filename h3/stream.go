@@ -14,8 +14,8 @@ type Stream struct {
 
 	conn  *Conn
 	qs    *quic.Stream // nil until a client has sent the head
-	flag  streamFlags
 	role  streamRole
+	flag  streamFlags
 	asked section.Asked // by the request
 
 	interim uint8

@@ -33,26 +33,18 @@ type DecoderOptions struct {
 	// ListMax bounds the size of the fields of one section together, as RFC 9114 §4.2.2 counts it: name, value and
 	// 32 for each field. 0 is no limit: the caller's limit on the section is the only one.
 	ListMax int
-
-	// Scratch is where literals are decoded, shared by all decoders of a reactor: its bytes are needed only until the
-	// next call. nil: the decoder has its own.
-	Scratch *[]byte
 }
 
-// Decoder decodes the field sections of a connection. Owned by its reactor, not to be copied.
+// Decoder decodes field sections, one after the other, of any connection. Owned by its reactor, not to be copied.
 type Decoder struct {
 	list    int // size of the section's fields so far
 	listMax int
-	scratch *[]byte
-	own     []byte
+	scratch []byte // where literals are decoded
 }
 
-// Init makes d ready for a new connection.
+// Init makes d ready for sections with these options.
 func (d *Decoder) Init(o DecoderOptions) {
-	*d = Decoder{own: d.own, listMax: o.ListMax, scratch: o.Scratch}
-	if d.scratch == nil {
-		d.scratch = &d.own
-	}
+	*d = Decoder{scratch: d.scratch, listMax: o.ListMax}
 	if d.listMax <= 0 {
 		d.listMax = huffman.IntegerMax
 	}
@@ -152,7 +144,7 @@ func (d *Decoder) literal(block []byte) (n int, f section.Field, err error) {
 	case err != nil:
 		return 0, section.Field{}, err
 	}
-	buf := *d.scratch
+	buf := d.scratch
 	f.Bad |= section.CheckValue(buf[value:end], control)
 	buf[end], buf[end+1] = '\r', '\n'
 	f.Line = buf[:end+2]
@@ -168,7 +160,7 @@ func (d *Decoder) name(block []byte) (nameLen uint32, traits section.Traits, nex
 	if err != nil {
 		return 0, traits, next, err
 	}
-	buf := *d.scratch
+	buf := d.scratch
 	traits = section.CheckName(buf[:end])
 	buf[end], buf[end+1] = ':', ' '
 	return uint32(end), traits, next, nil
@@ -176,13 +168,12 @@ func (d *Decoder) name(block []byte) (nameLen uint32, traits section.Traits, nex
 
 // room returns the scratch with a length of at least n. What it held is kept.
 func (d *Decoder) room(n int) []byte {
-	if buf := *d.scratch; n <= len(buf) {
-		return buf
+	if n > len(d.scratch) {
+		buf := make([]byte, max(scratchLeast, 2*len(d.scratch), n))
+		copy(buf, d.scratch)
+		d.scratch = buf
 	}
-	buf := make([]byte, max(scratchLeast, 2*len(*d.scratch), n))
-	copy(buf, *d.scratch)
-	*d.scratch = buf
-	return buf
+	return d.scratch
 }
 
 // text reads the string at block[at], whose length has a prefix of bits bits, to the scratch from to on. It returns

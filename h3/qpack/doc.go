@@ -12,7 +12,7 @@
 //
 // # Ownership
 //
-// A Decoder belongs to the reactor of its connection and has no lock. The line of a field is borrowed until the next
+// A Decoder belongs to a reactor and has no lock. The line of a field is borrowed until the next
 // call. An Encoder has no state.
 //
 // # Limits

@@ -104,7 +104,7 @@ type h3client struct {
 func h3dial(t *testing.T, addr string, authority *testutil.Authority, control string) *h3client {
 	t.Helper()
 	c := &h3client{t: t, streams: map[uint64]*h3stream{}}
-	c.dec.Init(qpack.DecoderOptions{ListMax: 1 << 20, Scratch: new([]byte)})
+	c.dec.Init(qpack.DecoderOptions{ListMax: 1 << 20})
 	config := &tls.Config{
 		RootCAs: authority.Pool, ServerName: "battery.test", NextProtos: []string{"h3"}, MinVersion: tls.VersionTLS13,
 		CurvePreferences: []tls.CurveID{tls.X25519}, // the cheapest
