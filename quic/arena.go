@@ -12,10 +12,9 @@ type Arena struct {
 	free    *page // linked by next
 	spare   int   // how many pages are in free
 	tables  []*table
-	streams *Stream // linked by free
+	streams []*Stream
 	sent    [][]sentPacket
 	frames  [][]sentFrame
-	idle    int // how many streams are in streams
 	in      arriving
 }
 
@@ -37,7 +36,7 @@ type Stats struct {
 
 	Unopened uint64 // packets that could not be opened: damaged, forged, or with old keys
 	Foreign  uint64 // CVE-2025-54939: packets that shared a datagram with one of another id
-	Early    uint64 // CVE-2025-59530: packets that were dropped, since too many waited for their keys
+	Early    uint64 // CVE-2025-59530: packets that were dropped, since too many waited for keys, or one was too long
 	Gaps     uint64 // RUSTSEC-2026-0185: packets that were dropped, since too many pieces of data were kept
 	Unread   uint64 // CVE-2025-4820 and kin: acknowledgements of which not all ranges were read
 	Held     uint64 // datagrams after which an address that is not validated gets no more for now
@@ -108,21 +107,19 @@ func (a *Arena) putTable(t *table) {
 }
 
 func (a *Arena) takeStream() *Stream {
-	s := a.streams
-	if s == nil {
-		return new(Stream)
+	if n := len(a.streams); n > 0 {
+		s := a.streams[n-1]
+		a.streams = a.streams[:n-1]
+		return s
 	}
-	a.streams, s.free = s.free, nil
-	a.idle--
-	return s
+	return new(Stream)
 }
 
 func (a *Arena) putStream(s *Stream) {
 	lost, acked := s.out.lost[:0], s.out.acked[:0]
 	*s = Stream{}
 	s.out.lost, s.out.acked = lost, acked
-	if a.idle < spareStreams {
-		s.free, a.streams = a.streams, s
-		a.idle++
+	if len(a.streams) < spareStreams {
+		a.streams = append(a.streams, s)
 	}
 }

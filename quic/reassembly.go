@@ -10,14 +10,14 @@ package quic
 // A page is charged whole, and so is the table of spans: the memory that a peer makes us keep by tiny pieces is never
 // more than what is charged (RUSTSEC-2026-0185).
 type assembly struct {
-	next  int64 // all below was delivered
-	high  int64 // where the highest data that came ends
-	size  int64 // final size, when sized
-	sized bool
+	next int64 // all below was delivered
+	high int64 // where the highest data that came ends
+	size int64 // final size, when sized
 
 	gaps        spans // what is kept; backed by a table of the Arena
 	first, last *page // in order; each begins at a multiple of pageData
-	pages       int
+	pages       int32
+	sized       bool
 }
 
 // gapLimit bounds how many pieces of data are kept, and says what happens beyond.
@@ -88,7 +88,7 @@ func (s *assembly) charged() int {
 	if s.gaps == nil {
 		return 0
 	}
-	return (s.pages + 1) * pageSize
+	return (int(s.pages) + 1) * pageSize
 }
 
 // drop gives up what is kept: the stream is reset, or its data is unwanted.

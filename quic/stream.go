@@ -17,11 +17,10 @@ type Stream struct {
 	ID    uint64
 	Owner any // the caller's; nil in a stream that the peer has opened
 
-	conn *Conn
 	in   assembly
 	out  outgoing
-	flag streamFlags
 	refs int32
+	flag streamFlags
 
 	urgency uint8 // 0 first
 	serial  bool  // sent before streams of its urgency that were opened later
@@ -36,7 +35,6 @@ type Stream struct {
 	stopCode  uint64
 
 	sending, waiting, control links // in the lists of these names
-	free                      *Stream
 }
 
 type streamFlags uint16

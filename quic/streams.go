@@ -45,7 +45,7 @@ func (c *Conn) RoomFor(k StreamKind) int {
 
 func (c *Conn) newStream(id uint64) *Stream {
 	s := c.arena.takeStream()
-	s.ID, s.conn = id, c
+	s.ID = id
 	ours := id&byServerBit == uint64(c.ourType(TwoWay))
 	switch {
 	case id&oneWayBit == 0 && ours:
