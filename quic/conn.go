@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/edge-proxy/edge/internal/budget"
@@ -203,12 +204,11 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 
 // initialKeys makes the keys of Initial packets by the id that the client chose.
 func (s *space) initialKeys(of Role, id []byte) error {
-	client, server := initialSecrets(id)
-	read, write := client, server
+	read, write := initialSecrets(id)
 	if of == Client {
-		read, write = server, client
+		read, write = write, read
 	}
-	if client == nil || !s.read.init(aes128GCM, read) || !s.write.init(aes128GCM, write) {
+	if !s.read.init(aes128GCM, read[:sha256.Size]) || !s.write.init(aes128GCM, write[:sha256.Size]) {
 		return errSuite
 	}
 	return nil

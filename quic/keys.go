@@ -1,13 +1,12 @@
 package quic
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
-	"hash"
 
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -25,48 +24,82 @@ const (
 type suite struct {
 	id      uint16
 	keyLen  int
-	hash    func() hash.Hash
-	hashLen int
+	hashLen int // of SHA-256, or of SHA-384
 	sealMax int64
 	failMax int64
 }
 
 var suites = [...]suite{
-	{aes128GCM, 16, sha256.New, sha256.Size, 1 << 23, 1 << 52},
-	{aes256GCM, 32, sha512.New384, sha512.Size384, 1 << 23, 1 << 52},
-	{chaCha20, chacha20.KeySize, sha256.New, sha256.Size, 1 << 62, 1 << 36}, // no limit: there are 2^62 numbers
+	{aes128GCM, 16, sha256.Size, 1 << 23, 1 << 52},
+	{aes256GCM, 32, sha512.Size384, 1 << 23, 1 << 52},
+	{chaCha20, chacha20.KeySize, sha256.Size, 1 << 62, 1 << 36}, // no limit: there are 2^62 numbers
 }
 
 // initialSalt is for the secrets of Initial packets of version 1 (RFC 9001 §5.2).
-var initialSalt = []byte("\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a")
+const initialSalt = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
+
+// secret is a secret of TLS, or what was derived of it: the first octets of it, up to the length of the hash.
+type secret [sha512.Size384]byte
 
 // initialSecrets returns the secrets of both ends for Initial packets. id is the id that the client chose for the
 // server. They keep nothing secret: an observer of the packets can make them too.
-func initialSecrets(id []byte) (client, server []byte) {
-	both, err := hkdf.Extract(sha256.New, id, initialSalt)
-	if err != nil {
-		return nil, nil // FIPS 140 alone refuses it, and then keys cannot be made either
-	}
-	return expand(sha256.New, both, "client in", sha256.Size), expand(sha256.New, both, "server in", sha256.Size)
+func initialSecrets(id []byte) (client, server secret) {
+	var both secret
+	hmacSum(&both, sha256.Size, []byte(initialSalt), id) // HKDF-Extract
+	expand(client[:sha256.Size], both[:sha256.Size], "client in")
+	expand(server[:sha256.Size], both[:sha256.Size], "server in")
+	return client, server
 }
 
-// expand is HKDF-Expand-Label of TLS 1.3 without a context (RFC 8446 §7.1). nil: the secret cannot be used.
-func expand(hash func() hash.Hash, secret []byte, label string, n int) []byte {
-	label = "tls13 " + label
-	out, err := hkdf.Expand(hash, secret, string([]byte{byte(n >> 8), byte(n), byte(len(label))})+label+"\x00", n)
-	if err != nil {
-		return nil
+// expand fills out, which is no longer than the hash, by HKDF-Expand-Label of TLS 1.3 without a context (RFC 8446 §7.1):
+// one round of HKDF-Expand (RFC 5869 §2.3). The hash is known by the length of from. crypto/hkdf leaves 700 bytes of
+// garbage, twenty times in a handshake.
+func expand(out, from []byte, label string) {
+	var sum secret
+	var text [48]byte
+	info := append(text[:0], byte(len(out)>>8), byte(len(out)), byte(len("tls13 ")+len(label)))
+	info = append(append(append(info, "tls13 "...), label...), 0, 1) // no context; the first round
+	hmacSum(&sum, len(from), from, info)
+	copy(out, sum[:])
+}
+
+// hmacSum computes the HMAC of a text of 64 octets at most (RFC 2104) by the hash whose length is size. The key is no
+// longer than a block.
+func hmacSum(sum *secret, size int, key, text []byte) {
+	block := sha256.BlockSize
+	if size == sha512.Size384 {
+		block = sha512.BlockSize
 	}
-	return out
+	var in [sha512.BlockSize + 64]byte
+	copy(in[:], key)
+	for i := range block {
+		in[i] ^= 0x36
+	}
+	n := copy(in[block:], text)
+	hashSum(sum, size, in[:block+n])
+	for i := range block {
+		in[i] ^= 0x36 ^ 0x5c
+	}
+	n = copy(in[block:], sum[:size])
+	hashSum(sum, size, in[:block+n])
+}
+
+func hashSum(sum *secret, size int, in []byte) {
+	if size == sha512.Size384 {
+		*sum = sha512.Sum384(in)
+		return
+	}
+	short := sha256.Sum256(in)
+	copy(sum[:], short[:])
 }
 
 // keys protect packets of one level in one direction. The zero value has none. Owned by one Conn.
 type keys struct {
 	suite  *suite
 	aead   cipher.AEAD
-	block  cipher.Block         // of header protection; nil with ChaCha20
-	stream []byte               // the key of header protection with ChaCha20
-	secret [sha512.Size384]byte // hashLen octets of it
+	block  cipher.Block // of header protection; nil with ChaCha20
+	stream []byte       // the key of header protection with ChaCha20
+	secret secret       // hashLen octets of it
 	iv     [12]byte
 
 	// Arguments of ciphers are here, since they would be allocated for each call otherwise.
@@ -75,31 +108,35 @@ type keys struct {
 }
 
 // init makes keys of a secret, and reports whether the suite is known and the secret fits it.
-func (k *keys) init(id uint16, secret []byte) (ok bool) {
+func (k *keys) init(id uint16, from []byte) (ok bool) {
 	*k = keys{}
 	for i := range suites {
 		if suites[i].id == id {
 			k.suite = &suites[i]
 		}
 	}
-	if k.suite == nil || len(secret) != k.suite.hashLen {
+	if k.suite == nil || len(from) != k.suite.hashLen {
 		return false
 	}
-	copy(k.secret[:], secret)
-	key := expand(k.suite.hash, secret, "quic hp", k.suite.keyLen)
+	copy(k.secret[:], from)
+	var room [chacha20.KeySize]byte
+	key := room[:k.suite.keyLen]
+	expand(key, from, "quic hp")
 	if id == chaCha20 {
-		k.stream = key
-	} else if block, err := aes.NewCipher(key); err == nil {
-		k.block = block
+		k.stream = bytes.Clone(key)
+	} else {
+		k.block, _ = aes.NewCipher(key) // its length is known to be good
 	}
 	return k.derive()
 }
 
 // derive makes the key and the IV of the secret.
 func (k *keys) derive() (ok bool) {
-	secret := k.secret[:k.suite.hashLen]
-	copy(k.iv[:], expand(k.suite.hash, secret, "quic iv", len(k.iv)))
-	key := expand(k.suite.hash, secret, "quic key", k.suite.keyLen)
+	from := k.secret[:k.suite.hashLen]
+	expand(k.iv[:], from, "quic iv")
+	var room [chacha20.KeySize]byte
+	key := room[:k.suite.keyLen]
+	expand(key, from, "quic key")
 	var err error
 	if k.block == nil {
 		k.aead, err = chacha20poly1305.New(key)
@@ -119,7 +156,7 @@ func (k *keys) have() bool { return k.aead != nil }
 // updated returns the keys that follow k (RFC 9001 §6.1). Header protection stays as it is.
 func (k *keys) updated() keys {
 	next := *k
-	copy(next.secret[:], expand(k.suite.hash, k.secret[:k.suite.hashLen], "quic ku", k.suite.hashLen))
+	expand(next.secret[:k.suite.hashLen], k.secret[:k.suite.hashLen], "quic ku")
 	next.derive() // as it did for k
 	return next
 }

@@ -2,7 +2,11 @@ package quic
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/tls"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -152,13 +156,41 @@ func BenchmarkKeys_seal(b *testing.B) {
 	}
 }
 
+// The secrets that expand makes are those of crypto/hkdf, and it allocates nothing.
+func TestExpand_isHKDF(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		from := make([]byte, []int{sha256.Size, sha512.Size384}[random.IntN(2)])
+		for i := range from {
+			from[i] = byte(random.Uint32())
+		}
+		hash := sha256.New
+		if len(from) == sha512.Size384 {
+			hash = sha512.New384
+		}
+		out := make([]byte, 1+random.IntN(len(from)))
+		label := "client in"[:random.IntN(10)]
+		info := string([]byte{0, byte(len(out)), byte(6 + len(label))}) + "tls13 " + label + "\x00"
+		want, err := hkdf.Expand(hash, from, info, len(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(1, func() { expand(out, from, label) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+		if !bytes.Equal(out, want) {
+			t.Fatalf("%q of %x: %x, want %x", label, from, out, want)
+		}
+	}
+}
+
 func BenchmarkKeys_initial(b *testing.B) {
 	id := []byte("abcdefgh")
 	b.ReportAllocs()
 	for b.Loop() {
 		client, server := initialSecrets(id)
 		var c, s keys
-		c.init(aes128GCM, client)
-		s.init(aes128GCM, server)
+		c.init(aes128GCM, client[:32])
+		s.init(aes128GCM, server[:32])
 	}
 }

@@ -84,8 +84,8 @@ func newRig(t testing.TB, role Role, o Options) *rig {
 	if role == Server {
 		client, server = server, client
 	}
-	r.read[Initial].init(aes128GCM, client)
-	r.write[Initial].init(aes128GCM, server)
+	r.read[Initial].init(aes128GCM, client[:32])
+	r.write[Initial].init(aes128GCM, server[:32])
 	return r
 }
 

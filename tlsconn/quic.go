@@ -195,6 +195,7 @@ type flight struct {
 
 // take takes the events, and a ticket at the end.
 func (f *flight) take(c *tls.QUICConn) {
+	f.events = make([]tls.QUICEvent, 0, 8)
 	for e := c.NextEvent(); e.Kind != tls.QUICNoEvent; e = c.NextEvent() {
 		e.Data = bytes.Clone(e.Data) // it is good until the next call
 		f.events = append(f.events, e)
