@@ -264,9 +264,9 @@ func TestFault_ofFramesInPackets(t *testing.T) {
 				r := newRig(t, role, Options{})
 				r.in(Initial, ping)
 				r.keysOf(Handshake)
-				if r.out(); l == Handshake {
+				if r.pass(answerWait); l == Handshake {
 					r.in(Handshake, ping)
-					r.out()
+					r.pass(answerWait)
 				}
 				r.in(l, f)
 				if handshakeToo[k] || k == frameAck|1 {
@@ -346,7 +346,7 @@ func TestPackets_doubledAreDropped(t *testing.T) {
 func TestPackets_coalesced(t *testing.T) {
 	r := newRig(t, Server, Options{})
 	r.in(Initial, ping)
-	r.out()
+	r.pass(answerWait)
 	r.keysOf(Handshake)
 	r.keysOf(OneRTT)
 	other, _ := MakeID([]byte("another!"))

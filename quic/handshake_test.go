@@ -122,3 +122,38 @@ func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
 		t.Errorf("the worst pair took %d ms", worst/1e6)
 	}
 }
+
+// RFC 9000 §13.2.1: an acknowledgement of the handshake leaves with the answer that the server computes, or alone
+// when the answer takes long. A client has nothing to compute that its server could not wait for.
+func TestAck_waitsForTheAnswer(t *testing.T) {
+	kinds := func(all []left) (s string) {
+		for _, f := range all {
+			s += fmt.Sprintf("%d:%x ", f.level, f.kind)
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		role Role
+		do   func(r *rig)
+		want string
+	}{
+		"alone":            {Server, func(r *rig) { r.pass(answerWait - 1) }, ""},
+		"the answer":       {Server, func(r *rig) { r.conn.SendCrypto(Initial, []byte("hello")) }, "0:2 0:6 "},
+		"a gap":            {Server, func(r *rig) { r.next[Initial]++; r.in(Initial, cryptoFrame(6, 9)) }, "0:2 "},
+		"in order":         {Server, func(r *rig) { r.in(Initial, cryptoFrame(4, 9)) }, ""},
+		"late":             {Server, func(r *rig) { r.now += answerWait; r.conn.Expire(r.now) }, "0:2 "},
+		"that of a client": {Client, func(*rig) {}, "0:2 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, c.role, Options{})
+			if c.role == Client {
+				r.out()
+			}
+			r.in(Initial, cryptoFrame(0, 4))
+			c.do(r)
+			if got := kinds(r.out()); got != c.want {
+				t.Errorf("sent %q, want %q", got, c.want)
+			}
+		})
+	}
+}

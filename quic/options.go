@@ -66,6 +66,7 @@ const (
 // Bounds that are not options.
 const (
 	ackDelay     = int64(ackDelayDefault * 1e6)  // RFC 9000 §13.2.1: how late an acknowledgement may be, ns
+	answerWait   = int64(10 * time.Millisecond)  // a server computes its flight so long, and acknowledges in it
 	growWithin   = int64(250 * time.Millisecond) // a window drained faster than this doubles
 	heldLeast    = 128 << 10                     // bytes that are kept for the peer, however small the window
 	helloMax     = 16 << 10                      // bytes of the handshake on a level
