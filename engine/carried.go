@@ -70,7 +70,7 @@ func CarrierOf(c *Conn) Carrier {
 // isCarried reports whether the Conn of ly has no socket of its own.
 func (ly *layered) isCarried() bool { return ly != nil && ly.carried != nil }
 
-// Conn is the connection.
+// Conn is the connection; nil once it is over: a Carrier that outlives it holds nothing of it.
 func (k *Carried) Conn() *Conn { return k.conn }
 
 // Moved says that the peer has another address, or comes to another address of ours. Peer and Local of the Conn tell it
@@ -86,7 +86,7 @@ func (k *Carried) Moved(peer netip.AddrPort, local netip.Addr) {
 
 // AskFlush has OnFlush called in the flush step of this tick.
 func (k *Carried) AskFlush() {
-	if c := k.conn; c.state < closed {
+	if c := k.conn; c != nil && c.state < closed {
 		c.makeDirty()
 	}
 }
@@ -108,10 +108,10 @@ func (k *Carried) AwaitRoom() {
 // Congested of the Conn tell them. A connection that closes is over when there are none.
 func (k *Carried) SetHeld(n int) {
 	c := k.conn
-	c.mustOwn()
-	if c.state == closed {
+	if c == nil || c.state == closed {
 		return
 	}
+	c.mustOwn()
 	c.queued = n
 	switch low := c.reactor.opts.SendLow; {
 	case n > low:
@@ -127,6 +127,7 @@ func (k *Carried) drop() {
 		if v := recover(); v != nil {
 			k.conn.reactor.Panicked(v)
 		}
+		k.conn = nil
 	}()
 	if k.by != nil { // else it was never begun
 		k.by.OnDrop()

@@ -65,6 +65,9 @@ func (c *Conn) forgetAll() {
 			s.drop(c.arena)
 		}
 	}
+	if c.state != closing { // nothing is sealed or opened any more
+		c.spaces = [levels]*space{}
+	}
 }
 
 // answers reports whether a datagram that comes while closing is answered: the first, one in two, in four and so on.
