@@ -13,8 +13,8 @@ type Arena struct {
 	spare   int   // how many pages are in free
 	tables  []*table
 	streams []*Stream
-	sent    [][]sentPacket
-	frames  [][]sentFrame
+	sent    rings[sentPacket]
+	frames  rings[sentFrame]
 	in      arriving
 }
 

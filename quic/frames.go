@@ -120,9 +120,7 @@ func (f *frame) parse(b []byte) (n int, err *Error) {
 	*f = frame{kind: frameKind(kind)}
 	switch f.kind {
 	case framePadding:
-		for len(r.b) > 0 && r.b[0] == 0 {
-			r.b = r.b[1:]
-		}
+		r.skipZeros()
 	case frameAck, frameAck | 1:
 		err = f.parseAck(&r, kind&1 != 0)
 	case frameResetStream:

@@ -69,6 +69,16 @@ func (r *reader) integer() (v uint64) {
 	return v
 }
 
+// skipZeros takes octets up to one that is not 0: an Initial has a thousand.
+func (r *reader) skipZeros() {
+	for len(r.b) >= 8 && binary.NativeEndian.Uint64(r.b) == 0 {
+		r.b = r.b[8:]
+	}
+	for len(r.b) > 0 && r.b[0] == 0 {
+		r.b = r.b[1:]
+	}
+}
+
 // bytes takes n octets.
 func (r *reader) bytes(n uint64) []byte {
 	if n > uint64(len(r.b)) {

@@ -63,25 +63,44 @@ type ring[T any] struct {
 	place uint32
 }
 
+// rings is the memory of rings that are empty, of one kind, in an Arena.
+type rings[T any] struct {
+	free  [][]T
+	items int // in all of free
+}
+
 const (
-	ringLeast  = 32
-	spareRings = 256 // of each kind, in an Arena
+	ringLeast = 32
+	spareRing = 32 << 10 // items of a kind that an Arena keeps
 )
+
+// take returns memory for more than n items.
+func (f *rings[T]) take(n int) (items []T) {
+	last := len(f.free) - 1
+	if last < 0 || len(f.free[last]) <= n {
+		return make([]T, max(ringLeast, 2*n))
+	}
+	items, f.free[last] = f.free[last], nil
+	f.free, f.items = f.free[:last], f.items-len(items)
+	return items
+}
+
+func (f *rings[T]) put(items []T) {
+	if n := len(items); n > 0 && f.items+n <= spareRing {
+		f.free, f.items = append(f.free, items), f.items+n
+	}
+}
 
 func (r *ring[T]) at(i int) *T { return &r.items[(r.head+i)&(len(r.items)-1)] }
 
 // push appends v; spare has the memory of empty rings.
-func (r *ring[T]) push(v T, spare *[][]T) {
+func (r *ring[T]) push(v T, spare *rings[T]) {
 	if r.n == len(r.items) {
-		var items []T
-		if n := len(*spare); r.n == 0 && n > 0 {
-			items, *spare = (*spare)[n-1], (*spare)[:n-1]
-		} else {
-			items = make([]T, max(ringLeast, 2*r.n))
-		}
-		for i := range r.n {
-			items[i] = *r.at(i)
-		}
+		items := spare.take(r.n)
+		n := copy(items, r.items[r.head:])
+		copy(items[n:], r.items[:r.head])
+		clear(r.items)
+		spare.put(r.items)
 		r.items, r.head = items, 0
 	}
 	r.n++
@@ -97,14 +116,11 @@ func (r *ring[T]) pop() {
 }
 
 // release gives the memory of an empty ring back.
-func (r *ring[T]) release(spare *[][]T) {
-	if r.n > 0 || r.items == nil {
-		return
+func (r *ring[T]) release(spare *rings[T]) {
+	if r.n == 0 && r.items != nil {
+		spare.put(r.items)
+		r.items, r.head = nil, 0
 	}
-	if len(r.items) == ringLeast && len(*spare) < spareRings {
-		*spare = append(*spare, r.items)
-	}
-	r.items, r.head = nil, 0
 }
 
 // find returns the index in sent of the first packet whose number is n or higher.

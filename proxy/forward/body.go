@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
@@ -23,9 +22,9 @@ import (
 //	EndSent => Held is empty
 type Body struct {
 	account
-	reactor *engine.Reactor // its budget for buffers counts the bytes that are kept here
-	counted uint32          // how many it does
-	beside  uint32          // of them, bytes of arrays that others still look at, and that no field has any more
+	local   *Local // whose reactor's budget for buffers counts the bytes that are kept here
+	counted uint32 // how many it does
+	beside  uint32 // of them, bytes of arrays that others still look at, and that no field has any more
 
 	Held []byte
 	base []byte // where Held began: the bytes that were taken of it leave room in front
@@ -51,8 +50,8 @@ type account struct {
 	EndSent bool // and the other stream knows
 }
 
-// Init prepares b for messages on r.
-func (b *Body) Init(r *engine.Reactor) { b.reactor = r }
+// Init prepares b for messages on the reactor of l.
+func (b *Body) Init(l *Local) { b.local = l }
 
 // heldKept is the capacity that a free Body keeps.
 const heldKept = 4 << 10
@@ -67,7 +66,10 @@ func (b *Body) Reset() {
 
 func (b *Body) empty() {
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
-	if cap(held) > heldKept {
+	if n := cap(held); n > heldKept {
+		b.count()
+		b.counted -= uint32(n) // waits takes it over
+		b.local.waits.put(b.local.Reactor, held)
 		held = nil
 	}
 	if cap(raw) > heldKept {
@@ -80,8 +82,8 @@ func (b *Body) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	b.reactor.Account(-int(b.counted))
-	*b = Body{reactor: b.reactor, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
+	b.local.Reactor.Account(-int(b.counted))
+	*b = Body{local: b.local, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
 }
 
 // Check panics when an invariant of b does not hold.
@@ -97,7 +99,7 @@ func (b *Body) Check() {
 // count has the bytes that are kept counted. The memory of a free Body is not.
 func (b *Body) count() {
 	if n := uint32(cap(b.base)+cap(b.Raw)+cap(b.Kept)) + b.beside; n != b.counted {
-		b.reactor.Account(int(n) - int(b.counted))
+		b.local.Reactor.Account(int(n) - int(b.counted))
 		b.counted = n
 	}
 }
@@ -135,11 +137,11 @@ func (b *Body) Hold(p []byte) {
 	if len(b.Held) == 0 {
 		b.Held = b.base[:0]
 	}
-	room := cap(b.Held)
-	b.Held = append(b.Held, p...)
-	if cap(b.Held) != room {
+	if n := len(b.Held) + len(p); n > cap(b.Held) {
+		b.Held = append(b.local.waits.take(b.local.Reactor, n), b.Held...)
 		b.base = b.Held
 	}
+	b.Held = append(b.Held, p...)
 	b.count()
 }
 

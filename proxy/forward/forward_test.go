@@ -25,16 +25,60 @@ func (s *deadStream) SendData(p []byte, _ bool) (int, error) {
 	return len(p), nil
 }
 
-// A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
-func TestBody_keepsWhatADeadStreamIsSent(t *testing.T) {
+func newLocal(t *testing.T) *Local {
+	t.Helper()
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &Local{Reactor: e.Reactors()[0]}
+}
+
+// Bodies that have to wait one after the other use the same arrays. No more than waitsMax of them are kept, and none
+// for a few bytes.
+func TestBody_waitsInArraysOfOthers(t *testing.T) {
+	l := newLocal(t)
+	large := make([]byte, 100<<10)
+	bodies := make([]Body, waitsMax+2)
+	wait := func(p []byte) {
+		for i := range bodies {
+			bodies[i].Init(l)
+			bodies[i].Hold(p[:len(p)/2])
+			bodies[i].Hold(p[len(p)/2:])
+		}
+	}
+	reset := func() {
+		for i := range bodies {
+			bodies[i].Reset()
+		}
+	}
+	wait(large)
+	reset()
+	if len(l.waits) != waitsMax {
+		t.Fatalf("%d arrays are kept", len(l.waits))
+	}
+	wait(large[:heldKept])
+	if len(l.waits) != waitsMax {
+		t.Errorf("arrays of %d bytes are used for %d", cap(l.waits[0]), heldKept)
+	}
+	reset()
+	if n := testing.AllocsPerRun(10, func() {
+		bodies[0].Hold(large)
+		bodies[0].Reset()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if s := l.Reactor.Stats(); s.BufBytes != 0 || s.BufKept != int64(waitsMax*cap(l.waits[0])) {
+		t.Errorf("%d bytes are counted, %d as kept", s.BufBytes, s.BufKept)
+	}
+}
+
+// A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
+func TestBody_keepsWhatADeadStreamIsSent(t *testing.T) {
 	var b Body
-	b.Init(e.Reactors()[0])
+	b.Init(newLocal(t))
 	b.KeepUpTo(100, message.LengthUnknown)
 	to := &deadStream{left: 3}
 	if err := b.Push(session.NopStream{}, to, []byte("one"), 3, false); err != nil {

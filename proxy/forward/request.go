@@ -132,6 +132,7 @@ type Local struct {
 	Debug   bool // attempts that succeed are logged
 
 	ended Ended // that Owner.Tried is told of
+	waits waits
 
 	toldOwn int64 // reactor time of the last line about a failure of the proxy's own: see TellOwn
 }
@@ -170,7 +171,7 @@ func (l *Local) TellOwn(f Failure, cause error) {
 // Init prepares q for the requests of o, whose heads are at head.
 func (q *Request) Init(l *Local, o Owner, head *message.Head) {
 	q.local, q.owner, q.head = l, o, head
-	q.Body.Init(l.Reactor)
+	q.Body.Init(l)
 	q.waiter.Init((*taker)(q))
 }
 
