@@ -290,7 +290,7 @@ func (l *local) take() *Exchange {
 	if x == nil {
 		x = &Exchange{index: l.slab.Take(), record: record{local: l}}
 		x.up.Init(&l.attempts, (*upSide)(x), &x.Request)
-		x.toDown.Init(&l.attempts)
+		x.toDown.Init(&l.attempts.Waits)
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
 		x.charge()

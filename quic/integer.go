@@ -69,7 +69,7 @@ func (r *reader) integer() (v uint64) {
 	return v
 }
 
-// skipZeros takes octets up to one that is not 0: an Initial has a thousand.
+// skipZeros takes the zeros in front: an Initial has a thousand.
 func (r *reader) skipZeros() {
 	for len(r.b) >= 8 && binary.NativeEndian.Uint64(r.b) == 0 {
 		r.b = r.b[8:]

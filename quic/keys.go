@@ -38,7 +38,7 @@ var suites = [...]suite{
 // initialSalt is for the secrets of Initial packets of version 1 (RFC 9001 §5.2).
 const initialSalt = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
 
-// secret is a secret of TLS, or what was derived of it: the first octets of it, up to the length of the hash.
+// secret is a secret of TLS, or derived from such: its first octets, as many as the hash has.
 type secret [sha512.Size384]byte
 
 // initialSecrets returns the secrets of both ends for Initial packets. id is the id that the client chose for the
@@ -51,9 +51,9 @@ func initialSecrets(id []byte) (client, server secret) {
 	return client, server
 }
 
-// expand fills out, which is no longer than the hash, by HKDF-Expand-Label of TLS 1.3 without a context (RFC 8446 §7.1):
-// one round of HKDF-Expand (RFC 5869 §2.3). The hash is known by the length of from. crypto/hkdf leaves 700 bytes of
-// garbage, twenty times in a handshake.
+// expand fills out, which is no longer than the hash, by HKDF-Expand-Label without a context (RFC 8446 §7.1).
+// HKDF-Expand has one round then (RFC 5869 §2.3). The hash is known by the length of from. crypto/hkdf leaves 700 bytes
+// of garbage, twenty times in a handshake.
 func expand(out, from []byte, label string) {
 	var sum secret
 	var text [48]byte

@@ -175,7 +175,7 @@ func TestExpand_isHKDF(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := testing.AllocsPerRun(1, func() { expand(out, from, label) }); n != 0 {
+		if n := testutil.Allocs(1, func() { expand(out, from, label) }); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
 		if !bytes.Equal(out, want) {

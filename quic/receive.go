@@ -201,7 +201,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 	case s == nil:
 		return
 	case !s.read.have(), c.level == OneRTT && c.role == Server && c.flag&complete == 0:
-		// RFC 9001 §5.7: 1-RTT not before the client is who it says
+		// RFC 9001 §5.7: 1-RTT packets wait for the Finished of the client
 		if len(c.early) == earlyMax || len(packet) > DatagramMax {
 			c.arena.Stats.Early++
 		} else {

@@ -22,7 +22,7 @@ import (
 //	EndSent => Held is empty
 type Body struct {
 	account
-	local   *Local // whose reactor's budget for buffers counts the bytes that are kept here
+	waits   *Waits // whose reactor's budget for buffers counts the bytes that are kept here
 	counted uint32 // how many it does
 	beside  uint32 // of them, bytes of arrays that others still look at, and that no field has any more
 
@@ -50,11 +50,8 @@ type account struct {
 	EndSent bool // and the other stream knows
 }
 
-// Init prepares b for messages on the reactor of l.
-func (b *Body) Init(l *Local) { b.local = l }
-
-// heldKept is the capacity that a free Body keeps.
-const heldKept = 4 << 10
+// Init prepares b for messages on the reactor of w.
+func (b *Body) Init(w *Waits) { b.waits = w }
 
 // Reset forgets the message, and keeps some of the memory for the next one.
 func (b *Body) Reset() {
@@ -68,8 +65,8 @@ func (b *Body) empty() {
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
 	if n := cap(held); n > heldKept {
 		b.count()
-		b.counted -= uint32(n) // waits takes it over
-		b.local.waits.put(b.local.Reactor, held)
+		b.counted -= uint32(n) // Waits takes it over
+		b.waits.put(held)
 		held = nil
 	}
 	if cap(raw) > heldKept {
@@ -82,8 +79,8 @@ func (b *Body) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	b.local.Reactor.Account(-int(b.counted))
-	*b = Body{local: b.local, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
+	b.waits.Reactor.Account(-int(b.counted))
+	*b = Body{waits: b.waits, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
 }
 
 // Check panics when an invariant of b does not hold.
@@ -99,7 +96,7 @@ func (b *Body) Check() {
 // count has the bytes that are kept counted. The memory of a free Body is not.
 func (b *Body) count() {
 	if n := uint32(cap(b.base)+cap(b.Raw)+cap(b.Kept)) + b.beside; n != b.counted {
-		b.local.Reactor.Account(int(n) - int(b.counted))
+		b.waits.Reactor.Account(int(n) - int(b.counted))
 		b.counted = n
 	}
 }
@@ -138,7 +135,7 @@ func (b *Body) Hold(p []byte) {
 		b.Held = b.base[:0]
 	}
 	if n := len(b.Held) + len(p); n > cap(b.Held) {
-		b.Held = append(b.local.waits.take(b.local.Reactor, n), b.Held...)
+		b.Held = append(b.waits.take(n), b.Held...)
 		b.base = b.Held
 	}
 	b.Held = append(b.Held, p...)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -25,7 +26,7 @@ func (s *deadStream) SendData(p []byte, _ bool) (int, error) {
 	return len(p), nil
 }
 
-func newLocal(t *testing.T) *Local {
+func newWaits(t *testing.T) *Waits {
 	t.Helper()
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
@@ -33,18 +34,18 @@ func newLocal(t *testing.T) *Local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Local{Reactor: e.Reactors()[0]}
+	return &Waits{Reactor: e.Reactors()[0]}
 }
 
 // Bodies that have to wait one after the other use the same arrays. No more than waitsMax of them are kept, and none
 // for a few bytes.
 func TestBody_waitsInArraysOfOthers(t *testing.T) {
-	l := newLocal(t)
+	w := newWaits(t)
 	large := make([]byte, 100<<10)
 	bodies := make([]Body, waitsMax+2)
 	wait := func(p []byte) {
 		for i := range bodies {
-			bodies[i].Init(l)
+			bodies[i].Init(w)
 			bodies[i].Hold(p[:len(p)/2])
 			bodies[i].Hold(p[len(p)/2:])
 		}
@@ -56,21 +57,21 @@ func TestBody_waitsInArraysOfOthers(t *testing.T) {
 	}
 	wait(large)
 	reset()
-	if len(l.waits) != waitsMax {
-		t.Fatalf("%d arrays are kept", len(l.waits))
+	if len(w.free) != waitsMax {
+		t.Fatalf("%d arrays are kept", len(w.free))
 	}
 	wait(large[:heldKept])
-	if len(l.waits) != waitsMax {
-		t.Errorf("arrays of %d bytes are used for %d", cap(l.waits[0]), heldKept)
+	if len(w.free) != waitsMax {
+		t.Errorf("arrays of %d bytes are used for %d", cap(w.free[0]), heldKept)
 	}
 	reset()
-	if n := testing.AllocsPerRun(10, func() {
+	if n := testutil.Allocs(10, func() {
 		bodies[0].Hold(large)
 		bodies[0].Reset()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if s := l.Reactor.Stats(); s.BufBytes != 0 || s.BufKept != int64(waitsMax*cap(l.waits[0])) {
+	if s := w.Reactor.Stats(); s.BufBytes != 0 || s.BufKept != int64(waitsMax*cap(w.free[0])) {
 		t.Errorf("%d bytes are counted, %d as kept", s.BufBytes, s.BufKept)
 	}
 }
@@ -78,7 +79,7 @@ func TestBody_waitsInArraysOfOthers(t *testing.T) {
 // A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
 func TestBody_keepsWhatADeadStreamIsSent(t *testing.T) {
 	var b Body
-	b.Init(newLocal(t))
+	b.Init(newWaits(t))
 	b.KeepUpTo(100, message.LengthUnknown)
 	to := &deadStream{left: 3}
 	if err := b.Push(session.NopStream{}, to, []byte("one"), 3, false); err != nil {

@@ -129,10 +129,10 @@ var (
 type Local struct {
 	Reactor *engine.Reactor
 	Stats   Stats
-	Debug   bool // attempts that succeed are logged
+	Waits   Waits // of all bodies
+	Debug   bool  // attempts that succeed are logged
 
 	ended Ended // that Owner.Tried is told of
-	waits waits
 
 	toldOwn int64 // reactor time of the last line about a failure of the proxy's own: see TellOwn
 }
@@ -171,7 +171,7 @@ func (l *Local) TellOwn(f Failure, cause error) {
 // Init prepares q for the requests of o, whose heads are at head.
 func (q *Request) Init(l *Local, o Owner, head *message.Head) {
 	q.local, q.owner, q.head = l, o, head
-	q.Body.Init(l)
+	q.Body.Init(&l.Waits)
 	q.waiter.Init((*taker)(q))
 }
 

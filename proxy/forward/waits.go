@@ -6,39 +6,47 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// waits has the arrays in which bodies had to wait, for the next ones: where a backend answers faster than a client
-// takes it, each large answer needs one. Their memory is counted as kept. Owned by a reactor.
-type waits [][]byte
+// Waits has the arrays in which bodies had to wait, for the next bodies of a reactor: where a backend answers faster
+// than a client takes it, each large answer needs one. Their memory is counted as kept. Owned by the reactor.
+type Waits struct {
+	Reactor *engine.Reactor
+	free    [][]byte
+}
 
-// waitsMax is how many arrays are kept: each has a read of the engine, 256 KiB at most as a rule.
-const waitsMax = 8
+const (
+	heldKept = 4 << 10 // the capacity that a free Body keeps
+	waitsMax = 8       // arrays, each as large as a read of the engine as a rule: 256 KiB at most
+)
 
 // take returns an empty array for n bytes or more.
-func (w *waits) take(r *engine.Reactor, n int) []byte {
-	last := len(*w) - 1
-	if last < 0 || n <= heldKept || cap((*w)[last]) < n {
-		return make([]byte, 0, 1<<bits.Len(uint(n-1))) // sizes that the next ones can use as well
+func (w *Waits) take(n int) []byte {
+	last := len(w.free) - 1
+	if last < 0 || n <= heldKept || cap(w.free[last]) < n {
+		return make([]byte, 0, 1<<bits.Len(uint(n-1))) // a size that later bodies can use as well
 	}
-	p := (*w)[last]
-	(*w)[last] = nil
-	*w = (*w)[:last]
-	r.Keep(-cap(p))
-	r.Account(-cap(p)) // the Body counts it
+	p := w.free[last]
+	w.free[last] = nil
+	w.free = w.free[:last]
+	w.uncount(p) // the Body counts it
 	return p
 }
 
 // put takes p over, which is counted. Under pressure all arrays are given up.
-func (w *waits) put(r *engine.Reactor, p []byte) {
+func (w *Waits) put(p []byte) {
 	switch {
-	case len(*w) == waitsMax:
-		r.Account(-cap(p))
-	case r.Keep(cap(p)):
-		*w = append(*w, p[:0])
+	case len(w.free) == waitsMax:
+		w.Reactor.Account(-cap(p))
+	case w.Reactor.Keep(cap(p)):
+		w.free = append(w.free, p[:0])
 	default:
-		for _, p := range *w {
-			r.Keep(-cap(p))
-			r.Account(-cap(p))
+		for _, p := range w.free {
+			w.uncount(p)
 		}
-		*w = nil
+		w.free = nil
 	}
+}
+
+func (w *Waits) uncount(p []byte) {
+	w.Reactor.Keep(-cap(p))
+	w.Reactor.Account(-cap(p))
 }
