@@ -111,6 +111,19 @@ func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 	return nil
 }
 
+// state tells operators of the UDP port, as admin.Listener does. shared.mu is held.
+func (d *http3Listener) state() string {
+	switch {
+	case d.isOpen():
+		return "open"
+	case d.on:
+		return "waiting"
+	case d.isClosed():
+		return ""
+	}
+	return "closing"
+}
+
 // closingOf returns the listener of an address while it closes, or nil. Its UDP port may have connections longer than
 // TCP takes to close, and nobody else can open that port meanwhile. shared.mu is held.
 func (p *listeners) closingOf(key string) *listener {

@@ -313,6 +313,9 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 			t.Errorf("%d lines, not %d: %s", n, lines, &log)
 		}
 	}
+	if got := (&http3Listener{}).state() + l.http3.state(); got != "waiting" {
+		t.Errorf("state %q", got)
+	}
 	want(1)
 	want(1)
 	l.http3.toldAt = l.http3.toldAt.Add(-toldEvery)
@@ -322,7 +325,7 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	}
 	other.Close()
 	p.takeDatagrams()
-	if !l.http3.isOpen() || !strings.Contains(log.String(), "HTTP/3 has its UDP port") {
+	if l.http3.state() != "open" || !strings.Contains(log.String(), "HTTP/3 has its UDP port") {
 		t.Error(log.String())
 	}
 }

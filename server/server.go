@@ -305,6 +305,7 @@ type Part struct {
 	Title  string // as in Address
 	Open   *engine.Listener
 	HTTP3  *engine.Listener // of its UDP port; nil: there is none
+	UDP    string           // how its UDP port is: see admin.Listener
 	TLS    bool
 	V6Only bool // it takes no IPv4
 
@@ -322,7 +323,7 @@ func (s *Server) Parts() *Parts {
 	}
 	for _, l := range s.listeners.now {
 		p.Listeners = append(p.Listeners,
-			Part{l.title, l.open, l.http3.open.Load(), l.secured, l.sockets.V6Only, l.other != nil})
+			Part{l.title, l.open, l.http3.open.Load(), l.http3.state(), l.secured, l.sockets.V6Only, l.other != nil})
 	}
 	return p
 }

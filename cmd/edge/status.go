@@ -113,6 +113,12 @@ func printStatus(w io.Writer, st *admin.Status) error {
 		case l.TLS:
 			kind = "https"
 		}
+		switch l.HTTP3 {
+		case "open":
+			kind += " and HTTP/3"
+		case "waiting", "closing":
+			kind += ", HTTP/3 " + l.HTTP3
+		}
 		printable.Printf(w, "  %-14s %s at %s, %s, %d open\n", what, l.Name, l.Address, kind, l.Connections)
 	}
 	for _, u := range st.Upstreams {

@@ -37,7 +37,7 @@ func (v *Inspector) Listeners() []admin.Listener {
 			conns += l.HTTP3.Conns()
 		}
 		all = append(all, admin.Listener{Name: l.Title, Address: l.Open.Addr().String(), TLS: l.TLS,
-			Service: l.Service, Connections: conns})
+			HTTP3: l.UDP, Service: l.Service, Connections: conns})
 	}
 	return all
 }
