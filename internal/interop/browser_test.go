@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -166,6 +167,11 @@ func browserOrigin(t *testing.T) (addr string, reports <-chan browserReport) {
 	t.Helper()
 	mux, done := muxH3(), make(chan browserReport, 1)
 	mux.HandleFunc("GET /start", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(browserPage) })
+	// /echo without trailers: with them, Chromium 156 takes an answer over HTTP/3 for cut now and then, when all has come.
+	mux.HandleFunc("POST /whole", func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.Copy(w, r.Body)
+	})
 	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
 		var report browserReport
 		if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
