@@ -1,6 +1,8 @@
 package http3
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/message"
@@ -28,7 +30,13 @@ type conn struct {
 	codec h3.Conn
 	head  *message.Head // the reactor's, lent to the codec
 	stats *session.ServerStats
+
+	leaveBy int64 // when a connection without further exchanges ends, if the client has not closed it; 0: not known yet
 }
+
+// leaveTime is the time a client has to close a connection that takes no further exchanges. RFC 9000 §10.2:
+// CONNECTION_CLOSE resets all streams, and a client that has acknowledged an answer may not have read it yet.
+const leaveTime = 5 * time.Second
 
 // newStream makes the stream of a request, unless the process cannot take more: then the client may ask elsewhere.
 func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
@@ -56,6 +64,18 @@ func (c *conn) CloseIdle() {
 
 // Idle reports whether no exchange is in progress, and nothing is on its way.
 func (c *conn) Idle() bool { return c.Streams() == 0 && c.codec.Streams() == 0 && c.q.Held() == 0 }
+
+// over reports whether the connection has to end: after a fault, or where the client has had all that it asked for,
+// may ask for no more, and has not closed it for leaveTime.
+func (c *conn) over(now int64) bool {
+	if !c.codec.Done() || c.Streams() > 0 {
+		return false
+	}
+	if c.codec.GoingAway() && c.leaveBy == 0 {
+		c.leaveBy = now + int64(leaveTime)
+	}
+	return now >= c.leaveBy
+}
 
 // OnPart ends an idle connection whose client has not closed it after GOAWAY.
 func (c *conn) OnPart(ec *engine.Conn) {

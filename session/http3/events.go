@@ -79,13 +79,15 @@ func (c *conn) EndBatch() {
 // runDue does what has become due for the connection itself.
 func (c *conn) runDue() {
 	ec := c.Conn()
-	own := c.RunDue(ec.Reactor().Now())
-	if c.codec.Done() && c.Streams() == 0 {
+	now := ec.Reactor().Now()
+	own := c.RunDue(now)
+	if c.over(now) {
 		ec.Close(nil)
 	}
 	if ec.Open() {
 		c.ArmTimer(own)
 		c.ArmTimer(c.codec.Deadline())
+		c.ArmTimer(c.leaveBy)
 		c.ServerEnd.Check()
 	}
 }

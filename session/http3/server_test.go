@@ -488,10 +488,31 @@ func TestServer_drain(t *testing.T) {
 	tunnel.want("goaway", "0 reset H3_REQUEST_CANCELLED", "goaway", "closed H3_NO_ERROR")
 	c.want("goaway", "goaway")
 	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
-	c.want("0 head 204 end", "closed H3_NO_ERROR")
+	c.want("0 head 204 end")
+	g.pass(leaveTime)
+	c.want("closed H3_NO_ERROR")
 	if st := g.sessions.Stats(g.r); st.DrainedH3 != 2 || st.DrainedTunnels != 1 || st.H3Open != 0 || g.e.Conns() != 0 {
 		t.Errorf("%+v, %d connections", st, g.e.Conns())
 	}
+}
+
+// A client that is to leave closes the connection itself once it has read its answer, which it acknowledges before:
+// CONNECTION_CLOSE would take the rest from it.
+func TestServer_drainLeavesTimeToRead(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	c.ask(request("GET", "/"), true)
+	c.want()
+	g.do(func() { g.ends[c.net.Addr()].c.OnDrainBegin(nil) })
+	g.pass(time.Second)
+	c.want("goaway", "goaway")
+	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
+	c.want("0 head 204 end")
+	g.pass(leaveTime * 9 / 10)
+	if len(c.heard) > 0 || g.e.Conns() != 1 {
+		t.Errorf("%v, %d connections", c.heard, g.e.Conns())
+	}
+	g.pass(leaveTime / 5)
+	c.want("closed H3_NO_ERROR")
 }
 
 // The engine ends connections that are idle: for newcomers, and late in a drain. A connection with an exchange is not
