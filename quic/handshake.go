@@ -80,8 +80,17 @@ func (c *Conn) HandshakeDone() {
 	c.issueIDs()
 }
 
-// FailHandshake ends the connection with a code of the transport: CryptoError of an alert, or ConnectionRefused.
-func (c *Conn) FailHandshake(code Code) { c.fail(&Error{Code: code, text: "the handshake failed"}, 0) }
+// FailHandshake ends the connection with a code of the transport: CryptoError of an alert, or ConnectionRefused. It is
+// no fault of the peer unless the handshake was done: this side may deny a name, or have no room.
+func (c *Conn) FailHandshake(code Code) {
+	err := &Error{Code: code, text: "the handshake failed"}
+	switch {
+	case c.flag&confirmed != 0:
+		c.fail(err, 0)
+	case c.state == open:
+		c.end(Closure{Err: err, Code: uint64(code)}, 0)
+	}
+}
 
 // confirm drops the keys of the handshake (RFC 9001 §4.9.2).
 func (c *Conn) confirm() {

@@ -115,6 +115,19 @@ func TestClosing_inTheHandshake(t *testing.T) {
 	}
 }
 
+// A handshake that this side refuses is no fault of the peer. A message of TLS after the handshake is.
+func TestFailHandshake_counts(t *testing.T) {
+	r := newRig(t, Server, Options{})
+	r.conn.FailHandshake(ConnectionRefused)
+	if k := r.conn.Closed(); k.Code != uint64(ConnectionRefused) || r.arena.Stats.Faults != 0 {
+		t.Errorf("%+v, %d faults", k, r.arena.Stats.Faults)
+	}
+	r = established(t, Server, Options{})
+	r.conn.FailHandshake(CryptoError(10))
+	r.drive()
+	r.wantFault(CryptoError(10))
+}
+
 // RFC 9000 §10.1: the lesser of both times counts, 3 PTO at least; what comes, and the first packet sent after it that
 // asks for an acknowledgement, begin it anew.
 func TestIdle_ends(t *testing.T) {
