@@ -31,7 +31,7 @@ type conn struct {
 	head  *message.Head // the reactor's, lent to the codec
 	stats *session.ServerStats
 
-	leaveBy int64 // when a connection without further exchanges ends, if the client has not closed it; 0: not known yet
+	leaveBy int64 // when a connection without further exchanges ends; 0: not known yet
 }
 
 // leaveTime is the time a client has to close a connection that takes no further exchanges. RFC 9000 §10.2:
@@ -65,8 +65,7 @@ func (c *conn) CloseIdle() {
 // Idle reports whether no exchange is in progress, and nothing is on its way.
 func (c *conn) Idle() bool { return c.Streams() == 0 && c.codec.Streams() == 0 && c.q.Held() == 0 }
 
-// over reports whether the connection has to end: after a fault, or where the client has had all that it asked for,
-// may ask for no more, and has not closed it for leaveTime.
+// over reports whether the connection has to end: after a fault, or leaveTime after the last exchange of a drain.
 func (c *conn) over(now int64) bool {
 	if !c.codec.Done() || c.Streams() > 0 {
 		return false

@@ -22,5 +22,5 @@
 //
 // A connection without an exchange ends after its idle time, or when the engine asks for it, by CONNECTION_CLOSE with
 // H3_NO_ERROR. In a drain GOAWAY goes before, twice: see h3.Conn.Shutdown. The client closes the connection then, once
-// it has read its answers; one that does not is closed after leaveTime.
+// it has read its answers. A connection that stays is closed after leaveTime.
 package http3
