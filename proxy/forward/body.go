@@ -56,7 +56,7 @@ func (b *Body) Init(w *Waits) { b.waits = w }
 // Reset forgets the message, and keeps some of the memory for the next one.
 func (b *Body) Reset() {
 	b.account = account{}
-	if b.Held != nil || b.Raw != nil || b.Kept != nil || b.spare != nil {
+	if b.counted > 0 || b.spare != nil {
 		b.empty()
 	}
 }
@@ -64,9 +64,11 @@ func (b *Body) Reset() {
 func (b *Body) empty() {
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
 	if n := cap(held); n > heldKept {
-		b.count()
-		b.counted -= uint32(n) // Waits takes it over
-		b.waits.put(held)
+		if n <= waitMost {
+			b.count()
+			b.counted -= uint32(n) // Waits takes it over
+			b.waits.put(held)
+		}
 		held = nil
 	}
 	if cap(raw) > heldKept {

@@ -76,6 +76,37 @@ func TestBody_waitsInArraysOfOthers(t *testing.T) {
 	}
 }
 
+// Memory for the exception is not what the rule is charged for: a body that had to wait in a large array leaves none.
+func TestBody_leavesNoLargeArray(t *testing.T) {
+	w := newWaits(t)
+	var b Body
+	b.Init(w)
+	for _, c := range []struct{ size, kept int }{{waitMost, 1}, {waitMost + 1, 0}, {4 << 20, 0}} {
+		w.free = nil
+		b.Hold(make([]byte, c.size))
+		b.Reset()
+		if len(w.free) != c.kept || w.Reactor.Stats().BufBytes != 0 {
+			t.Errorf("%d arrays are kept of %d bytes, %d bytes are counted", len(w.free), c.size, w.Reactor.Stats().BufBytes)
+		}
+	}
+}
+
+// An end that comes alone, and waits for filters, is held in nothing; what the body keeps of the message before is
+// counted until Reset all the same.
+func TestBody_countsNothingAfterAnEndAlone(t *testing.T) {
+	w := newWaits(t)
+	var b Body
+	b.Init(w)
+	b.Hold([]byte("before"))
+	b.Reset()
+	b.Wait(nil, true)
+	b.HoldRaw()
+	b.Reset()
+	if n := w.Reactor.Stats().BufBytes; n != 0 {
+		t.Errorf("%d bytes are counted", n)
+	}
+}
+
 // A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
 func TestBody_keepsWhatADeadStreamIsSent(t *testing.T) {
 	var b Body

@@ -14,8 +14,9 @@ type Waits struct {
 }
 
 const (
-	heldKept = 4 << 10 // the capacity that a free Body keeps
-	waitsMax = 8       // arrays, each as large as a read of the engine as a rule: 256 KiB at most
+	heldKept = 4 << 10   // the capacity that a free Body keeps
+	waitMost = 128 << 10 // of a larger one a few bytes would be charged as much; most are as large as a read
+	waitsMax = 8         // arrays
 )
 
 // take returns an empty array for n bytes or more.
