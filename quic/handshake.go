@@ -115,7 +115,7 @@ func (c *Conn) dropSpace(l Level) {
 	}
 	s.drop(c.arena)
 	c.spaces[l] = nil
-	if l == c.level { // the rest of the packet whose CRYPTO completed the handshake
+	if l == c.level && c.in.conn == c { // the rest of the packet whose CRYPTO completed the handshake
 		c.in.frames, c.in.working = nil, false
 	}
 	c.sent.ptoCount = 0

@@ -451,3 +451,24 @@ func TestReceive_besideOthersOfTheArena(t *testing.T) {
 		}
 	}
 }
+
+// A client that drops keys with a packet that leaves drops nothing of what another connection reads.
+func TestSend_besideAReaderOfTheArena(t *testing.T) {
+	r, other := established(t, Server, Options{}), newRig(t, Client, Options{})
+	other.conn.arena, other.conn.in = &r.arena, &r.arena.in
+	other.out()
+	other.in(Initial, cryptoFrame(0, 4))
+	other.keysOf(Handshake)
+	other.conn.SendCrypto(Handshake, []byte("finished"))
+	first, second := r.theirs(TwoWay, 0), r.theirs(TwoWay, 1)
+	r.conn.Receive(r.sealed(OneRTT, streamFrame(first, 0, 9, false), streamFrame(second, 0, 9, false)), r.from, r.now)
+	if ev := r.conn.Next(); ev.Kind != Data || ev.Stream.ID != first {
+		t.Fatalf("%+v", ev)
+	}
+	if other.out(); other.conn.spaces[Initial] != nil {
+		t.Fatal("no keys were dropped")
+	}
+	if ev := r.conn.Next(); ev.Kind != Data || ev.Stream.ID != second {
+		t.Errorf("after a packet of another: %+v", ev)
+	}
+}
