@@ -123,6 +123,20 @@ func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
 	}
 }
 
+// Clients may count their packets from any number, and browsers do: before the first one that comes there is no gap.
+func TestAck_firstNumberIsNoGap(t *testing.T) {
+	r := newRig(t, Server, Options{})
+	r.next[Initial] = 7
+	r.in(Initial, cryptoFrame(0, 4))
+	if all := r.out(); len(all) > 0 {
+		t.Errorf("sent %+v", all)
+	}
+	r.in(Initial, cryptoFrame(4, 9))
+	if all := r.out(); len(all) > 0 {
+		t.Errorf("sent %+v after the second", all)
+	}
+}
+
 // RFC 9000 §13.2.1: an acknowledgement of the handshake leaves with the answer that the server computes, or alone
 // when the answer takes long. A client has nothing to compute that its server could not wait for.
 func TestAck_waitsForTheAnswer(t *testing.T) {
