@@ -1,20 +1,25 @@
 package quic
 
-// owe accounts for n bytes that are delivered and owed until Release. They make room for others at once, while less
-// than half of the budget is owed: a stream that is not read does not stop the others.
+// owe accounts for n bytes that are delivered and owed until Release; below 0: that are released. Bytes that are owed
+// make room for others at once while less than half of the budget is owed. Above, no more is withheld than is owed:
+// streams that are not read do not stop the others.
 func (f *flow) owe(n int) {
 	f.owed += int64(n)
+	f.withheld += int64(max(n, 0))
+	most := f.owed
 	if 2*f.owed <= f.budget {
-		f.credit(n)
-	} else {
-		f.withheld += int64(n)
+		most = 0
 	}
+	room := max(f.withheld-most, 0)
+	f.withheld -= room
+	f.credit(int(room))
 }
 
-// credit lets the peer send n more bytes on the connection, as MAX_DATA will say.
+// credit lets the peer send n more bytes on the connection. MAX_DATA says so once half of what the peer may have is
+// used up.
 func (f *flow) credit(n int) {
 	f.credited += int64(n)
-	f.due = f.due || f.takeMax-f.credited < f.budget/2
+	f.due = f.due || 2*(f.takeMax-f.credited-f.withheld) < f.budget-f.withheld
 }
 
 // Release says that n bytes of s that were delivered are done with.
@@ -23,11 +28,7 @@ func (c *Conn) Release(s *Stream, n int) {
 		return
 	}
 	s.released += int64(n)
-	c.flow.owed -= int64(n)
-	if c.flow.withheld > 0 && 2*c.flow.owed <= c.flow.budget {
-		c.flow.credit(int(c.flow.withheld))
-		c.flow.withheld = 0
-	}
+	c.flow.owe(-n)
 	if s.flag&(recvOver|windowDue) == 0 && !s.in.sized && s.recvMax-s.released <= s.window/2 {
 		s.flag |= windowDue
 		c.control.push(s)

@@ -520,3 +520,30 @@ func TestDone_leavesTheBodyOfTheEvent(t *testing.T) {
 		}
 	})
 }
+
+// Streams that are not read may take up more than half of the budget: what is read of others makes room for more.
+func TestFlow_unreadStreamsDoNotStopOthers(t *testing.T) {
+	for _, unread := range []int64{40_000, 60_000, 90_000} {
+		r := established(t, Server, Options{Budget: 100_000, StreamWindow: 1 << 20})
+		r.hold = true
+		give := func(id uint64, from int64) {
+			t.Helper()
+			if r.out(); r.conn.flow.taken+1000 > r.conn.flow.takeMax {
+				t.Fatalf("%d bytes unread: no room for stream %d after %d bytes", unread, id, from)
+			}
+			r.in(OneRTT, streamFrame(id, from, from+1000, false))
+		}
+		for at := int64(0); at < unread; at += 1000 {
+			give(r.theirs(TwoWay, 0), at)
+		}
+		read := r.theirs(TwoWay, 1)
+		for at := int64(0); at < 500_000; at += 1000 {
+			give(read, at)
+			r.conn.Release(r.streams[read], 1000)
+		}
+		if f := &r.conn.flow; f.owed != unread || f.withheld > f.owed || f.takeMax > f.credited+f.budget {
+			t.Errorf("%d bytes unread: %+v", unread, *f)
+		}
+		r.wantOpen()
+	}
+}
