@@ -14,7 +14,7 @@ import (
 //	AppendDatagram until nothing leaves   at the end of a tick, and after Expire
 //	Deadline ─► Expire                    time passes
 //
-//	spaces[l] is nil once its keys were dropped; OneRTT has one always
+//	spaces[l] is nil once its keys were dropped; OneRTT has one until c is draining or over
 //	state != open => no frame takes effect any more
 type Conn struct {
 	o     *Options

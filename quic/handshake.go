@@ -5,6 +5,9 @@ func (c *Conn) AppendParameters(dst []byte) []byte { return c.local.append(dst, 
 
 // SetParameters takes the transport parameters of the peer, which TLS has authenticated.
 func (c *Conn) SetParameters(p []byte) error {
+	if c.state != open {
+		return ErrOver
+	}
 	if err := c.setParameters(p); err != nil {
 		c.fail(err, 0)
 		return err

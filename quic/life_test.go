@@ -2,6 +2,7 @@ package quic
 
 import (
 	"bytes"
+	mathrand "math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -470,5 +471,110 @@ func TestSend_besideAReaderOfTheArena(t *testing.T) {
 	}
 	if ev := r.conn.Next(); ev.Kind != Data || ev.Stream.ID != second {
 		t.Errorf("after a packet of another: %+v", ev)
+	}
+}
+
+// Late mail: whatever is called after the end, in any order, does nothing.
+func TestLife_callsAfterTheEnd(t *testing.T) {
+	ends := map[string]func(r *rig, l Level){
+		"closed":    func(r *rig, _ Level) { r.conn.Close(7) },
+		"handshake": func(r *rig, _ Level) { r.conn.FailHandshake(ConnectionRefused) },
+		"peer":      func(r *rig, l Level) { r.in(l, appendClose(nil, false, 3, 0, "")) },
+		"time":      func(r *rig, _ Level) { r.now += 3600e9; r.conn.Expire(r.now) },
+		"closing is over": func(r *rig, _ Level) {
+			r.conn.Close(7)
+			r.now += 3600e9
+			r.conn.Expire(r.now)
+		},
+	}
+	begin := map[string]func(r *rig) Level{
+		"fresh":       func(*rig) Level { return Initial },
+		"handshake":   func(r *rig) Level { r.in(Initial, ping); r.keysOf(Handshake); return Handshake },
+		"established": func(r *rig) Level { r.establish(); return OneRTT },
+	}
+	for name, end := range ends {
+		for at, until := range begin {
+			for seed := range uint64(40) {
+				r := newRig(t, Role(seed&1), Options{})
+				level, rng := until(r), mathrand.New(mathrand.NewPCG(seed, 9))
+				var streams []*Stream
+				if at == "established" {
+					r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 900, false), streamFrame(r.theirs(TwoWay, 1), 0, 9, true))
+					streams = append(streams, r.open(TwoWay), r.open(OneWay), r.streams[r.theirs(TwoWay, 1)])
+					for _, s := range []*Stream{streams[0], streams[2]} {
+						r.conn.Send(s, pattern(0, 5000), true)
+					}
+					r.out()
+				}
+				end(r, level)
+				if r.drive(); r.conn.state == open {
+					t.Fatalf("%s, %s: no end", name, at)
+				}
+				events := len(r.events)
+				for range 60 {
+					r.anything(rng, streams)
+				}
+				if r.drive(); len(r.events) != events || r.conn.Held() != 0 || r.arena.Stats.Pages != 0 || r.conn.state == open {
+					t.Errorf("%s, %s, seed %d: %q, %d held, %d pages", name, at, seed, r.events, r.conn.Held(), r.arena.Stats.Pages)
+				}
+			}
+		}
+	}
+}
+
+// anything calls one of what a caller may.
+func (r *rig) anything(rng *mathrand.Rand, streams []*Stream) {
+	c, l := &r.conn, Level(rng.IntN(levels))
+	switch k := rng.IntN(16); k {
+	case 0:
+		r.read[OneRTT].init(aes128GCM, rigSecret[OneRTT][1][:32])
+		c.SetSecret(OneRTT, rng.IntN(2) == 0, aes128GCM, rigSecret[OneRTT][1][:32]) //nolint:errcheck // ErrOver, or nothing
+	case 1:
+		c.SendCrypto(l, []byte("late"))
+	case 2:
+		c.SetParameters(r.parameters()) //nolint:errcheck // as above
+	case 3:
+		c.HandshakeDone()
+	case 4:
+		c.FailHandshake(InternalError)
+	case 5:
+		c.Close(9)
+	case 6:
+		r.now += rng.Int64N(1e9)
+		c.Expire(r.now)
+	case 7:
+		if at := c.Deadline(); at != 0 {
+			r.now = max(r.now, at)
+		}
+	case 8:
+		r.out()
+	case 9:
+		r.write[OneRTT].init(aes128GCM, rigSecret[OneRTT][0][:32])
+		r.datagram(r.sealed(OneRTT, streamFrame(r.theirs(TwoWay, 2), 0, 100, true)))
+	case 10:
+		r.drive()
+	default:
+		if len(streams) > 0 {
+			r.anythingOf(rng, streams[rng.IntN(len(streams))], k)
+		}
+	}
+}
+
+func (r *rig) anythingOf(rng *mathrand.Rand, s *Stream, k int) {
+	c := &r.conn
+	switch {
+	case s.flag&streamDone != 0:
+	case k == 11:
+		c.Send(s, pattern(0, 100), rng.IntN(2) == 0)
+	case k == 12:
+		c.Reset(s, 3)
+		c.Stop(s, 3)
+	case k == 13:
+		c.Await(s)
+		c.Prioritise(s, uint8(rng.IntN(8)), rng.IntN(2) == 0)
+	case k == 14:
+		c.Release(s, 1)
+	case rng.IntN(10) == 0:
+		c.Done(s)
 	}
 }
