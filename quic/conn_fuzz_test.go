@@ -215,7 +215,7 @@ func (s *script) check() {
 	s.t.Helper()
 	c := &s.conn
 	f := &c.flow
-	if f.held < 0 || f.owed < 0 || f.withheld < 0 || f.withheld > f.owed+1<<30 || int64(s.arena.Stats.Pages) < 0 {
+	if f.held < 0 || f.owed < 0 || f.withheld < 0 || f.withheld > f.owed || int64(s.arena.Stats.Pages) < 0 {
 		s.t.Fatalf("%+v, %d pages", *f, int64(s.arena.Stats.Pages))
 	}
 	if c.flag&validated == 0 && c.paths.out > 3*c.paths.in {

@@ -91,6 +91,30 @@ func TestBody_leavesNoLargeArray(t *testing.T) {
 	}
 }
 
+// A body that is held whole, as a large stored answer is, takes little more than its bytes; one that grows is not copied
+// for each piece.
+func TestBody_largeTakesWhatItHas(t *testing.T) {
+	var b Body
+	b.Init(newWaits(t))
+	for _, n := range []int{waitMost + 1, 1<<20 + 1, 5 << 20} {
+		b.Hold(make([]byte, n))
+		if c := cap(b.base); c > n/4*5+8 {
+			t.Errorf("an array of %d bytes for %d", c, n)
+		}
+		b.Reset()
+	}
+	arrays, piece := 0, make([]byte, 32<<10)
+	for range 200 {
+		before := cap(b.base)
+		if b.Hold(piece); cap(b.base) != before {
+			arrays++
+		}
+	}
+	if arrays > 25 {
+		t.Errorf("%d arrays for 200 pieces", arrays)
+	}
+}
+
 // An end that comes alone, and waits for filters, is held in nothing; what the body keeps of the message before is
 // counted until Reset all the same.
 func TestBody_countsNothingAfterAnEndAlone(t *testing.T) {

@@ -22,7 +22,10 @@ const (
 // take returns an empty array for n bytes or more.
 func (w *Waits) take(n int) []byte {
 	last := len(w.free) - 1
-	if last < 0 || n <= heldKept || cap(w.free[last]) < n {
+	switch {
+	case n > waitMost:
+		return make([]byte, 0, n+n/4) // it grows, perhaps, and is not kept
+	case last < 0, n <= heldKept, cap(w.free[last]) < n:
 		return make([]byte, 0, 1<<bits.Len(uint(n-1))) // a size that later bodies can use as well
 	}
 	p := w.free[last]
