@@ -499,7 +499,8 @@ func TestLife_callsAfterTheEnd(t *testing.T) {
 				level, rng := until(r), mathrand.New(mathrand.NewPCG(seed, 9))
 				var streams []*Stream
 				if at == "established" {
-					r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 900, false), streamFrame(r.theirs(TwoWay, 1), 0, 9, true))
+					r.in(OneRTT, streamFrame(r.theirs(TwoWay, 0), 5, 900, false),
+						streamFrame(r.theirs(TwoWay, 1), 0, 9, true))
 					streams = append(streams, r.open(TwoWay), r.open(OneWay), r.streams[r.theirs(TwoWay, 1)])
 					for _, s := range []*Stream{streams[0], streams[2]} {
 						r.conn.Send(s, pattern(0, 5000), true)
@@ -514,8 +515,10 @@ func TestLife_callsAfterTheEnd(t *testing.T) {
 				for range 60 {
 					r.anything(rng, streams)
 				}
-				if r.drive(); len(r.events) != events || r.conn.Held() != 0 || r.arena.Stats.Pages != 0 || r.conn.state == open {
-					t.Errorf("%s, %s, seed %d: %q, %d held, %d pages", name, at, seed, r.events, r.conn.Held(), r.arena.Stats.Pages)
+				r.drive()
+				held, pages := r.conn.Held(), r.arena.Stats.Pages
+				if len(r.events) != events || held != 0 || pages != 0 || r.conn.state == open {
+					t.Errorf("%s, %s, seed %d: %q, %d held, %d pages", name, at, seed, r.events, held, pages)
 				}
 			}
 		}
@@ -528,7 +531,8 @@ func (r *rig) anything(rng *mathrand.Rand, streams []*Stream) {
 	switch k := rng.IntN(16); k {
 	case 0:
 		r.read[OneRTT].init(aes128GCM, rigSecret[OneRTT][1][:32])
-		c.SetSecret(OneRTT, rng.IntN(2) == 0, aes128GCM, rigSecret[OneRTT][1][:32]) //nolint:errcheck // ErrOver, or nothing
+		//nolint:errcheck // ErrOver, or nothing
+		c.SetSecret(OneRTT, rng.IntN(2) == 0, aes128GCM, rigSecret[OneRTT][1][:32])
 	case 1:
 		c.SendCrypto(l, []byte("late"))
 	case 2:

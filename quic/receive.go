@@ -316,7 +316,8 @@ func (c *Conn) endPacket() {
 	}
 	s.unacked++
 	switch {
-	case high >= 0 && c.in.number != high+1, c.level == OneRTT && s.unacked >= ackEvery, c.level != OneRTT && c.role == Client:
+	case high >= 0 && c.in.number != high+1,
+		c.level == OneRTT && s.unacked >= ackEvery, c.level != OneRTT && c.role == Client:
 		s.ackAt = c.now // RFC 9000 §13.2.1: a gap is told at once
 	case s.ackAt != 0:
 	case c.level == OneRTT:

@@ -64,11 +64,9 @@ func (b *Body) Reset() {
 func (b *Body) empty() {
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
 	if n := cap(held); n > heldKept {
-		if n <= waitMost {
-			b.count()
-			b.counted -= uint32(n) // Waits takes it over
-			b.waits.put(held)
-		}
+		b.count()
+		b.counted -= uint32(n) // Waits takes it over
+		b.waits.put(held)
 		held = nil
 	}
 	if cap(raw) > heldKept {

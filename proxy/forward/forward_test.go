@@ -85,14 +85,14 @@ func TestBody_leavesNoLargeArray(t *testing.T) {
 		w.free = nil
 		b.Hold(make([]byte, c.size))
 		b.Reset()
-		if len(w.free) != c.kept || w.Reactor.Stats().BufBytes != 0 {
-			t.Errorf("%d arrays are kept of %d bytes, %d bytes are counted", len(w.free), c.size, w.Reactor.Stats().BufBytes)
+		if n := w.Reactor.Stats().BufBytes; len(w.free) != c.kept || n != 0 {
+			t.Errorf("%d arrays are kept of %d bytes, %d bytes are counted", len(w.free), c.size, n)
 		}
 	}
 }
 
-// A body that is held whole, as a large stored answer is, takes little more than its bytes; one that grows is not copied
-// for each piece.
+// A body that is held whole, as a large stored answer is, takes little more than its bytes; one that grows is not
+// copied for each piece.
 func TestBody_largeTakesWhatItHas(t *testing.T) {
 	var b Body
 	b.Init(newWaits(t))

@@ -22,15 +22,11 @@ const (
 // take returns an empty array for n bytes or more.
 func (w *Waits) take(n int) []byte {
 	last := len(w.free) - 1
-	switch {
-	case n > waitMost:
-		return make([]byte, 0, n+n/4) // it grows, perhaps, and is not kept
-	case last < 0, n <= heldKept, cap(w.free[last]) < n:
-		return make([]byte, 0, 1<<bits.Len(uint(n-1))) // a size that later bodies can use as well
+	if last < 0 || n <= heldKept || cap(w.free[last]) < n {
+		return make([]byte, 0, min(1<<bits.Len(uint(n-1)), max(n+n/4, waitMost))) // for later bodies, or too large
 	}
 	p := w.free[last]
-	w.free[last] = nil
-	w.free = w.free[:last]
+	w.free[last], w.free = nil, w.free[:last]
 	w.uncount(p) // the Body counts it
 	return p
 }
@@ -38,7 +34,7 @@ func (w *Waits) take(n int) []byte {
 // put takes p over, which is counted. Under pressure all arrays are given up.
 func (w *Waits) put(p []byte) {
 	switch {
-	case len(w.free) == waitsMax:
+	case len(w.free) == waitsMax, cap(p) > waitMost:
 		w.Reactor.Account(-cap(p))
 	case w.Reactor.Keep(cap(p)):
 		w.free = append(w.free, p[:0])
