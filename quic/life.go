@@ -44,7 +44,7 @@ func (c *Conn) onClose(f *frame) {
 
 // forgetAll gives back the memory of all streams. The streams stay until Done, and do nothing.
 func (c *Conn) forgetAll() {
-	if c.in.conn == c { // else another Conn reads, whose handshake has taken the place of c's
+	if c.in.conn == c { // else another Conn reads, and c ends meanwhile
 		*c.in = arriving{}
 	}
 	c.early = nil

@@ -167,7 +167,8 @@ func browserOrigin(t *testing.T) (addr string, reports <-chan browserReport) {
 	t.Helper()
 	mux, done := muxH3(), make(chan browserReport, 1)
 	mux.HandleFunc("GET /start", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(browserPage) })
-	// /echo without trailers: with them, Chromium 156 takes an answer over HTTP/3 for cut now and then, when all has come.
+	// /echo without trailers: with them, Chromium 156 takes an answer over HTTP/3 for cut now and then, though all of
+	// it has come.
 	mux.HandleFunc("POST /whole", func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		_, _ = io.Copy(w, r.Body)

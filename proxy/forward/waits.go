@@ -15,14 +15,14 @@ type Waits struct {
 
 const (
 	heldKept = 4 << 10   // the capacity that a free Body keeps
-	waitMost = 128 << 10 // of a larger one a few bytes would be charged as much; most are as large as a read
+	waitMost = 256 << 10 // of an array that is kept: the largest read of the engine
 	waitsMax = 8         // arrays
 )
 
-// take returns an empty array for n bytes or more.
+// take returns an empty array for n bytes or more, and not for many more: a body is charged for all of it.
 func (w *Waits) take(n int) []byte {
 	last := len(w.free) - 1
-	if last < 0 || n <= heldKept || cap(w.free[last]) < n {
+	if last < 0 || n <= heldKept || cap(w.free[last]) < n || cap(w.free[last]) > 16*n {
 		return make([]byte, 0, min(1<<bits.Len(uint(n-1)), max(n+n/4, waitMost))) // for later bodies, or too large
 	}
 	p := w.free[last]
