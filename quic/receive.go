@@ -322,7 +322,7 @@ func (c *Conn) endPacket() {
 	case s.ackAt != 0:
 	case c.level == OneRTT:
 		s.ackAt = c.now + ackDelay
-	default:
+	default: // §13.2.1 says at once: a server that computes its flight before it acknowledges is no earlier
 		s.ackAt = c.now + answerWait
 	}
 }
