@@ -4,6 +4,7 @@ import (
 	"bytes"
 	mathrand "math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/internal/sim"
 )
@@ -109,7 +110,7 @@ func (c *chaos) done(e *end) {
 // Whatever honest ends do on a bad network: each body that nobody gave up arrives, and both ends count the same.
 func TestPair_chaos(t *testing.T) {
 	o := Options{Budget: 100_000, StreamWindow: 8000, StreamWindowMax: 50_000, SendMax: 40_000,
-		Streams: 10, OneWayStreams: 3}
+		Streams: 10, OneWayStreams: 3, HandshakeTimeout: time.Minute} // a third of all datagrams may be lost
 	sim.Run(t, 40, func(t testing.TB, w *sim.World) {
 		seed := w.Seed()
 		r := mathrand.New(mathrand.NewPCG(seed, 2))
