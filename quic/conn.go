@@ -1,7 +1,6 @@
 package quic
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/edge-proxy/edge/internal/budget"
@@ -208,7 +207,7 @@ func (s *space) initialKeys(of Role, id []byte) error {
 	if of == Client {
 		read, write = write, read
 	}
-	if !s.read.init(aes128GCM, read[:sha256.Size]) || !s.write.init(aes128GCM, write[:sha256.Size]) {
+	if !s.read.init(aes128GCM, read[:]) || !s.write.init(aes128GCM, write[:]) {
 		return errSuite
 	}
 	return nil

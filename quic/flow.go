@@ -15,8 +15,8 @@ func (f *flow) owe(n int) {
 	f.credit(int(room))
 }
 
-// credit lets the peer send n more bytes on the connection. MAX_DATA says so once half of what the peer may have is
-// used up.
+// credit lets the peer send n more bytes on the connection. MAX_DATA says so once the peer has used up half of its
+// share of the budget.
 func (f *flow) credit(n int) {
 	f.credited += int64(n)
 	f.due = f.due || 2*(f.takeMax-f.credited-f.withheld) < f.budget-f.withheld

@@ -123,7 +123,7 @@ func TestHandshake_whateverHappensToTwoDatagrams(t *testing.T) {
 	}
 }
 
-// Clients may count their packets from any number, and browsers do: before the first one that comes there is no gap.
+// Clients may count their packets from any number, and browsers do: there is no gap before the first packet.
 func TestAck_firstNumberIsNoGap(t *testing.T) {
 	r := newRig(t, Server, Options{})
 	r.next[Initial] = 7

@@ -38,16 +38,16 @@ var suites = [...]suite{
 // initialSalt is for the secrets of Initial packets of version 1 (RFC 9001 §5.2).
 const initialSalt = "\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"
 
-// secret is a secret of TLS, or derived from such: its first octets, as many as the hash has.
-type secret [sha512.Size384]byte
+// sum is room for a hash; SHA-256 fills the first octets.
+type sum [sha512.Size384]byte
 
 // initialSecrets returns the secrets of both ends for Initial packets. id is the id that the client chose for the
 // server. They keep nothing secret: an observer of the packets can make them too.
-func initialSecrets(id []byte) (client, server secret) {
-	var both secret
+func initialSecrets(id []byte) (client, server [sha256.Size]byte) {
+	var both sum
 	hmacSum(&both, sha256.Size, []byte(initialSalt), id) // HKDF-Extract
-	expand(client[:sha256.Size], both[:sha256.Size], "client in")
-	expand(server[:sha256.Size], both[:sha256.Size], "server in")
+	expand(client[:], both[:sha256.Size], "client in")
+	expand(server[:], both[:sha256.Size], "server in")
 	return client, server
 }
 
@@ -55,17 +55,17 @@ func initialSecrets(id []byte) (client, server secret) {
 // HKDF-Expand has one round then (RFC 5869 §2.3). The hash is known by the length of from. crypto/hkdf leaves 700 bytes
 // of garbage, twenty times in a handshake.
 func expand(out, from []byte, label string) {
-	var sum secret
+	var mac sum
 	var text [48]byte
 	info := append(text[:0], byte(len(out)>>8), byte(len(out)), byte(len("tls13 ")+len(label)))
 	info = append(append(append(info, "tls13 "...), label...), 0, 1) // no context; the first round
-	hmacSum(&sum, len(from), from, info)
-	copy(out, sum[:])
+	hmacSum(&mac, len(from), from, info)
+	copy(out, mac[:])
 }
 
 // hmacSum computes the HMAC of a text of 64 octets at most (RFC 2104) by the hash whose length is size. The key is no
 // longer than a block.
-func hmacSum(sum *secret, size int, key, text []byte) {
+func hmacSum(mac *sum, size int, key, text []byte) {
 	block := sha256.BlockSize
 	if size == sha512.Size384 {
 		block = sha512.BlockSize
@@ -76,21 +76,22 @@ func hmacSum(sum *secret, size int, key, text []byte) {
 		in[i] ^= 0x36
 	}
 	n := copy(in[block:], text)
-	hashSum(sum, size, in[:block+n])
+	mac.hash(size, in[:block+n])
 	for i := range block {
 		in[i] ^= 0x36 ^ 0x5c
 	}
-	n = copy(in[block:], sum[:size])
-	hashSum(sum, size, in[:block+n])
+	n = copy(in[block:], mac[:size])
+	mac.hash(size, in[:block+n])
 }
 
-func hashSum(sum *secret, size int, in []byte) {
+// hash makes s the hash of in whose length is size.
+func (s *sum) hash(size int, in []byte) {
 	if size == sha512.Size384 {
-		*sum = sha512.Sum384(in)
+		*s = sha512.Sum384(in)
 		return
 	}
 	short := sha256.Sum256(in)
-	copy(sum[:], short[:])
+	copy(s[:], short[:])
 }
 
 // keys protect packets of one level in one direction. The zero value has none. Owned by one Conn.
@@ -99,7 +100,7 @@ type keys struct {
 	aead   cipher.AEAD
 	block  cipher.Block // of header protection; nil with ChaCha20
 	stream []byte       // the key of header protection with ChaCha20
-	secret secret       // hashLen octets of it
+	secret sum          // of TLS: hashLen octets
 	iv     [12]byte
 
 	// Arguments of ciphers are here, since they would be allocated for each call otherwise.

@@ -156,7 +156,7 @@ func BenchmarkKeys_seal(b *testing.B) {
 	}
 }
 
-// The secrets that expand makes are those of crypto/hkdf, and it allocates nothing.
+// expand makes the same secrets as crypto/hkdf, and allocates nothing.
 func TestExpand_isHKDF(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {

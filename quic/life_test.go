@@ -423,8 +423,8 @@ func TestLife_lateAcknowledgementsDoNotStretchIt(t *testing.T) {
 	}
 }
 
-// The datagram that is read lies in the Arena, beside which other connections come to their end and have events: the
-// handshake of one that begins may take the place of another's, and a panic may leave a datagram half read.
+// The Arena has the datagram that is read. Other connections of the Arena may end meanwhile, and a panic may leave a
+// datagram half read.
 func TestReceive_besideOthersOfTheArena(t *testing.T) {
 	for _, role := range []Role{Server, Client} {
 		r, other := established(t, role, Options{}), established(t, role, Options{})
@@ -453,7 +453,7 @@ func TestReceive_besideOthersOfTheArena(t *testing.T) {
 	}
 }
 
-// A client that drops keys with a packet that leaves drops nothing of what another connection reads.
+// A client drops the keys of a level when a packet leaves. The datagram that another connection reads stays whole.
 func TestSend_besideAReaderOfTheArena(t *testing.T) {
 	r, other := established(t, Server, Options{}), newRig(t, Client, Options{})
 	other.conn.arena, other.conn.in = &r.arena, &r.arena.in
@@ -525,7 +525,7 @@ func TestLife_callsAfterTheEnd(t *testing.T) {
 	}
 }
 
-// anything calls one of what a caller may.
+// anything calls a method of the connection by chance.
 func (r *rig) anything(rng *mathrand.Rand, streams []*Stream) {
 	c, l := &r.conn, Level(rng.IntN(levels))
 	switch k := rng.IntN(16); k {

@@ -1,13 +1,11 @@
 package quic
 
-import "crypto/sha256"
-
 // AppendRefusal appends the Initial that refuses a connection with a code: it answers the first Initial of a client,
 // whose header is h. Nothing is kept of it.
 func AppendRefusal(dst []byte, h *Header, code Code) []byte {
 	var k keys
 	_, server := initialSecrets(h.Dest)
-	if !k.init(aes128GCM, server[:sha256.Size]) {
+	if !k.init(aes128GCM, server[:]) {
 		return dst
 	}
 	start := len(dst)

@@ -63,7 +63,7 @@ type ring[T any] struct {
 	place uint32
 }
 
-// rings is the memory of rings that are empty, of one kind, in an Arena.
+// rings keeps the memory of empty rings of one kind, for the connections of an Arena.
 type rings[T any] struct {
 	free  [][]T
 	items int // in all of free
@@ -85,6 +85,7 @@ func (f *rings[T]) take(n int) (items []T) {
 	return items
 }
 
+// put keeps memory whose items are zero, if there is room.
 func (f *rings[T]) put(items []T) {
 	if n := len(items); n > 0 && f.items+n <= spareRing {
 		f.free, f.items = append(f.free, items), f.items+n

@@ -114,9 +114,10 @@ func printStatus(w io.Writer, st *admin.Status) error {
 			kind = "https"
 		}
 		switch l.HTTP3 {
+		case "":
 		case "open":
 			kind += " and HTTP/3"
-		case "waiting", "closing":
+		default:
 			kind += ", HTTP/3 " + l.HTTP3
 		}
 		printable.Printf(w, "  %-14s %s at %s, %s, %d open\n", what, l.Name, l.Address, kind, l.Connections)

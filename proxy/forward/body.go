@@ -62,10 +62,9 @@ func (b *Body) Reset() {
 }
 
 func (b *Body) empty() {
+	b.waits.Reactor.Account(-int(b.counted))
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
-	if n := cap(held); n > heldKept {
-		b.count()
-		b.counted -= uint32(n) // Waits takes it over
+	if cap(held) > heldKept {
 		b.waits.put(held)
 		held = nil
 	}
@@ -79,7 +78,6 @@ func (b *Body) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	b.waits.Reactor.Account(-int(b.counted))
 	*b = Body{waits: b.waits, Held: held, base: held, Raw: raw, Kept: kept, spare: spare}
 }
 

@@ -91,7 +91,7 @@ func TestBody_leavesNoLargeArray(t *testing.T) {
 	}
 }
 
-// A body that is held whole, as a large stored answer is, takes little more than its bytes; one that grows is not
+// A body that is held whole, as a large stored answer is, takes little more than its bytes. A body that grows is not
 // copied for each piece.
 func TestBody_largeTakesWhatItHas(t *testing.T) {
 	var b Body

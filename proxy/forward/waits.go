@@ -23,7 +23,8 @@ const (
 func (w *Waits) take(n int) []byte {
 	last := len(w.free) - 1
 	if last < 0 || n <= heldKept || cap(w.free[last]) < n || cap(w.free[last]) > 16*n {
-		return make([]byte, 0, min(1<<bits.Len(uint(n-1)), max(n+n/4, waitMost))) // for later bodies, or too large
+		// A power of two is of use to later bodies. A larger array is not kept, and has some room to grow.
+		return make([]byte, 0, min(1<<bits.Len(uint(n-1)), max(n+n/4, waitMost)))
 	}
 	p := w.free[last]
 	w.free[last], w.free = nil, w.free[:last]
@@ -31,19 +32,20 @@ func (w *Waits) take(n int) []byte {
 	return p
 }
 
-// put takes p over, which is counted. Under pressure all arrays are given up.
+// put keeps p for later bodies, if it is of use to them. Under pressure all arrays are given up.
 func (w *Waits) put(p []byte) {
-	switch {
-	case len(w.free) == waitsMax, cap(p) > waitMost:
-		w.Reactor.Account(-cap(p))
-	case w.Reactor.Keep(cap(p)):
-		w.free = append(w.free, p[:0])
-	default:
-		for _, p := range w.free {
-			w.uncount(p)
-		}
-		w.free = nil
+	if len(w.free) == waitsMax || cap(p) > waitMost {
+		return
 	}
+	w.Reactor.Account(cap(p))
+	if w.Reactor.Keep(cap(p)) {
+		w.free = append(w.free, p[:0])
+		return
+	}
+	for _, p := range w.free {
+		w.uncount(p)
+	}
+	w.free = nil
 }
 
 func (w *Waits) uncount(p []byte) {
