@@ -45,24 +45,28 @@ pattern = "/*"
 dest = "127.0.0.1:%s"
 cache.set_cookie = "store"
 `, port)
-	run := func() (results map[string]cacheResult) {
-		out, err := exec.CommandContext(t.Context(), node, filepath.Join(dir, "run.mjs"), "http://"+e.plain).Output()
+	results := map[string]cacheResult{}
+	run := func(ids ...string) {
+		args := append([]string{filepath.Join(dir, "run.mjs"), "http://" + e.plain}, ids...)
+		out, err := exec.CommandContext(t.Context(), node, args...).Output()
+		var of map[string]cacheResult
 		if err == nil {
-			err = json.Unmarshal(out, &results)
+			err = json.Unmarshal(out, &of)
 		}
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		return results
-	}
-	results := run()
-	// A test may fail where a busy machine lets more seconds pass than the test waits for: twice as well.
-	for again := 0; again < 2 && len(faultsOfCache(results)) > 0; again++ {
-		for id, r := range run() {
-			if r.Result == "pass" {
+		for id, r := range of {
+			if results[id].Result != "pass" {
 				results[id] = r
 			}
 		}
+	}
+	run()
+	// A test fails where more seconds pass than its answers are fresh, as on a busy machine with all tests at once.
+	// Those that failed run again without the others, which takes as long as the slowest of them waits.
+	for again := 0; again < 5 && len(faultsOfCache(results)) > 0; again++ {
+		run(failedOfCache(results)...)
 	}
 	for _, fault := range faultsOfCache(results) {
 		t.Error(fault)
@@ -87,6 +91,16 @@ func unpackCacheSuite(t *testing.T) (dir string) {
 		}
 	}
 	return dir
+}
+
+// failedOfCache lists the tests that count and did not pass.
+func failedOfCache(results map[string]cacheResult) (ids []string) {
+	for id, r := range results {
+		if r.Kind != "check" && r.Result != "pass" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // faultsOfCache lists the results that are worse than they have to be, and tests that are no exceptions any more.
