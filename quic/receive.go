@@ -200,8 +200,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 	switch {
 	case s == nil:
 		return
-	case !s.read.have(), c.level == OneRTT && c.role == Server && c.flag&complete == 0:
-		// RFC 9001 §5.7: 1-RTT packets wait for the Finished of the client
+	case c.awaitsKeys(c.level):
 		if len(c.early) == earlyMax || len(packet) > DatagramMax {
 			c.arena.Stats.Early++
 		} else {
@@ -276,6 +275,13 @@ func (c *Conn) cannotOpen(packet []byte, s *space) {
 	}
 }
 
+// awaitsKeys reports whether packets of l wait for their keys. 1-RTT packets of a client wait for its Finished as well
+// (RFC 9001 §5.7). None waits for keys that were dropped.
+func (c *Conn) awaitsKeys(l Level) bool {
+	s := c.spaces[l]
+	return s != nil && (!s.read.have() || l == OneRTT && c.role == Server && c.flag&complete == 0)
+}
+
 // takeEarly begins to read a packet that waited for keys, if it can be opened now.
 func (c *Conn) takeEarly() bool {
 	for i, d := range c.early {
@@ -283,8 +289,7 @@ func (c *Conn) takeEarly() bool {
 		if d[0]&0x80 != 0 {
 			l = Handshake
 		}
-		s := c.spaces[l]
-		if s != nil && (!s.read.have() || l == OneRTT && c.role == Server && c.flag&complete == 0) {
+		if c.awaitsKeys(l) {
 			continue
 		}
 		if c.early = slices.Delete(c.early, i, i+1); len(c.early) == 0 {
