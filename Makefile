@@ -35,6 +35,7 @@ OUT      ?= new.out
 OLD      ?= old.out
 ROUNDS   ?= 9
 FLAGS    ?=
+AGAIN    ?=
 
 # Modules of their own: an importer of edge gets neither baselines nor test suites of others.
 MODULES := bench cmd/edge-bench examples/plugin internal/interop internal/outside
@@ -69,6 +70,14 @@ COMPILING := GOGC=off GOMEMLIMIT=1GiB
 
 # The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
 SLOW := ./server ./proxy ./cmd/edge
+
+# $(call tests,FOLDER,OPTIONS,PACKAGES) runs the tests of packages. Where AGAIN names a folder, tests that failed run once
+# more, each alone, and reports in AGAIN name them; unless they are more than 5, a package had no result at all, or a
+# data race was found, which is a fault however rarely it is seen.
+GOTESTSUM := bin/gotestsum-v1.13.0
+RERUN     := --format=standard-quiet --rerun-fails=1 --rerun-fails-max-failures=5 --rerun-fails-abort-on-data-race
+tests = cd $(1); $(if $(AGAIN),$(CURDIR)/$(GOTESTSUM) $(RERUN) --rerun-fails-report="$$(mktemp $(AGAIN)/report.XXXXXX)" \
+	--packages='$(strip $(3))' -- $(2) $(FLAGS),go test $(2) $(FLAGS) $(3))
 
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
 dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
@@ -147,20 +156,23 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # a test links in half of the time. One package more than there are processors is tested at a time, since many tests
 # wait for a clock or a process rather than compute; of those that call t.Parallel, 4 run at a time in a package. Types
 # are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests; make soak builds for
-# arm64.
+# arm64. A test that fails and passes the second time, alone, is named as flaky at the end: it is the next thing to mend.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
-	@begun=$$SECONDS; summary=; \
+	@begun=$$SECONDS; summary=; again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; \
+	flaky() { \
+		cat $$again/report.* 2>/dev/null | sed -nE 's,^([^/]*/[^.]*)\.(.*): 2 runs\, 1 failures$$,=== flaky: \1 \2,p' || true; \
+	}; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step \
+		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again \
 			FLAGS="-short -timeout=40m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
-			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
+			printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== FAILED: make %s\n' $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
 	done; \
-	printf '\n=== summary%b\n=== all passed in %d s\n' "$$summary" $$((SECONDS - begun))
+	printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== all passed in %d s\n' $$((SECONDS - begun))
 
 .PHONY: fmt
 fmt: ## fail when gofmt would change a file
@@ -192,14 +204,14 @@ unit: ## go test ./... in all modules
 
 .PHONY: unit-in/edge
 unit-in/edge:
-	go test $(FLAGS) $(SLOW) ./...
+	$(call tests,.,,$(SLOW) ./...)
 
 unit-in/%:
-	go test -C $* $(FLAGS) ./...
+	$(call tests,$*,,./...)
 
 .PHONY: race
 race: ## the tests of the core where goroutines may meet, under the race detector and with assertions
-	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(filter-out ./cmd/%,$(SLOW)) $(RACED)
+	export CGO_ENABLED=1; $(call tests,.,-race -tags invariants,$(filter-out ./cmd/%,$(SLOW)) $(RACED))
 
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers
@@ -364,11 +376,15 @@ bench-deps: ## install nginx, haproxy, h2o, wrk and h2load (Debian) for bench-pr
 # curl, ssh and redis-cli are clients in the tests, and the docs tell readers to use openssl; the race detector links
 # with a C compiler.
 .PHONY: deps
-deps: ## install what the tests need and the machine lacks (Debian)
+deps: $(GOTESTSUM) ## install what the tests need and the machine lacks (Debian)
 	$(call apt,curl:curl openssl:openssl ssh:openssh-client certutil:libnss3-tools redis-benchmark:redis-tools gcc:gcc gcc:libc6-dev \
 		gtlsclient:ngtcp2-client gtlsserver:ngtcp2-server,ngtcp2d)
 	@# As packages rsyslog and syslog-ng exclude each other, so a machine with syslog-ng keeps it.
 	@if ! command -v syslog-ng >/dev/null; then $(MAKE) --no-print-directory deps-syslog; fi
+
+$(GOTESTSUM):
+	GOBIN=$(CURDIR)/bin go install gotest.tools/$(subst -,@,$(@F))
+	mv bin/gotestsum $@
 
 .PHONY: deps-syslog
 deps-syslog: # rsyslog, and syslog-ng unpacked to bin/syslog-ng, where the release has the libraries that it needs
