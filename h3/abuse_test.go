@@ -182,7 +182,10 @@ func TestServer_manyHeadsInParts(t *testing.T) {
 		t.Error(s.last)
 	}
 	s.w.now += 11e9
-	if s.expire(); s.c.joined != 0 || s.c.Streams() != 1 {
+	if n := s.c.Lent(); n < 16*(8<<10+streamSize) {
+		t.Errorf("%d bytes are told to be held for 16 heads of 8 KiB", n)
+	}
+	if s.expire(); s.c.joined != 0 || s.c.Streams() != 1 || s.c.Lent() != streamSize {
 		t.Error(s.c.joined, s.c.Streams())
 	}
 }

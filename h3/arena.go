@@ -26,6 +26,7 @@ const (
 	spareBufs    = 16
 	spareBytes   = 64 << 10
 	bufLeast     = 4 << 10
+	streamSize   = 240 // what a Stream costs: its size class
 )
 
 // Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.

@@ -42,6 +42,7 @@ type Conn struct {
 	open    int
 	unsent  int
 	joined  int // bytes of frames that have come in part
+	kept    int // bytes of the buffers in which these are joined, and of those that wait for windows
 
 	dying    *Stream
 	fault    *Error
@@ -168,6 +169,10 @@ func (c *Conn) tellFault() Event {
 	c.flag |= faultTold
 	return Event{Kind: Fault, Code: c.fault.Code, Err: c.fault}
 }
+
+// Lent returns how many bytes of memory c holds for its peer, beside QUIC: streams, and buffers of heads that have come
+// in part. The caller accounts for it, since the peer decides how much it is.
+func (c *Conn) Lent() int { return c.kept + c.open*streamSize }
 
 // Opened returns how many streams the peer of a server has opened so far.
 func Opened(c *Conn) int { return int(c.nextPeer / 4) }

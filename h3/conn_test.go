@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
@@ -589,6 +590,25 @@ func TestServer_headTimeout(t *testing.T) {
 	s.wantWire("RESET 0 H3_REQUEST_INCOMPLETE", "STOP 0 H3_REQUEST_INCOMPLETE")
 	if s.c.Deadline() != 0 || s.c.Stats().HeadTimeout != 1 {
 		t.Error(s.c.Deadline(), s.c.Stats().HeadTimeout)
+	}
+}
+
+// Where memory is short the heads go that have been late for longest, and requests that are here stay.
+func TestServer_relievesLateHeads(t *testing.T) {
+	s := scriptFor(t, Server, Options{})
+	for id := range uint64(3) {
+		s.send(s.request(4*id), "01 20 00 00")
+		s.recv()
+		s.w.now += 1e9
+	}
+	s.sendEnd(s.request(12), get())
+	s.want("HeadDone 12 GET / end")
+	for ev := s.c.Relieve(s.w.now, 2*time.Second); ev.Kind != NeedMore; ev = s.c.Relieve(s.w.now, 2*time.Second) {
+		s.note(ev)
+	}
+	s.want("Reset H3_REQUEST_INCOMPLETE", "Reset H3_REQUEST_INCOMPLETE")
+	if n := s.c.Streams(); n != 2 {
+		t.Errorf("%d exchanges are left", n)
 	}
 }
 

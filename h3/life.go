@@ -1,6 +1,8 @@
 package h3
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -223,14 +225,31 @@ func (c *Conn) Expire(now int64) Event {
 	if c.goAwayBy <= now {
 		c.lastCall()
 	}
-	if s := c.heads.First(); s != nil && s.openedAt+c.o.headTimeout() <= now {
-		c.arena.Stats.HeadTimeout++
-		ev, err := c.malformed(s, ErrHeadTimeout)
-		if err != nil {
-			c.fail(err)
-			return c.tellFault()
-		}
-		return ev
+	return c.endLateHead(c.o.headTimeout())
+}
+
+// Relieve gives up the oldest exchange whose head did not come to its end in age: memory is short. Call it until the
+// event is NeedMore.
+func (c *Conn) Relieve(now int64, age time.Duration) Event {
+	c.now = now
+	c.reap()
+	if c.fault != nil {
+		return c.tellFault()
 	}
-	return Event{}
+	return c.endLateHead(int64(age))
+}
+
+// endLateHead gives up the oldest exchange whose head is not here after so long.
+func (c *Conn) endLateHead(after int64) Event {
+	s := c.heads.First()
+	if s == nil || s.openedAt+after > c.now {
+		return Event{}
+	}
+	c.arena.Stats.HeadTimeout++
+	ev, err := c.malformed(s, ErrHeadTimeout)
+	if err != nil {
+		c.fail(err)
+		return c.tellFault()
+	}
+	return ev
 }

@@ -209,18 +209,33 @@ func (c *Conn) gather(s *Stream, b []byte) (n int, block []byte, whole bool) {
 		if s.block == nil {
 			return len(b), b, true
 		}
-	} else if s.block == nil {
-		s.block = c.arena.takeBuf()
 	}
-	s.block = append(s.block, b...)
+	s.block = c.keep(s.block, b)
 	c.joined += len(b)
 	return len(b), s.block, s.rest == 0
 }
 
 func (c *Conn) dropBlock(s *Stream) {
 	c.joined -= len(s.block)
-	c.arena.putBuf(s.block)
+	c.drop(s.block)
 	s.block = nil
+}
+
+// keep appends b to buf, a buffer of the Arena, which is nil at first. It counts what the buffer costs.
+func (c *Conn) keep(buf, b []byte) []byte {
+	c.kept -= cap(buf)
+	if buf == nil {
+		buf = c.arena.takeBuf()
+	}
+	buf = append(buf, b...)
+	c.kept += cap(buf)
+	return buf
+}
+
+// drop gives a buffer back that keep has returned, or nil.
+func (c *Conn) drop(buf []byte) {
+	c.kept -= cap(buf)
+	c.arena.putBuf(buf)
 }
 
 // beginData takes the head of a DATA frame.

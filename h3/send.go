@@ -13,7 +13,6 @@ func (c *Conn) emit(s *Stream, b []byte, end bool) {
 	if len(s.queue) == 0 {
 		if n := c.q.Send(s.qs, b, end); n < len(b) {
 			b = b[n:]
-			s.queue = c.arena.takeBuf()
 		} else {
 			if end {
 				c.ownEnded(s)
@@ -21,7 +20,7 @@ func (c *Conn) emit(s *Stream, b []byte, end bool) {
 			return
 		}
 	}
-	s.queue = append(s.queue, b...)
+	s.queue = c.keep(s.queue, b)
 	if end {
 		s.flag |= endDue
 	}
@@ -48,7 +47,7 @@ func (c *Conn) onSendable(s *Stream) (ev Event) {
 }
 
 func (c *Conn) dropQueue(s *Stream) {
-	c.arena.putBuf(s.queue)
+	c.drop(s.queue)
 	s.queue = nil
 }
 

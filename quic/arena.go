@@ -16,7 +16,13 @@ type Arena struct {
 	sent    rings[sentPacket]
 	frames  rings[sentFrame]
 	in      arriving
+
+	lent int // bytes of streams, and of packets that wait for keys
 }
+
+// Lent returns how many bytes of memory connections hold for their peers: pages, streams, and packets that wait for
+// keys. The caller accounts for it, since peers decide how much it is.
+func (a *Arena) Lent() int { return int(a.Stats.Pages)*pageSize + a.lent }
 
 // Bounds of the memory that an Arena keeps.
 const (
@@ -24,6 +30,8 @@ const (
 	spareTables  = 64
 	spareStreams = 1024
 )
+
+const streamSize = 320 // what a Stream costs: its size class
 
 // Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.
 type Stats struct {

@@ -6,6 +6,7 @@ import "testing"
 // remembered, passed on.
 func BenchmarkPacket_warm(b *testing.B) {
 	var a Arena
+	k := memory{&a, new(kept)}
 	var o outgoing
 	var s assembly
 	var came ranges
@@ -26,7 +27,7 @@ func BenchmarkPacket_warm(b *testing.B) {
 		if _, err := f.parse(d); err != nil || came.has(number) {
 			b.Fatal(err)
 		}
-		if now, err := s.take(&a, f.offset, f.body, f.end, streamGaps); err != nil || len(now) != len(f.body) {
+		if now, err := s.take(k, f.offset, f.body, f.end, streamGaps); err != nil || len(now) != len(f.body) {
 			b.Fatal(err)
 		}
 		came.add(&a, number)

@@ -48,6 +48,7 @@ type Conn struct {
 	sending list                // have data to send
 	waiting list                // Send had no room for them
 	control list                // have frames other than STREAM to send
+	kept    kept                // of streams, and of the handshake
 	flow    flow
 	sent    recovery
 	phase   phases
@@ -227,6 +228,9 @@ func (x *xorshift) next() uint64 {
 func (s *recovery) chooseSkip(after int64, r *xorshift) {
 	s.skipAt = after + 1 + int64(r.next()%(2*skipMean))
 }
+
+// memory is where the streams and the handshake keep data that is late.
+func (c *Conn) memory() memory { return memory{c.arena, &c.kept} }
 
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }

@@ -116,7 +116,7 @@ func (c *Conn) dropSpace(l Level) {
 			c.sent.window.dropped(int(p.size))
 		}
 	}
-	s.drop(c.arena)
+	s.drop(c.memory())
 	c.spaces[l] = nil
 	if l == c.level && c.in.conn == c { // the rest of the packet whose CRYPTO completed the handshake
 		c.in.frames, c.in.working = nil, false
@@ -133,7 +133,7 @@ func (c *Conn) onCrypto(f *frame) (ev Event, err *Error) {
 	if len(f.body) == 0 {
 		return ev, c.useless()
 	}
-	b, err := s.cryptoIn.take(c.arena, f.offset, f.body, false, cryptoGaps)
+	b, err := s.cryptoIn.take(c.memory(), f.offset, f.body, false, cryptoGaps)
 	if len(b) == 0 {
 		return ev, err
 	}

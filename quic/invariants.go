@@ -52,21 +52,32 @@ func (c *Conn) check() {
 	invariant.That(f.owed >= 0 && f.withheld >= 0 && f.withheld <= f.owed, "%d owed, %d withheld", f.owed, f.withheld)
 	invariant.That(f.credited <= f.taken && f.taken <= f.takeMax, "%d credited, %d came of %d", f.credited, f.taken,
 		f.takeMax)
-	held, refs := int64(0), int32(0)
+	held, refs, all := int64(0), int32(0), kept{}
 	for _, s := range c.streams.slots {
 		if s != nil {
 			s.check()
 			held += int64(s.out.held())
 			refs += s.refs
+			all.count(&s.in)
 		}
 	}
 	invariant.That(held == f.held, "%d bytes are held, %d counted", held, f.held)
 	for _, s := range c.spaces {
 		if s != nil {
 			refs -= s.check()
+			all.count(&s.cryptoIn)
 		}
 	}
+	invariant.That(all == c.kept, "%+v are kept, %+v counted", all, c.kept)
 	invariant.That(refs == 0, "%d frames of streams are not on their way", refs)
+}
+
+// count adds what s keeps.
+func (k *kept) count(s *assembly) {
+	k.pages += int64(s.pages)
+	for _, e := range s.gaps {
+		k.bytes += e.to - e.from
+	}
 }
 
 // check panics when the invariants of Stream do not hold.

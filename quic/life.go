@@ -42,15 +42,19 @@ func (c *Conn) onClose(f *frame) {
 	c.forgetAll()
 }
 
-// forgetAll gives back the memory of all streams. The streams stay until Done, and do nothing.
+// forgetAll gives back the memory of all streams, once. The streams stay until Done, and do nothing.
 func (c *Conn) forgetAll() {
 	if c.in.conn == c { // else another Conn reads, and c ends meanwhile
 		*c.in = arriving{}
 	}
+	for _, d := range c.early {
+		c.arena.lent -= len(d)
+	}
 	c.early = nil
+	c.arena.lent -= c.streams.used * streamSize
 	for _, s := range c.streams.slots {
 		if s != nil {
-			s.in.drop(c.arena)
+			s.in.drop(c.memory())
 			s.out.drop(c.arena)
 		}
 	}
@@ -62,7 +66,7 @@ func (c *Conn) forgetAll() {
 					f.stream.refs--
 				}
 			}
-			s.drop(c.arena)
+			s.drop(c.memory())
 		}
 	}
 	if c.state != closing { // nothing is sealed or opened any more

@@ -8,7 +8,7 @@ package quic
 //	 page at 0 … not kept       │ page at 4080      │ page at 8160     │
 //
 // A page is charged whole, and so is the table of spans: the memory that a peer makes us keep by tiny pieces is never
-// more than what is charged (RUSTSEC-2026-0185).
+// more than what is charged (RUSTSEC-2026-0185). Nor is it much more than what came: see kept.
 type assembly struct {
 	next int64 // all below was delivered
 	high int64 // where the highest data that came ends
@@ -26,6 +26,28 @@ type gapLimit struct {
 	fault *Error
 }
 
+// kept is what the assemblies of a connection keep together. Data that is late comes in pieces of datagrams, which lie
+// side by side. A peer that leaves gaps on purpose has a page kept for each byte that it sends: where pages are mostly
+// empty, a piece that needs another one counts as lost.
+type kept struct {
+	pages int64 // tables of spans aside: no assembly has one without a page
+	bytes int64
+}
+
+// memory is where the assemblies of a connection keep data.
+type memory struct {
+	arena *Arena
+	kept  *kept
+}
+
+// sparse reports whether the pages are mostly empty.
+func (k *kept) sparse() bool { return k.pages*pageData > sparseTimes*k.bytes+sparseRoom }
+
+const (
+	sparseTimes = 4
+	sparseRoom  = 64 << 10
+)
+
 var (
 	streamGaps = gapLimit{256, errGaps}
 	cryptoGaps = gapLimit{32, errCryptoGaps}
@@ -33,7 +55,7 @@ var (
 
 // take takes data that came, the last of the stream with end, and returns what can be passed on now, borrowed from b.
 // more has what follows it. A fault of gaps leaves s as it was, but for high and size: the packet may count as lost.
-func (s *assembly) take(a *Arena, offset uint64, b []byte, end bool, limit gapLimit) (now []byte, err *Error) {
+func (s *assembly) take(m memory, offset uint64, b []byte, end bool, limit gapLimit) (now []byte, err *Error) {
 	from, to := int64(offset), int64(offset)+int64(len(b))
 	if err := s.reach(to, end); err != nil {
 		return nil, err
@@ -42,12 +64,12 @@ func (s *assembly) take(a *Arena, offset uint64, b []byte, end bool, limit gapLi
 	case to <= s.next || len(b) == 0:
 		return nil, nil
 	case from > s.next:
-		err = s.keep(a, from, b, limit)
+		err = s.keep(m, from, b, limit)
 	default:
 		now = b[s.next-from:]
 		s.next = to
-		s.gaps.remove(0, to)
-		s.release(a)
+		m.kept.bytes -= s.gaps.remove(0, to)
+		s.release(m)
 	}
 	s.check()
 	return now, err
@@ -67,8 +89,8 @@ func (s *assembly) reach(to int64, end bool) *Error {
 }
 
 // more returns data that was kept and is in order now, nil when there is none. Borrowed until the next call.
-func (s *assembly) more(a *Arena) []byte {
-	s.release(a)
+func (s *assembly) more(m memory) []byte {
+	s.release(m)
 	if len(s.gaps) == 0 || s.gaps[0].from > s.next {
 		return nil
 	}
@@ -76,7 +98,7 @@ func (s *assembly) more(a *Arena) []byte {
 	to := min(s.gaps[0].to, p.at+pageData)
 	b := p.data[s.next-p.at : to-p.at]
 	s.next = to
-	s.gaps.remove(0, to)
+	m.kept.bytes -= s.gaps.remove(0, to)
 	return b
 }
 
@@ -92,34 +114,46 @@ func (s *assembly) charged() int {
 }
 
 // drop gives up what is kept: the stream is reset, or its data is unwanted.
-func (s *assembly) drop(a *Arena) {
-	s.gaps = s.gaps[:0]
-	s.release(a)
+func (s *assembly) drop(m memory) {
+	m.kept.bytes -= s.gaps.remove(0, s.high)
+	s.release(m)
 }
 
 // keep copies b, which begins at from, beyond a gap. Bytes that are kept already are overwritten. RFC 9000 §2.2: a peer
 // never sends others at the same offset; where it does it harms its own stream alone.
-func (s *assembly) keep(a *Arena, from int64, b []byte, limit gapLimit) *Error {
+func (s *assembly) keep(m memory, from int64, b []byte, limit gapLimit) *Error {
 	to := from + int64(len(b))
 	if len(s.gaps) >= limit.most {
 		if i := s.gaps.endingAt(from); i == len(s.gaps) || s.gaps[i].from > to {
 			return limit.fault
 		}
 	}
-	if s.gaps == nil {
-		s.gaps = a.takeTable()[:0]
+	if m.kept.sparse() && !(s.hasPage(from) && s.hasPage(to-1)) {
+		return errGaps
 	}
-	s.gaps.add(from, to)
+	if s.gaps == nil {
+		s.gaps = m.arena.takeTable()[:0]
+	}
+	m.kept.bytes += s.gaps.add(from, to)
 	for len(b) > 0 {
-		p := s.pageAt(a, from-from%pageData)
+		p := s.pageAt(m, from-from%pageData)
 		n := copy(p.data[from-p.at:], b)
 		from, b = from+int64(n), b[n:]
 	}
 	return nil
 }
 
+// hasPage reports whether there is a page for an offset.
+func (s *assembly) hasPage(offset int64) bool {
+	p := s.first
+	for p != nil && p.at+pageData <= offset {
+		p = p.next
+	}
+	return p != nil && p.at <= offset
+}
+
 // pageAt returns the page that begins at the offset at.
-func (s *assembly) pageAt(a *Arena, at int64) *page {
+func (s *assembly) pageAt(m memory, at int64) *page {
 	before := s.last
 	if before != nil && before.at > at {
 		before = nil
@@ -130,8 +164,9 @@ func (s *assembly) pageAt(a *Arena, at int64) *page {
 	if before != nil && before.at == at {
 		return before
 	}
-	p := a.takePage(at)
+	p := m.arena.takePage(at)
 	s.pages++
+	m.kept.pages++
 	if before == nil {
 		p.next, s.first = s.first, p
 	} else {
@@ -144,16 +179,17 @@ func (s *assembly) pageAt(a *Arena, at int64) *page {
 }
 
 // release gives back the pages whose data was delivered, and all with the table when nothing is kept.
-func (s *assembly) release(a *Arena) {
+func (s *assembly) release(m memory) {
 	if s.gaps == nil {
 		return
 	}
 	for s.first != nil && (len(s.gaps) == 0 || s.first.at+pageData <= s.next) {
-		s.first = a.putPage(s.first)
+		s.first = m.arena.putPage(s.first)
 		s.pages--
+		m.kept.pages--
 	}
 	if len(s.gaps) == 0 {
-		a.putTable((*table)(s.gaps[:cap(s.gaps)]))
+		m.arena.putTable((*table)(s.gaps[:cap(s.gaps)]))
 		s.gaps, s.last = nil, nil
 	}
 }

@@ -41,13 +41,16 @@ func makePattern(from, to int64) []byte {
 type reading struct {
 	assembly
 	arena Arena
+	kept  kept
 	out   []byte
 }
 
+func (r *reading) keeps() memory { return memory{&r.arena, &r.kept} }
+
 func (r *reading) frame(from, to int64, end bool, limit gapLimit) *Error {
-	now, err := r.take(&r.arena, uint64(from), pattern(from, to), end, limit)
+	now, err := r.take(r.keeps(), uint64(from), pattern(from, to), end, limit)
 	r.out = append(r.out, now...)
-	for more := r.more(&r.arena); more != nil; more = r.more(&r.arena) {
+	for more := r.more(r.keeps()); more != nil; more = r.more(r.keeps()) {
 		r.out = append(r.out, more...)
 	}
 	return err
@@ -102,13 +105,13 @@ func TestAssembly_deliversOnceAndInOrder(t *testing.T) {
 
 func TestAssembly_passesOnWhatComesInOrder(t *testing.T) {
 	var s assembly
-	var a Arena
+	k := memory{new(Arena), new(kept)}
 	b := pattern(0, 100)
-	now, err := s.take(&a, 0, b, false, streamGaps)
-	if err != nil || &now[0] != &b[0] || len(now) != 100 || s.more(&a) != nil || s.charged() != 0 {
+	now, err := s.take(k, 0, b, false, streamGaps)
+	if err != nil || &now[0] != &b[0] || len(now) != 100 || s.more(k) != nil || s.charged() != 0 {
 		t.Errorf("%v, %d bytes", err, len(now))
 	}
-	now, err = s.take(&a, 90, pattern(90, 120), true, streamGaps)
+	now, err = s.take(k, 90, pattern(90, 120), true, streamGaps)
 	if err != nil || !bytes.Equal(now, pattern(100, 120)) || !s.ended() {
 		t.Errorf("%v, %d bytes", err, len(now))
 	}
@@ -116,17 +119,17 @@ func TestAssembly_passesOnWhatComesInOrder(t *testing.T) {
 
 func TestAssembly_differingBytes(t *testing.T) {
 	var r reading
-	if _, err := r.take(&r.arena, 5, []byte("first"), false, streamGaps); err != nil {
+	if _, err := r.take(r.keeps(), 5, []byte("first"), false, streamGaps); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.take(&r.arena, 8, []byte("other"), false, streamGaps); err != nil {
+	if _, err := r.take(r.keeps(), 8, []byte("other"), false, streamGaps); err != nil {
 		t.Fatal(err)
 	}
-	now, _ := r.take(&r.arena, 0, []byte("01234F"), false, streamGaps)
-	if string(now) != "01234F" || string(r.more(&r.arena)) != "irother" || r.more(&r.arena) != nil {
+	now, _ := r.take(r.keeps(), 0, []byte("01234F"), false, streamGaps)
+	if string(now) != "01234F" || string(r.more(r.keeps())) != "irother" || r.more(r.keeps()) != nil {
 		t.Errorf("%q: each offset comes out once", now)
 	}
-	if now, _ := r.take(&r.arena, 0, []byte("delivered"), false, streamGaps); now != nil {
+	if now, _ := r.take(r.keeps(), 0, []byte("delivered"), false, streamGaps); now != nil {
 		t.Errorf("%q came out again", now)
 	}
 }
@@ -162,7 +165,7 @@ func TestAssembly_finalSize(t *testing.T) {
 // Tiny pieces: what they cost is charged, and their number is bounded (RUSTSEC-2026-0185).
 func TestAssembly_boundsGaps(t *testing.T) {
 	for _, limit := range []gapLimit{streamGaps, cryptoGaps} {
-		for _, distance := range []int64{2, 5000} {
+		for _, distance := range []int64{2, 250} {
 			var r reading
 			for i := range int64(limit.most) {
 				if err := r.frame(10+i*distance, 11+i*distance, false, limit); err != nil {
@@ -190,6 +193,96 @@ func TestAssembly_boundsGaps(t *testing.T) {
 	}
 }
 
+// A byte in each page: no more is kept than a share of what came, by all streams of a connection. What comes side by
+// side is kept, however much of it is late.
+func TestKept_boundsEmptyPages(t *testing.T) {
+	const streams, each = 32, 15
+	r := established(t, Server, Options{})
+	for id := range uint64(streams) {
+		for n := range int64(each) {
+			at := (n+1)*pageData - 3
+			r.in(OneRTT, streamFrame(r.theirs(TwoWay, id), at, at+1, false))
+		}
+	}
+	most := sparseRoom/pageData + 1
+	if tables := 1 + most/each; int(r.arena.Stats.Pages) > most+tables {
+		t.Errorf("%d pages are kept for %d bytes", r.arena.Stats.Pages, streams*each)
+	}
+	if want := uint64(streams*each - most); r.arena.Stats.Gaps != want {
+		t.Errorf("%d packets counted as lost, want %d", r.arena.Stats.Gaps, want)
+	}
+	r.wantOpen()
+	id := r.theirs(TwoWay, 0)
+	if r.in(OneRTT, streamFrame(id, 0, each*pageData, false)); len(r.got[id]) != each*pageData {
+		t.Errorf("%d bytes came out of a stream whose gaps are filled", len(r.got[id]))
+	}
+}
+
+func TestKept_takesAllThatComesDense(t *testing.T) {
+	const streams, size, piece = 32, 40_000, 1150
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		r := established(t, Server, Options{})
+		var late [][]byte
+		for id := range uint64(streams) {
+			for at := int64(piece); at < size; at += piece { // the first piece of each is lost
+				late = append(late, streamFrame(r.theirs(TwoWay, id), at, min(at+piece, size), at+piece >= size))
+			}
+		}
+		rnd.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] })
+		for _, f := range late {
+			r.in(OneRTT, f)
+		}
+		if r.arena.Stats.Gaps != 0 {
+			t.Fatalf("seed %d: %d packets counted as lost", seed, r.arena.Stats.Gaps)
+		}
+		for id := range uint64(streams) {
+			r.in(OneRTT, streamFrame(r.theirs(TwoWay, id), 0, piece, false))
+		}
+		for id := range uint64(streams) {
+			if got := r.got[r.theirs(TwoWay, id)]; !bytes.Equal(got, pattern(0, size)) {
+				t.Fatalf("seed %d: %d bytes of stream %d", seed, len(got), id)
+			}
+		}
+		if k := r.conn.kept; k.pages != 0 || k.bytes != 0 {
+			t.Fatalf("seed %d: %d pages and %d bytes are kept", seed, k.pages, k.bytes)
+		}
+	}
+}
+
+// What a peer has us hold is told to the caller, by what it costs.
+func TestArena_lentToPeers(t *testing.T) {
+	r := established(t, Server, Options{})
+	before := r.arena.Lent()
+	r.in(OneRTT, streamFrame(r.theirs(TwoWay, 127), 0, 1, false)) // opens all before it
+	if n := r.arena.Lent() - before; n != 128*streamSize {
+		t.Errorf("%d bytes for 128 streams of %d", n, streamSize)
+	}
+	half := newRig(t, Server, Options{})
+	half.in(Initial, ping)
+	half.write[OneRTT].init(aes128GCM, rigSecret[OneRTT][0][:32])
+	before = half.arena.Lent()
+	for n := range uint64(earlyMax) {
+		half.datagram(half.sealed(OneRTT, streamFrame(half.theirs(TwoWay, n), 0, 1000, true)))
+	}
+	if n := half.arena.Lent() - before; n < earlyMax*1000 {
+		t.Errorf("%d bytes for %d packets that wait for keys", n, earlyMax)
+	}
+	for _, r := range []*rig{r, half} {
+		r.conn.Close(0)
+		r.drive()
+		for _, s := range r.conn.streams.slots {
+			if s != nil {
+				r.conn.Done(s)
+			}
+		}
+		r.pass(1e11)
+		if n := r.arena.Lent(); n != 0 {
+			t.Errorf("%d bytes are lent after the end", n)
+		}
+	}
+}
+
 func TestAssembly_dropGivesPagesBack(t *testing.T) {
 	var r reading
 	for i := range int64(20) {
@@ -197,7 +290,7 @@ func TestAssembly_dropGivesPagesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.drop(&r.arena)
+	r.drop(r.keeps())
 	if r.charged() != 0 || r.arena.Stats.Pages != 0 {
 		t.Errorf("%d charged", r.charged())
 	}
@@ -205,12 +298,12 @@ func TestAssembly_dropGivesPagesBack(t *testing.T) {
 
 func TestAssembly_allocatesNothing(t *testing.T) {
 	var s assembly
-	var a Arena
+	k := memory{new(Arena), new(kept)}
 	b, at := make([]byte, 1100), uint64(0)
 	if n := testutil.Allocs(200, func() {
-		_, _ = s.take(&a, at+1100, b, false, streamGaps) // two frames change places
-		_, _ = s.take(&a, at, b, false, streamGaps)
-		for s.more(&a) != nil {
+		_, _ = s.take(k, at+1100, b, false, streamGaps) // two frames change places
+		_, _ = s.take(k, at, b, false, streamGaps)
+		for s.more(k) != nil {
 		}
 		at += 2200
 	}); n != 0 {
@@ -253,7 +346,7 @@ func FuzzReassembly(f *testing.F) {
 				t.Fatalf("%d bytes came out, want %d", len(r.out), inOrder)
 			}
 		}
-		r.drop(&r.arena)
+		r.drop(r.keeps())
 		r.checkPages(t)
 	})
 }

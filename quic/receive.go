@@ -92,7 +92,7 @@ func (c *Conn) tell() Event {
 // nextInOrder returns data that was kept and has come in order by the last frame.
 func (c *Conn) nextInOrder() (ev Event, ok bool) {
 	if s := c.in.ordered; s != nil {
-		if b := s.in.more(c.arena); b != nil {
+		if b := s.in.more(c.memory()); b != nil {
 			return c.deliver(s, b)
 		}
 		c.in.ordered = nil
@@ -102,7 +102,7 @@ func (c *Conn) nextInOrder() (ev Event, ok bool) {
 		return ev, false
 	}
 	if s := c.spaces[c.level]; s != nil {
-		if b := s.cryptoIn.more(c.arena); b != nil {
+		if b := s.cryptoIn.more(c.memory()); b != nil {
 			return Event{Kind: Crypto, Level: c.level, Body: b}, true
 		}
 	}
@@ -205,6 +205,7 @@ func (c *Conn) open(packet []byte, h *Header) {
 			c.arena.Stats.Early++
 		} else {
 			c.early = append(c.early, slices.Clone(packet))
+			c.arena.lent += len(packet)
 		}
 		return
 	}
@@ -292,6 +293,7 @@ func (c *Conn) takeEarly() bool {
 		if c.awaitsKeys(l) {
 			continue
 		}
+		c.arena.lent -= len(d)
 		if c.early = slices.Delete(c.early, i, i+1); len(c.early) == 0 {
 			c.early = nil // an idle connection keeps nothing of its handshake
 		}

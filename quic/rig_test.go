@@ -396,8 +396,8 @@ func (r *rig) wantOpen() {
 
 func (r *rig) wantNothingKept() {
 	r.t.Helper()
-	if c := &r.conn; r.arena.Stats.Pages != 0 || c.flow.held != 0 {
-		r.t.Fatalf("%d pages, %d bytes held", r.arena.Stats.Pages, c.flow.held)
+	if c := &r.conn; r.arena.Stats.Pages != 0 || c.state != open && r.arena.Lent() != 0 || c.flow.held != 0 {
+		r.t.Fatalf("%d pages, %d bytes lent, %d held", r.arena.Stats.Pages, r.arena.Lent(), c.flow.held)
 	}
 }
 

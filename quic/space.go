@@ -164,9 +164,10 @@ func (s *space) forgetSent(a *Arena) {
 }
 
 // drop gives all memory back: nothing is sent or taken any more.
-func (s *space) drop(a *Arena) {
+func (s *space) drop(m memory) {
+	a := m.arena
 	s.forgetSent(a)
-	s.cryptoIn.drop(a)
+	s.cryptoIn.drop(m)
 	s.cryptoOut.drop(a)
 	s.recv.drop(a)
 	s.ackAt = 0

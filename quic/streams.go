@@ -45,6 +45,7 @@ func (c *Conn) RoomFor(k StreamKind) int {
 
 func (c *Conn) newStream(id uint64) *Stream {
 	s := c.arena.takeStream()
+	c.arena.lent += streamSize
 	s.ID = id
 	ours := id&byServerBit == uint64(c.ourType(TwoWay))
 	switch {
@@ -106,7 +107,7 @@ func (c *Conn) free(s *Stream) {
 	c.waiting.remove(s)
 	c.control.remove(s)
 	c.flow.held -= int64(s.out.held())
-	s.in.drop(c.arena)
+	s.in.drop(c.memory())
 	s.out.drop(c.arena)
 	if t := int(s.ID & (streamTypes - 1)); t == c.theirType(TwoWay) || t == c.theirType(OneWay) {
 		if c.ending--; s.flag&roomLater != 0 {
@@ -115,6 +116,9 @@ func (c *Conn) free(s *Stream) {
 		}
 	}
 	c.streams.remove(s.ID)
+	if c.state == open { // else forgetAll has
+		c.arena.lent -= streamSize
+	}
 	c.arena.putStream(s)
 }
 
@@ -133,7 +137,7 @@ func (c *Conn) onStream(f *frame) (ev Event, err *Error) {
 	if err := c.count(s, int64(f.offset)+int64(len(f.body))); err != nil {
 		return ev, err
 	}
-	b, err := s.in.take(c.arena, f.offset, f.body, f.end, streamGaps)
+	b, err := s.in.take(c.memory(), f.offset, f.body, f.end, streamGaps)
 	if err != nil || len(b) == 0 && !(s.in.ended() && s.flag&recvOver == 0) {
 		return ev, err
 	}
@@ -191,7 +195,7 @@ func (c *Conn) onReset(f *frame) (ev Event, err *Error) {
 	}
 	// RFC 9000 §4.5: the final size counts for the windows, or both ends would see other ones.
 	c.flow.credit(int(s.in.size - before))
-	s.in.drop(c.arena)
+	s.in.drop(c.memory())
 	s.in.next = s.in.size
 	s.flag |= recvOver
 	told := s.flag&discarding == 0

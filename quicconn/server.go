@@ -54,8 +54,7 @@ type Server struct {
 type door struct {
 	local
 	server  *Server
-	current *Conn  // whose batch has begun
-	charged uint64 // pages of the arena that are accounted
+	current *Conn // whose batch has begun
 
 	answers answers // Version Negotiation, resets and refusals
 	retries answers
@@ -127,7 +126,7 @@ func (s *Server) Codec(r *engine.Reactor) quic.Stats { return s.doors[r.Index()]
 
 // OnDatagrams finds the connection of each datagram: engine.PortHandler.
 func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
-	defer l.endBatch() // a panic must not leave a connection without its end
+	defer l.endCurrent() // a panic must not leave a connection without its end
 	for i := range b.Len() {
 		m := b.At(i)
 		path := quic.Path{Local: m.Local, Peer: m.Peer}
@@ -331,17 +330,6 @@ func (l *door) endCurrent() {
 	}
 }
 
-func (l *door) endBatch() {
-	l.endCurrent()
-	if n := l.arena.Stats.Pages; n != l.charged {
-		l.reactor.Account(int(n-l.charged) * pageSize)
-		l.charged = n
-	}
-}
-
-// pageSize is the size of a page of the Arena.
-const pageSize = 4 << 10
-
 // mail is a datagram on its way to another reactor.
 type mail struct {
 	engine.Task
@@ -378,7 +366,7 @@ func (m *mail) arrive(*engine.Reactor) {
 	l := m.to
 	l.mailed.Add(-int64(len(m.data)))
 	l.take(m.data, m.path, true)
-	l.endBatch()
+	l.endCurrent()
 	if m.to = nil; cap(m.data) <= mailKept {
 		mails.Put(m)
 	}

@@ -1,6 +1,8 @@
 package http3
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/quic"
@@ -73,6 +75,9 @@ func (c *conn) EndBatch() {
 	if c.RunStreams() {
 		c.runDue()
 	}
+	if c.Conn().Open() {
+		c.charge(c.codec.Lent())
+	}
 	c.by.Wake()
 }
 
@@ -104,4 +109,16 @@ func (c *conn) OnTimeout(ec *engine.Conn) {
 	if c.ExpireStreams(now) {
 		c.EndBatch()
 	}
+}
+
+// Relieve gives up the heads and the exchanges that the client has kept waiting for age: engine.Reliever.
+func (c *conn) Relieve(ec *engine.Conn, age time.Duration) {
+	now := ec.Reactor().Now()
+	for ev := c.codec.Relieve(now, age); ev.Kind != h3.NeedMore; ev = c.codec.Relieve(now, age) {
+		c.stats.GivenUp++
+		c.dispatch(&ev)
+	}
+	c.charge(c.codec.Lent())
+	c.ServerEnd.Relieve(ec, age)
+	c.by.Wake()
 }

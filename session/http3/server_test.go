@@ -574,6 +574,50 @@ func TestServer_panicCostsOneStream(t *testing.T) {
 	}
 }
 
+// Heads that a client does not finish are in the account of the reactor, and go first where memory is short.
+func TestServer_accountsForHeadsInParts(t *testing.T) {
+	const heads, size = 16, 30 << 10
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	before := g.r.Stats().BufBytes
+	part := append(quic.AppendInteger([]byte{1}, size), make([]byte, size-1)...)
+	for range heads {
+		qs, err := c.q.Open(quic.TwoWay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := c.q.Send(qs, part, false); n < len(part) {
+			t.Fatalf("%d bytes of %d were taken", n, len(part))
+		}
+		c.flush()
+		g.pass(100 * time.Millisecond)
+	}
+	accounted := g.r.Stats().BufBytes - before
+	if accounted < heads*size || accounted > 2*heads*size {
+		t.Errorf("%d bytes are accounted for %d heads of %d bytes", accounted, heads, size)
+	}
+	c.ask(request("GET", "/a"), true)
+	c.want()
+	c.mute = true // its codec knows nothing of the heads
+	g.pass(2 * time.Second)
+	var pressed int64
+	g.do(func() {
+		for ; g.r.Pressure() < engine.PressureAccept; pressed += 64 << 10 {
+			g.r.Account(64 << 10)
+		}
+		g.r.Account(1 << 20) // more than all heads are
+		pressed += 1 << 20
+	})
+	g.pass(100 * time.Millisecond)
+	g.do(func() { g.r.Account(-int(pressed)) })
+	if n := g.r.Stats().BufBytes - before; n > heads*size/8 {
+		t.Errorf("%d bytes are accounted after the heads were given up", n)
+	}
+	if st := g.sessions.Stats(g.r); len(s.parts) != 1 || st.GivenUp == 0 || st.H3Open != 1 {
+		t.Errorf("%d exchanges, %+v", len(s.parts), st)
+	}
+	s.parts[0].want(t, "GET /a end")
+}
+
 // Under pressure a connection with an exchange gets no other one, and the client may ask elsewhere.
 func TestServer_shedsUnderPressure(t *testing.T) {
 	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
