@@ -2,6 +2,7 @@ package h3
 
 import (
 	"encoding/binary"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -39,7 +40,7 @@ func newWire(t testing.TB, client, server quic.Options) *wire {
 	w := &wire{t: t, now: 1e9}
 	for role, o := range []quic.Options{quic.Client: client, quic.Server: server} {
 		e := &end{w: w, role: quic.Role(role), opts: o, on: func(*quic.Event) {}}
-		e.opts.Arena, e.opts.Seed = &e.arena, uint64(role+1)*77
+		e.opts.Arena, e.opts.Random = &e.arena, mathrand.New(mathrand.NewPCG(uint64(role+1), 77)).Uint64
 		e.opts.NewID = func() (id quic.ID, token [16]byte) {
 			e.ids++
 			id, _ = quic.MakeID(binary.BigEndian.AppendUint64(nil, e.ids<<8|uint64(role)))

@@ -43,7 +43,7 @@ func TestJSON_escapedNamesAllocateNothing(t *testing.T) {
 // What json has found in a body it need not look for again, for another rule or another reading of the path.
 func TestJSON_remembers(t *testing.T) {
 	long := strings.Repeat("p", 40)
-	x := &X{State: NewState(1), Body: &Body{Bytes: []byte(`{"a":1,"b":"x\n","n":null,"` + long + `":2}`)}}
+	x := &X{State: NewState(), Body: &Body{Bytes: []byte(`{"a":1,"b":"x\n","n":null,"` + long + `":2}`)}}
 	for range 2 {
 		for _, c := range [][2]string{
 			{"a", "1"}, {"a", "1"}, {"b", "x\n"}, {"b", "x\n"}, {"n", ""}, {"c", ""}, {"a", "1"},
@@ -70,7 +70,7 @@ func TestJSON_partsOfABody(t *testing.T) {
 		`  {"a":"b",  `:         " true",
 		`  {"a":"b"}  `:         " false",
 	} {
-		x := &X{State: NewState(1), Body: &Body{Bytes: []byte(text), Cut: true}}
+		x := &X{State: NewState(), Body: &Body{Bytes: []byte(text), Cut: true}}
 		got := string(x.json(trim(x.Body.Bytes), []byte("model"))) + " " + map[bool]string{true: "true"}[x.Body.Missed]
 		if !x.Body.Missed {
 			got += "false"

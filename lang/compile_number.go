@@ -2,6 +2,7 @@ package lang
 
 import (
 	"math"
+	"math/rand/v2"
 	"net/netip"
 )
 
@@ -156,7 +157,7 @@ func (c *compiler) numberCall(n *node) numberFunc {
 		return func(x *X) (int64, bool) { return hash(x), true }
 	case "random":
 		below := of.number
-		return func(x *X) (int64, bool) { return x.State.random(below), true }
+		return func(x *X) (int64, bool) { return rand.Int64N(below), true }
 	case "len":
 		if of.kind == Texts {
 			list := c.texts(of)

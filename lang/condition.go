@@ -92,7 +92,7 @@ func (c *Condition) Capturing() (*Condition, error) {
 // Holds evaluates c.
 func (c *Condition) Holds(x *X) bool {
 	if x.State == nil {
-		x.State = NewState(0)
+		x.State = NewState()
 	}
 	x.State.begin()
 	return c.holds(x)
@@ -232,7 +232,7 @@ func (t *Template) Append(dst []byte, x *X) []byte { return t.AppendEscaped(dst,
 // one value, what stands in its place. nil: values stand as they are.
 func (t *Template) AppendEscaped(dst []byte, x *X, escape func(dst []byte, from int) []byte) []byte {
 	if x.State == nil {
-		x.State = NewState(0)
+		x.State = NewState()
 	}
 	begin := len(dst)
 	for i := range t.parts {
@@ -261,7 +261,7 @@ func (t *Template) Single(x *X) (text []byte, ok bool) {
 		return nil, false
 	}
 	if x.State == nil {
-		x.State = NewState(0)
+		x.State = NewState()
 	}
 	x.State.begin()
 	if text = t.single(x); len(text) > ComputedMax {
@@ -295,7 +295,7 @@ func (t *Template) AppendPart(dst []byte, x *X, i int) []byte {
 		return append(dst, p.plain...)
 	}
 	if x.State == nil {
-		x.State = NewState(0)
+		x.State = NewState()
 	}
 	x.State.begin()
 	begin := len(dst)

@@ -57,7 +57,6 @@ type State struct {
 	taken      int      // bytes of computed that the values of the comparison at hand leave as they are
 	any        bool     // the left side of that has a value
 	cut        uint64
-	seed       uint64 // of random
 
 	subject []byte // what the last "~" that held was asked about; empty: none did
 	groups  regex.Groups
@@ -79,8 +78,8 @@ type matchOf struct {
 	groups  [][2]int32
 }
 
-// NewState returns the state of one reactor. seed begins what random draws.
-func NewState(seed uint64) *State { return &State{seed: seed, Patterns: regex.NewCache(nil)} }
+// NewState returns the state of one reactor.
+func NewState() *State { return &State{Patterns: regex.NewCache(nil)} }
 
 // Cut is how many computed texts were cut off since the start, for want of room, and matches whose groups are missing,
 // for want of time.
@@ -187,16 +186,4 @@ func (s *State) group(i int) []byte {
 		return present(text)
 	}
 	return s.Keep(append(s.Room(), text...))
-}
-
-// random returns a number from 0 to n-1.
-func (s *State) random(n int64) int64 {
-	s.seed += 0x9e3779b97f4a7c15 // splitmix64
-	return int64(mixed(s.seed) >> 1 % uint64(n))
-}
-
-func mixed(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }

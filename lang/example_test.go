@@ -38,7 +38,7 @@ func Example() {
 	head.SetTarget("/a?b=c")
 	head.SetAuthority("Old.example.com")
 
-	x := lang.X{Request: &head, State: lang.NewState(1), Subject: &visit{netip.MustParseAddr("203.0.113.7")}}
+	x := lang.X{Request: &head, State: lang.NewState(), Subject: &visit{netip.MustParseAddr("203.0.113.7")}}
 	if when.Holds(&x) {
 		fmt.Printf("%s\n", to.Append(nil, &x))
 	}

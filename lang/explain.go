@@ -66,7 +66,7 @@ func (c *Condition) Explain(x *X) []Clause {
 		return nil // of a text that has been compiled: a name of the environment went
 	}
 	if x.State == nil {
-		x.State = NewState(0)
+		x.State = NewState()
 	}
 	x.State.begin()
 	if c.capture {

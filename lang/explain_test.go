@@ -24,7 +24,7 @@ func TestStopwatch(t *testing.T) {
 	} {
 		now := time.Duration(0)
 		w := &Stopwatch{Left: test.left, Now: func() time.Duration { now += test.step; return now }}
-		x.State = NewState(1)
+		x.State = NewState()
 		x.State.Stopwatch = w
 		clauses := c.Explain(x)
 		for i, clause := range clauses {

@@ -142,7 +142,7 @@ func browser(lines ...string) *X {
 	answer.Add("Content-Type", "text/html")
 	answer.Add("Set-Cookie", "a=1")
 	answer.Add("Set-Cookie", "b=2")
-	return &X{Request: head, Answer: answer, Path: []byte("/api/v2/items/17"), State: NewState(1),
+	return &X{Request: head, Answer: answer, Path: []byte("/api/v2/items/17"), State: NewState(),
 		Subject: &subject{client: netip.MustParseAddr("10.1.2.3"), country: "BR", took: 1_500_000_000,
 			sans: []string{"a.x.org", "b.y.org"}}}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestState_base64Decode(t *testing.T) {
-	s := NewState(1)
+	s := NewState()
 	for text, want := range map[string]string{
 		"": "", "aGk=": "hi", "aGk": "hi", "aGk_": "hi?", "aGk/": "hi?",
 		"====": "missing", "a": "missing", "aGk==": "missing",
@@ -39,7 +39,7 @@ func FuzzFunctions(f *testing.F) {
 		if len(one)+len(two)+len(with) > 1000 {
 			return
 		}
-		s := NewState(1)
+		s := NewState()
 		a, b := []byte(one), []byte(two)
 		if got := string(s.base64Decode(s.base64(a))); got != one {
 			t.Errorf("base64 of %q: %q", one, got)
@@ -113,7 +113,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add(`{"a":[-0.5e+1,1E9,0,true,false,null,"é\t"],"b":{"a":"\u00e9"}}`, "a.6")
 	f.Add(`"a"`, "")
 	f.Fuzz(func(t *testing.T, text, path string) {
-		x := &X{State: NewState(1)}
+		x := &X{State: NewState()}
 		got := x.json([]byte(text), []byte(path))
 		var root any
 		if len(text) >= jsonNumberMax || levels(text) >= jsonLevels {
@@ -164,14 +164,14 @@ func FuzzJSON_cut(f *testing.F) {
 	f.Add(`{"stream":false,"messages":[{"role":"user","content":"a \"b\""}],"model":"small"}`, "model")
 	f.Fuzz(func(t *testing.T, text, path string) {
 		text = strings.TrimSpace(text)
-		whole := &X{State: NewState(1)}
+		whole := &X{State: NewState()}
 		if len(text) > 300 || path == "" || whole.json([]byte(text), nil) == nil || twice(text) {
 			return
 		}
 		want := whole.json([]byte(text), []byte(path))
 		found := false
 		for n := 1; n <= len(text); n++ {
-			x := &X{State: NewState(1), Body: &Body{Bytes: []byte(text[:n]), Cut: true}}
+			x := &X{State: NewState(), Body: &Body{Bytes: []byte(text[:n]), Cut: true}}
 			got := x.json(x.Body.Bytes, []byte(path))
 			found = found || got != nil
 			switch {
@@ -236,14 +236,14 @@ func TestJSON_bounds(t *testing.T) {
 		"a value with escapes":     {`{"model":"\u006d\/\""}`, `m/"`},
 	} {
 		for _, cut := range []bool{false, true} {
-			x := &X{State: NewState(1), Body: &Body{Bytes: []byte(c.text), Cut: cut}}
+			x := &X{State: NewState(), Body: &Body{Bytes: []byte(c.text), Cut: cut}}
 			got := x.json(x.Body.Bytes, []byte("model"))
 			if string(got) != c.want || x.Body.Missed {
 				t.Errorf("%s, cut %v: %q, want %q; missed %v", name, cut, got, c.want, x.Body.Missed)
 			}
 		}
 	}
-	x := &X{State: NewState(1), Body: &Body{Bytes: []byte(`{"a":"b","mod`), Cut: true}}
+	x := &X{State: NewState(), Body: &Body{Bytes: []byte(`{"a":"b","mod`), Cut: true}}
 	if got := x.json(x.Body.Bytes, []byte("model")); got != nil || !x.Body.Missed {
 		t.Errorf("a cut before the member: %q, missed %v", got, x.Body.Missed)
 	}
@@ -381,7 +381,7 @@ func TestCondition_roomIsForEachValue(t *testing.T) {
 
 // Keep takes what was appended to Room, what outgrew it, and what stands elsewhere.
 func TestState_Keep(t *testing.T) {
-	s := NewState(1)
+	s := NewState()
 	var texts [][]byte
 	for i := range 200 {
 		b := s.Room()
@@ -415,5 +415,27 @@ func TestHashOf(t *testing.T) {
 		if n < 50 || n > 150 {
 			t.Errorf("share %d has %d of 10000", share, n)
 		}
+	}
+}
+
+// No number that a client may see says what random draws next: two reactors draw different ones from the start.
+func TestRandom_hasNoSeed(t *testing.T) {
+	scope, err := NewScope(Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := scope.Template("{random(100000000000000000)}", Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 4 {
+		x := &X{State: NewState()}
+		for range 4 {
+			seen[string(text.Append(nil, x))] = true
+		}
+	}
+	if len(seen) != 16 {
+		t.Errorf("%d different numbers of 16", len(seen))
 	}
 }

@@ -163,6 +163,12 @@ func hashOf(b []byte) int64 {
 	return int64(mixed(h) >> 1)
 }
 
+func mixed(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
 // parseInt reads decimal digits with an optional minus, and refuses what does not fit.
 func parseInt(b []byte) (int64, bool) {
 	if len(b) > 1 && b[0] == '-' {

@@ -16,7 +16,7 @@ import (
 // hostile returns a request with a target and fields.
 func hostile(target string, fields ...string) *X {
 	lines := append([]string{"GET " + target + " HTTP/1.1", "Host: a"}, fields...)
-	x := &X{Request: request(lines...), State: NewState(1)}
+	x := &X{Request: request(lines...), State: NewState()}
 	x.Path = []byte("/private")
 	return x
 }

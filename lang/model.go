@@ -2,6 +2,7 @@ package lang
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -292,7 +293,7 @@ func (m *model) call(n *node) (v value) {
 	case "hash":
 		return value{number: hashOf(m.text(of, v)), there: true}
 	case "random":
-		return value{number: m.x.State.random(of.number), there: true}
+		return value{number: rand.Int64N(of.number), there: true}
 	case "len":
 		if of.kind == Texts {
 			return value{number: int64(len(v.texts)), there: true}

@@ -84,7 +84,7 @@ func TestCondition_withoutHeads(t *testing.T) {
 		x := &X{}
 		condition.Holds(x)
 		condition.Explain(x)
-		checkModel(t, names, &X{State: NewState(1)}, c.text)
+		checkModel(t, names, &X{State: NewState()}, c.text)
 	}
 }
 

@@ -162,7 +162,7 @@ func evaluationOf(x *Exchange) *evaluation {
 	}
 	l := x.local
 	if l.language == nil {
-		l.language = newEvaluation(l.proxy, l.ids[0])
+		l.language = newEvaluation(l.proxy)
 	}
 	l.language.state.Now = l.now()
 	return l.language
@@ -181,8 +181,8 @@ func (p *Proxy) WorkerLanguage() (sum Language) {
 	return sum
 }
 
-func newEvaluation(p *Proxy, seed uint64) *evaluation {
-	e := &evaluation{state: lang.NewState(seed)}
+func newEvaluation(p *Proxy) *evaluation {
+	e := &evaluation{state: lang.NewState()}
 	e.state.Patterns = regex.NewCache(p.patterns)
 	return e
 }
@@ -513,7 +513,7 @@ func (i *idleEvaluations) take(p *Proxy) *evaluation {
 		i.list = i.list[:n-1]
 		return e
 	}
-	e := newEvaluation(p, p.local[0].ids[0]^uint64(time.Now().UnixNano()))
+	e := newEvaluation(p)
 	i.all = append(i.all, e)
 	return e
 }

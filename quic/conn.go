@@ -27,7 +27,6 @@ type Conn struct {
 	spaces [levels]*space
 	local  *parameters // ours, until the handshake is confirmed
 	peer   terms       // of the peer; the defaults until they came
-	rand   xorshift
 
 	in     *arriving // the Arena's
 	early  [][]byte  // packets that wait for keys
@@ -158,7 +157,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 // InitClient begins a connection to a server at p.Peer. o is kept.
 func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.init(o, Client, p, now)
-	id := binary.LittleEndian.AppendUint64(nil, c.rand.next()) // nobody else can guess this key of the Initial packets
+	id := binary.LittleEndian.AppendUint64(nil, c.o.Random()) // nobody else can guess this key of the Initial packets
 	c.local.original, _ = MakeID(id)
 	c.theirs.take(id)
 	c.flag |= validated
@@ -169,7 +168,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	if o == nil {
 		o = &defaultOptions
 	}
-	*c = Conn{o: o, role: role, arena: o.Arena, paths: paths{used: p}, now: now, rand: xorshift(o.Seed | 1)}
+	*c = Conn{o: o, role: role, arena: o.Arena, paths: paths{used: p}, now: now}
 	c.life.startedAt, c.life.heardAt = now, now
 	if c.arena == nil {
 		c.arena = &Arena{}
@@ -183,7 +182,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	c.sent.window.reset(DatagramSize)
 	c.length.reset()
 	c.sent.skipped = none
-	c.sent.chooseSkip(0, &c.rand)
+	c.sent.chooseSkip(0, o.Random)
 	id, token := o.NewID()
 	c.own.add(id)
 	c.own.told = c.own.next
@@ -214,19 +213,9 @@ func (s *space) initialKeys(of Role, id []byte) error {
 	return nil
 }
 
-// xorshift is a generator of numbers. It is not 0.
-type xorshift uint64
-
-func (x *xorshift) next() uint64 {
-	*x ^= *x << 13
-	*x ^= *x >> 7
-	*x ^= *x << 17
-	return uint64(*x)
-}
-
 // chooseSkip chooses the next number that is left out: a peer that acknowledges it lies.
-func (s *recovery) chooseSkip(after int64, r *xorshift) {
-	s.skipAt = after + 1 + int64(r.next()%(2*skipMean))
+func (s *recovery) chooseSkip(after int64, random func() uint64) {
+	s.skipAt = after + 1 + int64(random()%(2*skipMean))
 }
 
 // memory is where the streams and the handshake keep data that is late.

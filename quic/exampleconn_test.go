@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -110,7 +111,7 @@ func ExampleConn() {
 		ids++
 		id, _ = quic.MakeID([]byte{0, 0, 0, 0, 0, 0, 0, ids}) // a program draws them
 		return id, token
-	}}
+	}, Random: mathrand.Uint64} // of ChaCha8
 	path := quic.Path{Local: netip.MustParseAddr("192.0.2.1"), Peer: netip.MustParseAddrPort("192.0.2.2:443")}
 	client := &side{tls: tls.QUICClient(&tls.QUICConfig{TLSConfig: config()})}
 	server := &side{tls: tls.QUICServer(&tls.QUICConfig{TLSConfig: config()}), say: "hello client"}

@@ -34,13 +34,15 @@ type Path struct {
 	Peer  netip.AddrPort
 }
 
-// Options of a Conn. NewID is needed; the zero value of all else is good. Immutable while a Conn uses it.
+// Options of a Conn. NewID and Random are needed; the zero value of all else is good. Immutable while a Conn uses it.
 type Options struct {
 	Arena *Arena // of the reactor; nil: one of its own
 	// NewID makes a connection id of IDLen octets by which the peer reaches this Conn, and the token of its stateless
 	// reset. Each call gives another id.
 	NewID func() (id ID, token [16]byte)
-	Seed  uint64 // makes this side's choices hard to predict; another one for each Conn
+	// Random returns a number that no peer can predict from those before, as rand.ChaCha8 does: the peer sees it, in
+	// PATH_CHALLENGE (RFC 9000 §8.2.1) and by the packet numbers that are left out (§21.4). It may be shared.
+	Random func() uint64
 	// Retried is for a server whose client has brought back the token of a Retry: the id for the server in the Initial
 	// that the Retry answered. Zero: there was no Retry.
 	Retried ID

@@ -103,7 +103,7 @@ var ids uint64
 func (p *pair) newEnd(name string, o Options) *end {
 	e := &end{t: p.t, name: name, opts: o, got: map[uint64][]byte{}, ended: map[uint64]bool{}, owed: map[*Stream]int{}}
 	e.opts.Arena = &e.arena
-	e.opts.Seed = uint64(len(name)) * 77
+	e.opts.Random = mathrand.New(mathrand.NewPCG(uint64(len(name)), 77)).Uint64
 	e.opts.NewID = func() (id ID, token [16]byte) {
 		ids++
 		id, _ = MakeID(binary.BigEndian.AppendUint64(nil, ids))

@@ -1,6 +1,8 @@
 package quic
 
 import (
+	"encoding/binary"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -40,6 +42,83 @@ func roaming(t *testing.T, p Path) *rig {
 	r.out()
 	r.from, r.roams = p, true
 	return r
+}
+
+// RFC 9000 §8.2.1: challenges are unpredictable. A client that moves to a port of its own reads one, and answers for an
+// address where it reads nothing by what a generator whose output is its state would make of that.
+func TestPaths_challengesTellNothing(t *testing.T) {
+	xorshift := func(x uint64) uint64 {
+		x ^= x << 13
+		x ^= x >> 7
+		return x ^ x<<17
+	}
+	r := roaming(t, otherPort)
+	s := r.theirs(TwoWay, 0)
+	r.in(OneRTT, streamFrame(s, 0, 500, true))
+	r.conn.Send(r.streams[s], pattern(0, 60_000), true)
+	answer := answerTo(t, r.out(), otherPort)
+	state := binary.LittleEndian.Uint64(answer[1:])
+	r.in(OneRTT, answer)
+	r.pass(1e9)
+	r.ack()
+	r.out()
+	moves, sent := r.arena.Stats.Moves, 0
+	r.from = far // forged
+	r.in(OneRTT, ping)
+	for range 64 { // the numbers that are left out are drawn from the same source
+		state = xorshift(state)
+		forged := appendPath(nil, framePathResponse, (*[8]byte)(binary.LittleEndian.AppendUint64(nil, state)))
+		r.in(OneRTT, forged)
+	}
+	r.conn.Send(r.streams[s], pattern(0, 60_000), true)
+	in := r.conn.paths.in
+	last := none
+	for _, f := range r.out() {
+		if f.path == far && f.number != last {
+			sent, last = sent+f.size, f.number
+		}
+	}
+	if r.arena.Stats.Moves != moves || r.conn.flag&validated != 0 {
+		t.Error("an address was validated whose client has read nothing")
+	}
+	if sent > 3*int(in) {
+		t.Errorf("%d bytes were sent to an address that answered nothing, for %d", sent, in)
+	}
+}
+
+// Each challenge, each number that is left out and the parameter without a meaning takes a number of its own of
+// Options.Random.
+func TestRandom_isFreshForEachUse(t *testing.T) {
+	drawn := map[uint64]int{}
+	source := mathrand.NewChaCha8([32]byte{1})
+	r := newRig(t, Server, Options{Random: func() uint64 {
+		n := source.Uint64()
+		drawn[n] = 0
+		return n
+	}})
+	r.establish()
+	r.in(OneRTT, newIDFrame(1, 0), newIDFrame(2, 0), newIDFrame(3, 0))
+	r.roams = true
+	for _, r.from = range []Path{otherPort, far, otherPort, farther} {
+		r.pass(1e9)
+		r.in(OneRTT, ping)
+		for _, f := range r.out() {
+			if f.kind == framePathChallenge && f.path == r.from {
+				drawn[binary.LittleEndian.Uint64(f.raw[1:])]++
+				r.in(OneRTT, appendPath(nil, framePathResponse, (*[8]byte)(f.raw[1:])))
+				break
+			}
+		}
+	}
+	used := 0
+	for n, times := range drawn {
+		if used += times; times > 1 {
+			t.Errorf("%x was used %d times", n, times)
+		}
+	}
+	if used != 4 || len(drawn) < 4+2 {
+		t.Errorf("%d challenges of %d numbers", used, len(drawn))
+	}
 }
 
 // RFC 9000 §9.3: a packet that is no probe moves the server, which challenges the address, and the one before, sends

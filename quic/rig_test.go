@@ -3,6 +3,7 @@ package quic
 import (
 	"encoding/binary"
 	"fmt"
+	mathrand "math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
@@ -53,8 +54,8 @@ func newRig(t testing.TB, role Role, o Options) *rig {
 		got: map[uint64][]byte{}, ended: map[uint64]bool{},
 		owed: map[*Stream]int{}, streams: map[uint64]*Stream{}, seen: [levels]int64{none, none, none}}
 	r.opts.Arena = &r.arena
-	if r.opts.Seed == 0 {
-		r.opts.Seed = 5
+	if r.opts.Random == nil {
+		r.opts.Random = mathrand.New(mathrand.NewPCG(5, 5)).Uint64
 	}
 	n := uint64(0)
 	r.opts.NewID = func() (id ID, token [16]byte) {

@@ -167,7 +167,7 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space, to *ID) (p packet, out
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
 		s.next++
-		c.sent.chooseSkip(s.next, &c.rand)
+		c.sent.chooseSkip(s.next, c.o.Random)
 	}
 	if l == OneRTT {
 		dst = appendShort(dst, to, c.phase.write)

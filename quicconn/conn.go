@@ -56,7 +56,8 @@ type local struct {
 	reactor *engine.Reactor
 	port    *engine.Port // nil: the reactor has none yet
 	maker   idMaker
-	code    uint64 // of the application, for connections that end without a fault
+	random  func() uint64 // of maker, for the codecs
+	code    uint64        // of the application, for connections that end without a fault
 
 	byID    map[uint64]*Conn
 	byFirst map[quic.ID]*Conn // by ids that clients chose, until handshakes are confirmed

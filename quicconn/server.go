@@ -2,7 +2,6 @@ package quicconn
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,7 @@ const (
 // Accept is how connections begin.
 type Accept struct {
 	Begin func(c *engine.Conn) engine.Handler // see Secure
-	QUIC  quic.Options                        // but for Arena, NewID, Seed and HandshakeTimeout
+	QUIC  quic.Options                        // but for Arena, NewID, Random and HandshakeTimeout
 	// Scarce is how many streams a connection may have that comes while memory is short.
 	Scarce int
 	Retry  Retry
@@ -93,6 +92,7 @@ func NewServer(e *engine.Engine, o Options) *Server {
 		rand.Read(seed[:]) //nolint:errcheck // never fails
 		l.server, l.reactor, l.code = s, r, o.CloseCode
 		l.maker, l.tokens.aead = newIDMaker(&s.keys, i%reactorsMax, seed), s.keys.retry
+		l.random = l.maker.random.Uint64
 		l.byID, l.byFirst = make(map[uint64]*Conn), make(map[quic.ID]*Conn)
 	}
 	return s
@@ -235,12 +235,12 @@ func (l *door) retry(h *quic.Header, p quic.Path) {
 func (l *door) accept(a *Accept, d []byte, h *quic.Header, first *quic.ID, p quic.Path) {
 	c := &Conn{local: &l.local, options: a.QUIC}
 	c.timer.Run, c.rest.Run = c.onTime, c.runRest
-	c.options.Arena, c.options.NewID, c.options.HandshakeTimeout = &l.arena, c.newID, handshakeMost
+	c.options.Arena, c.options.NewID, c.options.Random = &l.arena, c.newID, l.random
+	c.options.HandshakeTimeout = handshakeMost
 	if l.reactor.Pressure() >= engine.PressureCache {
 		c.options.Streams = a.Scarce
 	}
 	c.options.Retried = *first
-	c.options.Seed = binary.LittleEndian.Uint64(l.random(8))
 	if c.codec.InitServer(&c.options, h, p, l.now()) != nil {
 		c.forget()
 		return
@@ -277,7 +277,9 @@ func (l *door) elsewhere(d []byte, h *quic.Header, p quic.Path, came bool) {
 	}
 	token := l.maker.token(h.Dest)
 	l.stats.Resets++
-	l.send(quic.AppendReset(room, len(d), &token, (*[24]byte)(l.random(24))), p)
+	var noise [24]byte
+	l.maker.fill(noise[:])
+	l.send(quic.AppendReset(room, len(d), &token, &noise), p)
 }
 
 // negotiate tells a client which version there is (RFC 9000 §6).
@@ -313,13 +315,6 @@ func (l *door) send(d []byte, p quic.Path) {
 		l.port.Commit(d, p.Peer, p.Local)
 		l.stats.Sent++
 	}
-}
-
-// random returns n octets that nobody can guess.
-func (l *door) random(n int) []byte {
-	b := make([]byte, n)
-	l.maker.fill(b)
-	return b
 }
 
 // endCurrent ends the batch of the connection that had the last datagram.

@@ -105,7 +105,7 @@ func (x *carriers) of(b []byte, d *poller.Datagram) *carrier {
 	}
 	k := &carrier{of: x, first: string(h.Dest)}
 	k.timer.Run = k.expire
-	o := &quic.Options{Seed: x.house.ids + 1, HandshakeTimeout: 2 * patience, NewID: newIDs(&x.house.ids)}
+	o := &quic.Options{Random: mathrand.Uint64, HandshakeTimeout: 2 * patience, NewID: newIDs(&x.house.ids)}
 	err := k.codec.InitServer(o, &h, quic.Path{Local: d.Local, Peer: d.Peer}, x.port.Reactor().Now())
 	k.shake = x.begin(k)
 	shaking := func(*engine.Conn) engine.Handler { return k.shake }
@@ -230,7 +230,7 @@ func (v *quicHouse) client(config *tls.Config) *quicClient {
 	}
 	v.t.Cleanup(func() { sock.Close() })
 	c := &quicClient{v: v, sock: sock, began: time.Now(), path: quic.Path{Peer: to}}
-	o := &quic.Options{Seed: mathrand.Uint64(), NewID: newIDs(new(uint64))}
+	o := &quic.Options{Random: mathrand.Uint64, NewID: newIDs(new(uint64))}
 	o.HandshakeTimeout = 2 * patience
 	if err := c.codec.InitClient(o, c.path, 1); err != nil {
 		v.t.Fatal(err)

@@ -166,7 +166,7 @@ func newScope(t testing.TB) *lang.Scope {
 
 func (r *row) ours(t testing.TB) evaluator {
 	t.Helper()
-	x := &lang.X{State: lang.NewState(1)}
+	x := &lang.X{State: lang.NewState()}
 	ask := func(v *visit) *lang.X {
 		x.Request, x.Path, x.Subject = v.head, v.path, v
 		return x

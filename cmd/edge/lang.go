@@ -121,7 +121,7 @@ func (o *langOptions) evaluateAlone(cmd *cobra.Command) (*evaluated, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &lang.X{Request: &request.Head, Subject: request, State: lang.NewState(uint64(time.Now().UnixNano()))}
+	x := &lang.X{Request: &request.Head, Subject: request, State: lang.NewState()}
 	x.Path = []byte(route.NormalPath(string(request.Head.Path())))
 	x.Body = &lang.Body{Bytes: []byte(o.ask.Body)}
 	x.State.Now, x.State.Stopwatch = time.Now().UnixNano(), o.ask.Stopwatch

@@ -40,7 +40,7 @@ func located(t *testing.T, l *Language, ip, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := lang.X{Subject: client{ip: netip.MustParseAddr(ip)}, State: lang.NewState(1)}
+	x := lang.X{Subject: client{ip: netip.MustParseAddr(ip)}, State: lang.NewState()}
 	return string(compiled.Append(nil, &x))
 }
 

@@ -7,10 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -271,7 +271,7 @@ func (p *quicPort) receive(d quicDatagram) {
 func (p *quicPort) newLink() *quicLink {
 	l := &quicLink{port: p, opts: p.opts, established: make(chan struct{}), closed: make(chan struct{}),
 		room: make(chan struct{}), lanes: map[*quic.Stream]*quicLane{}}
-	l.opts.Seed = binary.BigEndian.Uint64(randomBytes(8))
+	l.opts.Random = mathrand.Uint64
 	l.opts.NewID = func() (id quic.ID, token [16]byte) {
 		id, _ = quic.MakeID(randomBytes(quic.IDLen))
 		copy(token[:], randomBytes(16))

@@ -26,6 +26,7 @@ var rules = []rule{
 	{name: "go", source: checkGo},
 	{name: "syscall", source: checkSyscall},
 	{name: "unsafe", source: checkUnsafe},
+	{name: "random", source: checkRandom},
 	{name: "func-length", source: checkFuncLength},
 	{name: "file-length", source: checkFileLength},
 	{name: "line-length", source: checkLineLength},

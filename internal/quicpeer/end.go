@@ -14,7 +14,7 @@ import (
 //	Begin ─► Conn.Receive, Conn.Expire ─► Events ─► Conn.AppendDatagram        until Stop
 type End struct {
 	Conn    quic.Conn
-	Options quic.Options         // but for NewID and Seed
+	Options quic.Options         // but for NewID and Random
 	OnEvent func(ev *quic.Event) // takes all events but events of the handshake and of ids; nil: nobody
 	Err     error                // of crypto/tls
 	State   tls.ConnectionState
@@ -29,7 +29,7 @@ type End struct {
 
 // Begin begins a connection on path. random makes its numbers.
 func (e *End) Begin(c *tls.Config, path quic.Path, now int64, random func() uint64) {
-	e.Options.Seed = random()
+	e.Options.Random = random
 	e.Options.NewID = func() (id quic.ID, token [16]byte) {
 		e.ids++
 		b := binary.BigEndian.AppendUint64(nil, random()<<16|e.ids)

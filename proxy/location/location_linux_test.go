@@ -76,7 +76,7 @@ func scope(t testing.TB) *lang.Scope {
 func made(t *location.Template, target, host, rest string) string {
 	h := request(target, host)
 	path, _, _ := strings.Cut(target, "?")
-	x := lang.X{Request: h, Path: []byte(path), Subject: &asked{rest: rest}, State: lang.NewState(1)}
+	x := lang.X{Request: h, Path: []byte(path), Subject: &asked{rest: rest}, State: lang.NewState()}
 	got, err := t.Append(nil, h, &x)
 	if err != nil {
 		return "error: " + err.Error()
@@ -254,7 +254,7 @@ func TestTemplate_allocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := request("/a/b?c=d%20%26", "example.org")
-	x, buf := lang.X{Request: h, State: lang.NewState(1)}, make([]byte, 0, 256)
+	x, buf := lang.X{Request: h, State: lang.NewState()}, make([]byte, 0, 256)
 	if n := testutil.Allocs(100, func() { buf, _ = tm.Append(buf[:0], h, &x) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -124,7 +124,7 @@ func TestScope_values(t *testing.T) {
 			t.Errorf("%s: %v", c.text, err)
 			continue
 		}
-		x := lang.X{Subject: &visit{c.tls}, State: lang.NewState(1)}
+		x := lang.X{Subject: &visit{c.tls}, State: lang.NewState()}
 		if got := string(text.Append(nil, &x)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.text, got, c.want)
 		}

@@ -24,7 +24,7 @@ type asking struct {
 
 var pool = sync.Pool{New: func() any {
 	a := &asking{}
-	a.x.State = lang.NewState(uint64(time.Now().UnixNano()))
+	a.x.State = lang.NewState()
 	a.x.Subject = &a.hello
 	return a
 }}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func newRig(t testing.TB, w *sim.World, s session.Service, o session.ServerOptio
 
 // options completes o.
 func (g *rig) options(o quic.Options, a *quic.Arena) quic.Options {
-	o.Arena, o.Seed = a, g.ids+77
+	o.Arena, o.Random = a, mathrand.New(mathrand.NewPCG(g.ids, 77)).Uint64
 	o.NewID = func() (id quic.ID, token [16]byte) {
 		g.ids++
 		id, _ = quic.MakeID(binary.BigEndian.AppendUint64(nil, g.ids))
