@@ -91,9 +91,9 @@ type FileReceiver interface {
 var (
 	// ErrOnward is what Front.Open returns for a request that goes on to Onward, as if the route led there.
 	ErrOnward = errors.New("proxy: the request goes on from the front of its destination")
-	// ErrAgain is the cause of OnReset with which a stream that Front.Open has returned ends before the head of its
-	// answer, to have Open called once more.
-	ErrAgain = errors.New("proxy: the front of the destination is asked once more")
+	// ErrAgain is the cause of OnReset with which a stream that Open of a Front has returned ends before the head of
+	// its answer, to have Open called once more. Any Destination may use this cause for requests without a body.
+	ErrAgain = errors.New("proxy: the destination is asked once more")
 )
 
 // answer is a Destination that is an answer.

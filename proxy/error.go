@@ -232,6 +232,12 @@ var (
 		Text: "The proxy is overloaded.",
 		wait: true,
 	})
+	// ListsBusy refuses the list of a folder: four lists are being made, or memory is short.
+	ListsBusy = NewError(Error{
+		Kind: "lists", From: SideProxy, Status: 503, Token: "proxy_internal_response",
+		Text: "Too many folders are listed at the moment.",
+		wait: true, apart: true,
+	})
 	NoBackend = NewError(Error{
 		Kind: "no_backend", From: SideProxy, Status: 503, Token: "destination_unavailable", Retry: RetryAlways,
 		Text: "No backend is available.",

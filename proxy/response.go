@@ -405,8 +405,13 @@ func (g *guardedSide) OnSendable(s session.Stream) {
 	(*upSide)(g).OnSendable(s)
 }
 
-// OnReset is the failure of the destination.
+// OnReset asks the destination once more where the cause is ErrAgain; else it is the failure of the destination.
 func (g *guardedSide) OnReset(s session.Stream, code session.Code, cause error) {
+	if cause == ErrAgain && !g.answering {
+		g.up.Attempts-- // the next Open goes on with this attempt
+		(*storedSide)(g).OnReset(s, code, cause)
+		return
+	}
 	(*upSide)(g).OnReset(s, code, cause)
 }
 

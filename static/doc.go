@@ -10,7 +10,7 @@
 //
 //	path ─► try, one after the other ─► a file                          ─► its sibling .zst, .br, .gz, or itself
 //	                                 ─► a folder with a file of index   ─► that file, or 301 to the path with a slash
-//	                                 ─► a folder, where listing is on   ─► its list
+//	                                 ─► a folder, where listing is on   ─► its list, made once for a second
 //	                                 ─► nothing: 404, with the page of the route
 //
 // # What is not served
@@ -21,8 +21,10 @@
 //
 // # Concurrency
 //
-// A destination is immutable, and safe for all reactors. Each request has a goroutine of package handler while it is
-// answered, so a slow disk delays nobody else: as many as there may be of these, and beyond them 503.
+// A destination is immutable, and safe for all reactors. A request for a file that is not held has a goroutine of
+// package handler while it is looked for, so a slow disk delays nobody else: as many as there may be of these, and
+// beyond them 503. The bytes of a file or a list go to the client without one, but for conditions that
+// http.ServeContent decides.
 //
 // # Life cycle
 //

@@ -76,6 +76,7 @@ func failure(err error) *proxy.Error {
 // place is what a path leads to. Immutable.
 type place struct {
 	path     string // below the root, with a slash before it
+	asked    string // what the request has named
 	info     os.FileInfo
 	redirect bool     // it is a folder, and the path lacks a slash at its end
 	beside   []beside // it, the best first
@@ -100,6 +101,7 @@ func (f *files) locate(u *url.URL) (*place, *proxy.Error) {
 		}
 		at, err := f.find(strings.ReplaceAll(p, "{path}", asked), p == "{path}")
 		if err == nil {
+			at.asked = asked
 			return at, nil
 		}
 		switch e := failure(err); e {

@@ -2,12 +2,10 @@ package static
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"sync"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/tinyufo"
 )
@@ -64,6 +61,7 @@ type entry struct {
 	forms   []form   // the file, and its siblings, as codings has them after the first
 	codings []string // of the siblings
 	refs    content.Refs
+	account *engine.Reactor // that counts the bytes of forms; nil: nobody does, they are of a file on disk
 
 	looked atomic.Int64 // when, reactor time
 	asked  atomic.Bool  // somebody is about to look again
@@ -82,25 +80,6 @@ type form struct {
 	whole     message.Head // of 200
 	same      message.Head // of 304
 }
-
-// look looks for the place that u asks for. For a file it returns an entry, with a reference: the present one under
-// name, if nothing has changed, or a new one. now is reactor time, not later than the call. It blocks.
-func (f *files) look(u *url.URL, name string, now int64) (at *place, e *entry, why *proxy.Error) {
-	err := errChanges
-	for try := 0; try < triesMax && err == errChanges; try++ {
-		if at, why = f.locate(u); why != nil || at.redirect || at.info.IsDir() {
-			err = nil
-		} else if e, err = f.hold(name, at, now); err != nil {
-			why = cmp.Or(failure(err), notFound)
-		}
-	}
-	if e == nil {
-		held().Delete(key{f.number, name})
-	}
-	return at, e, why
-}
-
-const triesMax = 3
 
 // hold returns the entry for the file at, where name has led.
 func (f *files) hold(name string, at *place, now int64) (*entry, error) {
@@ -123,9 +102,12 @@ func (f *files) hold(name string, at *place, now int64) (*entry, error) {
 			e.forms, e.codings = append(e.forms, of), append(e.codings, s.coding)
 		}
 	}
-	t := f.typeOf(at.path, &main)
+	t, vary := f.typeOf(at.path, &main), ""
+	if len(at.beside) > 0 {
+		vary = "Accept-Encoding"
+	}
 	for i := range e.forms {
-		e.forms[i].head(t, cacheControl(f.CacheControl, at.path), len(at.beside) > 0)
+		e.forms[i].head(t, cacheControl(f.CacheControl, at.path), vary)
 	}
 	if stays && e.refs.Take() {
 		held().Set(k, e)
@@ -183,13 +165,13 @@ func (f *files) typeOf(p string, main *form) string {
 }
 
 // head makes the heads of f.
-func (f *form) head(contentType, cacheControl string, varies bool) {
+func (f *form) head(contentType, cacheControl, vary string) {
 	f.fields = http.Header{"Content-Type": {contentType}, "Etag": {f.tag}}
 	if cacheControl != "" {
 		f.fields["Cache-Control"] = []string{cacheControl}
 	}
-	if varies {
-		f.fields["Vary"] = []string{"Accept-Encoding"}
+	if vary != "" {
+		f.fields["Vary"] = []string{vary}
 	}
 	same := maps.Clone(f.fields)
 	delete(same, "Content-Type")
@@ -235,6 +217,15 @@ func (e *entry) release() {
 		if of := e.forms[i].file; of != nil {
 			of.Close()
 		}
+	}
+	e.charge(-1)
+}
+
+// charge has the account of a list count its bytes, or no longer where sign is -1.
+func (e *entry) charge(sign int) {
+	if e.account != nil {
+		n := sign * int(e.forms[0].size)
+		e.account.Post(&engine.Task{Run: func(r *engine.Reactor) { r.Account(n) }})
 	}
 }
 

@@ -1,45 +1,89 @@
 package static
 
 import (
+	"bytes"
+	"cmp"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy"
 )
 
-// visit is a request that goes by net/http: an http.Handler. Immutable.
+// visit is a request for which somebody looks, and an http.Handler where it goes by net/http. Immutable, but for found.
 type visit struct {
 	*files
-	began int64 // reactor time
+	reactor *engine.Reactor // its account has the lists that are made
+	began   int64           // reactor time
+	json    bool            // a list is asked for as JSON
+	short   bool            // memory is
+	finds   bool            // Open answers with what is found
+	found   *entry          // without a reference: its files may be closed by now
+}
+
+// visit returns the visit of x.
+func (f *files) visit(x *proxy.Exchange) *visit {
+	r, accept := x.Reactor(), x.Request.Peek(message.Accept)
+	json := bytes.Contains(accept, []byte("application/json")) && !bytes.Contains(accept, []byte("text/html"))
+	return &visit{files: f, reactor: r, began: r.Now(), json: json, short: r.Pressure() >= engine.PressureAccept}
 }
 
 // ServeHTTP answers a request. It ends it by a panic where there is no file: see handler.FromHTTP.
-func (v visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
 	name, _, _ := strings.Cut(r.RequestURI, "?")
-	at, e, why := v.look(r.URL, name, v.began)
+	e, why := v.look(r.URL, name)
 	switch {
 	case why != nil:
 		panic(why)
-	case at.redirect:
-		redirect(w, r)
 	case e == nil:
-		v.list(w, r, at)
-	default:
-		defer e.release()
-		e.serve(w, r)
+		redirect(w, r)
+		return
 	}
+	defer e.release()
+	if v.finds {
+		v.found = e
+		panic(proxy.ErrAgain)
+	}
+	e.serve(w, r)
 }
 
-// rangesMax bounds the ranges of a request: beyond them it gets the whole file.
-const rangesMax = 100
+const triesMax = 3 // while a file becomes shorter
+
+// look looks for the place that u asks for. For a file it returns an entry, with a reference: the present one under
+// name, if nothing has changed, or a new one. For a folder it returns the entry of its list; nil: for a redirect. It
+// blocks.
+func (v *visit) look(u *url.URL, name string) (e *entry, why *proxy.Error) {
+	var at *place
+	err := errChanges
+	for try := 0; try < triesMax && err == errChanges; try++ {
+		if at, why = v.locate(u); why != nil || at.redirect || at.info.IsDir() {
+			err = nil
+		} else if e, err = v.hold(name, at, v.began); err != nil {
+			why = cmp.Or(failure(err), notFound)
+		}
+	}
+	if e == nil {
+		held().Delete(key{v.number, name})
+	}
+	if why == nil && e == nil && !at.redirect {
+		k := listKey{v.number, at.path, at.asked}
+		if v.json {
+			k.asked = ""
+		}
+		e, why = v.list(k, v.reactor, v.short)
+	}
+	return e, why
+}
 
 // serve answers with a file.
 func (e *entry) serve(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +92,7 @@ func (e *entry) serve(w http.ResponseWriter, r *http.Request) {
 	if of.coding != "" {
 		w = measured{w, of.size}
 	}
-	if ranges := r.Header["Range"]; len(ranges) > 1 || len(ranges) == 1 && strings.Count(ranges[0], ",") >= rangesMax {
+	if ranges := r.Header["Range"]; len(ranges) > 1 || len(ranges) == 1 && strings.Contains(ranges[0], ",") {
 		r.Header.Del("Range")
 	}
 	http.ServeContent(w, r, "", of.modified, of.reader())

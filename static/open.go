@@ -15,32 +15,53 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// Open answers a plain request with what is held; all others go by net/http, which has their files held for the next.
+// Open answers with a file or a list that is held, or that a visit has found. The other requests go by net/http: those
+// with a body or another method, and those whose conditions http.ServeContent has to decide.
+//
+//	Open ─┬ held ──────────────────────────────────────┬► Stored
+//	      ├ not held ─► a visit ─► ErrAgain ─► Open ───┤
+//	      └ not plain ─────────────────────────────────┴► a visit
 func (f *files) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
-	if _, takes := to.(proxy.FileReceiver); takes {
-		if a := f.plain(x); a != nil {
-			return nil, a
+	var of *answering
+	w, ok := wishesOf(&x.Request)
+	if _, takes := to.(proxy.FileReceiver); takes && ok {
+		var e *entry
+		if of = answers.Of(x); of.visit != nil {
+			e, of.visit = of.visit.found, nil
+		} else {
+			e = f.fresh(x)
+		}
+		if e != nil {
+			i := -1
+			if len(e.codings) > 0 {
+				i = x.Request.Preferred(e.codings...)
+			}
+			if a := e.forms[i+1].answer(x, &w); a != nil {
+				return nil, a
+			}
+			of = nil
 		}
 	}
-	return handler.FromHTTP(visit{f, x.Reactor().Now()}).Open(x, to)
+	v := f.visit(x)
+	if v.finds = of != nil && !of.asked; v.finds {
+		of.visit, of.asked = v, true
+	}
+	return handler.FromHTTP(v).Open(x, to)
 }
 
-// answers are what Open returns.
-var answers = proxy.NewLocal[proxy.Stored]()
+// answering is what an exchange keeps.
+type answering struct {
+	stored proxy.Stored // what Open returns
+	visit  *visit       // that finds what the next call of Open answers with; nil: there is none
+	asked  bool         // there was one
+}
 
-// plain returns the answer to a request whose file is held, if it asks for all of that, for one part of it, or whether
-// it has changed since it was got here; else nil. http.ServeContent gives the same answers: what it decides in other
-// ways than by comparing bytes is left to it.
-func (f *files) plain(x *proxy.Exchange) *proxy.Stored {
-	h := &x.Request
-	if h.Verb != message.VerbGet && h.Verb != message.VerbHead || h.Length != 0 || h.Chunked || h.Upgrade {
-		return nil
-	}
-	w, ok := wishesOf(h)
-	if !ok {
-		return nil
-	}
-	name := h.Path()
+var answers = proxy.NewLocal[answering]()
+
+// fresh returns the file that is held for the path of x, if it was looked at within the last second. The entry is
+// borrowed while Open runs.
+func (f *files) fresh(x *proxy.Exchange) *entry {
+	name := x.Request.Path()
 	// SAFETY: the table keeps no key that it is asked for, and name does not change meanwhile.
 	e, ok := held().Get(key{f.number, unsafe.String(unsafe.SliceData(name), len(name))})
 	if !ok {
@@ -50,21 +71,17 @@ func (f *files) plain(x *proxy.Exchange) *proxy.Stored {
 	case age > int64(validFor):
 		return nil
 	case age > int64(validFor/2) && e.asked.CompareAndSwap(false, true):
-		f.lookAgain(x.Reactor(), e, string(name))
+		f.lookAgain(x, e, string(name))
 	}
-	i := -1
-	if len(e.codings) > 0 {
-		i = h.Preferred(e.codings...)
-	}
-	return e.forms[i+1].answer(x, &w)
+	return e
 }
 
 // lookAgain has somebody look whether e is still what name leads to.
-func (f *files) lookAgain(r *engine.Reactor, e *entry, name string) {
-	now, j := r.Now(), &engine.Job{}
+func (f *files) lookAgain(x *proxy.Exchange, e *entry, name string) {
+	v, r, j := f.visit(x), x.Reactor(), &engine.Job{}
 	j.Do = func(context.Context) {
 		if u, err := url.ParseRequestURI(name); err == nil {
-			if _, again, _ := f.look(u, name, now); again != nil {
+			if again, _ := v.look(u, name); again != nil {
 				again.release()
 			}
 		}
@@ -78,8 +95,13 @@ func (f *files) lookAgain(r *engine.Reactor, e *entry, name string) {
 // wishes are the fields of a request that ask for something else than all of a file; nil: it has none of a kind.
 type wishes struct{ tag, date, part []byte }
 
-// wishesOf reports false where http.ServeContent decides.
+// wishesOf reports false where the request is not plain: http.ServeContent decides what is more than to compare bytes.
+// RFC 9110 §14.2: a server may ignore Range, as this one does for several ranges, which cost it more than they save.
 func wishesOf(h *message.Head) (w wishes, ok bool) {
+	if h.Verb != message.VerbGet && h.Verb != message.VerbHead || h.Length != 0 || h.Chunked || h.Upgrade {
+		return w, false
+	}
+	several := false
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.Dropped() {
@@ -99,16 +121,22 @@ func wishesOf(h *message.Head) (w wishes, ok bool) {
 			of = &w.part
 		}
 		twice := *of != nil
-		if *of = h.Value(i); twice || len(*of) == 0 {
+		*of = h.Value(i)
+		if f.ID == message.Range && (twice || bytes.IndexByte(*of, ',') >= 0) {
+			several = true
+		} else if twice || len(*of) == 0 {
 			return w, false
 		}
+	}
+	if several {
+		w.part = nil
 	}
 	return w, w.part == nil || w.tag == nil && w.date == nil && h.Verb == message.VerbGet
 }
 
 // answer returns the answer with f, whose head it puts into x.Response; nil: http.ServeContent decides.
 func (f *form) answer(x *proxy.Exchange, w *wishes) *proxy.Stored {
-	h, a := &x.Response, answers.Of(x)
+	h, a := &x.Response, &answers.Of(x).stored
 	*a = proxy.Stored{}
 	if w.tag != nil || w.date != nil {
 		// RFC 9110 §13.1.3: If-Modified-Since does not count beside If-None-Match.

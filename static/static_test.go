@@ -163,7 +163,11 @@ func TestStatic_answersOfHTTP(t *testing.T) {
 		{"/a.txt", []string{"Range: bytes=9-"}, 416, "", "Content-Range: bytes */4"},
 		{"/a.txt", []string{"Range: bytes=1-2", "If-Range: " + tag}, 206, "ex", ""},
 		{"/a.txt", []string{"Range: bytes=1-2", `If-Range: W/` + tag}, 200, "text", ""},
-		{"/a.txt", []string{"Range: bytes=0-0" + strings.Repeat(",0-0", 100)}, 200, "text", ""},
+		{"/a.txt", []string{"Range: bytes=0-0,2-2"}, 200, "text", "Content-Length: 4"},
+		{"/a.txt", []string{"Range: bytes=0-0", "Range: bytes=2-2"}, 200, "text", ""},
+		{"/a.txt", []string{"Range: bytes=0-0,2-2", "If-Range: " + tag}, 200, "text", ""},
+		{"/a.txt", []string{"Range: bytes=0-0,9-", "If-None-Match: " + tag}, 304, "", ""},
+		{"/a.txt", []string{"Range: bytes=8-,9-"}, 200, "text", ""},
 		{"/assets/app.js", []string{"Accept-Encoding: gzip, br, zstd"}, 200, "js.zst", "Content-Encoding: zstd"},
 		{"/assets/app.js", []string{"Accept-Encoding: gzip, br"}, 200, "js.br", "Content-Length: 5"},
 		{"/assets/app.js", []string{"Accept-Encoding: gzip"}, 200, "js.gz",
@@ -296,8 +300,8 @@ func TestStatic_asTheStandardLibrary(t *testing.T) {
 	std := httptest.NewServer(http.FileServerFS(os.DirFS(dir)))
 	defer std.Close()
 	for _, target := range []string{"/a.html", "/b.bin", "/c.txt"} {
-		for _, ranges := range []string{"", "bytes=0-0", "bytes=5-", "bytes=-7", "bytes=1-3,5-8", "bytes=9999-",
-			"bytes=-0", "bytes=3-1", "bytes=x", "lines=1-2", "bytes=0-0,1-1,2-2"} {
+		for _, ranges := range []string{"", "bytes=0-0", "bytes=5-", "bytes=-7", "bytes=9999-", "bytes=-0", "bytes=3-1",
+			"bytes=x", "lines=1-2"} {
 			for _, condition := range []string{"", "If-Modified-Since: Mon, 01 Jan 2035 00:00:00 GMT",
 				"If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT", "If-None-Match: *", "If-Match: *"} {
 				var fields []string
@@ -308,9 +312,6 @@ func TestStatic_asTheStandardLibrary(t *testing.T) {
 				}
 				one, first := ask(t, url, "GET", target, fields...)
 				two, second := ask(t, std.URL, "GET", target, fields...)
-				if strings.Contains(two.Header.Get("Content-Type"), "multipart") { // its boundary is random
-					first, second = "", ""
-				}
 				if strings.HasPrefix(condition, "If-Match") { // the standard library has no ETag
 					continue
 				}

@@ -21,7 +21,7 @@ func (f *files) get(path string) (body string) {
 			body = e.Text
 		}
 	}()
-	visit{f, 0}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	(&visit{files: f}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	return w.Body.String()
 }
 
@@ -123,6 +123,6 @@ func FuzzFiles_paths(f *testing.F) {
 				t.Fatal(path)
 			}
 		}()
-		visit{served, 0}.ServeHTTP(w, r)
+		(&visit{files: served}).ServeHTTP(w, r)
 	})
 }

@@ -22,7 +22,7 @@ import (
 // with back-pressure; Flush, 1xx answers, trailers, read and write deadlines work as with net/http, and the request's
 // context ends when the client goes. A panic is answered with 500, or cuts off an answer that has begun;
 // http.ErrAbortHandler cuts it off quietly, and a *proxy.Error is the failure of the exchange, whose page the client
-// gets where nothing was written.
+// gets where nothing was written. A destination that leads to h has its Open called once more by proxy.ErrAgain.
 //
 // Hijack takes over a request that asks for an upgrade which its route allows (proxy.Tunnels), or CONNECT, over HTTP/1.
 // Elsewhere an http.ResponseController says http.ErrNotSupported.
@@ -63,6 +63,8 @@ const (
 	answerWhole   = 4 << 10  // an answer up to this size gets a Content-Length
 	answerPiece   = 32 << 10 // bytes given to the reactor in one piece
 	answerOnOrder = 64 << 10 // bytes given to the reactor that the client has not taken: then Write waits
+
+	jobSize = 8 << 10 // roughly the memory of a handler that has written nothing: mostly the stack of its goroutine
 )
 
 // served is an http.Handler at work on one exchange: to the exchange it is the stream that takes the request.
@@ -92,6 +94,12 @@ type served struct {
 	answered bool // the answer's end was delivered
 	expects  bool // the client waits for 100 before it sends
 	hijacked *hijacked
+
+	runs    bool // the handler has not returned
+	charged int  // bytes on the reactor's account
+	head    int  // bytes of the request's head, of which the handler has a copy
+	given   int  // bytes of the piece of the body that the handler was given last
+	largest int  // bytes of the largest piece that the handler has written
 
 	bodies   chan bodyPart
 	more     engine.Task // posted by the handler's side when it wants what comes next
@@ -135,12 +143,33 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 	s.wanted = s.wanted && !s.switches // a connection that is taken over asks
 	s.job.Lasts = true
 	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }
-	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
+	s.job.Done.Run = func(*engine.Reactor) {
+		s.runs = false
+		s.arrive(&s.last)
+		s.charge()
+	}
 	if err := s.reactor.Offload(&s.job); err != nil {
 		return proxy.Overload
 	}
+	s.runs, s.head = true, cap(h.Base)
+	s.charge()
 	s.give()
 	return nil
+}
+
+// charge has the reactor's account count what the handler holds for the exchange, until it has returned, or for as long
+// as the connection is there that it took over: its goroutine, the request, the body as far as it has come, and a piece
+// of the answer twice, since io.Copy has a buffer, too. Bytes that were given to the reactor are counted where they
+// wait for the client. A handler that runs on after its client has left keeps its goroutine alone.
+func (s *served) charge() {
+	n := 0
+	if s.x != nil && (s.runs || s.hijacked != nil) {
+		n = jobSize + 2*s.head + cap(s.in) + s.given + 2*s.largest
+	}
+	if n != s.charged {
+		s.reactor.Account(n - s.charged)
+		s.charged = n
+	}
 }
 
 // serve runs the handler. On its goroutine.
@@ -164,6 +193,8 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		case p == nil:
 		case errors.Is(err, http.ErrAbortHandler):
 			s.last = part{failed: true, why: errAborted}
+		case err == proxy.ErrAgain:
+			s.last = part{failed: true, why: err}
 		case errors.As(err, &why):
 			s.last = part{failed: true, why: why}
 		default:
@@ -189,9 +220,9 @@ type part struct {
 	data     []byte
 	trailers *message.Head
 	end      bool
-	failed   bool         // the answer cannot be completed: the handler panicked
-	why      *proxy.Error // that it failed; nil: a panic
-	left     bool         // with the end of a tunnel: what the client says is not read any more
+	failed   bool  // the answer cannot be completed: the handler panicked
+	why      error // that it failed, a *proxy.Error or proxy.ErrAgain; nil: a panic
+	left     bool  // with the end of a tunnel: what the client says is not read any more
 	panicked *panicked
 }
 
@@ -216,6 +247,8 @@ func (p *panicked) log(id string) {
 // arrive delivers a part to the exchange. On the reactor.
 func (s *served) arrive(p *part) {
 	s.unwanted = s.unwanted || p.end || p.failed
+	s.largest = max(s.largest, cap(p.data))
+	s.charge()
 	if p.head != nil && s.hijacked != nil && p.head.Status >= 200 && !p.head.Tunnel {
 		s.inEnded = true // no tunnel: nothing follows
 	}
@@ -261,7 +294,7 @@ func (s *served) noteEnd(end bool) {
 	if end {
 		s.answered = true
 		if s.inEnded {
-			s.x = nil
+			s.leave()
 			if s.hijacked != nil { // nobody resets a stream that is through
 				s.hijacked.cancel(io.EOF)
 			}
@@ -269,9 +302,15 @@ func (s *served) noteEnd(end bool) {
 	}
 }
 
-// fail ends the exchange of a handler that failed; nil: it panicked.
-func (s *served) fail(why *proxy.Error) {
+// leave notes that the exchange needs s no more.
+func (s *served) leave() {
 	s.x = nil
+	s.charge()
+}
+
+// fail ends the exchange of a handler that failed; nil: it panicked.
+func (s *served) fail(why error) {
+	s.leave()
 	if why == nil {
 		why = proxy.Internal
 	}
@@ -280,7 +319,7 @@ func (s *served) fail(why *proxy.Error) {
 
 // onMore gives the handler what has come, or notes that it waits.
 func (s *served) onMore(*engine.Reactor) {
-	s.wanted = true
+	s.wanted, s.given = true, 0
 	if s.x == nil {
 		return
 	}
@@ -298,8 +337,9 @@ func (s *served) give() {
 	if s.wanted && (len(s.in) > 0 || s.inEnded) {
 		s.wanted = false
 		s.bodies <- bodyPart{s.in, s.inEnded, s.trailer}
-		s.in = nil
+		s.given, s.in = cap(s.in), nil
 	}
+	s.charge()
 }
 
 // SendData takes a piece of the request's body.
@@ -343,7 +383,7 @@ func (s *served) Release(n int) {
 
 // Reset tells the handler that its answer is no longer wanted.
 func (s *served) Reset(session.Code) {
-	s.x = nil
+	s.leave()
 	s.job.Cancel()
 	if s.hijacked != nil {
 		s.hijacked.cancel(errClientGone)
