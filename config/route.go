@@ -65,12 +65,12 @@ type Route struct {
 	// with the backend's port as nginx does, into a path here, with the prefixes of `rewrite` undone.
 	RewriteLocation bool `edge:"rewrite_location" example:"true"`
 	// Size up to which a request body is received whole, in memory, before the backend is asked, and is sent with its
-	// length: for backends that cannot read a chunked body, as with WSGI. A larger body is answered 413. WebSockets and
-	// gRPC are not buffered.
+	// length: for backends that cannot read a chunked body, as with WSGI. A larger body is answered 413. Calls of gRPC
+	// wait [as any request](grpc.md#routes-that-read-bodies).
 	BufferRequest int64 `edge:"buffer_request" unit:"size" default:"off" words:"off" min:"1k" max:"1g" example:"10m"`
 	// Size up to which the begin of a request body is received before the rules and filters of the route run, so that
 	// they, `dest` and `hash_key` can look at it: `body` of [the language](DSL.md#the-body-of-a-request). It is sent on
-	// as it came, and the rest as it comes. WebSockets and gRPC are not waited for.
+	// as it came, and the rest as it comes. Calls of gRPC wait [as any request](grpc.md#routes-that-read-bodies).
 	ReadBody int64 `edge:"read_body" unit:"size" default:"off" words:"off" min:"1k" max:"1m" example:"64k"`
 	// Method of balancing for this route, in place of the upstream's. The route takes its own turns among the backends,
 	// whatever other routes to the upstream do. Connections, limits and queues stay shared.

@@ -16,9 +16,11 @@ type checker struct {
 	phases Phases // in which the text is evaluated
 	src    string
 
-	match        bool // match.N is named
-	instructions int  // of all regular expressions
-	load         int  // likewise
+	match        bool     // match.N is named
+	json         []*node  // calls of json
+	valid        []string // what json.valid is asked of
+	instructions int      // of all regular expressions
+	load         int      // likewise
 }
 
 func at(n *node, format string, args ...any) *Error {

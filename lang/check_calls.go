@@ -57,6 +57,12 @@ func (c *checker) special(n *node) *Error {
 		}
 	case "any", "all":
 		return c.quantified(n)
+	case jsonValid:
+		n.kind = Bool
+		if first.kind != Text && first.kind != Texts {
+			return c.wants(n, first, "a text")
+		}
+		c.valid = append(c.valid, c.source(first))
 	default:
 		return c.specialText(n)
 	}

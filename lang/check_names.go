@@ -3,6 +3,7 @@ package lang
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -253,10 +254,23 @@ func (c *checker) call(n *node) *Error {
 		}
 	}
 	n.kind, n.many = n.args[0].kind, n.args[0].many
-	if f.name == "json" && n.args[1].op != opText {
-		return at(n.args[1], "the names on the way to a member are written out")
+	if f.name == "json" {
+		c.json = append(c.json, n)
+		if n.args[1].op != opText {
+			return at(n.args[1], "the names on the way to a member are written out")
+		}
 	}
 	return nil
+}
+
+// linkJSON has the calls of json in a text know whether the text asks json.valid about the same value.
+func (c *checker) linkJSON() {
+	for _, n := range c.json {
+		of, f := n.args[0], *n.function
+		call := jsonCall{ofBody: of.names(ofBody), allowed: slices.Contains(c.valid, c.source(of))}
+		f.text = func(x *X, text, path, _ []byte) []byte { return x.json(text, path, call) }
+		n.function = &f
+	}
 }
 
 func (c *checker) wants(n, a *node, what string) *Error {

@@ -121,7 +121,7 @@ func anyOf(list []boolFunc) boolFunc {
 	}
 }
 
-// booleanCall compiles has, any, all and percent.
+// booleanCall compiles has, any, all, percent and json.valid.
 func (c *compiler) booleanCall(n *node) boolFunc {
 	of := n.args[0]
 	switch n.text {
@@ -130,6 +130,16 @@ func (c *compiler) booleanCall(n *node) boolFunc {
 	case "percent":
 		share, hash := n.args[1].number, c.hash(of)
 		return func(x *X) bool { return hash(x)%100 < share }
+	case jsonValid:
+		list, body := c.texts(of), of.names(ofBody)
+		invalid := func(x *X, text []byte) bool { return !x.validJSON(text, body) }
+		return func(x *X) bool {
+			s, mark := x.State, len(x.State.list)
+			s.list = list(x, s.list)
+			held := anyText(x, s.list[mark:], invalid)
+			s.list = s.list[:mark]
+			return !held
+		}
 	}
 	switch { // has
 	case of.each != nil:

@@ -171,7 +171,7 @@ func (c *compiler) numberCall(n *node) numberFunc {
 		f = c.number(of)
 	} else {
 		text := c.scalar(of)
-		f = func(x *X) (int64, bool) { return parseInt(text(x)) }
+		f = func(x *X) (int64, bool) { return integer(text(x)) }
 	}
 	if len(n.args) == 1 {
 		return f

@@ -77,6 +77,7 @@ func (s *Scope) checkedCondition(text string, in Phases) (*node, bool, *Error) {
 	}
 	c := checker{scope: s, phases: in, src: text}
 	err = c.condition(n)
+	c.linkJSON()
 	return n, c.match, err
 }
 
@@ -197,6 +198,7 @@ func (s *Scope) checkedTemplate(text string, in Phases, begins func(name string)
 	}
 	c := checker{scope: s, phases: in, src: text}
 	err = c.check(root)
+	c.linkJSON()
 	return root, c.match, err
 }
 

@@ -26,9 +26,26 @@ type Body struct {
 	Cut    bool // there is more of it
 	Missed bool // set by an evaluation: json was asked for a member that may stand in what is cut off
 
-	asked [32]byte // the path that json was last asked of all of Bytes, up to the first 0; a longer one is not kept
-	found []byte   // and what it leads to, in Bytes
+	asked  [32]byte   // the path that json was last asked of all of Bytes, up to the first 0; a longer one is not kept
+	member jsonMember // and what it leads to, in Bytes
 }
+
+// jsonMember is what a JSON text says of a member.
+type jsonMember struct {
+	state jsonState
+	found []byte // as it is written; nil: there is none
+}
+
+// jsonState says how a text was read. Programs that read the same bytes differ about texts of the last two states.
+type jsonState uint8
+
+const (
+	_           jsonState = iota
+	jsonWhole             // to its end
+	jsonCut               // to the cut of the body
+	jsonUnclear           // a name on the way to the member came twice, or in another case
+	jsonUnread            // the text is not JSON within the bounds, or programs decode it before they read it
+)
 
 // tail returns what Bytes has after text, where that is a part of them; false: it is none, as far as can be told.
 func (b *Body) tail(text []byte) (after []byte, is bool) {
@@ -57,6 +74,7 @@ type State struct {
 	taken      int      // bytes of computed that the values of the comparison at hand leave as they are
 	any        bool     // the left side of that has a value
 	cut        uint64
+	unread     uint64 // see Unasked
 
 	subject []byte // what the last "~" that held was asked about; empty: none did
 	groups  regex.Groups
@@ -84,6 +102,16 @@ func NewState() *State { return &State{Patterns: regex.NewCache(nil)} }
 // Cut is how many computed texts were cut off since the start, for want of room, and matches whose groups are missing,
 // for want of time.
 func (s *State) Cut() uint64 { return s.cut }
+
+// Unasked counts evaluations that did not see all of a request. A client can make it so: a caller whose text decides
+// whether the request goes on refuses the request then.
+type Unasked struct {
+	Cut  uint64 // see State.Cut
+	JSON uint64 // texts that json was asked about, and that it cannot read or programs read differently
+}
+
+// Unasked returns the counters of s: to be compared before and after an evaluation.
+func (s *State) Unasked() Unasked { return Unasked{s.cut, s.unread} }
 
 // SetMatch names the groups that match.N is where no "~" of the rule held: the groups of a route's pattern, each from
 // its first byte in subject to the byte after its last, or -1. Both are borrowed until the next call.

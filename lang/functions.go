@@ -10,6 +10,9 @@ type function struct {
 	text        func(x *X, of, a, b []byte) []byte
 }
 
+// jsonValid is the name of a function, the only one with a dot.
+const jsonValid = "json.valid"
+
 var functions = []function{
 	{name: "lower", usage: "lower(x)", doc: "Letters of ASCII in lower case.", example: `lower(path) ends_with ".png"`,
 		least: 1, most: 1, text: func(x *X, of, _, _ []byte) []byte { return x.State.lower(of) }},
@@ -53,18 +56,22 @@ var functions = []function{
 		example: `path.ext() in {"png" "jpg"}`,
 		least:   1, most: 1, text: func(_ *X, of, _, _ []byte) []byte { return extension(of) }},
 	{name: "json", usage: `json(x, "a.b")`,
-		doc: "A member of a JSON text, by the names and indices on the way to it. " +
-			"Of members of one name it is the last. Missing where there is none, or where the text is no JSON, has " +
-			"64 levels or a number of 1 KiB. Of a [body](#the-body-of-a-request) that was cut it sees the begin.",
+		doc: "A member of a [JSON text](#json), by the names and indices on the way to it; numbers, objects and " +
+			"lists in one form. Missing where there is none. A text that is not readable refuses a request.",
 		example: `json(header.x-claims, "user.role") == "admin"`,
-		least:   2, most: 2, text: func(x *X, of, a, _ []byte) []byte { return x.json(of, a) }},
+		least:   2, most: 2, text: func(x *X, of, a, _ []byte) []byte { return x.json(of, a, jsonCall{}) }},
+	{name: jsonValid, usage: jsonValid + "(x)",
+		doc: "Whether a text is whole and is JSON that `json` can read. The condition that asks it says itself what " +
+			"happens to other texts: see [JSON](#json).",
+		example: `not json.valid(header.x-claims)`, least: 1, most: 1},
 
 	{name: "len", usage: "len(x)",
 		doc:     "Bytes of a text, elements of a list; 0 where it is missing.",
 		example: `len(query) > 2000`,
 		least:   1, most: 1},
 	{name: "int", usage: "int(x)",
-		doc:     "The number that a text is in decimal digits; missing, or the second argument, where it is none.",
+		doc: "The integer that a text is, in decimal digits or as a number of JSON: `7.0` and `70e-1` are 7; " +
+			"missing, or the second argument, where it is none.",
 		example: `int(path.basename(), 0) >= 3`, least: 1, most: 2},
 	{name: "text", usage: "text(x)",
 		doc:     "Any value as a text.",

@@ -88,6 +88,8 @@ var holding = []struct {
 	{`percent("a", 100) and not percent("a", 0)`, true},
 	{`ext("/a/b.tar.gz") == "gz" and not has(ext("/a.b/c"))`, true},
 	{`json('{"a":{"b":[1,"two"]}}', "a.b.1") == "two"`, true},
+	{`json.valid(header.x-none) or json.valid("{") or not json.valid("[1]")`, false},
+	{`json("[{\"a\" : 7.0}]", "0") == '{"a":7}' and int(json("[7e0]", "0")) == 7 and int("70e-1") == 7`, true},
 	{`cert.sans ends_with ".y.org" and join(cert.sans, "+") == "a.x.org+b.y.org"`, true},
 	{`local.a == "a" and env.REGION == "eu" and env["REGION"] == "eu" and has(env.EMPTY)`, true},
 	{`twice("a") == "aa"`, true},

@@ -288,6 +288,9 @@ func (m *model) call(n *node) (v value) {
 	switch n.text {
 	case "has":
 		return value{yes: !v.missing(of.kind)}
+	case jsonValid:
+		invalid := func(text []byte) bool { return !m.x.validJSON(text, of.names(ofBody)) }
+		return value{yes: len(v.texts) > 0 && !slices.ContainsFunc(v.texts, invalid)}
 	case "percent":
 		return value{yes: hashOf(m.text(of, v))%100 < n.args[1].number}
 	case "hash":
@@ -301,7 +304,7 @@ func (m *model) call(n *node) (v value) {
 		return value{number: int64(len(v.joined())), there: true}
 	case "int":
 		if of.kind == Text {
-			v.number, v.there = parseInt(v.joined())
+			v.number, v.there = integer(v.joined())
 		}
 		if !v.there && len(n.args) > 1 {
 			return m.eval(n.args[1])

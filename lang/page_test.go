@@ -53,6 +53,7 @@ var examples = map[string]string{
 	`path.basename() == "robots.txt"`:                    "false",
 	`path.ext() in {"png" "jpg"}`:                        "false",
 	`json(header.x-claims, "user.role") == "admin"`:      "true",
+	`not json.valid(header.x-claims)`:                    "false",
 	`len(query) > 2000`:                                  "false",
 	`int(path.basename(), 0) >= 3`:                       "true",
 	`text(port) + path starts_with "8443/api"`:           "true",

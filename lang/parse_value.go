@@ -188,6 +188,9 @@ func (p *parser) name() (*node, *Error) {
 			return nil, err
 		}
 		if p.is("(") && p.at == end {
+			if p.src[at:end] == jsonValid {
+				return p.call(at, jsonValid, nil)
+			}
 			receiver, err := p.named(at, before)
 			if err != nil {
 				return nil, err

@@ -191,3 +191,50 @@ func TestScope_tenThousand(t *testing.T) {
 	}
 	runtime.KeepAlive(rules)
 }
+
+// jsonBodies are bodies as clients send them, each with a condition on a member.
+func jsonBodies() []struct{ name, body, text string } {
+	chat := func(n int) string {
+		return `{"messages":[{"role":"user","content":"` + string(bytes.Repeat([]byte("some words "), n)) +
+			`"}],"temperature":0.7,"model":"small"}`
+	}
+	var many bytes.Buffer
+	for i := range 200 {
+		fmt.Fprintf(&many, `"field_%d":%d,`, i, i)
+	}
+	return []struct{ name, body, text string }{
+		{"1k", chat(90), `json(body, "model") == "small"`},
+		{"64k", chat(5900), `json(body, "model") == "small"`},
+		{"members", `{` + many.String() + `"model":"small"}`, `json(body, "model") == "small"`},
+		{"nested", `{"user":{"name":"x","id":17},"model":"small"}`, `json(body, "user.id") == "17"`},
+		{"number", `{"account":1234567,"model":"small"}`, `int(json(body, "account")) == 1234567`},
+	}
+}
+
+func BenchmarkJSON(b *testing.B) {
+	names := scope(b)
+	x := browser()
+	for _, c := range jsonBodies() {
+		when, err := names.Condition(c.text, Content)
+		if err != nil {
+			b.Fatal(err)
+		}
+		body := []byte(c.body)
+		x.Body = new(Body)
+		for name, again := range map[string]bool{"": false, "/again": true} {
+			b.Run(c.name+name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(body)))
+				for b.Loop() {
+					if !again || x.Body.Bytes == nil {
+						*x.Body = Body{Bytes: body}
+					}
+					if !when.Holds(x) {
+						b.Fatal("it does not hold")
+					}
+				}
+			})
+		}
+		x.Body = nil
+	}
+}

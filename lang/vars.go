@@ -209,7 +209,13 @@ func body(x *X) []byte {
 	return x.Body.Bytes
 }
 
-func bodyCut(x *X) bool { return x.Body != nil && x.Body.Cut }
+// bodyCut holds for a body of which nothing was read as well: its route has no read_body.
+func bodyCut(x *X) bool {
+	if x.Body == nil {
+		return x.Request != nil && x.Request.Length != 0
+	}
+	return x.Body.Cut
+}
 
 func status(x *X) (int64, bool) {
 	if x.Answer == nil || x.Answer.Status == 0 {

@@ -35,9 +35,17 @@ func (l *local) transform(x *Exchange, list []named[onBody], p []byte, end bool)
 	return p, Next
 }
 
-// stageUp returns what a piece of the request's body becomes before it goes on: the filters of the route come first,
-// then gRPC-Web. It reports false where the exchange was answered instead.
+// stageUp returns what a piece of the request's body becomes before it goes on: gRPC-Web is decoded first, so that the
+// filters of the route see messages. It reports false where the exchange was answered instead.
 func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
+	if x.call.form == grpc.WebText {
+		var err error
+		if p, err = x.call.decode(x.local, p, end); err != nil {
+			x.up.Body.Owed += in
+			x.fail(BadBase64)
+			return nil, false
+		}
+	}
 	if list := x.route.chain.requestBody; len(list) > 0 {
 		var v Verdict
 		if p, v = x.local.transform(x, list, p, end); v.kind != next {
@@ -47,14 +55,6 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 			} else {
 				x.judge(v)
 			}
-			return nil, false
-		}
-	}
-	if x.call.form == grpc.WebText {
-		var err error
-		if p, err = x.call.decode(x.local, p, end); err != nil {
-			x.up.Body.Owed += in
-			x.fail(BadBase64)
 			return nil, false
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/session"
 )
 
 // call is the state of a gRPC call of an Exchange. On a route with GRPC a request of one of its types is a call.
@@ -21,8 +20,8 @@ type call struct {
 	quartet     grpc.Quartet // bytes of WebText that were not decoded yet
 }
 
-// begin looks whether the request h, which came by down, is a call, and makes gRPC of gRPC-Web.
-func (c *call) begin(h *message.Head, down session.Stream) {
+// begin looks whether the request h is a call, and makes gRPC of gRPC-Web.
+func (c *call) begin(h *message.Head) {
 	at := h.Find("Content-Type")
 	if at < 0 {
 		return
@@ -32,9 +31,6 @@ func (c *call) begin(h *message.Head, down session.Stream) {
 	}
 	c.contentType = message.Span{At: h.Fields[at].ValueAt, Len: h.Fields[at].ValueLen}
 	h.Trailers = true // its answers end with trailers, whatever was said to a proxy before this one
-	if s, ok := down.(session.Unhurried); ok {
-		s.Unhurry() // its messages come when there is something to say
-	}
 	if c.form != grpc.Native {
 		grpc.RequestHead(h, c.form)
 	}

@@ -150,7 +150,7 @@ func chooseRoute(x *Exchange) bool {
 		return false
 	}
 	if x.route.GRPC.on(x.listener.GRPC) {
-		x.call.begin(&x.Request, x.down)
+		x.call.begin(&x.Request)
 		x.up.Call = x.call.form != grpc.None
 	}
 	return true

@@ -396,6 +396,10 @@ var (
 		Kind: "cut", From: SideClient, Status: 400, Token: "http_request_error",
 		Text: "The request is too long for the conditions that it has to meet.",
 	})
+	JSONUnreadable = NewError(Error{
+		Kind: "json", From: SideClient, Status: 400, Token: "http_request_error",
+		Text: "A JSON text of the request is not one that all of its readers understand in the same way.",
+	})
 	BadHost = NewError(Error{
 		Kind: "host", From: SideClient, Status: 400, Token: "http_request_error",
 		Text: "What the connection says of the client is no host.",

@@ -13,13 +13,12 @@ import (
 // What has come waits in forward.Body, released, so that more comes; what comes after that is passed on as it comes.
 type intake Exchange
 
-// reads reports whether the exchange goes on to its filters at once: what the route reads of the body is here, or the
-// body is none that could be waited for, of a tunnel or of a call of gRPC.
-func (i *intake) reads() bool {
-	return i.Request.Verb == message.VerbConnect || i.call.form != grpc.None || i.hasRead() || i.wait()
-}
+// reads reports whether the exchange goes on to its filters at once: what the route reads of the body is here. Nothing
+// that the head says excepts a body: a client would choose whether rules see it.
+func (i *intake) reads() bool { return i.hasRead() || i.wait() }
 
-// hasRead reports whether as much of the body is here as the route reads, and keeps it.
+// hasRead reports whether as much of the body is here as the route reads, and keeps it as the backend gets it. A
+// request for a tunnel, such as CONNECT, ends with its head.
 func (i *intake) hasRead() bool {
 	b, n := &i.up.Body, i.route.ReadBody
 	if len(b.Raw) < n && !b.Ended {
@@ -27,7 +26,13 @@ func (i *intake) hasRead() bool {
 	}
 	b.Lent = true
 	n = min(n, len(b.Raw))
-	*bodyRead.Of((*Exchange)(i)) = lang.Body{Bytes: b.Raw[:n:n], Cut: n < len(b.Raw) || !b.Ended}
+	read := lang.Body{Bytes: b.Raw[:n:n], Cut: n < len(b.Raw) || !b.Ended}
+	if i.call.form == grpc.WebText { // bytes after an error are not seen: stageUp refuses the request
+		var quartet grpc.Quartet
+		i.local.coded, _ = quartet.Decode(i.local.coded[:0], read.Bytes)
+		read.Bytes = b.Copy(i.local.coded)
+	}
+	*bodyRead.Of((*Exchange)(i)) = read
 	return true
 }
 
@@ -36,8 +41,8 @@ func (i *intake) hasRead() bool {
 func (i *intake) buffers() bool {
 	h, x := &i.Request, (*Exchange)(i)
 	switch {
-	case h.Length == 0 || h.Verb == message.VerbConnect || i.call.form != grpc.None:
-		return true // a request with content gets no upgrade: see askTunnel
+	case h.Length == 0:
+		return true // a request with content gets no upgrade: see settleUpgrade
 	case h.Length > int64(i.route.BufferRequest), len(i.up.Body.Raw) > i.route.BufferRequest:
 		x.fail(BodyTooLarge)
 		return false
@@ -95,10 +100,10 @@ func (i *intake) release(n int) {
 	i.down.Release(n)
 }
 
-// measure gives a request whose body is here its length, unless filters are about to change the body or trailers follow
-// it, which a length would rule out over HTTP/1.
+// measure gives a request whose body is here its length, unless the body is about to be changed or trailers follow it,
+// which a length would rule out over HTTP/1.
 func (i *intake) measure() {
-	if b := &i.up.Body; b.Trailers == nil && !i.route.chain.filtersRequest((*Exchange)(i)) {
+	if b := &i.up.Body; b.Trailers == nil && !b.Staged {
 		i.Request.Length = int64(len(b.Raw))
 	}
 }

@@ -40,20 +40,35 @@ func Holds(c *lang.Condition) func(x *Exchange) bool {
 // route.Readings. With Listener.Paths = raw there is one reading alone, the reading of the bytes as they came: c is as
 // good as the origin's reading of them.
 //
-// A condition that had no room for what it computes has not been asked whole, and a client could make it so: such a
-// request is refused, also where it would not be sent on.
+// A request is refused where c did not see all that it asks for, also where it would not be sent on: see RefuseUnasked.
 func Evaluate(x *Exchange, v *lang.X, c *lang.Condition) bool {
-	cut := v.State.Cut()
+	before := v.State.Unasked()
 	held := askReadings(x, v, c)
-	refuseCut(x, v.State, cut)
+	RefuseUnasked(x, v.State, before)
 	return held
 }
 
-// refuseCut has the request refused if s has cut a text of a condition since it had cut so many.
-func refuseCut(x *Exchange, s *lang.State, before uint64) {
-	if s.Cut() != before && x.step < stepForward {
+// RefuseUnasked has x refused if a text that decides about it did not see all that it asks for since s had counted
+// before: there was no room for what it computes, or json could not read what it was asked about. It returns why x is
+// refused, or nil.
+func RefuseUnasked(x *Exchange, s *lang.State, before lang.Unasked) *Error {
+	switch now := s.Unasked(); {
+	case now == before || x.step >= stepForward:
+		return nil
+	case now.JSON != before.JSON:
+		x.refusal = JSONUnreadable
+	default:
 		x.refusal = ConditionCut
 	}
+	return x.refusal
+}
+
+// unasked returns why RefuseUnasked has the exchange refused, before it is sent on; nil: it has not.
+func (p *progress) unasked() *Error {
+	if f := p.refusal; p.step < stepForward && (f == ConditionCut || f == JSONUnreadable) {
+		return f
+	}
+	return nil
 }
 
 func askReadings(x *Exchange, v *lang.X, c *lang.Condition) bool {
@@ -227,7 +242,7 @@ var routeMatch = NewLocal[matchKept]()
 // Holds evaluates the condition of a route that is looked at: see route.Arrival.
 func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	e := evaluationOf((*Exchange)(x))
-	cut := e.state.Cut()
+	before := e.state.Unasked()
 	v, others := e.look((*Exchange)(x), path), 0
 	for e.variant = int(x.variants); e.variant > 0; e.variant-- {
 		if when.Holds(v) {
@@ -238,7 +253,7 @@ func (x *arrival) Holds(when *lang.Condition, path []byte) bool {
 	if held && others < int(x.variants) || !held && others > 0 {
 		x.refusal = AmbiguousPath
 	}
-	refuseCut((*Exchange)(x), e.state, cut)
+	RefuseUnasked((*Exchange)(x), e.state, before)
 	if !held {
 		return false
 	}

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -213,34 +214,98 @@ func TestReadBody_attempts(t *testing.T) {
 	}
 }
 
-// A request that cannot wait for the end of its body has none read: a tunnel, and a call of gRPC.
+// A call of gRPC is read as any other body, and rules and filters of bodies see what its backend gets.
 func TestReadBody_calls(t *testing.T) {
 	o := newFaulty(t, "h2", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/grpc")
-		w.Write(nil)
-		http.NewResponseController(w).Flush()
-		io.Copy(w, r.Body)
+		w.Header().Set("X-Got", fmt.Sprintf("%d: %q", r.ContentLength, body))
 	})
+	saw, filtered := make(chan string, 1), make(chan string, 10)
 	rig := newRig(t, func(e *engine.Engine) []proxy.Route {
 		u := upstream.New(e, upstream.Options{Backends: backend.Of(o.address), Protocol: upstream.H2})
-		return []proxy.Route{{To: proxy.To(u, nil), ReadBody: 1000, GRPC: proxy.On}}
-	}, &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
-		if begin, whole := x.Body(); begin != nil || whole {
-			t.Errorf("%d bytes, whole: %v", len(begin), whole)
+		return []proxy.Route{
+			{Path: "/read", To: proxy.To(u, nil), ReadBody: 16, GRPC: proxy.On, Filters: []*proxy.Filter{{
+				RequestBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
+					x.Emit(in)
+					filtered <- string(in)
+					return proxy.Next
+				},
+			}}},
+			{Path: "/whole", To: proxy.To(u, nil), ReadBody: 16, BufferRequest: 100, GRPC: proxy.On},
 		}
+	}, &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		begin, whole := x.Body()
+		saw <- fmt.Sprint(string(begin), " ", whole)
 		return proxy.Next
 	}})
-	in, out := io.Pipe()
-	req, _ := http.NewRequest("POST", rig.url, in)
-	req.Header.Set("Content-Type", "application/grpc")
-	resp, err := testutil.H2C(t).Do(req) // the head of the answer comes before the first byte of the body is sent
-	if err != nil {
-		t.Fatal(err)
+	text := func(body string) string {
+		return base64.StdEncoding.EncodeToString([]byte(body[:4])) + base64.StdEncoding.EncodeToString([]byte(body[4:]))
 	}
-	out.Write([]byte("message"))
-	out.Close()
-	if got, _ := io.ReadAll(resp.Body); string(got) != "message" {
-		t.Errorf("%q", got)
+	for _, client := range []*http.Client{http.DefaultClient, testutil.H2C(t)} {
+		for _, c := range []struct{ contentType, body, saw, got string }{
+			{"application/grpc", "a message", "a message true", "a message"},
+			{"application/grpc", "a message that is longer", "a message that i false", "a message that is longer"},
+			{"application/grpc-web", "a message", "a message true", "a message"},
+			{"application/grpc-web-text", text("a message"), "a message true", "a message"}, // of 8 and 8 bytes
+			{"application/grpc-web-text", text("a message that is longer"), "a message  false",
+				"a message that is longer"},
+			{"application/grpc", "", " true", ""},
+		} {
+			for _, path := range []string{"/read", "/whole"} {
+				resp, err := client.Post(rig.url+path, c.contentType, strings.NewReader(c.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				length := -1
+				if path == "/whole" && !strings.HasSuffix(c.contentType, "-text") || c.body == "" {
+					length = len(c.got)
+				}
+				want := fmt.Sprintf("%d: %q", length, c.got)
+				if s, got := <-saw, resp.Header.Get("X-Got"); s != c.saw || got != want {
+					t.Errorf("%s %s %q: the filter saw %q, the backend got %q", path, c.contentType, c.body, s, got)
+				}
+			}
+			for all := ""; all != c.got; all += <-filtered {
+				if !strings.HasPrefix(c.got, all) {
+					t.Fatalf("%s: the filter of bodies saw %q", c.contentType, all)
+				}
+			}
+			for len(filtered) > 0 {
+				<-filtered
+			}
+		}
+		resp, err := client.Post(rig.url+"/whole", "application/grpc", strings.NewReader(strings.Repeat("x", 101)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		<-saw
+		wantCall(t, resp, "8", "The request body is too large.")
+	}
+	http.DefaultClient.CloseIdleConnections()
+	rig.settled(t)
+}
+
+// What a client says of its body gives it no more time to send as much of it as the route reads.
+func TestReadBody_lateCall(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{
+		route:   proxy.Route{ReadBody: 1000, GRPC: proxy.On},
+		session: session.ServerOptions{BodyTimeout: 50 * time.Millisecond},
+	})
+	down := s.client()
+	down.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/grpc\r\nContent-Length: 5\r\n\r\nabc")
+	s.wantStatus(down, "POST", 408, "edge; error=http_request_error")
+	s.log.want(t, 1, 408, "client:request_body")
+}
+
+// A request for a tunnel is not waited for: it has no body.
+func TestReadBody_tunnels(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{ReadBody: 1000, BufferRequest: 1000}})
+	s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
+	if head := s.accept().ReadHead(); !strings.HasPrefix(head, "GET /chat HTTP/1.1\r\n") {
+		t.Error(head)
 	}
 }
 
@@ -262,12 +327,14 @@ func TestReadBody_cut(t *testing.T) {
 		`{"model":"large","text":` + pad + `}`: "own 0",
 		`{"model":"small"}`:                    "small 0",
 		`{"text":"x"}`:                         "own 0",
-		`text=` + pad:                          "own 0",
-		"{\"a\":\"\xff\"," + pad:               "own 0",
+		`text=` + pad:                          "refused 0",
+		"{\"a\":\"\xff\"," + pad:               "refused 0",
 	} {
 		before := rig.stats().BodiesCut
-		_, got := rig.post(t, "/", body)
-		if got == body {
+		resp, got := rig.post(t, "/", body)
+		if resp.StatusCode == 400 {
+			got = "refused"
+		} else if got == body {
 			got = "own"
 		}
 		rig.settled(t)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/session"
 )
 
 // run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
@@ -27,8 +28,8 @@ func (x *Exchange) run() {
 				return
 			}
 		}
-		if x.refusal == ConditionCut && x.step < stepForward {
-			x.fail(ConditionCut)
+		if f := x.unasked(); f != nil {
+			x.fail(f)
 			return
 		}
 		x.at = 0
@@ -77,8 +78,8 @@ func (x *Exchange) judge(v Verdict) {
 		x.parked = true
 		x.charge()
 	case respond, fail:
-		if v.kind == respond && x.refusal == ConditionCut && x.step < stepForward {
-			v = Fail(ConditionCut)
+		if f := x.unasked(); v.kind == respond && f != nil {
+			v = Fail(f)
 		}
 		x.respond(v)
 	case resend: // nothing has failed
@@ -100,6 +101,9 @@ func (x *Exchange) prepare() bool {
 	}
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.route == noRoute || x.call.form != grpc.None {
 		armTotal(x)
+	}
+	if s, ok := x.down.(session.Unhurried); ok && x.call.form != grpc.None {
+		s.Unhurry() // its messages come when there is something to say
 	}
 	if x.up.Body.Waiting && !bodyWaited(x) {
 		return false

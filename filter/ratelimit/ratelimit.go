@@ -211,7 +211,8 @@ var tooManyValues = proxy.Fail(proxy.NewError(proxy.Error{
 // in Take.
 func (l *limiter) request(x *proxy.Exchange, v *lang.X, when *lang.Condition) proxy.Verdict {
 	var room [valuesMax]uint64
-	keys, now := l.keys(x, v, when, room[:0]), x.Reactor().Now()
+	keys, refused := l.keys(x, v, when, room[:0])
+	now := x.Reactor().Now()
 	if l.fields.form != fieldsOff && len(keys) > 0 {
 		l.show(x, keys[0])
 	}
@@ -235,7 +236,7 @@ func (l *limiter) request(x *proxy.Exchange, v *lang.X, when *lang.Condition) pr
 		x.LogField("over_limit", l.name)
 		return proxy.Next
 	case len(keys) == 0:
-		return l.refuse(x, -1, tooManyValues)
+		return l.refuse(x, -1, refused)
 	case !ok:
 		return l.refuse(x, wait, l.refusal)
 	case l.waiting == nil, wait < time.Millisecond: // less than the timers of reactors tell apart
@@ -259,18 +260,21 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict
 }
 
 // keys appends the hashes of the keys of x: one for each value that its key has, where a client may send several, and
-// for each reading of the path. It returns none where there are too many. when is as in Take.
-func (l *limiter) keys(x *proxy.Exchange, v *lang.X, when *lang.Condition, dst []uint64) []uint64 {
+// for each reading of the path. Where there are too many, or a key did not see all that it asks for, it returns none,
+// and the verdict that refuses x. when is as in Take.
+func (l *limiter) keys(
+	x *proxy.Exchange, v *lang.X, when *lang.Condition, dst []uint64,
+) (keys []uint64, refused proxy.Verdict) {
 	if l.client != (network{}) {
 		if ip := x.ClientIP(); ip.IsValid() {
-			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six))
+			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six)), proxy.Next
 		}
-		return append(dst, l.hasher.Uint64(0)) // clients on a Unix socket
+		return append(dst, l.hasher.Uint64(0)), proxy.Next // clients on a Unix socket
 	}
 	if v == nil {
 		v = proxy.View(x)
 	}
-	most := 1
+	most, before := 1, v.State.Unasked()
 	add := func() {
 		for n, all := 0, 1; n < all && most <= valuesMax; n++ {
 			var text []byte
@@ -284,10 +288,13 @@ func (l *limiter) keys(x *proxy.Exchange, v *lang.X, when *lang.Condition, dst [
 	if proxy.EachReading(x, v, l.key, when, add) == 0 {
 		add()
 	}
-	if most > valuesMax {
-		return nil
+	if f := proxy.RefuseUnasked(x, v.State, before); f != nil {
+		return nil, proxy.Fail(f)
 	}
-	return dst
+	if most > valuesMax {
+		return nil, tooManyValues
+	}
+	return dst, proxy.Next
 }
 
 // countEviction counts one key that was given up for another, and says so now and then.

@@ -161,10 +161,10 @@ func (s *set) run(x *proxy.Exchange) proxy.Verdict {
 		} else if r.when != nil && !proxy.Evaluate(x, v, r.when) {
 			continue
 		}
-		cut := v.State.Cut()
+		before := v.State.Unasked()
 		r.note(s, x, v)
-		if v.State.Cut() != cut { // of a text that conditions ask about
-			return proxy.Fail(proxy.ConditionCut)
+		if f := proxy.RefuseUnasked(x, v.State, before); f != nil { // for a text that conditions ask about
+			return proxy.Fail(f)
 		}
 		if r.Ends() {
 			return s.end(x, v, r)

@@ -72,11 +72,11 @@ func First(
 ) (first int, cut bool) {
 	a := askFirst(c, hello, listener)
 	defer a.release()
-	before := a.x.State.Cut()
+	before := a.x.State.Unasked()
 	for i := range n {
 		one := when(i)
 		held := one == nil || one.Holds(&a.x)
-		if cut = a.x.State.Cut() != before; held || cut {
+		if cut = a.x.State.Unasked() != before; held || cut {
 			return i, cut
 		}
 	}

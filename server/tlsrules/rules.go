@@ -88,13 +88,13 @@ func (r *Rules) Prepare(made func(auth *Auth, minVersion uint16) *tls.Config) {
 }
 
 // decide asks the rules in their order: all of them, until one denies or hands on. The first that decides a thing
-// decides it. A condition that had no room for what it computes has not been asked whole: then the handshake is denied.
+// decides it. Where a condition could not be asked whole (see lang.Unasked), the handshake is denied.
 func (r *Rules) decide(a *asking) Decision {
-	d, cut := r.base, a.x.State.Cut()
+	d, before := r.base, a.x.State.Unasked()
 	for i := range r.list {
 		rule := &r.list[i]
 		held := rule.When == nil || rule.When.Holds(&a.x)
-		if held && rule.Deny || a.x.State.Cut() != cut {
+		if held && rule.Deny || a.x.State.Unasked() != before {
 			d.Denied, d.By.Deny = true, i
 			break
 		}
