@@ -1,5 +1,7 @@
 package h2
 
+import "time"
+
 // Deadline returns when Expire has to be called, 0 for never. It may change with every call.
 func (c *Conn) Deadline() int64 {
 	if c.fault != nil {
@@ -64,6 +66,21 @@ func (c *Conn) Expire(now int64) Event {
 	}
 	return Event{}
 }
+
+// Relieve ends the connection where a head that came in part has waited for its rest for age: memory is short.
+func (c *Conn) Relieve(now int64, age time.Duration) Event {
+	c.now = now
+	if c.fault != nil || c.blockID == 0 || c.headBy-c.o.headTimeout()+int64(age) > now {
+		return Event{}
+	}
+	c.arena.Stats.HeadTimeout++
+	c.fail(ErrHeadTimeout)
+	return c.tellFault()
+}
+
+// Lent returns how many bytes of memory c holds for a head that has come in part. The caller accounts for it, since the
+// peer decides how much it is.
+func (c *Conn) Lent() int { return cap(c.block) }
 
 // late returns the fault of a peer that did not answer in time.
 func (c *Conn) late() *Error {

@@ -221,6 +221,10 @@ func (s *recovery) chooseSkip(after int64, random func() uint64) {
 // memory is where the streams and the handshake keep data that is late.
 func (c *Conn) memory() memory { return memory{c.arena, &c.kept} }
 
+// Lent returns how many bytes of memory c holds for the peer: its part of Arena.Lent, but for what Held counts and for
+// packets that wait for keys.
+func (c *Conn) Lent() int { return int(c.kept.pages)*pageSize + c.streams.used*streamSize }
+
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }
 

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/session/shared"
@@ -101,6 +103,7 @@ func (l *link) EndBatch() {
 	if !conn.Open() {
 		return
 	}
+	l.Charge(l.codec.Lent())
 	if l.codec.Done() && l.Streams() == 0 {
 		conn.Close(nil)
 		return
@@ -112,6 +115,18 @@ func (l *link) EndBatch() {
 
 // OnSendable gives the streams their turns.
 func (l *link) OnSendable(*engine.Conn) { l.RunBatch() }
+
+// relieve ends the connection where it has waited for the rest of a head for age: memory is short.
+func (l *link) relieve(age time.Duration) {
+	ev := l.codec.Relieve(l.Conn().Reactor().Now(), age)
+	if ev.Kind == h2.NeedMore {
+		return
+	}
+	l.BeginBatch()
+	defer l.RecoverPanic()
+	l.dispatch(&ev)
+	l.AbandonBatch()
+}
 
 // OnTimeout acts on times that are due and arms the timer for the next one.
 func (l *link) OnTimeout(c *engine.Conn) {

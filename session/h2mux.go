@@ -221,6 +221,7 @@ func (m *Mux) OnEOF(c *engine.Conn) { c.Close(engine.ErrClosed) }
 // OnClose resets the exchanges that were in progress and tells the owner.
 func (m *Mux) OnClose(_ *engine.Conn, cause error) {
 	m.closed = true
+	m.link.Charge(0)
 	if m.link.cause != nil {
 		cause = m.link.cause
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/tls"
 	"errors"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
@@ -100,6 +101,13 @@ func (h *h2Server) OnPart(c *engine.Conn) {
 	h.Part(c)
 }
 
+// Relieve gives up the head and the exchanges that the client has kept waiting for age: engine.Reliever.
+func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
+	if h.relieve(age); c.Open() {
+		h.ServerEnd.Relieve(c, age)
+	}
+}
+
 // OnEOF ends the connection: HTTP/2 has no half-closed connections.
 func (h *h2Server) OnEOF(c *engine.Conn) {
 	h.BeginBatch()
@@ -110,6 +118,7 @@ func (h *h2Server) OnEOF(c *engine.Conn) {
 
 // OnClose resets the exchanges that were in progress.
 func (h *h2Server) OnClose(_ *engine.Conn, cause error) {
+	h.Charge(0)
 	h.stats.H2Open--
 	h.FailAll(ConnectionLost, cause)
 }

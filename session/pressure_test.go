@@ -167,6 +167,22 @@ func TestServer_h2ReliefUnderPressure(t *testing.T) {
 	g.parts[3].want(t)
 }
 
+// A head of HTTP/2 that comes in part is in the account, and its connection goes where memory is short.
+func TestServer_h2HeadInPartUnderPressure(t *testing.T) {
+	s, g := newScript(t, engine.Options{Memory: 16 << 20}), &stage{}
+	s.listen(g, session.ServerOptions{}, "")
+	before := s.r.Stats().BufBytes
+	s.recv(frame(nil, frameHeaders, 0, 1, strings.Repeat("x", 10<<10)))
+	if n := s.r.Stats().BufBytes - before; n < 10<<10 {
+		t.Errorf("%d bytes are accounted for 10 KiB of a head", n)
+	}
+	s.pass(2 * time.Second)
+	s.frames()
+	s.press(engine.PressureAccept)
+	s.pass(100 * time.Millisecond)
+	s.want("goaway 0: PROTOCOL_ERROR")
+}
+
 // A connection of HTTP/2 with many exchanges gets no more of them under pressure, one with few does; one that comes
 // then is told of fewer streams.
 func TestServer_h2FewerStreamsUnderPressure(t *testing.T) {

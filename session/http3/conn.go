@@ -32,7 +32,6 @@ type conn struct {
 	stats *session.ServerStats
 
 	leaveBy int64 // when a connection without further exchanges ends; 0: not known yet
-	charged int   // bytes that the codec holds for the client, as accounted
 }
 
 // leaveTime is the time a client has to close a connection that takes no further exchanges. RFC 9000 §10.2:
@@ -86,17 +85,9 @@ func (c *conn) OnPart(ec *engine.Conn) {
 // OnMove lets the exchanges in progress keep the address that rules have judged them by.
 func (c *conn) OnMove(*engine.Conn) { c.KeepPeer() }
 
-// charge accounts for n bytes that the codec holds for the client, instead of those before.
-func (c *conn) charge(n int) {
-	if n != c.charged {
-		c.Conn().Reactor().Account(n - c.charged)
-		c.charged = n
-	}
-}
-
 // OnClose resets the exchanges that were in progress.
 func (c *conn) OnClose(_ *engine.Conn, cause error) {
-	c.charge(0)
+	c.Charge(0)
 	c.stats.H3Open--
 	c.FailAll(session.ConnectionLost, cause)
 }

@@ -76,7 +76,7 @@ func (c *conn) EndBatch() {
 		c.runDue()
 	}
 	if c.Conn().Open() {
-		c.charge(c.codec.Lent())
+		c.Charge(c.codec.Lent())
 	}
 	c.by.Wake()
 }
@@ -118,7 +118,15 @@ func (c *conn) Relieve(ec *engine.Conn, age time.Duration) {
 		c.stats.GivenUp++
 		c.dispatch(&ev)
 	}
-	c.charge(c.codec.Lent())
+	c.Charge(c.codec.Lent())
+	if c.Streams() == 0 && c.q.Lent() > idleLent && now-c.IdleSince(ec) >= int64(age) {
+		ec.Close(engine.ErrTimeout)
+		return
+	}
 	c.ServerEnd.Relieve(ec, age)
 	c.by.Wake()
 }
+
+// idleLent is how much memory of QUIC a connection without an exchange may hold where memory is short: it has streams
+// for control and QPACK, and some requests whose ends are not acknowledged.
+const idleLent = 8 << 10

@@ -618,6 +618,34 @@ func TestServer_accountsForHeadsInParts(t *testing.T) {
 	s.parts[0].want(t, "GET /a end")
 }
 
+// A connection without an exchange that has many streams of QUIC ends where memory is short; one that has few stays.
+func TestServer_idleStreamsUnderPressure(t *testing.T) {
+	g, _, c := play(t, session.ServerOptions{}, ServerOptions{})
+	g.dial()
+	c.mute = true
+	var last *quic.Stream
+	for range 128 {
+		qs, err := c.q.Open(quic.TwoWay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = qs
+	}
+	c.q.Send(last, []byte{1}, false) // opens all before it
+	c.flush()
+	g.pass(2 * time.Second)
+	g.do(func() {
+		for g.r.Pressure() < engine.PressureAccept {
+			g.r.Account(64 << 10)
+		}
+		g.r.Account(1 << 20)
+	})
+	g.pass(100 * time.Millisecond)
+	if st := g.sessions.Stats(g.r); st.H3 != 2 || st.H3Open != 1 {
+		t.Errorf("%d connections of %d are open", st.H3Open, st.H3)
+	}
+}
+
 // Under pressure a connection with an exchange gets no other one, and the client may ask elsewhere.
 func TestServer_shedsUnderPressure(t *testing.T) {
 	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})

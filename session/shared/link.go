@@ -27,6 +27,7 @@ type Link struct {
 	armed        int64
 	queueBlocked int // streams that are blocked by the send queue
 	todos        int // streams with something that the task has to tell them
+	charged      int // bytes that the codec holds for the peer, as accounted
 
 	server    bool // this end is the server's
 	connected bool // the connection was established
@@ -71,6 +72,15 @@ func (l *Link) KeepPeer() {
 		if s.peer == nil {
 			s.peer = &peer
 		}
+	}
+}
+
+// Charge has the account of the reactor count n bytes that the codec holds for the peer: a head that has come in part,
+// for one. They replace the bytes of the call before. The last call of a connection is with 0.
+func (l *Link) Charge(n int) {
+	if n != l.charged {
+		l.conn.Reactor().Account(n - l.charged)
+		l.charged = n
 	}
 }
 
