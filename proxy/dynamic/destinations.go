@@ -48,6 +48,7 @@ type Options struct {
 const (
 	destinationsMax = 1024
 	lookupsMax      = 256
+	lookupBytes     = 2 << 20 // of memory, at most: two answers of 64 KiB, and all records in them
 )
 
 // Destinations leads requests to the destinations that they name.
@@ -55,6 +56,7 @@ const (
 type Destinations struct {
 	opts   Options
 	max    int
+	looks  int // look-ups at one time
 	engine *engine.Engine
 	local  []*local     // by Reactor.Index
 	shed   *destination // what requests get for which there is no look-up
@@ -143,7 +145,8 @@ func (d *Destinations) choose(x *proxy.Exchange, one *destination) {
 func New(e *engine.Engine, o Options) *Destinations {
 	d := &Destinations{
 		opts: o, max: cmp.Or(o.Max, destinationsMax), engine: e,
-		all: make(map[string]*destination),
+		looks: int(min(max(engine.MemoryLimit()/lookupBytes, 8), lookupsMax)),
+		all:   make(map[string]*destination),
 	}
 	if o.Names == nil {
 		d.opts.Names = discovery.NamesBy(nil)

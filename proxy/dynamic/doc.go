@@ -26,6 +26,7 @@
 //
 // A Destinations is safe for any goroutine, except Stats. Reactors take no lock: what needs one runs on a worker. There
 // are 1024 destinations: the destination that was used longest ago leaves, and its idle connections are closed. As many
-// names that lead nowhere are remembered. 256 look-ups are under way at one time, each for 5 s at most, on goroutines
-// of their own; above that requests are answered 503.
+// names that lead nowhere are remembered. 256 look-ups are under way at one time, or one for each 2 MiB of memory where
+// that is less, each for 5 s at most, on goroutines of their own; above that requests are answered 503. A destination
+// keeps 64 addresses.
 package dynamic

@@ -1,11 +1,15 @@
 package dynamic
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/route/target"
@@ -62,5 +66,61 @@ func TestJudge(t *testing.T) {
 			len(one.pools) != len(one.member) || got.good != (got.cause == nil) {
 			t.Errorf("it %s: %+v, pool %q", c.what, got, keeps)
 		}
+	}
+}
+
+// A name server chooses how many addresses a name has, and whether one of them is not allowed: all are judged, and a
+// few are kept.
+func TestAddresses_many(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	last := "127.1.0.1"
+	names := discovery.NamesBy(func(context.Context, string) (ips []netip.Addr, err error) {
+		for i := range 5000 {
+			ips = append(ips, netip.MustParseAddr(fmt.Sprintf("127.0.%d.%d", i>>8, i&0xff)))
+		}
+		return append(ips, netip.MustParseAddr(last)), nil
+	})
+	allow, err := target.ParseList("http://a.test", "127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(e, Options{Names: names, Allow: allow})
+	defer d.Close()
+	to, err := target.Parse("http://a.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if addrs, _, err := d.addresses(&to); err != nil || len(addrs) != addrsMax {
+		t.Errorf("%d addresses are kept, want %d: %v", len(addrs), addrsMax, err)
+	}
+	last = "10.0.0.1"
+	if _, _, err := d.addresses(&to); !errors.Is(err, target.ErrAddress) {
+		t.Errorf("the last address is not allowed, and the error is %v", err)
+	}
+}
+
+// A process with little memory looks up fewer names at one time.
+func TestLooks_memory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for _, c := range []struct {
+		limit int64
+		want  int
+	}{{16 << 20, 8}, {64 << 20, 32}, {1 << 40, lookupsMax}} {
+		debug.SetMemoryLimit(c.limit)
+		e, err := engine.New(engine.Options{Reactors: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := New(e, Options{})
+		if d.looks != c.want {
+			t.Errorf("with %d bytes %d look-ups at one time, want %d", c.limit, d.looks, c.want)
+		}
+		d.Close()
+		e.Stop()
 	}
 }

@@ -17,6 +17,9 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
+// The addresses that a destination keeps: a name server, which may be a client's, chooses how many a name has.
+const addrsMax = 64
+
 // How long answers are good.
 const (
 	lookupMax    = 5 * time.Second // one takes
@@ -78,7 +81,7 @@ func (d *Destinations) look(one *destination, now int64) bool {
 	switch {
 	case one.looking:
 		return true
-	case d.ctx.Err() != nil || d.looking >= lookupsMax:
+	case d.ctx.Err() != nil || d.looking >= d.looks:
 		return false
 	}
 	d.looking++
@@ -150,7 +153,9 @@ func (d *Destinations) addresses(t *target.Target) (addrs []poller.Addr, ttl tim
 		if d.opts.Own != nil && d.opts.Own(at) {
 			return nil, ttl, fmt.Errorf("%w: %s", errOwn, at)
 		}
-		addrs = append(addrs, poller.Addr{IP: at})
+		if len(addrs) < addrsMax {
+			addrs = append(addrs, poller.Addr{IP: at})
+		}
 	}
 	if len(addrs) == 0 {
 		err = errNoAddress
