@@ -117,3 +117,14 @@ func TestRing_placesOfTwoLapsDiffer(t *testing.T) {
 		seen[place] = offset
 	}
 }
+
+// What a shard lets in by chance is not the same in each process.
+func TestShard_drawsAreItsOwn(t *testing.T) {
+	var a, b shard
+	h := newHasher()
+	a.init(make([]byte, 1<<12), &h)
+	b.init(make([]byte, 1<<12), &h)
+	if a.random == b.random {
+		t.Errorf("two shards begin with %d", a.random)
+	}
+}

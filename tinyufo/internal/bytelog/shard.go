@@ -1,6 +1,7 @@
 package bytelog
 
 import (
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -58,7 +59,7 @@ const indexFirst = 256
 func (s *shard) init(memory []byte, hasher *hasher) {
 	// SAFETY: Shards.Get goes to positions below size only.
 	s.base, s.size = unsafe.Pointer(unsafe.SliceData(memory)), uint64(len(memory))
-	s.memory, s.hasher, s.random = memory, hasher, 1
+	s.memory, s.hasher, s.random = memory, hasher, rand.Uint64()|1
 	size := uint64(len(memory))
 	small := size / smallLogShare &^ 7
 	s.logs[inSmallLog].init(memory, 0, small)
