@@ -22,7 +22,7 @@ const Everything = 1<<32 - 1
 // A journal is a head and entries, numbers little endian: 8 bytes each for magic and seed; then for each entry name,
 // stamp, kind, and a CRC-32C of these.
 const (
-	journalMagic = 0x31306c6e6a656463 // it is the version of all files of the folder
+	journalMagic = 0x32306c6e6a656463 // it is the version of all files of the folder
 	journalHead  = 16
 	journalEntry = 24
 	journalMax   = 1 << 20 // entries from which on it is written anew

@@ -2,22 +2,21 @@ package disk
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"os"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/edge-proxy/edge/poller"
 )
 
-// hash returns the hash of a key.
+// hash returns the hash of a key. XXH64 has keys whose hashes are the same for each second seed: by such a key a client
+// would displace a record of others.
 func (s *Store) hash(key []byte) uint64 {
-	var d xxhash.Digest
-	d.ResetWithSeed(s.opts.Seed)
-	_, _ = d.Write(key)
-	return d.Sum64()
+	var room [256]byte
+	sum := sha256.Sum256(append(binary.LittleEndian.AppendUint64(room[:0], s.opts.Seed), key...))
+	return binary.LittleEndian.Uint64(sum[:])
 }
 
 // Has reports whether a record under a key may be read. It does not block.
