@@ -157,7 +157,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 // InitClient begins a connection to a server at p.Peer. o is kept.
 func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.init(o, Client, p, now)
-	id := binary.LittleEndian.AppendUint64(nil, c.o.Random()) // nobody else can guess this key of the Initial packets
+	id := binary.LittleEndian.AppendUint64(nil, c.o.random()) // nobody else can guess this key of the Initial packets
 	c.local.original, _ = MakeID(id)
 	c.theirs.take(id)
 	c.flag |= validated
@@ -182,7 +182,7 @@ func (c *Conn) init(o *Options, role Role, p Path, now int64) {
 	c.sent.window.reset(DatagramSize)
 	c.length.reset()
 	c.sent.skipped = none
-	c.sent.chooseSkip(0, o.Random)
+	c.sent.chooseSkip(0, c.o.random())
 	id, token := o.NewID()
 	c.own.add(id)
 	c.own.told = c.own.next
@@ -213,9 +213,9 @@ func (s *space) initialKeys(of Role, id []byte) error {
 	return nil
 }
 
-// chooseSkip chooses the next number that is left out: a peer that acknowledges it lies.
-func (s *recovery) chooseSkip(after int64, random func() uint64) {
-	s.skipAt = after + 1 + int64(random()%(2*skipMean))
+// chooseSkip chooses by random bits the next number that is left out: a peer that acknowledges it lies.
+func (s *recovery) chooseSkip(after int64, random uint64) {
+	s.skipAt = after + 1 + int64(random%(2*skipMean))
 }
 
 // memory is where the streams and the handshake keep data that is late.

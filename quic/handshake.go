@@ -1,7 +1,7 @@
 package quic
 
 // AppendParameters appends the transport parameters of this side, for the extension of TLS: before HandshakeDone.
-func (c *Conn) AppendParameters(dst []byte) []byte { return c.local.append(dst, c.o.Random()) }
+func (c *Conn) AppendParameters(dst []byte) []byte { return c.local.append(dst, c.o.random()) }
 
 // SetParameters takes the transport parameters of the peer, which TLS has authenticated.
 func (c *Conn) SetParameters(p []byte) error {

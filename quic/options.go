@@ -1,6 +1,8 @@
 package quic
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"net/netip"
 	"time"
 )
@@ -34,14 +36,14 @@ type Path struct {
 	Peer  netip.AddrPort
 }
 
-// Options of a Conn. NewID and Random are needed; the zero value of all else is good. Immutable while a Conn uses it.
+// Options of a Conn. NewID is needed; the zero value of all else is good. Immutable while a Conn uses it.
 type Options struct {
 	Arena *Arena // of the reactor; nil: one of its own
 	// NewID makes a connection id of IDLen octets by which the peer reaches this Conn, and the token of its stateless
 	// reset. Each call gives another id.
 	NewID func() (id ID, token [16]byte)
 	// Random returns a number that no peer can predict from those before, as rand.ChaCha8 does: the peer sees it, in
-	// PATH_CHALLENGE (RFC 9000 §8.2.1) and by the packet numbers that are left out (§21.4). It may be shared.
+	// PATH_CHALLENGE (RFC 9000 §8.2.1) and by the packet numbers that are left out (§21.4). Nil: crypto/rand.
 	Random func() uint64
 	// Retried is for a server whose client has brought back the token of a Retry: the id for the server in the Initial
 	// that the Retry answered. Zero: there was no Retry.
@@ -98,6 +100,16 @@ func (o *Options) budget() int          { return or(o.Budget, 2<<20) }
 func (o *Options) sendMax() int         { return or(o.SendMax, 4<<20) }
 func (o *Options) idle() int64          { return orTime(o.IdleTimeout, time.Minute) }
 func (o *Options) handshake() int64     { return orTime(o.HandshakeTimeout, 10*time.Second) }
+
+// random returns 64 bits for one use.
+func (o *Options) random() uint64 {
+	if o.Random != nil {
+		return o.Random()
+	}
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
 
 func or(v, otherwise int) int {
 	if v != 0 {

@@ -112,7 +112,7 @@ func (c *Conn) move(to Path) {
 		// answer to this challenge brings c back.
 		x.trial = &trial{safe: x.used}
 		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, full: true}
-		binary.LittleEndian.PutUint64(a.data[:], c.o.Random())
+		binary.LittleEndian.PutUint64(a.data[:], c.o.random())
 		x.add(a)
 	}
 	c.use(to)
@@ -123,7 +123,7 @@ func (c *Conn) move(to Path) {
 		return
 	}
 	c.flag &^= validated
-	binary.LittleEndian.PutUint64(x.trial.challenge[:], c.o.Random())
+	binary.LittleEndian.PutUint64(x.trial.challenge[:], c.o.random())
 	x.trial.tries = 0
 	c.tryPath()
 }

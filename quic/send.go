@@ -167,7 +167,7 @@ func (c *Conn) beginPacket(dst []byte, l Level, s *space, to *ID) (p packet, out
 	if l == OneRTT && s.next == c.sent.skipAt {
 		c.sent.skipped = s.next
 		s.next++
-		c.sent.chooseSkip(s.next, c.o.Random)
+		c.sent.chooseSkip(s.next, c.o.random())
 	}
 	if l == OneRTT {
 		dst = appendShort(dst, to, c.phase.write)
