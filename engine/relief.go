@@ -47,7 +47,7 @@ func (r *Reactor) relieve() {
 		}
 		s.left--
 		s.hand = (s.hand + 1) % len(r.slots)
-		if c := r.slots[s.hand].conn; c != nil && c.listener != nil && c.state < closed {
+		if c := r.slots[s.hand].conn; c != nil && c.state < closed {
 			r.current = c
 			c.freeUnderPressure(reliefAges[s.round-1])
 		}

@@ -61,6 +61,19 @@ func TestRelief_longestFirst(t *testing.T) {
 	}
 }
 
+// Connections that this side has opened are asked as those of clients: a backend may keep us waiting, too.
+func TestRelief_dialedConns(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20})
+	y := &relenting{waited: time.Minute, holds: 2 << 20}
+	g.dial(y)
+	g.on(func() { g.reactor.Account(52 << 20) })
+	g.pass(100 * time.Millisecond)
+	if y.holds > 0 {
+		t.Errorf("it has been asked %d times, and holds what it held", len(y.asked))
+	}
+	g.on(func() { g.reactor.Account(-int(g.reactor.Stats().BufBytes)) })
+}
+
 // A connection that closes and whose peer does not take the last of it is given up too.
 func TestRelief_closingConns(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 8 << 20})

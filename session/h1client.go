@@ -403,6 +403,14 @@ func (c *Client) OnTimeout(conn *engine.Conn) {
 	conn.Close(engine.ErrTimeout)
 }
 
+// Relieve ends the exchange where the origin has not taken for age what was sent to it: engine.Reliever.
+func (c *Client) Relieve(conn *engine.Conn, age time.Duration) {
+	left := time.Duration(conn.Deadline() - conn.Reactor().Now())
+	if c.receiver != nil && c.connected && conn.Congested() && conn.Deadline() != 0 && c.between()-left >= age {
+		c.OnTimeout(conn)
+	}
+}
+
 // OnEOF ends a body that lasts until the connection closes; anything else was cut short.
 func (c *Client) OnEOF(conn *engine.Conn) {
 	if invariant.On {

@@ -207,6 +207,9 @@ func (m *Mux) OnData(c *engine.Conn, in []byte) (used int) { return m.link.OnDat
 // OnTimeout acts on times that are due.
 func (m *Mux) OnTimeout(c *engine.Conn) { m.link.OnTimeout(c) }
 
+// Relieve resets exchanges whose requests the origin has not taken for age: engine.Reliever.
+func (m *Mux) Relieve(_ *engine.Conn, age time.Duration) { m.end.Relieve(&m.link.Link, age) }
+
 // OnSendable gives the streams their turns, and tells the owner that there is room.
 func (m *Mux) OnSendable(c *engine.Conn) {
 	m.link.OnSendable(c)

@@ -340,3 +340,65 @@ func TestServer_h2OneStreamBeforeRelief(t *testing.T) {
 		t.Fatal(p, len(g.parts))
 	}
 }
+
+// lone is the owner of one Client.
+type lone struct {
+	client session.Client
+	opts   session.ClientOptions
+	head   message.Head
+}
+
+func (*lone) OnIdle(*session.Client)              {}
+func (*lone) OnGone(*session.Client, error, bool) {}
+
+// Under pressure an origin of HTTP/1 gives way that does not take what a request sends; one that takes it and has not
+// answered yet does not.
+func TestClient_reliefUnderPressure(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		body int
+		want []string
+	}{{"takes nothing", 200 << 10, []string{"reset timed out"}}, {"has not answered", 1000, nil}} {
+		t.Run(c.name, func(t *testing.T) {
+			s, o, p := newScript(t, engine.Options{Memory: 16 << 20}), &lone{}, &part{}
+			s.l.OnConnect = func(f poller.FD, _ poller.Addr) { s.fd = f }
+			o.client.Init(o, &o.head, &o.opts)
+			s.do(func() {
+				if err := o.client.Dial(s.r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil); err != nil {
+					t.Error(err)
+				}
+			})
+			if c.body > 1000 {
+				s.l.SendMax = 1
+			}
+			s.do(func() {
+				h := request("POST", "/")
+				h.Length = int64(c.body)
+				p.Stream = o.client.Open(p)
+				_ = p.SendHead(&h, false)
+				_, _ = p.SendData(make([]byte, c.body), true)
+			})
+			s.pass(1100 * time.Millisecond)
+			s.press(engine.PressureAccept)
+			s.pass(100 * time.Millisecond)
+			p.want(t, c.want...)
+		})
+	}
+}
+
+// Of the exchanges of a connection to an origin of HTTP/2 that one goes whose request the origin does not take.
+func TestMux_reliefUnderPressure(t *testing.T) {
+	s, o := newScript(t, engine.Options{Memory: 16 << 20}), &muxOwner{}
+	s.dial(o, setting(4, 10))
+	post := request("POST", "/")
+	post.Length = 20
+	stuck, waits := s.open(o, post, false), s.open(o, request("GET", "/"), true)
+	s.do(func() { _, _ = stuck.SendData(make([]byte, 20), false) })
+	s.pass(1100 * time.Millisecond)
+	s.frames()
+	s.press(engine.PressureAccept)
+	s.pass(100 * time.Millisecond)
+	stuck.want(t, "reset timed out")
+	waits.want(t)
+	s.want("reset 1: CANCEL")
+}

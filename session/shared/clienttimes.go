@@ -35,6 +35,13 @@ func (t *ClientTimes) SetDeadline(s *Stream) {
 	}
 }
 
+// Relieve resets the exchanges of l whose requests the origin has not taken for age: see engine.Reliever.
+func (t *ClientTimes) Relieve(l *Link, age time.Duration) {
+	l.relieve(age, func(s *Stream) (time.Duration, bool) {
+		return time.Duration(s.now() - s.blockedAt), s.blocked != Unblocked
+	})
+}
+
 // Silence is how long an origin may send nothing on a connection before it may be broken unseen, if an exchange of it
 // takes too long.
 func (t *ClientTimes) Silence() time.Duration {

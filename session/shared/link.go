@@ -44,6 +44,28 @@ func (l *Link) Start(conn *engine.Conn, w Wire, e End, pool *Pool, server bool) 
 	l.task.Run = l.run
 }
 
+// relieve has the end of l act as on a deadline for exchanges that their peer has kept waiting for age, until the
+// pressure is gone. It returns how many there were. waited says for how long a stream has waited, and whether it does.
+func (l *Link) relieve(age time.Duration, waited func(s *Stream) (time.Duration, bool)) (n uint64) {
+	for i := 0; i < len(l.live); {
+		s := l.live[i]
+		if d, waits := waited(s); !waits || d < age {
+			i++
+			continue
+		}
+		n++
+		if l.end.OnDeadline(s); s.receiver != nil {
+			i++
+		} else {
+			i = 0 // callbacks change the list
+		}
+		if !l.conn.Open() || l.conn.Reactor().Pressure() < engine.PressureAccept {
+			break
+		}
+	}
+	return n
+}
+
 // Conn is the connection; nil before Start.
 func (l *Link) Conn() *engine.Conn { return l.conn }
 

@@ -91,22 +91,7 @@ func (t *ServerTimes) OnTunnel() { t.stats.Tunnels++ }
 
 // Relieve resets the exchanges of l that the client has kept waiting for age: see engine.Reliever.
 func (t *ServerTimes) Relieve(l *Link, age time.Duration) {
-	for i := 0; i < len(l.live); {
-		s := l.live[i]
-		if waited, keeps := t.waited(s); !keeps || waited < age {
-			i++
-			continue
-		}
-		t.stats.GivenUp++
-		if t.OnDeadline(s); s.receiver != nil {
-			i++
-		} else {
-			i = 0 // callbacks change the list
-		}
-		if !l.conn.Open() || l.conn.Reactor().Pressure() < engine.PressureAccept {
-			return
-		}
-	}
+	t.stats.GivenUp += l.relieve(age, t.waited)
 }
 
 // waited returns for how long the client keeps s waiting, and whether it does.
