@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"syscall"
 
 	"github.com/edge-proxy/edge/poller"
@@ -23,6 +24,9 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 	}
 	for range r.accepts {
 		if g := a.listener.opts.Gate; !a.end.begun && (r.Pressure() >= PressureAccept || g != nil && g.Full(r)) {
+			if g != nil {
+				a.setBacklog(r.kernel, g.Backlog(r))
+			}
 			r.pauseAccept()
 			return true
 		}
@@ -37,6 +41,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 			r.stats.Accepted++
 			r.assignConn(a.listener, fd, peer)
 		case syscall.EAGAIN:
+			a.setBacklog(r.kernel, 0)
 			a.ready = false
 			return true
 		// The connection died while it waited, or a firewall took it. accept(2) says to try the next one.
@@ -56,6 +61,20 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		}
 	}
 	return false
+}
+
+// setBacklog has at most n connections wait at a; 0: ListenOptions.Backlog. A change by less than a factor of two is
+// left out, since each change is a system call.
+func (a *acceptor) setBacklog(k poller.Kernel, n int) {
+	most := a.listener.opts.Backlog
+	if most > 0 && n >= most {
+		n = 0
+	}
+	if n == a.backlog || n > a.backlog/2 && n < a.backlog*2 {
+		return
+	}
+	a.backlog = n
+	k.SetBacklog(a.fd, cmp.Or(n, most))
 }
 
 // accept takes the next connection: the connection that waits for a place, if there is one.

@@ -56,6 +56,9 @@ type Gate interface {
 	// Full reports whether r has no room for another connection. Connections then wait in the backlog, and r asks again
 	// 20 ms later at most. It runs on r and takes next to no time.
 	Full(r *Reactor) bool
+	// Backlog returns how many connections may wait in the backlog of each socket from now on, until the backlog is
+	// empty. It is asked when Full was true. 0: ListenOptions.Backlog, which is also the most.
+	Backlog(r *Reactor) int
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -94,6 +97,7 @@ type acceptor struct {
 	searching  bool     // an idleSearch has not come back
 	placeFound bool     // it closed an idle connection
 	pending    *pending // nil: none
+	backlog    int      // the limit that Gate.Backlog asked for; 0: ListenOptions.Backlog
 	end        unlistening
 }
 

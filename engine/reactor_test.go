@@ -327,7 +327,9 @@ type gate bool
 
 func (full *gate) Full(*engine.Reactor) bool { return bool(*full) }
 
-// While a gate is full, connections wait; a moment after it is not, they are accepted.
+func (full *gate) Backlog(*engine.Reactor) int { return 7 }
+
+// While a gate is full, connections wait, as many as it says; a moment after it is not, they are accepted.
 func TestListener_gate(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	full := gate(true)
@@ -345,8 +347,8 @@ func TestListener_gate(t *testing.T) {
 	}
 	full = false
 	g.pass(30 * time.Millisecond)
-	if accepted != 2 {
-		t.Fatalf("%d accepted", accepted)
+	if accepted != 2 || !slices.Equal(g.kernel.backlogs, []int{7, 0}) {
+		t.Fatalf("%d accepted, backlogs of %v", accepted, g.kernel.backlogs)
 	}
 }
 

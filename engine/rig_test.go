@@ -35,7 +35,10 @@ type faulty struct {
 	onConnect func(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno)
 	onRead    func(fd poller.FD, p []byte) (int, syscall.Errno)
 	onWrite   func(fd poller.FD, p []byte) (int, syscall.Errno)
+	backlogs  []int // that were set
 }
+
+func (k *faulty) SetBacklog(_ poller.FD, n int) { k.backlogs = append(k.backlogs, n) }
 
 func (k *faulty) Accept(l poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
 	if k.onAccept != nil {

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"syscall"
@@ -41,7 +42,7 @@ func (k *Epoll) adopt(fd FD, o *ListenOptions) (Addr, error) {
 	}
 	// A second listen(2) sets the backlog. It is also the first one of a socket that was only bound, and refuses a
 	// connection.
-	if err := unix.Listen(s, o.backlog()); err != nil {
+	if err := unix.Listen(s, cmp.Or(o.Backlog, backlogDefault)); err != nil {
 		return Addr{}, err
 	}
 	return a, nil

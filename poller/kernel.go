@@ -159,6 +159,9 @@ type Kernel interface {
 	// its connect is not answered, so that it tries again a second later. A Unix socket refuses it, at once and for
 	// good: what waits there when SetIntake returns is all that will ever wait.
 	SetIntake(l FD, i Intake)
+	// SetBacklog changes how many connections wait at l until they are accepted, 0: 4096. Clients above it are not
+	// answered, and try again a second later.
+	SetBacklog(l FD, n int)
 	// ConnectsBegun reports whether clients have begun to connect to a TCP socket, and are not waiting to be accepted
 	// yet; true where that is not known. It reads the table of all sockets, which takes milliseconds where many are.
 	ConnectsBegun(l FD) bool

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -122,7 +123,7 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 	if err := unix.Bind(s, a.sockaddr()); err != nil {
 		return err
 	}
-	return unix.Listen(s, o.backlog())
+	return unix.Listen(s, cmp.Or(o.Backlog, backlogDefault))
 }
 
 // set gives the TCP socket s the options of o that accepted connections inherit.
@@ -132,13 +133,6 @@ func (o *ListenOptions) set(s int) {
 	unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 	userTimeout.set(s, milliseconds(o.UserTimeout))
 	notSent.set(s, NotSent)
-}
-
-func (o *ListenOptions) backlog() int {
-	if o.Backlog == 0 {
-		return backlogDefault
-	}
-	return o.Backlog
 }
 
 // vacant returns an error where a socket of that kind listens on a. With SO_REUSEPORT the kernel would let another
@@ -212,6 +206,11 @@ func (k *Epoll) SetIntake(l FD, i Intake) {
 		return
 	}
 	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) //nolint:errcheck // there may be none
+}
+
+// SetBacklog is a second listen(2), which does nothing but that.
+func (k *Epoll) SetBacklog(l FD, n int) {
+	unix.Listen(int(l), cmp.Or(n, backlogDefault)) //nolint:errcheck // it listens: nothing can be refused
 }
 
 // ConnectsBegun looks for sockets in the state SYN_RECV, in which TCP_DEFER_ACCEPT leaves clients that send nothing.

@@ -81,6 +81,14 @@ func (l *listener) Full(r *engine.Reactor) bool {
 	return h != nil && h.Full(r)
 }
 
+// Backlog bounds the connections that wait then: engine.Gate.
+func (l *listener) Backlog(r *engine.Reactor) int {
+	if h := l.shaking.Load(); h != nil {
+		return h.Backlog(r)
+	}
+	return 0
+}
+
 // accept begins a connection as l is configured now.
 func (l *listener) accept(c *engine.Conn) engine.Handler { return (*l.begin.Load())(c) }
 

@@ -54,9 +54,7 @@ const (
 	// waits for longer it is likely that it leaves, or that its time is over, when all is computed.
 	lateDivisor    = 2
 	crowdedDivisor = 8 // of Max: see Crowded
-	// newestDivisor is of that time: a line that has stood for less may be a burst, all of which can be served in time,
-	// and in the order of asking is.
-	newestDivisor = 4
+	backlogMax     = 4096
 )
 
 // computing returns how many may compute on so many processors. Reactors are left one at least: what computes does not
@@ -72,7 +70,7 @@ func NewHandshaker(e *engine.Engine, o HandshakerOptions) *Handshaker {
 	late := int64(o.Timeout) / lateDivisor
 	return &Handshaker{
 		opts: o, share: max(o.Max/reactors, 1), late: late, crowds: make([]crowd, reactors),
-		turns: turns{free: o.Computing, newestAfter: late / newestDivisor},
+		turns: turns{free: o.Computing},
 	}
 }
 
@@ -155,7 +153,13 @@ func (h *Handshaker) Server(
 // Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way: for
 // engine.ListenOptions.Gate. It runs on that reactor.
 func (h *Handshaker) Full(r *engine.Reactor) bool {
-	return h.crowds[r.Index()].full(h.share, r.Now())
+	return h.crowds[r.Index()].full(h.share, r.Now()) || h.turns.long(r.Now())
+}
+
+// Backlog returns how many connections may wait in the backlog of each event loop while clients leave before their
+// turn: for engine.Gate. 0: any number.
+func (h *Handshaker) Backlog(*engine.Reactor) int {
+	return min((h.turns.backlog()+len(h.crowds)-1)/len(h.crowds), backlogMax)
 }
 
 // Crowded reports whether more than an eighth of the handshakes of clients that Max allows a reactor are in progress:

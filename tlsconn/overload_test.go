@@ -393,6 +393,52 @@ func TestOverload_flood(t *testing.T) {
 	}
 }
 
+// leavers are n clients of the network of ours, each of which comes again as soon as it has said its ClientHello. What
+// it said it leaves to its fate, and closes it much later.
+func (v *overload) leavers(n int, long time.Duration) {
+	const look = 10 * time.Millisecond
+	end := v.w.Now() + int64(long)
+	var come func()
+	come = func() {
+		p := v.w.Dial(v.ours.addr)
+		var said func()
+		said = func() {
+			switch {
+			case v.w.Now() >= end:
+				p.Reset()
+			case p.Connected():
+				p.Send(v.hello)
+				v.w.After(2*time.Second, p.Reset)
+				come()
+			default:
+				v.w.After(look, said)
+			}
+		}
+		v.w.After(look, said)
+	}
+	for range n {
+		v.w.After(0, come)
+	}
+}
+
+// Once clients have left before their turn, no more are taken than have theirs soon, so that a good client of their
+// network is served in time.
+func TestOverload_leavers(t *testing.T) {
+	testutil.OnlyPlain(t)
+	v := newOverload(t, tlsconn.HandshakerOptions{})
+	s := v.clients()
+	const long = 6 * time.Second
+	v.leavers(20, long)
+	v.offer(s, capacity/5, long)
+	v.w.After(long+3*time.Second/2, func() {}) // there may be nothing else to wait for
+	v.run(long + 3*time.Second/2)
+	stats := v.ours.hs.Stats()
+	v.end()
+	if s.served < s.offered*95/100 || stats.Started > uint64(10*capacity*long.Seconds()) {
+		t.Errorf("%d of %d were served in time, %d began: %+v", s.served, s.offered, stats.Started, stats)
+	}
+}
+
 // One that has waited for half of its time is given up then, and nothing is computed for it.
 func TestOverload_late(t *testing.T) {
 	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: shift})

@@ -38,8 +38,7 @@ type seat struct {
 	crowd list.Node[seat] // among the handshakes that owe us bytes, on its reactor
 	stood int64           // when it took that place
 
-	turn    list.Node[seat] // where it waits for a turn; guarded by turns.mu, as asked
-	asked   int64           // when it asked for that turn
+	turn    list.Node[seat] // where it waits for a turn; guarded by turns.mu
 	network netip.Prefix    // of a client: see networkOf
 
 	mu      sync.Mutex

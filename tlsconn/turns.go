@@ -3,6 +3,7 @@ package tlsconn
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/list"
@@ -14,30 +15,29 @@ import (
 // their backends.
 //
 //	give ─► ours, begun ─► ours, new ─► clients', begun ─► clients', new ─► free
-//	          oldest        either          oldest         networks in turn, either
+//	                                                       networks in turn
 //
-// New ones come in the order of asking while all are served soon, or while those that wait do so to the end: clients
-// that come again only when they were served slow each other down. When the first has waited for newestAfter, and one
-// has ended its waiting within that time, more ask than can be served, and whatever the order is, some will wait in
-// vain. In that order everybody would wait for as long as is allowed; the newest first, those that are served are
-// served at once. New ones of clients have a line for each network, and the networks take turns: a flood from some of
-// them leaves the others their share.
+// New ones of clients have a line for each network, in the order of asking, and the networks take turns: a flood from
+// some of them leaves the others their share. When clients leave before their turn, long bounds the lines.
 // Safe for any goroutine.
 //
 //	free >= 0; free > 0 => nobody waits
 //	a handshake waits in one line at most: the line of lineOf
 //	crowds has the lines of the networks that are not empty, and ring has them in the order of their turns
 type turns struct {
-	newestAfter int64
-
 	mu     sync.Mutex
 	free   int                    // guarded by mu, as all below
-	now    int64                  // the latest time that somebody asked at
-	gaveUp int64                  // now, when one last ended its waiting; 0: none has
 	lines  [lines]list.List[seat] // in the order of giving, before crowds
 	crowds map[netip.Prefix]*network
 	ring   list.List[network]
 	new    int // handshakes in crowds
+
+	now    int64 // the latest time that somebody asked at
+	gaveUp int64 // now, when a new handshake of a client last ended its waiting; 0: none has
+
+	since int64 // when given began to count
+	given int   // turns that new handshakes of clients got since then
+	each  int64 // time between two of these turns in the latest measure; 0: none yet
 }
 
 // network is the line of the new handshakes of clients from one network.
@@ -45,6 +45,17 @@ type network struct {
 	line  list.List[seat]
 	place list.Node[network] // in turns.ring
 }
+
+// All clients of a crowd are served where each waits until its turn comes, and while they do so all are accepted: the
+// networks take turns. Where some leave before their turn, a line as long as their patience makes all others wait in
+// vain, and a flood that is accepted at once never slows down. So for hurriedFor after a client has left, a newcomer
+// waits for lineMax at most. Further connections wait in the backlog of the kernel, for backlogTime at most.
+const (
+	lineMax     = int64(250 * time.Millisecond)
+	backlogTime = int64(500 * time.Millisecond)
+	hurriedFor  = int64(10 * time.Second)
+	measureMin  = int64(20 * time.Millisecond) // of the time in which turns are counted
+)
 
 // The lines of turns.
 const (
@@ -101,7 +112,6 @@ func (t *turns) ask(h *seat, begun bool, now int64) bool {
 		t.free--
 		return true
 	}
-	h.asked = now
 	t.lineOf(h, begun).PushBack(&h.turn, h)
 	return false
 }
@@ -118,8 +128,6 @@ func (t *turns) cancel(h *seat) bool {
 	waited := h.turn.Remove()
 	if isNew {
 		t.left(h, n)
-	}
-	if waited {
 		t.gaveUp = t.now
 	}
 	return waited
@@ -141,17 +149,14 @@ func (t *turns) give() (next *seat) {
 		defer t.check()
 	}
 	for i := range t.lines {
-		if next = t.lines[i].First(); next == nil {
-			continue
+		if next = t.lines[i].First(); next != nil {
+			next.turn.Remove()
+			return next
 		}
-		if i == oursNew {
-			next = t.newOf(&t.lines[i])
-		}
-		next.turn.Remove()
-		return next
 	}
 	if n := t.ring.First(); n != nil {
-		next = t.newOf(&n.line)
+		t.given++
+		next = n.line.First()
 		next.turn.Remove()
 		n.place.Remove()
 		t.ring.PushBack(&n.place, n)
@@ -162,13 +167,32 @@ func (t *turns) give() (next *seat) {
 	return nil
 }
 
-// newOf returns the next of a line of new ones, which is not empty. mu is held.
-func (t *turns) newOf(l *list.List[seat]) *seat {
-	first := l.First()
-	if t.now-first.asked <= t.newestAfter || t.gaveUp == 0 || t.now-t.gaveUp > t.newestAfter {
-		return first
+// long reports whether a new handshake of a client that asked now would wait for too long.
+func (t *turns) long(now int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now = max(t.now, now)
+	switch past := t.now - t.since; {
+	case t.new == 0: // the time in which nobody waits says nothing
+		t.since, t.given = t.now, 0
+	case past >= measureMin && t.given > 0:
+		t.each = past / int64(t.given)
+		t.since, t.given = t.now, 0
 	}
-	return l.Last()
+	return t.hurried() && int64(t.new)*t.each > lineMax
+}
+
+// hurried reports whether clients left before their turn of late. mu is held.
+func (t *turns) hurried() bool { return t.gaveUp != 0 && t.now-t.gaveUp < hurriedFor }
+
+// backlog returns how many connections may wait in the backlog; 0: any number.
+func (t *turns) backlog() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.hurried() || t.each == 0 {
+		return 0
+	}
+	return int(backlogTime/t.each) + 1
 }
 
 // waiting returns how many wait for a turn.

@@ -19,6 +19,7 @@ func wish(ours bool) *seat {
 // named are handshakes that have asked for a turn, one after the other and a second apart.
 type named struct {
 	q     *turns
+	now   int64
 	names map[*seat]string
 }
 
@@ -26,7 +27,8 @@ func (n *named) ask(names ...string) {
 	for _, name := range names {
 		h := wish(name[0] == 'o')
 		n.names[h] = name
-		n.q.ask(h, name[1] == 'b', n.q.now+1e9)
+		n.now += 1e9
+		n.q.ask(h, name[1] == 'b', n.now)
 	}
 }
 
@@ -43,7 +45,7 @@ func (n *named) give() (order []string) {
 
 // Ours before those of clients, what was begun before what is new.
 func TestTurns_order(t *testing.T) {
-	n := &named{&turns{newestAfter: 1e12}, map[*seat]string{}}
+	n := &named{&turns{}, 0, map[*seat]string{}}
 	n.ask("cn 1", "cb 1", "on 1", "cn 2", "ob 1", "cb 2", "on 2", "ob 2")
 	want := []string{"ob 1", "ob 2", "on 1", "on 2", "cb 1", "cb 2", "cn 1", "cn 2"}
 	if order := n.give(); !slices.Equal(order, want) {
@@ -54,35 +56,57 @@ func TestTurns_order(t *testing.T) {
 	}
 }
 
-// While a line stands, and some give up, its newest come first; but not of what was begun, which does not grow by what
-// others ask for. Where nobody gives up, those who ask are no more than can be served, and the order is that of asking.
-func TestTurns_newestFirst(t *testing.T) {
-	n := &named{&turns{newestAfter: 2e9}, map[*seat]string{}}
-	n.ask("cn 1", "cn 2", "cn 3")
-	if order := n.give(); !slices.Equal(order, []string{"cn 1", "cn 2", "cn 3"}) {
-		t.Errorf("a line that was served in time: %q", order)
+// The lines are long when clients leave and a newcomer would wait for more than lineMax, as far as turns of late tell.
+// The backlog has what is computed in its time then.
+func TestTurns_long(t *testing.T) {
+	const each = int64(5e6)
+	q, now := &turns{}, int64(0)
+	ask := func(n int) (last *seat) {
+		for range n {
+			last = wish(false)
+			q.ask(last, false, now)
+		}
+		return last
 	}
-	n.q.free = 0
-	n.ask("cn 1", "cb 1", "cn 2", "cb 2", "cn 3", "ob 1", "on 1", "ob 2", "on 2", "on 3", "on 4", "ob 3")
-	want := []string{"ob 1", "ob 2", "ob 3", "on 4", "on 3", "on 2", "on 1", "cb 1", "cb 2", "cn 3", "cn 2", "cn 1"}
-	gone := wish(true)
-	n.q.ask(gone, false, n.q.now)
-	if !n.q.cancel(gone) {
-		t.Error("it did not wait")
+	give := func(n int) {
+		for range n {
+			now += each
+			q.give()
+		}
 	}
-	if order := n.give(); !slices.Equal(order, want) {
-		t.Errorf("%q", order)
+	last := ask(1000)
+	if q.long(now) || q.backlog() != 0 {
+		t.Error("long, though it is not known how long a turn takes")
 	}
-	n.q.free = 0
-	n.ask("cn 1", "cn 2", "cn 3", "cn 4")
-	if order := n.give(); !slices.Equal(order, []string{"cn 1", "cn 2", "cn 3", "cn 4"}) {
-		t.Errorf("nobody has given up of late: %q", order)
+	give(10)
+	if q.long(now) || q.each != each || q.backlog() != 0 {
+		t.Errorf("long, though nobody has left: %d wait for %d ns each", q.new, q.each)
+	}
+	if !q.cancel(last) || !q.long(now) {
+		t.Error("not long, though one has left")
+	}
+	if got, want := q.backlog(), int(backlogTime/each)+1; got != want {
+		t.Errorf("a backlog of %d for %d", got, want)
+	}
+	for q.long(now) {
+		give(1)
+	}
+	if want := int(lineMax / each); q.new != want {
+		t.Errorf("%d wait when the lines are not long any more, and %d would be right", q.new, want)
+	}
+	give(q.new)
+	now += hurriedFor
+	if q.long(now) || q.each != each {
+		t.Error("the time in which nobody waited counts")
+	}
+	if ask(1000); q.long(now) || q.backlog() != 0 {
+		t.Error("that one has left is not forgotten")
 	}
 }
 
 // Networks take turns, however many of each ask; one of which nobody asks any more is forgotten.
 func TestTurns_networks(t *testing.T) {
-	q := &turns{newestAfter: 1e12}
+	q := &turns{}
 	var order []string
 	for i, peer := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.1.1", "2001:db8:0:1::1",
 		"2001:db8:0:2::1", "::ffff:10.0.1.9", "10.0.0.5"} {
@@ -105,7 +129,7 @@ func TestTurns_networks(t *testing.T) {
 }
 
 func TestTurns_cancel(t *testing.T) {
-	q := &turns{free: 1, newestAfter: 1e12}
+	q := &turns{free: 1}
 	a, b, c := wish(false), wish(false), wish(false)
 	if !q.ask(a, false, 1) || q.cancel(a) {
 		t.Fatal("the first has to wait")

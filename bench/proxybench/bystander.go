@@ -50,7 +50,7 @@ var Troubles = []Trouble{
 	{Name: "silent", What: "9000 silent connections and 1000 half-done handshakes", make: silent},
 	{Name: "overload", What: "good clients among handshakes, most of which stop half way", dear: true,
 		measure: (*BystanderOptions).overload},
-	{Name: "hellos", What: "good clients among a flood of others that wait for their answers",
+	{Name: "hellos", What: "good clients among floods of handshakes that are not completed",
 		measure: (*BystanderOptions).hellos},
 }
 

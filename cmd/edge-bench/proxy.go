@@ -170,15 +170,14 @@ func newOverload() *cobra.Command {
 }
 
 func newHellos() *cobra.Command {
-	var addr string
-	var apart bool
+	var addr, kind string
 	var window time.Duration
-	c := hidden("hellos", "Flood a proxy with handshakes, each of which waits for its answer",
+	c := hidden("hellos", "Flood a proxy with handshakes that are not brought to their end",
 		func(c *cobra.Command, _ []string) error {
-			return proxybench.MeasureHellos(c.Context(), addr, apart, window, c.OutOrStdout())
+			return proxybench.MeasureHellos(c.Context(), addr, kind, window, c.OutOrStdout())
 		})
 	c.Flags().StringVar(&addr, "secure", "", "its TLS address")
-	c.Flags().BoolVar(&apart, "apart", true, "good clients come from another network")
+	c.Flags().StringVar(&kind, "flood", proxybench.HellosFloods[0], "what its clients do, and where good clients are")
 	c.Flags().DurationVarP(&window, "duration", "d", 10*time.Second, "measured time")
 	return c
 }

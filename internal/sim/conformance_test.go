@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -571,6 +572,29 @@ var conformance = []struct {
 		got := s.settle(2, wr) // a second later
 		s.want("the client tries again", got, 2, wr)
 		s.want("the client tries again", got, 1, rd)
+	}},
+	{"a connect above the backlog is answered when the backlog grows", true, false, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		s.dial(a)
+		s.want("one", s.settle(1, rd), 1, rd)
+		s.kernel().SetBacklog(l, 1)
+		for t := range poller.Token(2) { // Linux takes one more than it was told
+			fd, errno := s.kernel().Connect(a, &poller.ConnectOptions{})
+			if errno != 0 && errno != syscall.EINPROGRESS {
+				s.t.Fatal(errno)
+			}
+			s.kernel().Add(fd, 2+t)
+		}
+		all := s.peek()
+		if all[2]&all[3]&wr != 0 {
+			s.t.Fatalf("two more connects were answered: %v", all)
+		}
+		s.kernel().SetBacklog(l, 0)
+		for t := range poller.Token(2) {
+			if all[2+t]&wr == 0 {
+				maps.Copy(all, s.settle(2+t, wr)) // a second later
+			}
+		}
 	}},
 	{"a Unix listener that takes no new client refuses it", false, true, func(s *script) {
 		l, a := s.listen(poller.ListenOptions{})

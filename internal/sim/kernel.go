@@ -210,6 +210,17 @@ func (k *Kernel) SetIntake(l poller.FD, i poller.Intake) {
 	d.mute = i == poller.IntakeBegun
 }
 
+// SetBacklog changes how many connections wait at l.
+func (k *Kernel) SetBacklog(l poller.FD, n int) {
+	k.w.trace.add(k, "backlog", l, n, 0)
+	f := k.file(l, "backlog")
+	if f == nil || f.door == nil || f.door.port != nil {
+		k.w.misuse("backlog of fd %d, which is no listening socket", l)
+		return
+	}
+	f.door.opts.Backlog = cmp.Or(n, backlogDefault)
+}
+
 // ConnectsBegun does not know.
 func (k *Kernel) ConnectsBegun(poller.FD) bool { return true }
 

@@ -212,6 +212,9 @@ func (l *Loop) Accept(fd poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
 // SetIntake does nothing: the test chooses the connections.
 func (l *Loop) SetIntake(poller.FD, poller.Intake) { l.calls.SetIntake++ }
 
+// SetBacklog does nothing: the test chooses the connections.
+func (l *Loop) SetBacklog(poller.FD, int) {}
+
 // ConnectsBegun does not know.
 func (l *Loop) ConnectsBegun(poller.FD) bool { return true }
 
