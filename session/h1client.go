@@ -406,7 +406,8 @@ func (c *Client) OnTimeout(conn *engine.Conn) {
 // Relieve ends the exchange where the origin has not taken for age what was sent to it: engine.Reliever.
 func (c *Client) Relieve(conn *engine.Conn, age time.Duration) {
 	left := time.Duration(conn.Deadline() - conn.Reactor().Now())
-	if c.receiver != nil && c.connected && conn.Congested() && conn.Deadline() != 0 && c.between()-left >= age {
+	waits := conn.Congested() || c.spliceWaits
+	if c.receiver != nil && c.connected && waits && conn.Deadline() != 0 && c.between()-left >= age {
 		c.OnTimeout(conn)
 	}
 }

@@ -360,7 +360,7 @@ func (s *h1Server) waited() (time.Duration, bool) {
 	o := &s.server.opts
 	now := s.conn.Reactor().Now()
 	switch {
-	case s.receiver != nil && s.conn.Congested():
+	case s.receiver != nil && (s.conn.Congested() || s.answerPace.Running()): // nothing is queued of a splice
 		return s.answerPace.WaitedFor(o.SendTimeout, now), true
 	case s.receiver != nil && s.owesBody() && !s.awaits100:
 		return s.bodyPace.OwedFor(o.BodyTimeout-s.timeLeft(), now), true

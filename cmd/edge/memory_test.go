@@ -34,29 +34,32 @@ const residentMost = (64*11/10 + 16) << 10
 func TestRun_memoryOfPeers(t *testing.T) {
 	testutil.OnlyPlain(t)
 	for _, place := range []struct {
-		name string
-		fill func(s *scene)
+		name      string
+		fill      func(s *scene)
+		addresses int // of the name many.test; 0: 1
 	}{
-		{"heads of HTTP/1 in part", (*scene).headsOfH1},
-		{"heads of HTTP/2 in part", (*scene).headsOfH2},
-		{"heads of HTTP/3 in part", (*scene).headsOfH3},
-		{"streams of QUIC opened by number", (*scene).streamsByNumber},
-		{"packets of QUIC that wait for keys", (*scene).earlyPackets},
-		{"hellos of TLS in part", (*scene).hellos},
-		{"hellos that are peeked at", (*scene).peeked},
-		{"answers of HTTP/1 that nobody reads", (*scene).answersOfH1},
-		{"answers of HTTP/2 that nobody reads", (*scene).answersOfH2},
-		{"compressed answers that nobody reads", (*scene).compressed},
-		{"bodies that rules read", (*scene).readBodies},
-		{"bodies that are buffered", (*scene).bufferedBodies},
-		{"services that nobody reads", (*scene).services},
-		{"stored bodies that end while they are read", (*scene).endedBodies},
-		{"keys of limits", (*scene).limitKeys},
-		{"answers of DNS", (*scene).answersOfDNS},
+		{"heads of HTTP/1 in part", (*scene).headsOfH1, 0},
+		{"heads of HTTP/2 in part", (*scene).headsOfH2, 0},
+		{"heads of HTTP/3 in part", (*scene).headsOfH3, 0},
+		{"streams of QUIC opened by number", (*scene).streamsByNumber, 0},
+		{"packets of QUIC that wait for keys", (*scene).earlyPackets, 0},
+		{"hellos of TLS in part", (*scene).hellos, 0},
+		{"hellos that are peeked at", (*scene).peeked, 0},
+		{"answers of HTTP/1 that nobody reads", (*scene).answersOfH1, 0},
+		{"answers of HTTP/2 that nobody reads", (*scene).answersOfH2, 0},
+		{"compressed answers that nobody reads", (*scene).compressed, 0},
+		{"bodies that rules read", (*scene).readBodies, 0},
+		{"bodies that are buffered", (*scene).bufferedBodies, 0},
+		{"services that nobody reads", (*scene).services, 0},
+		{"stored bodies that end while they are read", (*scene).endedBodies, 0},
+		{"clients that wait for one answer", (*scene).followers, 0},
+		{"tunnels that nobody reads", (*scene).tunnels, 0},
+		{"keys of limits", (*scene).limitKeys, 0},
+		{"answers of DNS", (*scene).answersOfDNS, 4000},
 	} {
 		t.Run(place.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t)
+			s := newScene(t, max(place.addresses, 1))
 			place.fill(s)
 			s.bad.Wait()
 			s.settles()
@@ -86,7 +89,7 @@ type scene struct {
 	open    []net.Conn // guarded by mu
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T, addresses int) *scene {
 	s := &scene{T: t, pki: newPKI(t, "a")}
 	noise := make([]byte, 256<<10)
 	_, _ = rand.Read(noise)
@@ -109,6 +112,23 @@ func newScene(t *testing.T) *scene {
 		w.Header().Set("Cache-Control", "max-age=1000")
 		flood(w, 8)
 	})
+	mux.HandleFunc("/stored/half", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=1000")
+		w.Header().Set("Content-Length", "2097152")
+		flood(w, 1)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("/socket", func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+		flood(c, 64)
+	})
 	mux.HandleFunc("/read", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	origin := httptest.NewUnstartedServer(mux)
 	origin.Listener.Close()
@@ -124,7 +144,7 @@ func newScene(t *testing.T) *scene {
 			go func() { defer c.Close(); flood(c, 64) }()
 		}
 	}()
-	s.running = start(t, sceneFile, s.pki.pair("a"), origin.Listener.Addr(), raw.Addr(), manyAddresses(t))
+	s.running = start(t, sceneFile, s.pki.pair("a"), origin.Listener.Addr(), raw.Addr(), manyAddresses(t, addresses))
 	s.secure = s.address("secure")
 	s.service, s.peek = s.address("flood"), s.address("peek")
 	t.Cleanup(func() {
@@ -137,10 +157,10 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// manyAddresses starts a DNS server for a name with 4000 addresses.
-func manyAddresses(t *testing.T) netip.AddrPort {
+// manyAddresses starts a DNS server for a name with n addresses.
+func manyAddresses(t *testing.T, n int) netip.AddrPort {
 	dns := dnsserver.Start(t)
-	records := make([]string, 4000)
+	records := make([]string, n)
 	for n := range records {
 		records[n] = fmt.Sprintf("A 60 127.1.%d.%d", n/250, 1+n%250)
 	}
@@ -455,6 +475,16 @@ func (s *scene) endedBodies() {
 			s.says(1, s.addr, fmt.Sprintf("POST /stored/%d HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", i/4))
 		}
 	})
+}
+
+func (s *scene) followers() {
+	s.says(counted(10_000), s.addr, "GET /stored/half HTTP/1.1\r\nHost: a.test\r\nA: "+strings.Repeat("a", 8<<10)+
+		"\r\n\r\n")
+}
+
+func (s *scene) tunnels() {
+	s.says(counted(2500), s.addr, "GET /socket HTTP/1.1\r\nHost: a.test\r\nUpgrade: websocket\r\n"+
+		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 }
 
 func (s *scene) limitKeys() {

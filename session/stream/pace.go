@@ -54,6 +54,9 @@ func (p *Pace) Pause(now int64) {
 	}
 }
 
+// Running reports whether the credit shrinks.
+func (p *Pace) Running() bool { return p.since != 0 }
+
 // OwedFor returns for how long a client has owed bytes of a body. silent is for how long nothing came, for use where
 // there is no least rate.
 func (p *Pace) OwedFor(silent time.Duration, now int64) time.Duration {
