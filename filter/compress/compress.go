@@ -20,7 +20,7 @@ type Config struct {
 	MinSize   int64    `edge:"min_size" doc:"Smallest body to compress." unit:"size" default:"256" min:"0" max:"1g"`
 	Level     string   `edge:"level" doc:"Effort; auto works less under load." enum:"fast auto best" default:"auto"`
 
-	CompressSecrets bool `edge:"compress_secrets" doc:"Compress html and json also for foreign pages with cookies."`
+	CompressSecrets bool `edge:"compress_secrets" doc:"Compress all types for foreign pages with credentials."`
 }
 
 func init() {
@@ -105,7 +105,7 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 	for why := compress.Compressed + 1; why < compress.Results; why++ {
 		f.counts[2+why] = count(compress.Identity, why)
 	}
-	return &proxy.Filter{Name: "compress", Encode: f.encode, Explain: f.explain}, nil
+	return &proxy.Filter{Name: "compress", Request: f.request, Encode: f.encode, Explain: f.explain}, nil
 }
 
 // packed reports whether a pattern of types takes in types that have a compression of their own.
@@ -113,14 +113,36 @@ func packed(pattern string) bool {
 	return slices.Contains([]string{"*", "*/*", "image/*", "video/*", "audio/*", "application/*"}, pattern)
 }
 
+// asker returns what is known of the client of x.
+func asker(x *proxy.Exchange) compress.Asker {
+	d := x.Client().TLS()
+	return compress.Asker{Authority: x.AskedAuthority(), Certificate: d != nil && len(d.Chain()) > 0}
+}
+
+// request has the whole sent to a client that may have a part of a compressed answer and asks for the rest by a date.
+// RFC 9110 §8.8.2.2: a date that two codings of an answer share is no strong validator, so that If-Range does not hold.
+func (f *compressor) request(x *proxy.Exchange) proxy.Verdict {
+	h := &x.Request
+	if at := h.Peek(message.IfRange); len(at) > 0 && at[len(at)-1] != '"' {
+		if coding, _ := f.policy.JudgeRequest(h, asker(x)); coding != compress.Identity {
+			h.DelID(message.Range)
+			h.DelID(message.IfRange)
+		}
+	}
+	return proxy.Next
+}
+
 // encode is asked when the head of the answer is ready.
 func (f *compressor) encode(x *proxy.Exchange, end bool) proxy.Encoder {
 	h := &x.Response
-	coding, why, varies := f.policy.Judge(&x.Request, h, x.AskedAuthority(), end)
+	coding, why, varies := f.policy.Judge(&x.Request, h, asker(x), end)
 	if varies {
 		h.AddVary("Accept-Encoding")
 	}
 	if why != compress.Compressed {
+		if coding != compress.Identity {
+			compress.Apply(h, coding)
+		}
 		f.counts[2+why].Add(x)
 		return nil
 	}
@@ -145,7 +167,7 @@ var gzipAlone = []compress.Coding{compress.Gzip}
 
 // explain says what becomes of the answer to a request.
 func (f *compressor) explain(request *message.Head) string {
-	coding, why := f.policy.JudgeRequest(request, request.Bytes(request.Authority))
+	coding, why := f.policy.JudgeRequest(request, compress.Asker{Authority: request.Bytes(request.Authority)})
 	switch why {
 	case compress.Compressed:
 		return coding.String() + " where the answer is of types and of min_size"

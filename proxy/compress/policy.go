@@ -2,6 +2,7 @@ package compress
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
@@ -13,7 +14,7 @@ type Policy struct {
 	Codings []Coding // that are offered, the best first
 	Types   Types
 	MinSize int64 // of a body whose length is known
-	Secrets bool  // bodies that a foreign page may have asked for with the client's cookies are compressed, too
+	Secrets bool  // bodies that a foreign page may have asked for with the client's credentials are compressed, too
 }
 
 // Result is why an answer is compressed or not.
@@ -42,7 +43,7 @@ var results = [Results]struct{ word, text string }{
 	{"type", "its type is not in types"},
 	{"small", "it is smaller than min_size"},
 	{"old_client", "the client speaks HTTP/1.0"},
-	{"cross_site", "html and json stay as they are, since a foreign page asks with cookies (BREACH)"},
+	{"cross_site", "only css and fonts are compressed for a foreign page that asks with credentials (BREACH)"},
 	{"not_accepted", "the client accepts none of encodings"},
 	{"no_encoder", "all encoders are in use, and the client accepts no gzip"},
 }
@@ -53,54 +54,84 @@ func (r Result) String() string { return results[r].word }
 // Explain returns a clause that says why.
 func (r Result) Explain() string { return results[r].text }
 
-// Judge decides over an answer to request, whose authority was asked as the client named it. end: the answer has no
-// body. varies reports whether another request might get the answer in another form.
-func (p *Policy) Judge(request, answer *message.Head, asked []byte, end bool) (c Coding, why Result, varies bool) {
-	head := request.Verb == message.VerbHead
+// Asker is what else than its head tells of a request.
+type Asker struct {
+	Authority   []byte // that was asked for, as the client named it
+	Certificate bool   // the client has shown a certificate
+}
+
+// Judge decides over an answer to request. end: the answer has no body. With NoBody, c is the coding that the answer to
+// the same request by GET, with status 200, has. varies reports whether another request might get the answer in another
+// form.
+func (p *Policy) Judge(request, answer *message.Head, by Asker, end bool) (c Coding, why Result, varies bool) {
+	head, same, t := request.Verb == message.VerbHead, answer.Status == 304, answer.Peek(message.ContentType)
 	switch s := answer.Status; {
-	case s < 200, s == 204, s == 206, s == 304, request.Verb == message.VerbConnect, end && !head,
+	case s < 200, s == 204, s == 206, request.Verb == message.VerbConnect, end && !head && !same,
 		answer.Has(message.ContentRange):
 		return Identity, NoBody, false
 	case answer.Has(message.ContentEncoding), encodedCall(answer):
 		return Identity, Encoded, false
 	case hasNoTransform(answer), hasNoTransform(request):
 		return Identity, NoTransform, false
-	case !p.Types.Match(answer.Peek(message.ContentType)):
+	case !p.Types.Match(t) && !(same && t == nil):
 		return Identity, OtherType, false
-	case 0 <= answer.Length && answer.Length < p.MinSize && !head:
+	case !same && p.isSmall(answer, head):
 		return Identity, Small, false
-	case head:
-		return Identity, NoBody, true
 	}
-	c, why = p.JudgeRequest(request, asked)
-	if why == CrossSite && !guarded(answer.Peek(message.ContentType)) {
+	c, why = p.JudgeRequest(request, by)
+	if why == CrossSite && !guarded(t) {
 		why = Compressed
 	}
-	if why != Compressed {
+	if why != Compressed || same && namesStrong(request, answer) {
 		c = Identity
+	}
+	if head || same {
+		why = NoBody
 	}
 	return c, why, true
 }
 
-// JudgeRequest is the part of Judge that the head of a request decides. With CrossSite, answers of types that tell no
-// secrets get the coding c all the same.
-func (p *Policy) JudgeRequest(request *message.Head, asked []byte) (c Coding, why Result) {
+// isSmall reports whether the length of a body is known and below p.MinSize. Many backends answer HEAD with length 0,
+// which tells nothing.
+func (p *Policy) isSmall(answer *message.Head, head bool) bool {
+	n := answer.Length
+	if told, ok := message.ParseLength(answer.Peek(message.ContentLength)); ok && head {
+		n = told
+	}
+	return n < p.MinSize && (n > 0 || n == 0 && !head)
+}
+
+// namesStrong reports whether If-None-Match of request names the strong tag of a 304 and not the weak one: the client
+// has the bytes as they were. The type, which would say whether a 200 is compressed, is not in most 304s.
+func namesStrong(request, answer *message.Head) bool {
+	names, tag := request.Peek(message.IfNoneMatch), answer.Peek(message.ETag)
+	i := bytes.Index(names, tag)
+	return len(tag) > 0 && i >= 0 && (i == 0 || names[i-1] != '/')
+}
+
+// JudgeRequest is the part of Judge that a request decides. With CrossSite, answers of types that tell no secrets get
+// the coding c all the same.
+func (p *Policy) JudgeRequest(request *message.Head, by Asker) (c Coding, why Result) {
 	if request.Proto == message.HTTP10 {
 		return Identity, OldClient
 	}
 	if c = Negotiate(request, p.Codings); c == Identity {
 		return Identity, NotAccepted
 	}
-	if !p.Secrets && crossSite(request, asked) {
+	if !p.Secrets && crossSite(request, by) {
 		return c, CrossSite
 	}
 	return c, Compressed
 }
 
-// Apply makes h the head of an answer whose body has the coding c.
+// Apply makes h the head of an answer whose body has, or would have by GET, the coding c.
 func Apply(h *message.Head, c Coding) {
-	h.AddID(message.ContentEncoding, "Content-Encoding", c.String())
+	if h.Status != 304 {
+		h.AddID(message.ContentEncoding, "Content-Encoding", c.String())
+	}
 	h.DelID(message.AcceptRanges) // of the bytes as they were
+	h.DelID(message.ContentLength)
+	h.Length = message.LengthUnknown
 	for _, name := range []string{"Content-MD5", "Content-Digest", "Repr-Digest", "Digest"} {
 		h.Del(name) // RFC 9530: sums over other bytes
 	}
@@ -127,11 +158,13 @@ func encodedCall(h *message.Head) bool {
 	return i >= 0 && !message.EqualFold(h.Value(i), "identity")
 }
 
-// crossSite reports whether a page of another site may have made a browser send request, with the cookies of its user.
-// Such a page chooses a part of the answer and sees the length of it on the wire: if the answer is compressed, it finds
-// out the rest bit by bit (BREACH, CVE-2013-3587).
-func crossSite(request *message.Head, asked []byte) bool {
-	if !request.Has(message.Cookie) {
+// crossSite reports whether a page of another site may have made a browser send request, with the credentials of its
+// user. Such a page chooses a part of the answer and sees the length of it on the wire: if the answer is compressed, it
+// finds out the rest bit by bit (BREACH, CVE-2013-3587).
+func crossSite(request *message.Head, by Asker) bool {
+	// Authorization counts though a filter has dropped it since.
+	login := func(f message.Field) bool { return f.ID == message.Authorization }
+	if !by.Certificate && !request.Has(message.Cookie) && !slices.ContainsFunc(request.Fields, login) {
 		return false
 	}
 	if site, several := request.Single(message.SecFetchSite); site != nil || several {
@@ -145,7 +178,7 @@ func crossSite(request *message.Head, asked []byte) bool {
 	if i := bytes.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	return !found || !message.EqualFoldBytes(hostOf(rest), hostOf(asked))
+	return !found || !message.EqualFoldBytes(hostOf(rest), hostOf(by.Authority))
 }
 
 // hostOf returns the host of an authority.
@@ -156,11 +189,12 @@ func hostOf(authority []byte) []byte {
 	return authority
 }
 
-// guarded reports whether answers of a type tell secrets beside what a request chose: pages and data.
+// guarded reports whether answers of a type may tell secrets beside what a request chose: pages, data, and scripts,
+// which JSONP has both in. Style sheets and fonts have none.
 func guarded(contentType []byte) bool {
 	t := essence(contentType)
-	return message.EqualFold(t, "text/html") || message.EqualFold(t, "application/xhtml+xml") ||
-		message.EqualFold(t, "application/json") || hasSuffixFold(t, "+json")
+	return !message.EqualFold(t, "text/css") && !hasPrefixFold(t, "font/") &&
+		!message.EqualFold(t, "application/vnd.ms-fontobject")
 }
 
 // ComesSlowly reports whether the client of an answer of a type waits for each piece of it: events, and calls of

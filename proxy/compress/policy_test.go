@@ -133,6 +133,9 @@ func TestPolicy_Judge(t *testing.T) {
 	}
 	cross := func(fields ...string) *message.Head { return with(append(fields, "Cookie: sid=1")...) }
 	foreign := cross("Sec-Fetch-Site: cross-site")
+	login := with("Sec-Fetch-Site: cross-site", "Authorization: Basic YTpi")
+	loggedIn := with("Sec-Fetch-Site: cross-site", "Authorization: Basic YTpi")
+	loggedIn.Del("Authorization") // by a filter that has checked it
 	for i, c := range []struct {
 		request, answer *message.Head
 		end             bool
@@ -146,9 +149,12 @@ func TestPolicy_Judge(t *testing.T) {
 		{get, status(404), false, compress.Compressed, true},
 		{get, status(204), false, compress.NoBody, false},
 		{get, status(206), false, compress.NoBody, false},
-		{get, status(304), false, compress.NoBody, false},
+		{get, status(304), true, compress.NoBody, true},
 		{get, head(html, "Content-Range: bytes 0-1/9"), false, compress.NoBody, false},
-		{asksHead, sized(9, html), true, compress.NoBody, true},
+		{asksHead, sized(0, html), true, compress.NoBody, true}, // as many backends answer HEAD
+		{asksHead, sized(9, html), true, compress.Small, false},
+		{asksHead, sized(0, html, "Content-Length: 9"), true, compress.Small, false},
+		{asksHead, sized(0, html, "Content-Length: 999"), true, compress.NoBody, true},
 		{asksHead, head("Content-Type: image/png"), true, compress.OtherType, false},
 		{get, head(html, "Content-Encoding: br"), false, compress.Encoded, false},
 		{get, head(html, "Content-Encoding: identity"), false, compress.Encoded, false},
@@ -177,17 +183,50 @@ func TestPolicy_Judge(t *testing.T) {
 		{cross("Referer: https://a.example.evil/"), head(html), false, compress.CrossSite, true},
 		{cross("Referer: about:blank"), head(html), false, compress.CrossSite, true},
 		{cross(), head(html), false, compress.Compressed, true},
-		{with("Sec-Fetch-Site: cross-site"), head(html), false, compress.Compressed, true}, // no cookies
+		{with("Sec-Fetch-Site: cross-site"), head(html), false, compress.Compressed, true}, // no credentials
+		{login, head(html), false, compress.CrossSite, true},
+		{loggedIn, head(html), false, compress.CrossSite, true},
+		{foreign, head("Content-Type: text/javascript"), false, compress.CrossSite, true}, // JSONP
+		{foreign, head("Content-Type: application/xml"), false, compress.CrossSite, true},
+		{foreign, head("Content-Type: text/plain"), false, compress.CrossSite, true},
+		{foreign, head("Content-Type: image/svg+xml"), false, compress.CrossSite, true},
+		{foreign, head("Content-Type: font/ttf"), false, compress.Compressed, true},
+		{foreign, head("Content-Type: application/vnd.ms-fontobject"), false, compress.Compressed, true},
 	} {
-		coding, got, varies := policy().Judge(c.request, c.answer, []byte("a.example:443"), c.end)
-		if got != c.want || varies != c.varies || (coding != compress.Identity) != (got == compress.Compressed) {
+		by := compress.Asker{Authority: []byte("a.example:443")}
+		coding, got, varies := policy().Judge(c.request, c.answer, by, c.end)
+		coded := c.want == compress.Compressed || c.want == compress.NoBody && c.varies
+		if got != c.want || varies != c.varies || (coding != compress.Identity) != coded {
 			t.Errorf("case %d: %v, %v, varies %v; want %v, %v", i, coding, got, varies, c.want, c.varies)
 		}
 	}
+	by := compress.Asker{Authority: []byte("a.example"), Certificate: true}
+	_, got, _ := policy().Judge(with("Sec-Fetch-Site: cross-site"), head(html), by, false)
+	if got != compress.CrossSite {
+		t.Error("with a certificate:", got)
+	}
 	p := policy()
 	p.Secrets = true
-	if _, got, _ := p.Judge(foreign, head(html), nil, false); got != compress.Compressed {
+	if _, got, _ := p.Judge(foreign, head(html), compress.Asker{}, false); got != compress.Compressed {
 		t.Error(got)
+	}
+}
+
+// A 304 has the weak tag that a 200 has, unless the client names the strong tag alone: it has the bytes as they were.
+func TestPolicy_Judge_tagOf304(t *testing.T) {
+	for names, want := range map[string]string{
+		"": `W/"v1"`, `W/"v1"`: `W/"v1"`, `"v1"`: `"v1"`, `"v0", "v1"`: `"v1"`, `"v0", W/"v1"`: `W/"v1"`, "*": `W/"v1"`,
+	} {
+		request := head("Accept-Encoding: gzip", "If-None-Match: "+names)
+		answer := head(`ETag: "v1"`, "Content-Length: 9")
+		answer.Status = 304
+		c, _, _ := policy().Judge(request, answer, compress.Asker{}, true)
+		if c != compress.Identity {
+			compress.Apply(answer, c)
+		}
+		if got := answer.Get("ETag"); got != want || answer.Get("Content-Encoding") != "" {
+			t.Errorf("If-None-Match %s: ETag %s, want %s; coding %q", names, got, want, answer.Get("Content-Encoding"))
+		}
 	}
 }
 
@@ -229,10 +268,10 @@ func TestPolicy_allocatesNothing(t *testing.T) {
 	answers := []*message.Head{
 		head("Content-Type: text/html", "Vary: Accept-Encoding"), head("Content-Type: image/png"),
 	}
-	asked := []byte("a.example")
+	by := compress.Asker{Authority: []byte("a.example")}
 	if n := testutil.Allocs(100, func() {
 		for _, h := range answers {
-			p.Judge(request, h, asked, false)
+			p.Judge(request, h, by, false)
 			h.AddVary("Accept-Encoding")
 		}
 	}); n > 0 {
