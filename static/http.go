@@ -3,13 +3,16 @@ package static
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
@@ -20,6 +23,7 @@ type visit struct {
 	*files
 	reactor *engine.Reactor // its account has the lists that are made
 	began   int64           // reactor time
+	part    string          // the range that is asked for, as http.ServeContent reads it; "": there is none
 	json    bool            // a list is asked for as JSON
 	short   bool            // memory is
 	finds   bool            // Open answers with what is found
@@ -30,7 +34,23 @@ type visit struct {
 func (f *files) visit(x *proxy.Exchange) *visit {
 	r, accept := x.Reactor(), x.Request.Peek(message.Accept)
 	json := bytes.Contains(accept, []byte("application/json")) && !bytes.Contains(accept, []byte("text/html"))
-	return &visit{files: f, reactor: r, began: r.Now(), json: json, short: r.Pressure() >= engine.PressureAccept}
+	v := &visit{files: f, reactor: r, began: r.Now(), json: json, short: r.Pressure() >= engine.PressureAccept}
+	switch first, last, ok := partOf(&x.Request); {
+	case !ok:
+	case first < 0 && last > 0:
+		v.part = fmt.Sprintf("bytes=-%d", last)
+	case first < 0: // the last 0 bytes are unsatisfiable: RFC 9110 §14.1.2
+		v.part = fmt.Sprintf("bytes=%d-", math.MaxInt64)
+	default:
+		v.part = fmt.Sprintf("bytes=%d-%d", first, last)
+	}
+	return v
+}
+
+// partOf returns the range that a request asks for. RFC 9110 §14.2: only GET has one.
+func partOf(h *message.Head) (first, last int64, ok bool) {
+	first, last, ok = policy.ParseRange(h)
+	return first, last, ok && h.Verb == message.VerbGet
 }
 
 // ServeHTTP answers a request. It ends it by a panic where there is no file: see handler.FromHTTP.
@@ -54,6 +74,7 @@ func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.found = e
 		panic(proxy.ErrAgain)
 	}
+	r.Header.Set("Range", v.part)
 	e.serve(w, r)
 }
 
@@ -91,9 +112,6 @@ func (e *entry) serve(w http.ResponseWriter, r *http.Request) {
 	maps.Copy(w.Header(), of.fields)
 	if of.coding != "" {
 		w = measured{w, of.size}
-	}
-	if ranges := r.Header["Range"]; len(ranges) > 1 || len(ranges) == 1 && strings.Contains(ranges[0], ",") {
-		r.Header.Del("Range")
 	}
 	http.ServeContent(w, r, "", of.modified, of.reader())
 }

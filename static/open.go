@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"unsafe"
 
+	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
@@ -92,16 +93,19 @@ func (f *files) lookAgain(x *proxy.Exchange, e *entry, name string) {
 	}
 }
 
-// wishes are the fields of a request that ask for something else than all of a file; nil: it has none of a kind.
-type wishes struct{ tag, date, part []byte }
+// wishes are the parts of a request that ask for something else than all of a file; nil: it has no such condition.
+type wishes struct {
+	tag, date   []byte
+	part        bool  // a range is asked for
+	first, last int64 // the range, as policy.ParseRange has it
+}
 
 // wishesOf reports false where the request is not plain: http.ServeContent decides what is more than to compare bytes.
-// RFC 9110 §14.2: a server may ignore Range, as this one does for several ranges, which cost it more than they save.
 func wishesOf(h *message.Head) (w wishes, ok bool) {
 	if h.Verb != message.VerbGet && h.Verb != message.VerbHead || h.Length != 0 || h.Chunked || h.Upgrade {
 		return w, false
 	}
-	several := false
+	ranged := false
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.Dropped() {
@@ -118,20 +122,18 @@ func wishesOf(h *message.Head) (w wishes, ok bool) {
 		case message.IfModifiedSince:
 			of = &w.date
 		case message.Range:
-			of = &w.part
+			ranged = true
+			continue
 		}
 		twice := *of != nil
-		*of = h.Value(i)
-		if f.ID == message.Range && (twice || bytes.IndexByte(*of, ',') >= 0) {
-			several = true
-		} else if twice || len(*of) == 0 {
+		if *of = h.Value(i); twice || len(*of) == 0 {
 			return w, false
 		}
 	}
-	if several {
-		w.part = nil
+	if ranged {
+		w.first, w.last, w.part = partOf(h)
 	}
-	return w, w.part == nil || w.tag == nil && w.date == nil && h.Verb == message.VerbGet
+	return w, !w.part || w.tag == nil && w.date == nil
 }
 
 // answer returns the answer with f, whose head it puts into x.Response; nil: http.ServeContent decides.
@@ -147,8 +149,8 @@ func (f *form) answer(x *proxy.Exchange, w *wishes) *proxy.Stored {
 		return a
 	}
 	at, n := int64(0), f.size
-	if w.part != nil {
-		if at, n = partOf(w.part, f.size); n <= 0 {
+	if w.part {
+		if at, n, _ = policy.Cut(w.first, w.last, f.size); n <= 0 {
 			return nil
 		}
 	}
@@ -161,7 +163,7 @@ func (f *form) answer(x *proxy.Exchange, w *wishes) *proxy.Stored {
 		}
 		a.File = f.file
 	}
-	if h.Become(&f.whole); w.part != nil {
+	if h.Become(&f.whole); w.part {
 		var text [3*20 + 8]byte
 		t := strconv.AppendInt(append(text[:0], "bytes "...), at, 10)
 		t = strconv.AppendInt(append(t, '-'), at+n-1, 10)
@@ -172,39 +174,3 @@ func (f *form) answer(x *proxy.Exchange, w *wishes) *proxy.Stored {
 }
 
 var weak = []byte("W/")
-
-// partOf returns which n bytes, from at on, of size bytes the one range of value asks for; 0: http.ServeContent has to
-// decide.
-func partOf(value []byte, size int64) (at, n int64) {
-	const unit, digitsMax = "bytes=", 18
-	from, to, ok := bytes.Cut(bytes.TrimPrefix(value, []byte(unit)), []byte{'-'})
-	if !ok || !bytes.HasPrefix(value, []byte(unit)) || len(from) > digitsMax || len(to) > digitsMax {
-		return 0, 0
-	}
-	first, last := number(from), number(to)
-	switch {
-	case len(from) == 0 && last > 0:
-		n = min(last, size)
-		return size - n, n
-	case len(to) == 0:
-		last = size - 1
-	}
-	if first < 0 || last < first || first >= size {
-		return 0, 0
-	}
-	return first, min(last, size-1) - first + 1
-}
-
-// number returns what digits stand for; -1: they are none.
-func number(digits []byte) (n int64) {
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return -1
-		}
-		n = 10*n + int64(c-'0')
-	}
-	if len(digits) == 0 {
-		return -1
-	}
-	return n
-}

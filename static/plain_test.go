@@ -272,3 +272,49 @@ func TestStatic_changesAreSeen(t *testing.T) {
 		})
 	}, "a file that was deleted is open still")
 }
+
+// A Range is read as the cache reads it, by plain answers and by net/http: RFC 9110 §14.1 and §14.2.
+func TestStatic_readsRangesAsTheCacheDoes(t *testing.T) {
+	text := strings.Repeat("0123456789", 100)
+	url, plain := both(t, &static.Config{Root: site(t, map[string]string{"a": text, "empty": ""})})
+	age(t, url, plain, "/a")
+	huge := strings.Repeat("9", 30)
+	for _, c := range []struct {
+		method, value string
+		status        int
+		part          string // Content-Range
+	}{
+		{"GET", "bytes=0-1", 206, "bytes 0-1/1000"},
+		{"GET", "Bytes=0-1", 206, "bytes 0-1/1000"},
+		{"GET", "BYTES=-1", 206, "bytes 999-999/1000"},
+		{"GET", "bytes=-0", 416, "bytes */1000"},
+		{"GET", "bytes=1000-", 416, "bytes */1000"},
+		{"GET", "bytes=" + huge + "-", 416, "bytes */1000"},
+		{"GET", "bytes=990-" + huge, 206, "bytes 990-999/1000"},
+		{"GET", "bytes=-" + huge, 206, "bytes 0-999/1000"},
+		{"GET", "items=0-1", 200, ""},
+		{"GET", "lines=0-1", 200, ""},
+		{"GET", "bytes=2-1", 200, ""},
+		{"GET", "bytes=a-1", 200, ""},
+		{"GET", "bytes=", 200, ""},
+		{"GET", "bytes=0-1, 5-6", 200, ""},
+		{"HEAD", "bytes=0-1", 200, ""}, // RFC 9110 §14.2: GET alone
+		{"HEAD", "bytes=-0", 200, ""},
+	} {
+		for _, way := range []string{"/plain/a", "/http/a"} {
+			resp, body := ask(t, url, c.method, way, "Range: "+c.value)
+			if got := resp.Header.Get("Content-Range"); resp.StatusCode != c.status || got != c.part {
+				t.Errorf("%s %s %.20s: %d %q, want %d %q", c.method, way, c.value, resp.StatusCode, got, c.status,
+					c.part)
+			}
+			if c.status == 200 && c.method == "GET" && body != text {
+				t.Errorf("%s %.20s: %d bytes", way, c.value, len(body))
+			}
+		}
+	}
+	for _, way := range []string{"/plain/empty", "/http/empty"} {
+		if resp, _ := ask(t, url, "GET", way, "Range: bytes=0-1"); resp.StatusCode != 200 {
+			t.Errorf("%s: %d", way, resp.StatusCode)
+		}
+	}
+}

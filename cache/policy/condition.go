@@ -138,10 +138,16 @@ const (
 // (RFC 9110 §14.2). length is the length of its body. A range of several parts, in another unit, malformed, or of
 // another answer than If-Range names is ignored. An empty body has no parts.
 func RangeOf(request, stored *message.Head, length int64) (at, n int64, which Part) {
-	first, last, ok := rangeOf(request)
-	switch {
-	case !ok || length <= 0 || !rangeHolds(request, stored):
+	first, last, ok := ParseRange(request)
+	if !ok || length <= 0 || !rangeHolds(request, stored) {
 		return 0, length, Whole
+	}
+	return Cut(first, last, length)
+}
+
+// Cut returns which n bytes, from at on, of a body of that length a range of ParseRange is.
+func Cut(first, last, length int64) (at, n int64, which Part) {
+	switch {
 	case first < 0 && last > 0:
 		n = min(last, length)
 		return length - n, n, Partial
@@ -157,15 +163,16 @@ func FirstByteOf(request *message.Head) (at int64, ok bool) {
 	if !request.Has(message.Range) {
 		return 0, true
 	}
-	at, _, ok = rangeOf(request)
+	at, _, ok = ParseRange(request)
 	return max(at, 0), ok && at >= 0
 }
 
 // positionMax stands for all positions above it.
 const positionMax = 1 << 58
 
-// rangeOf returns the one range that request asks for: first to last, or the last bytes, where first is -1.
-func rangeOf(request *message.Head) (first, last int64, ok bool) {
+// ParseRange returns the one range that request asks for: first to last, or the last bytes, where first is -1. RFC 9110
+// §14.2: false for a range that is ignored, in another unit, of several parts or malformed.
+func ParseRange(request *message.Head) (first, last int64, ok bool) {
 	const unit = "bytes="
 	value, _ := request.Single(message.Range)
 	if len(value) < len(unit) || !message.EqualFold(value[:len(unit)], unit) { // RFC 9110 §14.1: case-insensitive
