@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
@@ -162,7 +163,7 @@ func (k *record) believe(h *message.Head, down session.Stream, asked bool) {
 	k.trusted = true
 	switch by := h.Peek(message.XForwardedProto); {
 	case by != nil:
-		h.HTTPS = message.EqualFold(by, "https")
+		h.HTTPS = message.EqualFold(bytes.Trim(by, ", \t"), "https") // RFC 9110 §5.6.1.2: no empty members
 	case asked:
 		h.HTTPS = true
 	}

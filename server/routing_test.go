@@ -378,7 +378,22 @@ dest = %q
 		{"trusting", "X-Forwarded-For: 1.2.3.4.5", "", "::"},
 		{"rfc7239", claim, "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 		{"both", "X-Forwarded-For: ::1|Host: h", "X-Forwarded-For=::1, 127.0.0.1 X-Forwarded-Proto=http " +
-			"X-Forwarded-Host=h Forwarded=for=127.0.0.1;host=\"h\";proto=http Via=1.1 front\n", "::1"},
+			"X-Forwarded-Host=h Forwarded=for=\"[::1]\";host=\"h\";proto=http, " +
+			"for=127.0.0.1;host=\"h\";proto=http Via=1.1 front\n", "::1"},
+		{"trusting", "X-Forwarded-For: 203.0.113.5,", "X-Forwarded-For=203.0.113.5, 127.0.0.1 ", "203.0.113.5"},
+		{"trusting", "X-Forwarded-For: 203.0.113.6, , 127.0.0.9", "", "203.0.113.6"},
+		{"trusting", "X-Forwarded-For: ,203.0.113.7", "X-Forwarded-For=203.0.113.7, 127.0.0.1 ", "203.0.113.7"},
+		{"trusting", "Forwarded: , for=1.2.3.4,", "Forwarded=for=1.2.3.4, for=127.0.0.1;", "127.0.0.1"},
+		// RFC 7239 §7.4: Forwarded takes over what X-Forwarded-* says.
+		{"both", "X-Forwarded-For: 6.6.6.6, junk|X-Forwarded-Proto: https|X-Forwarded-Host: a.test:8443|Host: h",
+			"Forwarded=for=6.6.6.6;host=\"a.test:8443\";proto=https, for=unknown, for=127.0.0.1;host=\"h\";" +
+				"proto=http ", "::"},
+		{"both", "X-Forwarded-Proto: https,|Host: h",
+			"Forwarded=for=unknown;host=\"h\";proto=https, for=127.0.0.1;host=\"h\";proto=http ", "127.0.0.1"},
+		{"both", "X-Forwarded-For: 1.2.3.4|X-Forwarded-Host: a\"b|Host: h",
+			"Forwarded=for=1.2.3.4;host=\"h\";proto=http, for=127.0.0.1;", "1.2.3.4"},
+		{"both", "X-Forwarded-For: 1.2.3.4|Forwarded: for=6.6.6.6", "Forwarded=for=6.6.6.6, for=127.0.0.1;", "1.2.3.4"},
+		{"both", "Host: h", "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 	} {
 		resp := askFor(t, "GET", urlOf(t, s, c.listener)+"/", strings.Split(c.fields, "|")...)
 		if got := bodyOf(t, resp); !strings.Contains(got, c.want) {

@@ -52,12 +52,11 @@ func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 			} else {
 				list = nil
 			}
-			item = bytes.Trim(item, " \t")
+			if item = bytes.Trim(item, " \t"); len(item) == 0 { // RFC 9110 §5.6.1.2: MUST be ignored
+				continue
+			}
 			ip, ok := parseForwarder(item)
-			switch {
-			case !ok && list == nil && len(item) == 0: // a proxy has appended to an empty field
-				return client
-			case !ok:
+			if !ok {
 				return netip.IPv6Unspecified()
 			}
 			if client = ip; !t.address(ip) {

@@ -1,6 +1,7 @@
 package forwarding
 
 import (
+	"bytes"
 	"net/netip"
 
 	"github.com/edge-proxy/edge/message"
@@ -18,6 +19,9 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	}
 	if h.Proto == message.HTTP10 {
 		h.DelID(message.Expect)
+	}
+	if f.Forwarded && !h.Has(message.Forwarded) {
+		takeOver(h)
 	}
 	if !h.Has(message.XForwardedProto) {
 		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", h.Scheme())
@@ -38,29 +42,65 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	return true
 }
 
-// addElement adds what is known of the peer to Forwarded: RFC 7239.
-func addElement(h *message.Head, peer netip.Addr, f Facts) {
-	at := beginLine(h, message.Forwarded)
-	switch {
-	case !peer.IsValid():
-		h.Base = append(h.Base, "for=unknown"...)
-	case peer.Unmap().Is4():
-		h.Base = observe.AppendIP(append(h.Base, "for="...), peer)
-	default: // §6: in brackets, hence quoted
-		h.Base = append(observe.AppendIP(append(h.Base, `for="[`...), peer), `]"`...)
+// takeOver makes Forwarded of what a trusted proxy says in X-Forwarded-* alone: RFC 7239 §7.4. The first element, which
+// is about the client, has the host and the scheme.
+func takeOver(h *message.Head) {
+	if !h.Has(message.XForwardedFor) && !h.Has(message.XForwardedProto) {
+		return
 	}
-	if h.Authority.Len > 0 { // its characters need no escape: it has neither quotes nor backslashes
-		h.Base = append(h.Base, `;host="`...)
-		h.Base = append(append(h.Base, h.Bytes(h.Authority)...), '"')
+	host := h.Peek(message.XForwardedHost)
+	if _, _, ok := message.SplitAuthority(host); !ok {
+		host = h.Bytes(h.Authority)
 	}
-	h.Base = append(h.Base, ";proto=http"...)
-	if f.Secured {
-		h.Base = append(h.Base, 's')
+	at, first := beginLine(h, message.Forwarded), true
+	for item := range h.Elements(message.XForwardedFor) {
+		ip, _ := parseForwarder(item)
+		switch {
+		case len(item) == 0:
+		case first:
+			appendElement(h, ip, host, h.Scheme())
+			first = false
+		default:
+			h.Base = append(h.Base, ", "...)
+			appendElement(h, ip, nil, "")
+		}
+	}
+	if first {
+		appendElement(h, netip.Addr{}, host, h.Scheme())
 	}
 	endLine(h, message.Forwarded, at)
 }
 
-// beginLine begins a line after the bytes of h with what the fields of that name say, which are dropped.
+// addElement adds what is known of the peer to Forwarded: RFC 7239.
+func addElement(h *message.Head, peer netip.Addr, f Facts) {
+	at, scheme := beginLine(h, message.Forwarded), "http"
+	if f.Secured {
+		scheme = "https"
+	}
+	appendElement(h, peer, h.Bytes(h.Authority), scheme)
+	endLine(h, message.Forwarded, at)
+}
+
+// appendElement appends an element of Forwarded to the bytes of h, without a host or a scheme that is empty.
+func appendElement(h *message.Head, ip netip.Addr, host []byte, scheme string) {
+	switch {
+	case !ip.IsValid():
+		h.Base = append(h.Base, "for=unknown"...)
+	case ip.Unmap().Is4():
+		h.Base = observe.AppendIP(append(h.Base, "for="...), ip)
+	default: // §6: in brackets, hence quoted
+		h.Base = append(observe.AppendIP(append(h.Base, `for="[`...), ip), `]"`...)
+	}
+	if len(host) > 0 { // its characters need no escape: it has neither quotes nor backslashes
+		h.Base = append(append(append(h.Base, `;host="`...), host...), '"')
+	}
+	if scheme != "" {
+		h.Base = append(append(h.Base, ";proto="...), scheme...)
+	}
+}
+
+// beginLine begins a line after the bytes of h with what the fields of that name say, which are dropped. RFC 9110
+// §5.6.1.1: no empty member is sent before the member that is added.
 func beginLine(h *message.Head, id message.Name) (at int) {
 	at = len(h.Base)
 	h.Base = append(append(h.Base, id.String()...), ": "...)
@@ -70,8 +110,8 @@ func beginLine(h *message.Head, id message.Name) (at int) {
 			continue
 		}
 		f.Flags |= message.Dropped
-		if f.ValueLen > 0 {
-			h.Base = append(append(h.Base, h.Value(i)...), ", "...)
+		if v := bytes.Trim(h.Value(i), ", \t"); len(v) > 0 {
+			h.Base = append(append(h.Base, v...), ", "...)
 		}
 	}
 	return at
