@@ -198,8 +198,9 @@ func (j *joiner) add(c byte) {
 // languagesMax bounds the members of Accept-Language that are sorted.
 const languagesMax = 32
 
-// appendLanguages appends the members of Accept-Language, sorted: their order means nothing (RFC 9110 §12.5.4). Of more
-// than 32 members the order stays as it came.
+// appendLanguages appends the members of Accept-Language, those with a higher weight first. The order of members with
+// the same weight stays: RFC 9110 §12.5.4 says that recipients may take it as a priority, and most do. Of more than 32
+// members the order stays as it came.
 func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
 	var ends [languagesMax + 1]int
 	start, n := len(dst), 0
@@ -218,14 +219,18 @@ func appendLanguages(dst []byte, request *message.Head) (_ []byte, found bool) {
 	return dst[:max(start, len(dst)-1)], found // without the last comma
 }
 
-// sortParts sorts the parts of b that begin and end at some places.
+// sortParts sorts the parts of b, members with a comma after each, that begin and end at some places.
 func sortParts(b []byte, places []int) []byte {
 	var parts [languagesMax][]byte
 	n := len(places) - 1
 	for i := range n {
 		parts[i] = b[places[i]:places[i+1]]
 	}
-	slices.SortFunc(parts[:n], bytes.Compare)
+	weight := func(part []byte) int {
+		_, parameters, _ := bytes.Cut(part[:len(part)-1], []byte{';'})
+		return message.Quality(parameters)
+	}
+	slices.SortStableFunc(parts[:n], func(a, b []byte) int { return weight(b) - weight(a) })
 	start, end := places[0], len(b)
 	for _, part := range parts[:n] {
 		b = append(b, part...)

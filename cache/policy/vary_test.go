@@ -113,8 +113,9 @@ func TestAppendVariant(t *testing.T) {
 			{""}, {"Accept-Language:", "Accept-Language: ,"}, {"Accept-Language: de", "Accept-Language: DE,"},
 			{"Accept-Language: en,de;q=0.5", "Accept-Language: EN , de ; Q=0.5",
 				"Accept-Language: en|Accept-Language: de;q=0.5", "Accept-Language: de;q=0.5, en"},
-			{"Accept-Language: de, en"}, {"Accept-Language: de, en, en"}, {"Accept-Language: d e"},
-			{"Accept-Language: de-at"}, {"Accept-Language: de-at, de", "Accept-Language: de, de-AT"},
+			{"Accept-Language: de, en"}, {"Accept-Language: en, de"}, // most backends take the first
+			{"Accept-Language: fr;q=0.5, de;q=0.5", "Accept-Language: fr; q=0.5, de;q=0.5"}, {"Accept-Language: de, en, en"}, {"Accept-Language: d e"},
+			{"Accept-Language: de-at"}, {"Accept-Language: de-at, de"}, {"Accept-Language: de, de-AT"},
 		}},
 		{"accept-encoding", [][]string{
 			{""}, {"Accept-Encoding:", "Accept-Encoding: deflate"}, {"Accept-Encoding: gzip, br",
@@ -195,7 +196,11 @@ func effective(h *message.Head, name string) string {
 		}
 		members = slices.DeleteFunc(members, func(m string) bool { return m == "" })
 		if len(members) <= languagesMax {
-			slices.SortFunc(members, func(a, b string) int { return strings.Compare(a+",", b+",") })
+			weight := func(m string) int {
+				_, parameters, _ := strings.Cut(m, ";")
+				return message.Quality([]byte(parameters))
+			}
+			slices.SortStableFunc(members, func(a, b string) int { return weight(b) - weight(a) })
 		}
 	}
 	return "=" + strings.Join(members, "\x00")
