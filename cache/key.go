@@ -89,7 +89,8 @@ func appendHosts(dst []byte, h *message.Head) []byte {
 		case f.ID == message.Forwarded:
 			dst, n = appendForwarded(dst, n, h.Value(i))
 		case f.ID == message.XOriginalHost, f.ID == message.XOriginalURI, f.ID == message.XOriginalURL,
-			f.ID == message.XRewriteURL, message.IsForwarding(h.Name(i)):
+			f.ID == message.XRewriteURL, f.ID == message.XOriginalMethod, f.ID == message.FrontEndHTTPS,
+			f.ID == message.XScheme, f.ID == message.XURLScheme, message.IsForwarding(h.Name(i)):
 			dst = appendPart(appendPart(dst, h.Name(i)), h.Value(i))
 			n += 2
 		}

@@ -106,7 +106,9 @@ func TestAppendHosts(t *testing.T) {
 	}
 	for _, c := range [][]string{
 		{"X-Forwarded-Host", "a"}, {"x-forwarded-prefix", "/a"}, {"X-Forwarded-Server", "a"}, {"X_Forwarded_Path", "a"},
-		{"X-Original-URL", "/a"}, {"X-Rewrite-URL", "/a"}, {"X-Original-Host", "a"}, {"Forwarded", "for=b;host=a"},
+		{"X-Original-URL", "/a"}, {"X-Rewrite-URL", "/a"}, {"X-Original-Host", "a"},
+		{"X-Scheme", "https"}, {"X-Url-Scheme", "https"},
+		{"Front-End-Https", "on"}, {"X-Original-Method", "POST"}, {"Forwarded", "for=b;host=a"},
 		{"Forwarded", "for=b, proto=https"},
 	} {
 		if of(c...) == none {

@@ -11,7 +11,8 @@ import (
 // The numbers are not stable between versions: they never leave the process.
 type Name uint8
 
-// The field names that have a number. The first group is what encoders write themselves, see Name.Framing.
+// The field names that have a number. The first group is what encoders write themselves, see Name.Framing; the last
+// group are names of which the proxy has to know only Name.Claims.
 const (
 	Other Name = iota
 
@@ -132,6 +133,17 @@ const (
 	XRequestID
 	XRewriteURL
 
+	CFIPCountry
+	CloudFrontViewerCountry
+	FrontEndHTTPS
+	XOriginalMethod
+	XOriginatingIP
+	XProxyUserIP
+	XRemoteAddr
+	XRemoteIP
+	XScheme
+	XURLScheme
+
 	NameCount // the number of Names, Other included: the length of a table indexed by Name
 )
 
@@ -150,7 +162,8 @@ var canonical = [NameCount]string{
 	AccessControlRequestHeaders:   "Access-Control-Request-Headers",
 	AccessControlRequestMethod:    "Access-Control-Request-Method",
 	Age:                           "Age", Allow: "Allow", AltSvc: "Alt-Svc", Authorization: "Authorization",
-	CacheControl: "Cache-Control", CFConnectingIP: "CF-Connecting-IP", ClientCert: "Client-Cert",
+	CacheControl: "Cache-Control", CFConnectingIP: "CF-Connecting-IP",
+	CFIPCountry: "CF-IPCountry", ClientCert: "Client-Cert", CloudFrontViewerCountry: "CloudFront-Viewer-Country",
 	ClientCertChain: "Client-Cert-Chain", ClientIP: "Client-IP",
 	ContentDisposition: "Content-Disposition", ContentEncoding: "Content-Encoding",
 	ContentLanguage: "Content-Language", ContentLocation: "Content-Location", ContentRange: "Content-Range",
@@ -159,7 +172,8 @@ var canonical = [NameCount]string{
 	CrossOriginResourcePolicy: "Cross-Origin-Resource-Policy",
 	Date:                      "Date", DNT: "DNT", ETag: "ETag", Expires: "Expires",
 	FastlyClientIP: "Fastly-Client-IP", FlyClientIP: "Fly-Client-IP", Forwarded: "Forwarded",
-	IfMatch: "If-Match", IfModifiedSince: "If-Modified-Since", IfNoneMatch: "If-None-Match", IfRange: "If-Range",
+	FrontEndHTTPS: "Front-End-Https",
+	IfMatch:       "If-Match", IfModifiedSince: "If-Modified-Since", IfNoneMatch: "If-None-Match", IfRange: "If-Range",
 	IfUnmodifiedSince: "If-Unmodified-Since", LastModified: "Last-Modified", Link: "Link", Location: "Location",
 	MaxForwards: "Max-Forwards", Origin: "Origin", Pragma: "Pragma", Priority: "Priority",
 	Proxy: "Proxy", ProxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyClientIP: "Proxy-Client-IP",
@@ -177,10 +191,11 @@ var canonical = [NameCount]string{
 	XClientIP: "X-Client-IP", XClusterClientIP: "X-Cluster-Client-IP", XContentTypeOptions: "X-Content-Type-Options",
 	XForwardedFor: "X-Forwarded-For", XForwardedHost: "X-Forwarded-Host", XForwardedPort: "X-Forwarded-Port",
 	XForwardedProto: "X-Forwarded-Proto", XFrameOptions: "X-Frame-Options",
-	XOriginalHost: "X-Original-Host", XOriginalURI: "X-Original-URI", XOriginalURL: "X-Original-URL",
-	XPoweredBy: "X-Powered-By",
-	XRealIP:    "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
-	XRewriteURL: "X-Rewrite-URL",
+	XOriginalHost: "X-Original-Host", XOriginalMethod: "X-Original-Method", XOriginalURI: "X-Original-URI",
+	XOriginalURL: "X-Original-URL", XOriginatingIP: "X-Originating-IP", XPoweredBy: "X-Powered-By",
+	XProxyUserIP: "X-ProxyUser-Ip", XRemoteAddr: "X-Remote-Addr", XRemoteIP: "X-Remote-IP",
+	XRealIP: "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
+	XRewriteURL: "X-Rewrite-URL", XScheme: "X-Scheme", XURLScheme: "X-Url-Scheme",
 }
 
 // String returns the name as it is usually written, "" for Other.
@@ -203,8 +218,9 @@ func (n Name) Claims() bool {
 	switch n {
 	case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XRealIP,
 		ClientIP, TrueClientIP, XClientIP, XClusterClientIP, CFConnectingIP, FastlyClientIP, FlyClientIP,
-		ProxyClientIP, WLProxyClientIP,
-		XOriginalHost, XOriginalURI, XOriginalURL, XRewriteURL, // of the request, as some frameworks route it
+		ProxyClientIP, WLProxyClientIP, XOriginatingIP, XProxyUserIP, XRemoteAddr, XRemoteIP,
+		CFIPCountry, CloudFrontViewerCountry, FrontEndHTTPS, XScheme, XURLScheme,
+		XOriginalHost, XOriginalMethod, XOriginalURI, XOriginalURL, XRewriteURL, // as some frameworks route it
 		Proxy,                       // httpoxy: CGI makes HTTP_PROXY of it
 		ClientCert, ClientCertChain: // RFC 9440 §2.4: MUST be removed or overwritten
 		return true
@@ -243,7 +259,7 @@ func (n Name) InTrailers() bool {
 const (
 	nameMax  = 32 // the longest name in the table: three words and the last one
 	slotBits = 9
-	hashSeed = 0x4a4f56ca79b556a1 // found by trying: TestLookup_slotsAreDistinct
+	hashSeed = 0xb7999beb7ac701e9 // found by trying: TestLookup_slotsAreDistinct
 	spaces   = 0x2020202020202020
 	ones     = 0x0101010101010101
 )

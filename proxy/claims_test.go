@@ -146,6 +146,8 @@ var claimed = []string{
 	"Proxy", "Client-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "CF-Connecting-IP",
 	"Fastly-Client-IP", "Fly-Client-IP", "Proxy-Client-IP", "WL-Proxy-Client-IP", "X-Original-URL", "X-Original-URI",
 	"X-Original-Host", "X-Rewrite-URL", "Client-Cert", "Client-Cert-Chain",
+	"Front-End-Https", "X-Url-Scheme", "X-Scheme", "X-Original-Method", "X-ProxyUser-Ip", "X-Originating-IP",
+	"X-Remote-IP", "X-Remote-Addr", "CF-IPCountry", "CloudFront-Viewer-Country",
 }
 
 func mallory(names ...string) (fields []string) {

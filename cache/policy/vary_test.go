@@ -114,7 +114,8 @@ func TestAppendVariant(t *testing.T) {
 			{"Accept-Language: en,de;q=0.5", "Accept-Language: EN , de ; Q=0.5",
 				"Accept-Language: en|Accept-Language: de;q=0.5", "Accept-Language: de;q=0.5, en"},
 			{"Accept-Language: de, en"}, {"Accept-Language: en, de"}, // most backends take the first
-			{"Accept-Language: fr;q=0.5, de;q=0.5", "Accept-Language: fr; q=0.5, de;q=0.5"}, {"Accept-Language: de, en, en"}, {"Accept-Language: d e"},
+			{"Accept-Language: fr;q=0.5, de;q=0.5", "Accept-Language: fr; q=0.5, de;q=0.5"},
+			{"Accept-Language: de, en, en"}, {"Accept-Language: d e"},
 			{"Accept-Language: de-at"}, {"Accept-Language: de-at, de"}, {"Accept-Language: de, de-AT"},
 		}},
 		{"accept-encoding", [][]string{

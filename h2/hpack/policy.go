@@ -65,6 +65,7 @@ func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]know
 			message.XClientIP, message.XClusterClientIP, message.CFConnectingIP, message.FastlyClientIP,
 			message.FlyClientIP, message.ProxyClientIP, message.WLProxyClientIP, message.ClientCert,
 			message.ClientCertChain, message.XOriginalURI, message.XOriginalURL, message.XRewriteURL,
+			message.XOriginatingIP, message.XProxyUserIP, message.XRemoteAddr, message.XRemoteIP,
 		},
 	} {
 		for _, id := range list {
