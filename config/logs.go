@@ -31,9 +31,9 @@ type Log struct {
 	// Example: ["stdout", "/var/log/edge/access.log"]
 	Output []string `edge:"output" kind:"log_outputs" default:"[\"stdout\"]" file:"log"`
 	Logging
-	// Parameters of queries whose values are `REDACTED` in access logs, be their letters small or large.
+	// Parameters of queries whose values are `REDACTED` in access logs, whatever their case, hyphens and prefixes.
 	// `preset:secrets` stands for [names of tokens and keys](logging.md#secrets-in-logs). An empty list hides none.
-	// Example: ["preset:secrets", "session"]
+	// Example: ["preset:secrets", "ticket"]
 	Redact []string `edge:"redact" kind:"redact" default:"[\"preset:secrets\"]"`
 }
 
@@ -149,8 +149,8 @@ func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 // AWS, Google and Azure have for what a reader of a log could use.
 const presetSecrets = "preset:secrets"
 
-var secretNames = strings.Fields(`access_token api_key apikey auth AWSAccessKeyId client_secret code id_token key
-	password refresh_token secret sig signature token X-Amz-Security-Token X-Amz-Signature X-Goog-Signature`)
+var secretNames = strings.Fields(`access_token api_key auth AWSAccessKeyId client_secret code credential id_token jwt
+	key otp pass passwd password pwd refresh_token secret session sig signature token`)
 
 // Redaction returns what hides the parameters that log.Redact names; nil: there are none.
 func (log *Log) Redaction() *observe.Redaction {

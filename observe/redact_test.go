@@ -16,36 +16,49 @@ var secretNames = []string{"token", "access_token", "X-Amz-Signature", "sig"}
 func TestRedaction(t *testing.T) {
 	d := NewRedaction(secretNames)
 	for text, want := range map[string]string{
-		"":                                     "",
-		"token":                                "token",
-		"token=":                               "token=",
-		"token=s3":                             "token=REDACTED",
-		"a=1&ToKeN=s3&b=2":                     "a=1&ToKeN=REDACTED&b=2",
-		"token=s3&token=s3":                    "token=REDACTED&token=REDACTED",
-		"t%6Fken=s3":                           "t%6Fken=REDACTED",
-		"%74%6f%6B%65%6e=s3":                   "%74%6f%6B%65%6e=REDACTED",
-		"tok%65n%=1":                           "tok%65n%=1",
-		"x-amz-signature=s3&X-Amz-Date=1":      "x-amz-signature=REDACTED&X-Amz-Date=1",
-		"a;token=s3;b&c=1":                     "a;token=REDACTED&c=1",
-		"a=token=s3":                           "a=token=REDACTED",
-		"token=s3=s3&b":                        "token=REDACTED&b",
-		"/path?token=s3":                       "/path?token=REDACTED",
-		"/path;token=s3":                       "/path;token=REDACTED",
-		"/token=s3":                            "/token=s3",
-		"https://x/?token=s3#sig=s3":           "https://x/?token=REDACTED",
-		"mytoken=1&tokens=2&token_=3&oken=4":   "mytoken=1&tokens=2&token_=3&oken=4",
-		"a=1; token=s3; b=2":                   "a=1; token=REDACTED",
-		"token=s#3":                            "token=REDACTED", // of a cookie
-		"token[]=s3&token[a]=s3":               "token[]=REDACTED&token[a]=REDACTED",
-		"user[token]=s3":                       "user[token]=REDACTED",
-		"user%5Btoken%5d=s3":                   "user%5Btoken%5d=REDACTED",
-		"+token=s3&%20token=s3":                "+token=REDACTED&%20token=REDACTED",
-		"next=/a%3Ftoken=s3":                   "next=/a%3Ftoken=REDACTED",
-		`keyId="a",sig="s3",b="1"`:             `keyId="a",sig=REDACTED`,
-		"user[tokens]=1&[]=2&%5b=3":            "user[tokens]=1&[]=2&%5b=3",
-		strings.Repeat("a", 200) + "[token]=1": strings.Repeat("a", 200) + "[token]=REDACTED",
-		"access_token=" + strings.Repeat("s3", 99): "access_token=REDACTED",
-		strings.Repeat("%74", 90) + "=1":           strings.Repeat("%74", 90) + "=1",
+		"":                                 "",
+		"token":                            "token",
+		"token=":                           "token=",
+		"token=s3":                         "token=REDACTED",
+		"a=1&ToKeN=s3&b=2":                 "a=1&ToKeN=REDACTED&b=2",
+		"token=s3&token=s3":                "token=REDACTED&token=REDACTED",
+		"t%6Fken=s3":                       "t%6Fken=REDACTED",
+		"%74%6f%6B%65%6e=s3":               "%74%6f%6B%65%6e=REDACTED",
+		"tok%65n%=1":                       "tok%65n%=1",
+		"x-amz-signature=s3&X-Amz-Date=1":  "x-amz-signature=REDACTED&X-Amz-Date=1",
+		"a;token=s3;b&c=1":                 "a;token=REDACTED&c=1",
+		"a=token=s3":                       "a=token=REDACTED",
+		"token=s3=s3&b":                    "token=REDACTED&b",
+		"/path?token=s3":                   "/path?token=REDACTED",
+		"/path;token=s3":                   "/path;token=REDACTED",
+		"/token=s3":                        "/token=s3",
+		"accesstoken=s3&access-token=s3":   "accesstoken=REDACTED&access-token=REDACTED",
+		"AccessToken=s3":                   "AccessToken=REDACTED",
+		"reset_token=s3&oauth-token=s3":    "reset_token=REDACTED&oauth-token=REDACTED",
+		"resetToken=s3":                    "resetToken=REDACTED",
+		"__Host-token=s3; a=1":             "__Host-token=REDACTED",
+		"reset%5Ftoken=s3&reset%54oken=s3": "reset%5Ftoken=REDACTED&reset%54oken=REDACTED",
+		"token%3ds3&a%3D1":                 "token%3dREDACTED&a%3D1",
+		"a=1&%74oken%3Ds3&b=2":             "a=1&%74oken%3DREDACTED&b=2",
+		"token_=s3":                        "token_=REDACTED",
+		"https://u:s3@h/":                  "https://h/",
+		"https://u:s3@@h/a@b?c=d@e":        "https://h/a@b?c=d@e",
+		"https://h/a@b":                    "https://h/a@b",
+		"next=https://u:s3@h/&token=s3&to=ftp://u:s3@h": "next=https://h/&token=REDACTED&to=ftp://h",
+		"https://x/?token=s3#sig=s3":                    "https://x/?token=REDACTED",
+		"mytoken=1&tokens=2&_=3&oken=4":                 "mytoken=1&tokens=2&_=3&oken=4",
+		"a=1; token=s3; b=2":                            "a=1; token=REDACTED",
+		"token=s#3":                                     "token=REDACTED", // of a cookie
+		"token[]=s3&token[a]=s3":                        "token[]=REDACTED&token[a]=REDACTED",
+		"user[token]=s3":                                "user[token]=REDACTED",
+		"user%5Btoken%5d=s3":                            "user%5Btoken%5d=REDACTED",
+		"+token=s3&%20token=s3":                         "+token=REDACTED&%20token=REDACTED",
+		"next=/a%3Ftoken=s3":                            "next=/a%3Ftoken=REDACTED",
+		`keyId="a",sig="s3",b="1"`:                      `keyId="a",sig=REDACTED`,
+		"user[tokens]=1&[]=2&%5b=3":                     "user[tokens]=1&[]=2&%5b=3",
+		strings.Repeat("a", 200) + "[token]=1":          strings.Repeat("a", 200) + "[token]=REDACTED",
+		"access_token=" + strings.Repeat("s3", 99):      "access_token=REDACTED",
+		strings.Repeat("%74", 90) + "=1":                strings.Repeat("%74", 90) + "=1",
 	} {
 		if got := string(d.Text(new([]byte), []byte(text))); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
@@ -54,8 +67,8 @@ func TestRedaction(t *testing.T) {
 	if !d.Hides("SIG") || d.Hides("signature") || (*Redaction)(nil).Hides("sig") {
 		t.Error("Hides says something else")
 	}
-	if d := NewRedaction(nil); string(d.Text(new([]byte), []byte("token=1"))) != "token=1" {
-		t.Error("without names it hides something")
+	if d := NewRedaction(nil); string(d.Text(new([]byte), []byte("token=1&a=x://u:s3@h"))) != "token=1&a=x://h" {
+		t.Error("without names it hides more, or less, than users of URLs")
 	}
 }
 

@@ -159,9 +159,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	}
 	r.Fields, r.SampleRate = x.noted, ""
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
-	if d := x.listener.Redact; d != nil {
-		r.Redact(d)
-	}
+	r.Redact(x.listener.Redact)
 }
 
 // Durations are the parts of the time that an exchange took. 0: there was no such part, as with a connection that

@@ -17,7 +17,8 @@ import (
 // with escapes, twice, beside empty ones.
 func spellings(n int) (all []string) {
 	r := rand.New(rand.NewPCG(5, 6))
-	names := []string{"token", "access_token", "X-Amz-Signature", "sig", "session"}
+	names := []string{"token", "access_token", "X-Amz-Signature", "sig", "shop", "reset_token", "accessToken",
+		"api-key", "__Host-pwd", "X-Amz-Credential"}
 	for range n {
 		var name strings.Builder
 		for _, c := range []byte(names[r.IntN(len(names))]) {
@@ -33,6 +34,7 @@ func spellings(n int) (all []string) {
 		forms := []string{
 			"%[1]s=s3cr3t", "a=1&%[1]s=s3cr3t", "%[1]s=s3cr3t&b=2", "%[1]s=s3cr3t&%[1]s=s3cr3t", "%[1]s=&%[1]s=s3cr3t",
 			"a;%[1]s=s3cr3t", "%[1]s=s3cr3t=s3cr3t", "&&%[1]s=s3cr3t&=", "a=%%zz&%[1]s=%%73s3cr3t",
+			"%[1]s%%3ds3cr3t", "a=1&next=https://u:s3cr3t@h/&%[1]s=s3cr3t",
 		}
 		all = append(all, fmt.Sprintf(forms[r.IntN(len(forms))], name.String()))
 	}
@@ -45,7 +47,7 @@ func TestLog_redacts(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	s := start(t, Options{}, `
-log = { output = [%q], redact = ["preset:secrets", "session"] }
+log = { output = [%q], redact = ["preset:secrets", "shop"] }
 http = { name = "web", listen = "127.0.0.1:0" }
 [[routes]]
 pattern = "/json"
