@@ -438,3 +438,80 @@ func TestTickets_outliveConfigsAndRotations(t *testing.T) {
 		t.Errorf("%d keys, %d rotations", n, rotations)
 	}
 }
+
+// issueFor is issue for a certificate that is valid from a time to another, as its distance from now.
+func issueFor(t *testing.T, ca *testutil.Authority, dir, file string, from, until time.Duration, name string) Files {
+	t.Helper()
+	now := time.Now()
+	ca.IssueTo(t, dir, file, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = now.Add(from), now.Add(until)
+		c.Subject.CommonName = file
+	}, name)
+	return Files{Cert: filepath.Join(dir, file+".pem"), Key: filepath.Join(dir, file+".key")}
+}
+
+// oneFound is a Source that has a certificate.
+type oneFound struct{ *Certificate }
+
+func (s oneFound) Find(string) *Certificate                       { return s.Certificate }
+func (s oneFound) Wait(*tls.ClientHelloInfo, string) *Certificate { return s.Certificate }
+
+// Of several certificates for a name a client gets one that is valid now, then one for the name itself before one with
+// a star, then the one that ends last, wherever they are.
+func TestChooser_byDates(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	const day = 24 * time.Hour
+	pair := func(file string, from, until time.Duration, name string) Files {
+		return issueFor(t, ca, dir, file, from*day, until*day, name)
+	}
+	s, err := NewSet(nil, []Files{
+		pair("expired", -60, -1, "a.test"), pair("valid", -1, 60, "a.test"),
+		pair("exact-expired", -60, -1, "x.w.test"), pair("wild", -1, 90, "*.w.test"), pair("exact", -1, 9, "y.w.test"),
+		pair("not-yet", 5, 60, "b.test"), pair("now", -1, 60, "b.test"),
+		pair("soon", -1, 60, "c.test"), pair("last", -1, 90, "c.test"), pair("middle", -1, 70, "c.test"),
+		pair("old", -60, -2, "d.test"), pair("older", -60, -3, "d.test"),
+	}, []Files{
+		pair("own-expired", -60, -1, "a.test"), pair("own-old", -60, -1, "acme.test"),
+		pair("own", -1, 9, "c.test"), pair("own-older", -60, -3, "d.test"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := s.Chooser("", 1, 0)
+	both.Source = oneFound{s.Chooser("", 0).groups[0].pairs[1].present.Load()}
+	for _, c := range []struct {
+		by         *Chooser
+		name, want string
+	}{
+		{s.Chooser("", 0), "a.test", "valid"}, {s.Chooser("", 0), "x.w.test", "wild"},
+		{s.Chooser("", 0), "y.w.test", "exact"}, {s.Chooser("", 0), "b.test", "now"},
+		{s.Chooser("", 0), "c.test", "last"}, {s.Chooser("", 0), "d.test", "old"},
+		{s.Chooser("", 0), "", "valid"}, // the first pair is for a.test
+		{s.Chooser("", 1, 0), "a.test", "valid"}, {s.Chooser("", 1, 0), "c.test", "own"},
+		{s.Chooser("", 1, 0), "d.test", "own-older"}, {s.Chooser("", 1, 0), "acme.test", "own-old"},
+		{both, "acme.test", "valid"}, {both, "c.test", "own"},
+	} {
+		if got := chosen(t, c.by, c.name); got != c.want {
+			t.Errorf("%q gets %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// A certificate that expires while the process runs gives way to another one for the name, without a reload.
+func TestChooser_atTheMomentOfExpiry(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	s, err := NewSet(nil, []Files{
+		issueFor(t, ca, dir, "ends", -time.Hour, 2*time.Second, "a.w.test"),
+		issueFor(t, ca, dir, "wild", -time.Hour, time.Hour, "*.w.test"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := s.Chooser("", 0)
+	end := s.Certificates()[0].Leaf.NotAfter
+	if got := chosen(t, by, "a.w.test"); got != "ends" && time.Now().Before(end) {
+		t.Errorf("before the end: %s", got)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return chosen(t, by, "a.w.test") == "wild" },
+		"an expired certificate is shown")
+}

@@ -128,17 +128,22 @@ func (g *group) index() {
 	g.names.Store(n)
 }
 
-// find returns the pairs for a lower-case name, or none.
-func (g *group) find(name string) []*pair {
-	n := g.names.Load()
-	if found := n.exact[name]; found != nil {
-		return found
-	}
+// find returns the best certificate for a lower-case name; nil: there is none.
+func (g *group) find(name string, hello *tls.ClientHelloInfo) *Certificate {
+	n, by := g.names.Load(), choice{hello: hello}
 	// RFC 6125 §6.4.3: the star is the whole first label, and one label.
-	if _, parent, cut := strings.Cut(name, "."); cut {
-		return n.wild[parent]
+	_, parent, _ := strings.Cut(name, ".")
+	exact, wild := n.exact[name], n.wild[parent]
+	for i, list := range [...][]*pair{exact, wild} {
+		for _, p := range list {
+			if c := p.present.Load(); len(exact)+len(wild) > 1 {
+				by.consider(c, 2-i)
+			} else {
+				return c
+			}
+		}
 	}
-	return nil
+	return by.best
 }
 
 // Certificates returns what the set holds now, each pair once, in the order of the groups.
@@ -187,17 +192,17 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	name := strings.ToLower(hello.ServerName)
 	if name != "" {
 		for _, g := range c.groups {
-			if p := c.ask(g, name, hello); p != nil {
-				return &p.present.Load().TLS, nil
+			if found := c.ask(g, name, hello); found != nil {
+				return &found.TLS, nil
 			}
 		}
-		for _, g := range c.groups {
-			if found := g.find(name); found != nil {
-				return pick(found, hello), nil
-			}
-		}
-		if found := c.find(name); found != nil {
+		held := c.held(name, hello)
+		if held.isValid() {
+			return &held.TLS, nil
+		} else if found := c.find(name); found != nil {
 			return found, nil
+		} else if held != nil {
+			return &held.TLS, nil
 		}
 		for _, g := range c.groups {
 			if g.authority == nil {
@@ -214,8 +219,8 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		}
 	}
 	for _, g := range c.groups {
-		if p := c.ask(g, "", hello); p != nil {
-			return &p.present.Load().TLS, nil
+		if found := c.ask(g, "", hello); found != nil {
+			return &found.TLS, nil
 		}
 		if len(g.pairs) > 0 {
 			if name == "" {
@@ -223,7 +228,7 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 					return &found.TLS, nil
 				}
 			}
-			return pick(g.defaults(), hello), nil
+			return &g.first(hello).TLS, nil
 		}
 	}
 	if name == "" {
@@ -235,6 +240,19 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, nil // the alert is unrecognized_name: there is no server for this client
 	}
 	return nil, errNone
+}
+
+// held returns the certificate of the first group that has a valid one for a lower-case name, else of the first that has
+// one; nil: there is none.
+func (c *Chooser) held(name string, hello *tls.ClientHelloInfo) (held *Certificate) {
+	for _, g := range c.groups {
+		if found := g.find(name, hello); held == nil || found.isValid() {
+			if held = found; held.isValid() {
+				break
+			}
+		}
+	}
+	return held
 }
 
 // find returns the certificate of the Source for a name or an address.
@@ -268,10 +286,9 @@ func (p *pair) forAddress(hello *tls.ClientHelloInfo) *Certificate {
 	return a.find("at "+ip, append(slices.Clip(p.files.Hosts), ip)...)
 }
 
-// ask returns the pair of g for a name, "" for any, whose When holds: a pair that the client can verify before the
-// others, then one for the name itself before one for "*.parent", then the first. nil: none holds.
-func (c *Chooser) ask(g *group, name string, hello *tls.ClientHelloInfo) (best *pair) {
-	rank := 0
+// ask returns the best certificate of g for a name, "" for any, whose When holds. nil: none holds.
+func (c *Chooser) ask(g *group, name string, hello *tls.ClientHelloInfo) *Certificate {
+	by := choice{hello: hello}
 	for i := range g.asking {
 		a := &g.asking[i]
 		cert := a.present.Load()
@@ -279,21 +296,40 @@ func (c *Chooser) ask(g *group, name string, hello *tls.ClientHelloInfo) (best *
 		if name != "" {
 			fits = cert.fitsName(name)
 		}
-		if fits == 0 || !a.when(hello, c.listener) {
-			continue
-		}
-		if hello.SupportsCertificate(&cert.TLS) == nil {
-			fits += verifiable
-		}
-		if fits > rank {
-			best, rank = a.pair, fits
+		if fits > 0 && a.when(hello, c.listener) {
+			by.consider(cert, fits)
 		}
 	}
-	return best
+	return by.best
 }
 
-// verifiable is what it adds to the rank of a pair that the client can verify it.
-const verifiable = 4
+// choice is the best of the certificates that were considered for a handshake.
+type choice struct {
+	hello *tls.ClientHelloInfo
+	best  *Certificate
+	rank  int // of best
+}
+
+// What it adds to the rank of a certificate that it is valid now, and that the client can verify it.
+const valid, verifiable = 4, 8
+
+// consider has c be the best where it ranks higher, fits by its name among that, or where it ranks the same, has a key
+// of the same kind and ends later: of several kinds the first is meant to be preferred.
+func (b *choice) consider(c *Certificate, fits int) {
+	if c.isValid() {
+		fits += valid
+	}
+	if b.hello.SupportsCertificate(&c.TLS) == nil {
+		fits += verifiable
+	}
+	if b.best == nil || fits > b.rank || fits == b.rank && c.Leaf.NotAfter.After(b.best.Leaf.NotAfter) &&
+		c.Leaf.PublicKeyAlgorithm == b.best.Leaf.PublicKeyAlgorithm {
+		b.best, b.rank = c, fits
+	}
+}
+
+// isValid reports whether c is a certificate that is valid now.
+func (c *Certificate) isValid() bool { return c != nil && c.State(time.Now()) <= Expiring }
 
 // fitsName returns 2 where the certificate is for a lower-case name, 1 where it is for "*.parent", else 0.
 func (c *Certificate) fitsName(name string) (rank int) {
@@ -309,28 +345,11 @@ func (c *Certificate) fitsName(name string) (rank int) {
 	return rank
 }
 
-// defaults returns the first pair of g with those for the same names.
-func (g *group) defaults() []*pair {
-	first := g.pairs[0]
-	hosts := first.present.Load().Hosts
-	if len(hosts) == 0 {
-		return g.pairs[:1]
+// first returns the best certificate for the first name of the first pair of g.
+func (g *group) first(hello *tls.ClientHelloInfo) *Certificate {
+	c := g.pairs[0].present.Load()
+	if len(c.Hosts) == 0 {
+		return c
 	}
-	if found := g.find(hosts[0]); len(found) > 1 && found[0] == first {
-		return found
-	}
-	return g.pairs[:1]
-}
-
-// pick returns the first of the pairs that the client can verify, else the first.
-func pick(list []*pair, hello *tls.ClientHelloInfo) *tls.Certificate {
-	if len(list) > 1 {
-		for _, p := range list {
-			c := &p.present.Load().TLS
-			if hello.SupportsCertificate(c) == nil {
-				return c
-			}
-		}
-	}
-	return &list[0].present.Load().TLS
+	return cmp.Or(g.find(c.Hosts[0], hello), c)
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,24 @@ func TestApply_badCertificateChangesNothing(t *testing.T) {
 }
 
 // A connection keeps what its handshake gave it; the next one has the options of the reload.
+// A client can verify a name for which there is a valid certificate, though the listener's own has expired.
+func TestServer_expiredCertificateGivesWay(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	listener := secured(t, ca, dir)
+	ca.IssueTo(t, dir, "a", func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
+	}, "example.org")
+	ca.IssueTo(t, dir, "b", nil, "example.org")
+	base := filepath.Join(dir, "b")
+	s := start(t, Options{}, "%s%s[[certificates]]\ncert = %q\nkey = %q\n%s", quiet, listener, base+".pem", base+".key",
+		all200)
+	for _, h2 := range []bool{false, true} {
+		if status, _ := getBy(t, asHTTPS(t, ca, h2), secureURL(t, s)); status != 200 {
+			t.Errorf("HTTP/2 %v: %d", h2, status)
+		}
+	}
+}
+
 func TestApply_listenerTurnsToTLSAndBack(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	addr := testutil.FreeAddr(t)
