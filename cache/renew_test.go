@@ -107,6 +107,33 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// The head ends a 304: RFC 9112 §6.3. Content after it is not a failure of the backend, and no part of a later answer.
+func TestRenew_contentAfter304(t *testing.T) {
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=0")
+		w.Header().Set("ETag", `"1"`)
+		if r.Header.Get("If-None-Match") == "" {
+			fmt.Fprint(w, "page") //nolint:errcheck // the client says
+			return
+		}
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close() //nolint:errcheck // edge closes it first
+		const answer = "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nContent-Length: 6\r\n\r\npoison"
+		if _, err := io.WriteString(c, answer); err != nil {
+			t.Error(err)
+		}
+		io.Copy(io.Discard, c) //nolint:errcheck // edge closes it
+	})
+	g.get(t, "/").want(t, 200, "page", "fwd=uri-miss; fwd-status=200; stored")
+	for range 3 {
+		g.get(t, "/").want(t, 200, "page", "fwd=stale; fwd-status=304")
+	}
+}
+
 // Another answer takes the place of the stored one.
 func TestRenew_byAnotherAnswer(t *testing.T) {
 	g, p := newPage(t, cache.Route{}, "Cache-Control: no-cache")

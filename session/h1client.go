@@ -20,8 +20,8 @@ type Owner interface {
 	// OnIdle says that an exchange is over and that the connection can take another one.
 	OnIdle(c *Client)
 	// OnGone says that the connection is closed. It comes exactly once, after the OnReset of the exchange that was
-	// cut. unasked is set if the peer sent bytes that no request had asked for.
-	OnGone(c *Client, cause error, unasked bool)
+	// cut. cause is ErrSurplus or engine.ErrUnasked if the peer sent bytes that no request had asked for.
+	OnGone(c *Client, cause error)
 }
 
 // Client is one HTTP/1 connection to an origin, and the Stream of the request that is in progress on it.
@@ -59,7 +59,7 @@ type Client struct {
 	awaits100   bool // the body is sent after 100, or after a final answer
 	closeAfter  bool // the connection closes after this answer
 	earlyBytes  bool // the origin sent bytes before the first request
-	unasked     bool // the origin sent bytes that no request had asked for
+	surplus     bool // bytes lie after the end of the answer: the connection is not used again
 	spliceWaits bool // a splice waits until the socket takes more
 	inCallback  bool // a callback of the receiver runs
 }
@@ -219,16 +219,14 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		defer c.check()
 	}
 	if c.earlyBytes && c.receiver != nil {
-		c.unasked = true
 		c.fail(Malformed, wrongProtocol(in, ErrSpeaksH1, errEarlyBytes))
-		conn.Close(errEarlyBytes)
+		conn.Close(engine.ErrUnasked)
 		return len(in)
 	}
 	heard := false
 	for used < len(in) {
 		if c.receiver == nil || c.answer == answerDone {
-			c.unasked = true
-			conn.Close(engine.ErrClosed)
+			conn.Close(c.unaskedError())
 			return len(in)
 		}
 		n, ev, body, err := c.dec.Next(in[used:], c.head)
@@ -244,11 +242,9 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		if ev == h1.NeedMore {
 			break
 		}
-		if ev&h1.HeadDone != 0 && c.hasSurplus(ev, len(in)-used) {
-			c.fail(Malformed, errSurplus)
-			conn.Close(errSurplus)
-			return len(in)
-		}
+		// RFC 9112 §6.3: the head, the length or the last chunk says where the answer ends. What follows is no part of
+		// it, and no answer to a later request.
+		c.surplus = ev&h1.End != 0 && used < len(in)
 		heard = true
 		c.dispatch(ev, body)
 		if !conn.Open() {
@@ -268,22 +264,16 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	return used
 }
 
-// hasSurplus reports whether more than the answer came with its head: a second answer, or more body than the head
-// announced. Then it is unknown which bytes belong to the request. Surplus bytes that come later end the
-// connection, not the answer.
-func (c *Client) hasSurplus(ev h1.Event, rest int) bool {
-	switch h := c.head; {
-	case rest == 0 || h.Status < 200 || h.Tunnel:
-		return false
-	case ev&h1.End != 0:
-		return true
-	default:
-		return h.Length >= 0 && int64(rest) > h.Length
-	}
-}
+// ErrSurplus is why a connection is closed on which bytes came after the end of an answer.
+var ErrSurplus = errors.New("bytes came after the end of the answer")
 
-// errSurplus is why an exchange fails whose answer came with more bytes than it may have.
-var errSurplus = errors.New("more than the answer came with its head")
+// unaskedError returns why c is closed when bytes come while no answer is awaited.
+func (c *Client) unaskedError() error {
+	if c.uses > 0 {
+		return ErrSurplus
+	}
+	return engine.ErrUnasked
+}
 
 // errEarlyBytes is why an exchange fails whose answer came before its request was sent.
 var errEarlyBytes = errors.New("the origin spoke before it was asked")
@@ -375,7 +365,11 @@ func (c *Client) finish() {
 	}
 	c.receiver = nil
 	c.owed = 0
-	if c.closeAfter || !c.conn.Open() {
+	switch {
+	case c.surplus:
+		c.conn.Close(ErrSurplus)
+		return
+	case c.closeAfter || !c.conn.Open():
 		c.conn.Close(nil)
 		return
 	}
@@ -471,7 +465,7 @@ func (c *Client) OnClose(_ *engine.Conn, cause error) {
 	default:
 		c.fail(ConnectFailed, cause)
 	}
-	c.owner.OnGone(c, cause, c.unasked)
+	c.owner.OnGone(c, cause)
 }
 
 func (c *Client) fail(code Code, cause error) {

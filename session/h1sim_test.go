@@ -293,8 +293,8 @@ func (a *asker) count() {
 	}
 }
 
-func (a *asker) OnGone(c *session.Client, _ error, unasked bool) {
-	if a.gone++; unasked {
+func (a *asker) OnGone(c *session.Client, cause error) {
+	if a.gone++; cause == session.ErrSurplus || cause == engine.ErrUnasked {
 		a.t.Fatal("bytes that nobody asked for")
 	}
 	if !a.present.over() {

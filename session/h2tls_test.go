@@ -173,7 +173,7 @@ type prober struct {
 }
 
 func (p *prober) OnIdle(*session.Client)                 {}
-func (p *prober) OnGone(*session.Client, error, bool)    {}
+func (p *prober) OnGone(*session.Client, error)          {}
 func (p *prober) OnFailed(_ *session.Probe, cause error) { p.c.done <- cause }
 func (p *prober) OnAgreed(_ *session.Probe, isH2 bool) {
 	p.h2 = isH2

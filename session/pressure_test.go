@@ -348,8 +348,8 @@ type lone struct {
 	head   message.Head
 }
 
-func (*lone) OnIdle(*session.Client)              {}
-func (*lone) OnGone(*session.Client, error, bool) {}
+func (*lone) OnIdle(*session.Client)        {}
+func (*lone) OnGone(*session.Client, error) {}
 
 // Under pressure an origin of HTTP/1 gives way that does not take what a request sends; one that takes it and has not
 // answered yet does not.

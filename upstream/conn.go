@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
@@ -102,7 +103,7 @@ func (c *Conn) OnIdle(*session.Client) {
 }
 
 // OnGone takes c out of the pool.
-func (c *Conn) OnGone(_ *session.Client, cause error, unasked bool) {
+func (c *Conn) OnGone(_ *session.Client, cause error) {
 	l := c.site.local
 	if l.shard.Remove(&c.node) {
 		c.publish()
@@ -111,7 +112,10 @@ func (c *Conn) OnGone(_ *session.Client, cause error, unasked bool) {
 		}
 	}
 	l.stats.Connections--
-	if unasked {
+	switch cause {
+	case session.ErrSurplus:
+		l.stats.Surplus++
+	case engine.ErrUnasked:
 		l.stats.Unasked++
 	}
 	if !c.client.Connected() {

@@ -103,7 +103,7 @@ func (t *letter) unpack(s *site, w *Waiter) *Conn {
 	switch err := c.client.Adopt(l.reactor, t.moved); err {
 	case nil:
 	case engine.ErrUnasked:
-		l.stats.Unasked++
+		l.stats.Surplus++
 		return nil
 	default:
 		l.stats.Stale++

@@ -11,7 +11,8 @@ type Stats struct {
 	Dialed      uint64 // exchanges that got a fresh one
 	DialFailed  uint64 // connections that were never established
 	PassedOver  uint64 // addresses that could not be reached in time: see backend.Member.PassOver
-	Unasked     uint64 // connections closed because bytes came that no request had asked for
+	Unasked     uint64 // connections closed because bytes came before the first request
+	Surplus     uint64 // connections closed because bytes came after the end of an answer
 	Stale       uint64 // parked connections found closed or readable when they were to be taken
 	Evicted     uint64 // parked connections closed because the pool was full
 	TooOld      uint64 // connections closed because of Options.Lifetime

@@ -197,7 +197,7 @@ func TestUpstream_closesWhatSpeaksUnasked(t *testing.T) {
 		x.finish(x.begin())
 		x.origins[0].Accepted()[0].SendString("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		x.run(func() bool { return x.stats().Connections == 0 })
-		x.want(upstream.Stats{Dialed: 1, Unasked: 1})
+		x.want(upstream.Stats{Dialed: 1, Surplus: 1})
 	})
 }
 

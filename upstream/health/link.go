@@ -83,7 +83,7 @@ func (l *h1Link) OnIdle(c *session.Client) {
 }
 
 // OnGone notes that the connection is closed.
-func (l *h1Link) OnGone(*session.Client, error, bool) {
+func (l *h1Link) OnGone(*session.Client, error) {
 	l.gone = true
 	l.place.leave()
 }

@@ -1,6 +1,7 @@
 package health_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -202,6 +203,42 @@ func body(text string) func(*health.Options) { return func(o *health.Options) { 
 
 func asked(o *health.Options) {
 	o.Method, o.Host, o.Fields = "OPTIONS", "api.test", []health.Field{{Name: "X-Check", Value: "1"}}
+}
+
+// Bytes after the end of an answer (RFC 9112 §6.3) say nothing of the server. The connection is not used again.
+func TestWatch_bytesAfterTheAnswer(t *testing.T) {
+	const (
+		line    = "HTTP/1.1 200 OK\r\n"
+		chunked = "Transfer-Encoding: chunked\r\n\r\n"
+		empty   = "Content-Length: 0\r\n\r\n"
+	)
+	for name, c := range map[string]struct{ method, body, answer string }{
+		"HEAD with content":     {"HEAD", "", line + "Content-Length: 6\r\n\r\npoison"},
+		"two bytes too many":    {"GET", "alive", line + "Content-Length: 5\r\n\r\nalive\r\n"},
+		"204 with a chunk":      {"GET", "", "HTTP/1.1 204 No Content\r\n" + chunked + "0\r\n\r\n"},
+		"after the last chunk":  {"GET", "alive", line + chunked + "5\r\nalive\r\n0\r\n\r\n\r\n"},
+		"a second answer, down": {"GET", "", line + empty + "HTTP/1.1 500 No\r\n" + empty},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := testutil.Serve(t, func(conn net.Conn) {
+				defer conn.Close()
+				for in := bufio.NewReader(conn); ; {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					if _, err := io.WriteString(conn, c.answer); err != nil {
+						return
+					}
+				}
+			})
+			o := lively()
+			o.Method, o.Body = c.method, c.body
+			set, w := running(t, l.Addr().String(), o)
+			if got := outcome(t, set, w); got != "" {
+				t.Errorf("the checks say %q; %+v", got, set.Members()[0].Why(backend.Health))
+			}
+		})
+	}
 }
 
 // A server of bytes is asked by bytes.
