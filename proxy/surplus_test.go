@@ -60,7 +60,8 @@ func TestWire_bytesAfterTheAnswer(t *testing.T) {
 				}
 				o.ReadAll() // edge closes the connection
 				s.wantOwnAnswer(w)
-				if got := s.upstreamStats(); got.Surplus != 1 || got.Dialed != 2 {
+				ends := strings.Contains(c.answer, "close") // then bytes that come later are not looked at
+				if got := s.upstreamStats(); got.Surplus != 1 && !ends || got.Dialed != 2 {
 					t.Errorf("got %+v", got)
 				}
 			})
