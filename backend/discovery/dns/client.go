@@ -29,11 +29,13 @@ type Client struct {
 	hosts    file[hosts]
 	exchange Exchange
 	answered atomic.Uint32 // the index of the server that answered last
+	mu       sync.Mutex
+	silent   map[netip.AddrPort]silence // guarded by mu
 }
 
 // New makes a Client.
 func New(o Options) *Client {
-	c := &Client{servers: o.Servers, exchange: o.Exchange}
+	c := &Client{servers: o.Servers, exchange: o.Exchange, silent: map[netip.AddrPort]silence{}}
 	c.conf.path, c.conf.parse = cmp.Or(o.ResolvConf, "/etc/resolv.conf"), parseSettings
 	c.hosts.path, c.hosts.parse = cmp.Or(o.Hosts, "/etc/hosts"), parseHosts
 	if c.exchange == nil {

@@ -146,6 +146,62 @@ func TestClient_serverThatIsNotThere(t *testing.T) {
 	}
 }
 
+// A server that drops questions with EDNS is asked without it after two of them went unanswered.
+func TestClient_serverThatDropsEDNS(t *testing.T) {
+	s := dnsserver.Start(t)
+	s.Answer("one.example.", "A 30 10.0.0.1", "AAAA 30 ::2")
+	s.Fail("", dnsserver.DropEDNS)
+	c := client(t, "options timeout:1", s)
+	for range 3 {
+		if got := said(c.Addresses(t.Context(), "one.example", nil)); got != "[10.0.0.1 ::2] 30s" {
+			t.Error(got)
+		}
+	}
+	if n := s.Asked("one.example. A"); n != 4 {
+		t.Errorf("the server was asked %d times, want one time with EDNS and three without", n)
+	}
+}
+
+// What is known of a server that drops questions with EDNS is tried anew after an hour; a server that is silent
+// altogether is asked with EDNS again.
+func TestClient_asksWithEDNSAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := dnsserver.New()
+		s.Answer("one.example.", "A 30 10.0.0.1", "AAAA 30 ::2")
+		o := files(t, "options timeout:1 attempts:2", "")
+		o.Servers, o.Exchange = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.53:53")}, s.Exchange
+		c := New(o)
+		look := func(want string, took time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			got, _, _ := strings.Cut(said(c.Addresses(t.Context(), "one.example", nil)), " A")
+			if got != want || time.Since(begun) != took {
+				t.Errorf("%s after %s, want %s after %s", got, time.Since(begun), want, took)
+			}
+		}
+		const found = "[10.0.0.1 ::2] 30s"
+		s.Fail("", dnsserver.DropEDNS)
+		look(found, time.Second)
+		look(found, 0)
+		time.Sleep(plainTime - time.Second)
+		look(found, 0)
+		time.Sleep(2 * time.Second)
+		look(found, time.Second) // with EDNS once, and without
+		look(found, 0)
+		s.Fail("", dnsserver.None)
+		time.Sleep(plainTime + time.Second)
+		look(found, 0)
+		s.Fail("", dnsserver.Drop)
+		look("error", 2*time.Second)
+		s.Fail("", dnsserver.BeforeEDNS)
+		asked := s.Asked("one.example. A")
+		look(found, 0)
+		if n := s.Asked("one.example. A") - asked; n != 2 {
+			t.Errorf("asked %d times, want one time with EDNS and one without", n)
+		}
+	})
+}
+
 // Answers of strangers are passed over: another identifier, another question, no answer at all.
 func TestClient_ignoresStrangers(t *testing.T) {
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")

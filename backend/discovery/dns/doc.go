@@ -22,7 +22,8 @@
 //
 // Each question has a socket of its own, whose port the kernel chooses, and an identifier of 16 random bits; what comes
 // from another address, or with another question, is ignored (RFC 5452). EDNS offers 1232 bytes (RFC 6891, DNS flag
-// day 2020); a server that refuses EDNS is asked without it, and an answer that was cut off again over TCP (RFC 7766).
+// day 2020). A server that refuses EDNS is asked without it, and so is a server that leaves two questions with EDNS
+// unanswered, for an hour. An answer that was cut off is asked for again over TCP (RFC 7766).
 //
 // # Threads and limits
 //

@@ -78,7 +78,7 @@ func (c *Client) queryServers(ctx context.Context, s *settings, name string, kin
 	first := int(c.answered.Load())
 	for i := range s.attempts * len(s.servers) {
 		at := (first + i) % len(s.servers)
-		r, failed := c.queryServer(ctx, s, q, s.servers[at])
+		r, failed := c.queryServer(ctx, s, q, s.servers[at], i >= len(s.servers))
 		if failed == nil {
 			c.answered.Store(uint32(at))
 			return r, nil
@@ -91,16 +91,22 @@ func (c *Client) queryServers(ctx context.Context, s *settings, name string, kin
 	return nil, err
 }
 
-func (c *Client) queryServer(ctx context.Context, s *settings, q *question, server netip.AddrPort) (*reply, error) {
+// queryServer asks one server. again: it was asked the same question before.
+func (c *Client) queryServer(ctx context.Context, s *settings, q *question, server netip.AddrPort, again bool) (
+	*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	again := *q
-	again.id = ^again.id // a late answer to the question before does not fit
+	plain := *q
+	plain.id = ^plain.id // a late answer to the question before does not fit
 	for _, try := range []struct {
 		*question
 		edns bool
-	}{{q, true}, {&again, false}} {
+	}{{q, true}, {&plain, false}} {
+		if try.edns && !c.usesEDNS(server, again) {
+			continue
+		}
 		r, err := c.query(ctx, try.question, server, try.edns)
+		c.noteSilence(server, try.edns, err)
 		switch {
 		case err != nil:
 			return nil, err
@@ -136,6 +142,44 @@ func (c *Client) query(ctx context.Context, q *question, server netip.AddrPort, 
 		}
 	}
 	return nil, errTruncated
+}
+
+// silence is what a server left unanswered. Some gateways drop questions with EDNS, and answer those without.
+type silence struct {
+	timeouts int       // of questions with EDNS, in a row
+	until    time.Time // it answers without EDNS, and is asked so until then; zero: nothing is known
+}
+
+const (
+	timeoutsMax = 2         // of questions with EDNS in a row, after which a server is asked without
+	plainTime   = time.Hour // until it is asked with EDNS again, as it may be another server by then
+	silentMax   = 1024      // servers that are known
+)
+
+// usesEDNS reports whether server is asked with EDNS. A question that it left unanswered is asked without.
+func (c *Client) usesEDNS(server netip.AddrPort, again bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.silent[server]
+	return s.timeouts == 0 || s.timeouts < timeoutsMax && !again || !s.until.IsZero() && time.Now().After(s.until)
+}
+
+// noteSilence notes whether server has answered, in time, a question with EDNS or without.
+func (c *Client) noteSilence(server netip.AddrPort, edns bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, silent := c.silent[server], errors.Is(err, errNoAnswer)
+	switch {
+	case err != nil && !silent:
+		return
+	case edns && silent && (s.timeouts > 0 || len(c.silent) < silentMax):
+		c.silent[server] = silence{timeouts: s.timeouts + 1}
+	case !edns && s.timeouts > 0 && !silent && s.until.IsZero():
+		s.until = time.Now().Add(plainTime)
+		c.silent[server] = s
+	case edns, silent && s.until.IsZero(): // it answers with EDNS, or not at all
+		delete(c.silent, server)
+	}
 }
 
 var (

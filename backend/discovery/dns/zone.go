@@ -162,7 +162,7 @@ func (c *Client) ofZone(ctx context.Context, s *settings, name string, server ne
 		if err != nil {
 			return nil
 		}
-		if r, err := c.queryServer(ctx, s, q, server); err == nil && r.own {
+		if r, err := c.queryServer(ctx, s, q, server, false); err == nil && r.own {
 			return r
 		}
 	}

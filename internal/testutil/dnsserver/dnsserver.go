@@ -35,6 +35,7 @@ const (
 	CutOff             // over UDP the answer is cut off
 	BeforeEDNS         // a question with EDNS is a FORMERR
 	Lame               // no record, no SOA, no error
+	DropEDNS           // a question with EDNS has no answer
 )
 
 // Server answers questions.
@@ -151,7 +152,7 @@ func (s *Server) Respond(network string, query []byte) []byte {
 		Authoritative: s.zone(name) != "."},
 		Questions: []dnsmessage.Question{q}}
 	switch {
-	case how == Drop:
+	case how == Drop, how == DropEDNS && edns:
 		return nil
 	case how == ServFail:
 		m.RCode = dnsmessage.RCodeServerFailure
