@@ -20,8 +20,8 @@ const chunkDigitsMax = 15 // so that a size is never above 2^60
 
 // parseChunkLine parses chunk-size [ chunk-ext ] CRLF (RFC 9112 §7.1) at the start of b and returns its length, 0 when
 // b is too short. Extensions are ignored, as §7.1.1 says of those not known. A line that came in pieces is looked at
-// again from its start: it is short.
-func parseChunkLine(b []byte, limit int) (n int, size int64, e *Error) {
+// again from its start: it is short. padded: white space may follow the size, as old origins write it.
+func parseChunkLine(b []byte, limit int, padded bool) (n int, size int64, e *Error) {
 	if len(b) > limit {
 		b = b[:limit]
 	}
@@ -36,7 +36,7 @@ func parseChunkLine(b []byte, limit int) (n int, size int64, e *Error) {
 		return 0, 0, ErrChunkSize // a size is not empty, and no sign or white space precedes it
 	}
 	if i < len(b) && b[i] != '\r' {
-		if e := checkExtension(b[i:]); e != nil {
+		if e := checkExtension(b[i:], padded); e != nil {
 			return 0, 0, e
 		}
 		i = controlFrom(b, i)
@@ -57,8 +57,8 @@ func parseChunkLine(b []byte, limit int) (n int, size int64, e *Error) {
 	return 0, 0, nil
 }
 
-// checkExtension wants *( BWS ";" … ): white space alone after the size is not an extension.
-func checkExtension(b []byte) *Error {
+// checkExtension wants *( BWS ";" … ): white space alone after the size is not an extension, unless it is padded.
+func checkExtension(b []byte, padded bool) *Error {
 	for _, c := range b {
 		switch c {
 		case ' ', '\t':
@@ -67,6 +67,9 @@ func checkExtension(b []byte) *Error {
 		case '\n':
 			return ErrBareLF
 		case '\r':
+			if padded {
+				return nil
+			}
 			return ErrChunkExtension
 		default:
 			return ErrChunkSize
@@ -81,7 +84,7 @@ func (d *Decoder) chunk(in []byte, h *message.Head) (n int, ev Event, body []byt
 		rest := in[n:]
 		switch d.state {
 		case atChunk:
-			k, size, e := parseChunkLine(rest, d.limits.chunkLine())
+			k, size, e := parseChunkLine(rest, d.limits.chunkLine(), d.answers)
 			if k == 0 || e != nil {
 				return n, NeedMore, nil, e
 			}

@@ -33,7 +33,8 @@ const (
 
 // Decoder walks the messages of one direction of a connection. Init it before use. Owned by its session.
 //
-//	bytes below scanned hold lines that end with CRLF, none of them empty, and the start of one at lineAt
+//	bytes below scanned hold lines, none of them empty, and the start of one at lineAt; a line ends with CRLF, in the
+//	head of an answer with LF alone as well
 //	scanned > 0 => state is atHead or inTrailers
 //	state == inBody or inChunk => left > 0
 //	once err != nil, every call returns err
@@ -177,6 +178,9 @@ func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 		}
 	}
 	n, e := d.parse(b, h)
+	if e == ErrBareLF && d.answers {
+		n, e = d.parseBareLF(b, h)
+	}
 	if n == 0 && e == nil { // a part of the head, valid so far
 		_, e = d.scan(b, d.limits.headBytes(), ErrHeadTooLarge)
 		return skipped, NeedMore, e
@@ -193,6 +197,23 @@ func (d *Decoder) parse(b []byte, h *message.Head) (int, *Error) {
 		return parseResponse(b, h, d.limits, d.verb, d.tunnel)
 	}
 	return parseRequest(b, h, d.limits)
+}
+
+// parseBareLF is parse for the head of an answer in which lines end with LF alone: RFC 9112 §2.2, a recipient MAY
+// recognize a single LF as a line terminator. No two parties read two messages by it, since edge writes each head
+// anew. h is filled from a copy in which all lines end with CRLF.
+func (d *Decoder) parseBareLF(b []byte, h *message.Head) (int, *Error) {
+	whole, e := d.scan(b, d.limits.headBytes(), ErrHeadTooLarge)
+	if !whole || e != nil {
+		return 0, e
+	}
+	n := int(d.lineAt) + bytes.IndexByte(b[d.lineAt:], '\n') + 1
+	strict := make([]byte, 0, n+n/8)
+	for line := range bytes.Lines(b[:n]) {
+		strict = append(append(strict, bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))...), "\r\n"...)
+	}
+	_, e = d.parse(strict, h)
+	return n, e
 }
 
 // begin enters the state that follows the head h.
@@ -246,10 +267,13 @@ func (d *Decoder) scan(b []byte, max int, tooLarge *Error) (whole bool, e *Error
 		if k < 0 {
 			break
 		}
-		if end < 2 || b[end-2] != '\r' {
+		blank := end - 1
+		if end >= 2 && b[end-2] == '\r' {
+			blank--
+		} else if !d.answers || d.state != atHead {
 			return false, ErrBareLF
 		}
-		if end-2 == int(d.lineAt) {
+		if blank == int(d.lineAt) {
 			return true, nil
 		}
 		d.lineAt, d.scanned = uint32(end), uint32(end)

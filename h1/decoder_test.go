@@ -129,9 +129,9 @@ func TestDecoder_errorsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.InitResponses(nil)
-	_, _, _, err = d.Next([]byte("HTTP/1.1 200 OK\n"), &h)
+	_, _, _, err = d.Next([]byte("HTTP/1.1 200 O\rK\n"), &h)
 	var e *Error
-	if !errors.Is(err, ErrBareLF) || !errors.As(err, &e) || e.Status != 502 {
+	if !errors.Is(err, ErrBareCR) || !errors.As(err, &e) || e.Status != 502 {
 		t.Fatal(err)
 	}
 }

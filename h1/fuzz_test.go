@@ -133,7 +133,8 @@ func asNetHTTP(t *testing.T, head []byte, h *message.Head) {
 func FuzzResponse(f *testing.F) {
 	seeds(f, smallAnswer+"Hello, World!", answer("200", "")+"x", answer("304 Not Modified", "Content-Length: 3\r\n"),
 		answer("100 Continue", "")+answer("204 No Content", ""), answer("200 OK",
-			"Transfer-Encoding: chunked\r\n")+"0\r\nA: b\r\n\r\n")
+			"Transfer-Encoding: chunked\r\n")+"0\r\nA: b\r\n\r\n",
+		"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n1  \r\na\r\n0 \r\n\r\n")
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
 		v := message.Verb(seed % uint64(message.VerbPatch+1))
 		cutsAgree(t, in, seed, responsesTo(v))

@@ -8,6 +8,8 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
+const coded = "Transfer-Encoding: chunked\r\n"
+
 func answer(status, fields string) string { return "HTTP/1.1 " + status + "\r\n" + fields + "\r\n" }
 
 func TestDecoder_acceptsResponses(t *testing.T) {
@@ -90,7 +92,23 @@ func TestDecoder_rejectsResponses(t *testing.T) {
 		{"RFC 9110 §15 above 599", answer("600 A", ""), message.VerbGet, ErrStatusLine},
 		{"§4 control in the reason", answer("200 O\x00K", ""), message.VerbGet, ErrFieldValue},
 		{"§2.2 bare CR in the reason", answer("200 O\rK", ""), message.VerbGet, ErrBareCR},
-		{"§2.2 bare LF", "HTTP/1.1 200 OK\nA: b\n\n", message.VerbGet, ErrBareLF},
+		{"§2.2 bare CR in a head of bare LF", "HTTP/1.1 200 OK\nA: b\rC: d\n\n", message.VerbGet, ErrBareCR},
+		{"§2.2 two CR before a LF", "HTTP/1.1 200 OK\nA: b\r\r\n\n", message.VerbGet, ErrBareCR},
+		{"§5.2 fold after a bare LF", "HTTP/1.1 200 OK\nA: b\n c\n\n", message.VerbGet, ErrFold},
+		{"§6.3 two lengths after bare LF", "HTTP/1.1 200 OK\nContent-Length: 1\nContent-Length: 2\n\n",
+			message.VerbGet, ErrManyLengths},
+		{"head of bare LF too large", "HTTP/1.1 200 OK\n" + strings.Repeat("A: "+strings.Repeat("b", 1000)+"\n", 33),
+			message.VerbGet, ErrHeadTooLarge},
+		{"too many fields after bare LF", "HTTP/1.1 200 OK\n" + strings.Repeat("A: b\n", 101) + "\n", message.VerbGet,
+			ErrTooManyFields},
+		{"§7.1 bare LF after a size", answer("200 OK", coded) + "1\na\r\n0\r\n\r\n", message.VerbGet, ErrBareLF},
+		{"§7.1 bare LF after a padded size", answer("200 OK", coded) + "1 \na\r\n0\r\n\r\n", message.VerbGet,
+			ErrBareLF},
+		{"§7.1.2 bare LF in a trailer", answer("200 OK", coded) + "0\r\nA: b\n\r\n", message.VerbGet, ErrBareLF},
+		{"§7.1 blank before a size", answer("200 OK", coded) + " 1\r\na\r\n0\r\n\r\n", message.VerbGet, ErrChunkSize},
+		{"§7.1 blank in a size", answer("200 OK", coded) + "0 1\r\na\r\n0\r\n\r\n", message.VerbGet, ErrChunkSize},
+		{"§7.1 padding too long", answer("200 OK", coded) + "1" + strings.Repeat(" ", 256) + "\r\na\r\n",
+			message.VerbGet, ErrChunkLineTooLong},
 		{"§5.2 fold", answer("200 OK", "A: b\r\n c\r\n"), message.VerbGet, ErrFold},
 		{"§6.3 two lengths", answer("200 OK", "Content-Length: 1\r\nContent-Length: 2\r\n"), message.VerbGet,
 			ErrManyLengths},
@@ -123,6 +141,37 @@ func TestDecoder_rejectsResponses(t *testing.T) {
 			var e *Error
 			if !errors.Is(err, c.want) || !errors.As(err, &e) || e.Status != 502 {
 				t.Errorf("%v, want %v\n%s", err, c.want, got)
+			}
+		})
+	}
+}
+
+// Origins end lines of heads with LF alone, and pad the sizes of chunks. The message is the same as without.
+func TestDecoder_acceptsSpellings(t *testing.T) {
+	const body = "2\r\nhi\r\n0\r\n\r\n"
+	for _, c := range []struct{ name, in, as string }{
+		{"LF alone", "HTTP/1.1 200 OK\nContent-Length: 2\nServer: a\n\nhi",
+			answer("200 OK", "Content-Length: 2\r\nServer: a\r\n") + "hi"},
+		{"LF after the status line", "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nhi",
+			answer("200 OK", "Content-Length: 2\r\n") + "hi"},
+		{"LF after a field", answer("200 OK", "A: b\nContent-Length: 2\r\n") + "hi",
+			answer("200 OK", "A: b\r\nContent-Length: 2\r\n") + "hi"},
+		{"LF for the end", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nhi",
+			answer("200 OK", "Content-Length: 2\r\n") + "hi"},
+		{"no field, no reason", "HTTP/1.1 204\n\n", answer("204", "")},
+		{"LF in interim answers", "HTTP/1.1 103 Early Hints\nLink: a\n\nHTTP/1.1 200 OK\nContent-Length: 0\n\n",
+			answer("103 Early Hints", "Link: a\r\n") + answer("200 OK", "Content-Length: 0\r\n")},
+		{"blanks after sizes", answer("200 OK", coded) + "2   \r\nhi\r\n0\t \r\n\r\n", answer("200 OK", coded) + body},
+		{"blanks after sizes, LF in the head",
+			"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2 \r\nhi\r\n0 \r\n\r\n", answer("200 OK", coded) + body},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want, err := run(t, c.as, responsesTo(message.VerbGet))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := run(t, c.in, responsesTo(message.VerbGet)); err != nil || got != want {
+				t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 			}
 		})
 	}
