@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
 )
 
 // Submission is a configuration that a client has sent.
@@ -68,7 +70,11 @@ func configure(c *call) (any, error) {
 		return nil, &problem{http.StatusPreconditionRequired, "unconditional", "say which configuration this one is " +
 			"to replace: If-Match with the ETag of GET /v1/config"}
 	}
-	s.Text, err = io.ReadAll(http.MaxBytesReader(c.writer, c.request.Body, bodyMost))
+	most := int64(bodyMost)
+	if s.Owner {
+		most = schema.FileBytesMax
+	}
+	s.Text, err = io.ReadAll(http.MaxBytesReader(c.writer, c.request.Body, most))
 	if errors.As(err, new(*http.MaxBytesError)) {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 )
@@ -93,6 +94,17 @@ func checkCounters(t *testing.T, s *Surfaces) {
 			t.Errorf("%s %v, want %v", name, got[name], want)
 		}
 	}
+}
+
+// The user of the process sends a configuration as large as the files may be: 16 MiB.
+func TestConfigure_ownerSendsALargeOne(t *testing.T) {
+	path := testutil.SocketPath(t)
+	p := &fake{stored: &Configuration{InForce: InForce{Version: 3, Tag: "3"}, Values: 1}}
+	open(t, p, unixText(path))
+	c, large := over(t, "unix", path), "right"+strings.Repeat(" ", schema.FileBytesMax-len("right"))
+	const fields = "Content-Type: application/toml; If-Match: *"
+	ask(t, c, &one{"PUT", "http://edge/v1/config", fields, large, 200, ""})
+	ask(t, c, &one{"PUT", "http://edge/v1/config", fields, large + " ", 413, "too-large"})
 }
 
 // PUT takes the ETag of GET, as curl sends it. The user of the process may name its files.

@@ -56,7 +56,7 @@ type Cache struct {
 	PurgeFrom []netip.Prefix `edge:"purge.allow" json:",omitempty"`
 	// Folder that keeps [answers on disk](cache.md#disk), which is there and is for this process alone. Without the key
 	// answers are kept in memory only.
-	DiskPath string `edge:"disk.path" example:"/var/cache/edge" restart:"true" json:",omitzero"`
+	DiskPath string `edge:"disk.path" example:"/var/cache/edge" local:"true" restart:"true" json:",omitzero"`
 	// Size of the answers on disk. The file system has room for it, and keeps a 20th free.
 	// Example: "100g"
 	DiskSize int64 `edge:"disk.size" unit:"size" default:"10g" min:"64m" max:"1024t" restart:"true"`

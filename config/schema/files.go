@@ -115,7 +115,7 @@ func (l *loader) read(path, real string, included bool) (text []byte, err error)
 			err = syntax.CheckRegular(path)
 		}
 		if err == nil {
-			text, at, err = syntax.Read(path, fileBytesMax-l.bytes, errLarge)
+			text, at, err = syntax.Read(path, FileBytesMax-l.bytes, errLarge)
 		}
 		if err == nil && text == nil {
 			text = []byte{} // nil stands for a file that could not be read

@@ -13,10 +13,12 @@ import (
 // IncludeKey is the key at the top of a file that names other files.
 const IncludeKey = "include"
 
+// FileBytesMax bounds the bytes of all files of a configuration.
+const FileBytesMax = 16 << 20
+
 const (
 	includeDepthMax = 8
-	filesMax        = 4096     // of one configuration
-	fileBytesMax    = 16 << 20 // of all files of a configuration
+	filesMax        = 4096 // of one configuration
 )
 
 // Options say how files are read. The zero value is good.
@@ -52,7 +54,7 @@ func (s *Schema) Load(path string, o Options) *Document {
 // Parse reads the text of a configuration. name stands for the file in messages, and its extension tells the format.
 func (s *Schema) Parse(name string, text []byte, o Options) *Document {
 	l := s.newLoader(o)
-	if len(text) > fileBytesMax {
+	if len(text) > FileBytesMax {
 		l.fault(syntax.Span{}, "%s", errLarge)
 	} else {
 		l.text(name, text)
