@@ -101,6 +101,7 @@ func (o Options) reading() schema.Options {
 // configOf gives the files, the first of which is called name, their meaning.
 func (o Options) configOf(name string, file *schema.Document, now time.Time) (*Config, *Report) {
 	doc, rep := documentOf(file), file.Report
+	file.Looks = !now.IsZero()
 	file.Fill(doc.top)
 	for _, other := range o.Ignored {
 		rep.Warnf(codeIgnoredFile, syntax.Span{}, "name one with -c, or remove the other",

@@ -65,7 +65,8 @@ func TestUnit_commands(t *testing.T) {
 	u := readUnit(t, unitFile)
 	for key, want := range map[string]string{
 		"Service.Type": "notify", "Service.NotifyAccess": "main", "Service.WatchdogSec": "30",
-		"Service.User": "edge", "Service.LimitNOFILE": "1048576", "Service.ProtectSystem": "strict",
+		"Service.CacheDirectory": "edge",
+		"Service.User":           "edge", "Service.LimitNOFILE": "1048576", "Service.ProtectSystem": "strict",
 		"Service.AmbientCapabilities": "CAP_NET_BIND_SERVICE", "Service.CapabilityBoundingSet": "CAP_NET_BIND_SERVICE",
 		"Service.StateDirectory": "edge", "Service.Restart": "on-failure", "Install.WantedBy": "multi-user.target",
 	} {

@@ -512,7 +512,7 @@ func TestPurges_are_there_when_they_are_done(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		file, _ := os.ReadFile(r.path("journal"))
+		file, _ := os.ReadFile(filepath.Join(r.opts.Path, "journal"))
 		if all, ok := parseJournal(file, r.opts.Seed); !ok || !slices.Equal(all, want[:i+1]) {
 			t.Errorf("%+v, %v", all, ok)
 		}
@@ -548,13 +548,13 @@ func TestDamaged_journal_empties_the_store(t *testing.T) {
 		r.wait("a")
 		r.Purge([]Purged{{1, 1, 1}, {2, 2, 2}, {3, 3, 3}}, nil)
 		r.Close()
-		p, err := os.ReadFile(r.path("journal"))
+		p, err := os.ReadFile(filepath.Join(r.opts.Path, "journal"))
 		if err != nil || len(p) != journalHead+3*journalEntry {
 			t.Fatal(len(p), err)
 		}
 		if p = damage(p); p == nil {
-			_ = os.Remove(r.path("journal"))
-		} else if err := os.WriteFile(r.path("journal"), p, 0o600); err != nil {
+			_ = os.Remove(filepath.Join(r.opts.Path, "journal"))
+		} else if err := os.WriteFile(filepath.Join(r.opts.Path, "journal"), p, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r.open()

@@ -128,7 +128,7 @@ func (d *Draft) enter() error {
 	if err := s.pwrite(d.segment.file, p, d.start()); err != nil {
 		return err
 	}
-	list, err := os.OpenFile(s.listPath(d.segment.number), os.O_WRONLY|os.O_APPEND, 0)
+	list, err := s.open(listName(d.segment.number), os.O_WRONLY|os.O_APPEND)
 	if os.IsNotExist(err) { // the segment was removed since
 		s.counts.dropped.Add(1)
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -167,7 +168,7 @@ func TestDraft_outlives_its_segment(t *testing.T) {
 	if d.Close(); r.Has([]byte("a")) || r.Stats().Errors != 0 {
 		t.Errorf("%+v", r.Stats())
 	}
-	if _, err := os.Stat(r.listPath(d.segment.number)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(r.opts.Path, listName(d.segment.number))); !os.IsNotExist(err) {
 		t.Errorf("its list is there: %v", err)
 	}
 	left := r.draft("b", 100, size)

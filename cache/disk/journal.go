@@ -45,7 +45,11 @@ type journal struct {
 func SeedOf(path string) uint64 {
 	s := Store{opts: Options{Path: path}}
 	var head [journalHead]byte
-	f, err := os.Open(s.path("journal"))
+	defer s.closeFiles()
+	if s.openFolder() != nil {
+		return 0
+	}
+	f, err := s.open("journal", os.O_RDONLY)
 	if err != nil {
 		return 0
 	}
@@ -117,7 +121,7 @@ func (s *Store) rewriteJournal(all []Purged) error {
 	for _, one := range all {
 		p = one.Append(p)
 	}
-	f, err := os.OpenFile(s.path("journal.new"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := s.open("journal.new", os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (s *Store) rewriteJournal(all []Purged) error {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = os.Rename(s.path("journal.new"), s.path("journal"))
+		err = s.root.Rename("journal.new", "journal")
 	}
 	if err == nil {
 		err = s.folder.Sync()
@@ -143,7 +147,7 @@ func (s *Store) rewriteJournal(all []Purged) error {
 
 // loadJournal reads the journal. It reports false where there is none that can be believed.
 func (s *Store) loadJournal() (all []Purged, ok bool) {
-	p, err := os.ReadFile(s.path("journal"))
+	p, err := s.read("journal")
 	if err != nil {
 		return nil, false
 	}
@@ -224,7 +228,7 @@ func (s *Store) writeJournal(added []Purged, sync bool) error {
 	_ = j.file.Close()
 	j.file = nil
 	s.counts.errors.Add(1)
-	gone := os.Remove(s.path("journal"))
+	gone := s.root.Remove("journal")
 	if gone == nil {
 		gone = s.folder.Sync()
 	}

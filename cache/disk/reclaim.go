@@ -44,10 +44,10 @@ func (s *Store) makeSegment() (one *segment, list *os.File, err error) {
 	if err = s.fault("make"); err != nil {
 		return nil, nil, err
 	}
-	if one.file, err = os.OpenFile(s.segmentPath(w.number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if one.file, err = s.open(segmentName(w.number), os.O_RDWR|os.O_CREATE|os.O_EXCL); err != nil {
 		return nil, nil, err
 	}
-	list, err = os.OpenFile(s.listPath(w.number), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	list, err = s.open(listName(w.number), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND)
 	if err != nil {
 		_ = one.file.Close()
 		s.remove(w.number)
@@ -95,7 +95,7 @@ func (w *writer) add(p []byte, of []entry) {
 // entries with its place in there.
 func (s *Store) reclaim(one *segment, again []byte, entries []entry) (_ []byte, _ []entry) {
 	most := s.segmentSize() / againFraction
-	list, _ := os.ReadFile(s.listPath(one.number))
+	list, _ := s.read(listName(one.number))
 	for ; len(list) >= entrySize; list = list[entrySize:] {
 		e := parseEntry(list)
 		if e.at < 0 || s.index.remove(e.hash, placeOf(one.number, e.at)) <= 0 {
@@ -126,7 +126,7 @@ func (s *Store) recover() {
 	defer s.ended.Done()
 	all := s.segments.all()
 	for i := len(all) - 1; i >= 0; i-- {
-		list, _ := os.ReadFile(s.listPath(all[i].number))
+		list, _ := s.read(listName(all[i].number))
 		for end := len(list) / entrySize * entrySize; end > 0; end -= entrySize { // the last one under a key counts
 			e := parseEntry(list[end-entrySize:])
 			if e.at < 0 || e.at >= all[i].size.Load() || s.index.entries.Load() >= s.opts.Memory/entryMax {
@@ -146,7 +146,7 @@ func (s *Store) recover() {
 func (s *Store) last() (last uint64) {
 	all := s.segments.all()
 	for i := len(all) - 1; i >= 0 && last == 0; i-- {
-		list, _ := os.ReadFile(s.listPath(all[i].number))
+		list, _ := s.read(listName(all[i].number))
 		for ; len(list) >= entrySize; list = list[entrySize:] {
 			last = max(last, parseEntry(list).stamp)
 		}

@@ -2,8 +2,8 @@ package disk
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,13 +109,12 @@ func (r *rooms) take(of *segments) (in *segment, at int64) {
 	return in, at
 }
 
-func (s *Store) segmentPath(number uint32) string { return s.path(fmt.Sprintf("%08x.seg", number)) }
-func (s *Store) listPath(number uint32) string    { return s.path(fmt.Sprintf("%08x.idx", number)) }
-func (s *Store) path(name string) string          { return filepath.Join(s.opts.Path, name) }
+func segmentName(number uint32) string { return fmt.Sprintf("%08x.seg", number) }
+func listName(number uint32) string    { return fmt.Sprintf("%08x.idx", number) }
 
 // openSegments opens all segments that the folder has. With empty set it removes them instead.
 func (s *Store) openSegments(empty bool) error {
-	files, err := os.ReadDir(s.opts.Path)
+	files, err := fs.ReadDir(s.root.FS(), ".")
 	if err != nil {
 		return err
 	}
@@ -123,15 +122,15 @@ func (s *Store) openSegments(empty bool) error {
 		hex, isSegment := strings.CutSuffix(f.Name(), ".seg")
 		number, err := strconv.ParseUint(hex, 16, 32)
 		if list, ok := strings.CutSuffix(f.Name(), ".idx"); ok && empty && len(list) == 8 {
-			_ = os.Remove(s.path(f.Name()))
+			_ = s.root.Remove(f.Name())
 		}
 		switch {
 		case !isSegment, err != nil, len(hex) != 8, number == 0:
 		case empty:
-			_ = os.Remove(s.path(f.Name()))
+			_ = s.root.Remove(f.Name())
 		default:
 			one := &segment{number: uint32(number)}
-			if one.file, err = os.Open(s.path(f.Name())); err != nil {
+			if one.file, err = s.open(f.Name(), os.O_RDONLY); err != nil {
 				return err
 			}
 			at, err := one.file.Stat()
@@ -147,6 +146,6 @@ func (s *Store) openSegments(empty bool) error {
 
 // remove removes the files of a segment.
 func (s *Store) remove(number uint32) {
-	_ = os.Remove(s.listPath(number)) // in this order: a segment without a list is not read
-	_ = os.Remove(s.segmentPath(number))
+	_ = s.root.Remove(listName(number)) // in this order: a segment without a list is not read
+	_ = s.root.Remove(segmentName(number))
 }

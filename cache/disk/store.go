@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 // Options say what a Store is. Path, Size, Memory and Seed are needed.
@@ -40,7 +42,8 @@ const (
 // Store keeps records on disk. Safe for any goroutine.
 type Store struct {
 	opts     Options
-	folder   *os.File
+	root     *os.Root // the folder
+	folder   *os.File // likewise
 	lock     *os.File
 	segments segments
 	index    index
@@ -89,7 +92,7 @@ func Open(o Options) (s *Store, err error) {
 			s = nil
 		}
 	}()
-	if s.folder, err = os.Open(o.Path); err != nil {
+	if err = s.openFolder(); err != nil {
 		return s, err
 	}
 	if err = s.own(); err != nil {
@@ -114,9 +117,31 @@ func Open(o Options) (s *Store, err error) {
 	return s, nil
 }
 
+func (s *Store) openFolder() (err error) {
+	if s.root, err = safeopen.OpenFolder(s.opts.Path); err == nil {
+		s.folder, err = s.root.Open(".")
+	}
+	return err
+}
+
+// open opens a file of the folder.
+func (s *Store) open(name string, flag int) (*os.File, error) {
+	return safeopen.OpenIn(s.root, name, flag)
+}
+
+// read returns what a file of the folder has.
+func (s *Store) read(name string) ([]byte, error) {
+	f, err := s.open(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
 // own locks the folder, and checks that it may be written.
 func (s *Store) own() (err error) {
-	if s.lock, err = os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if s.lock, err = s.open("lock", os.O_RDWR|os.O_CREATE); err != nil {
 		return err
 	}
 	for {
@@ -128,7 +153,7 @@ func (s *Store) own() (err error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return &LockedError{s.opts.Path, s.owner()}
 	} else if err != nil {
-		return &os.PathError{Op: "flock", Path: s.path("lock"), Err: err}
+		return &os.PathError{Op: "flock", Path: s.lock.Name(), Err: err}
 	}
 	if err = s.lock.Truncate(0); err == nil {
 		_, err = s.lock.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
@@ -211,10 +236,9 @@ func (s *Store) closeFiles() {
 	for len(s.segments.all()) > 0 {
 		s.segments.drop()
 	}
-	for _, f := range []*os.File{s.folder, s.lock} {
-		if f != nil {
-			_ = f.Close()
-		}
+	_, _ = s.folder.Close(), s.lock.Close() // nil: it was not opened
+	if s.root != nil {
+		_ = s.root.Close()
 	}
 }
 

@@ -2,11 +2,13 @@ package caching
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin/tags"
 )
@@ -150,12 +152,21 @@ func (k *checker) checkMemory() {
 	}
 }
 
-// checkDisk notes where the folder of the disk is named.
+// checkDisk notes where the folder of the disk is named, and tries it: the next start would refuse it.
 func (k *checker) checkDisk() {
 	const path, size = "disk.path", "disk.size"
 	of := Of(k.c)
 	if of.Has(path) {
 		of.diskAt = of.At(path).Pos()
+		uid, folder := os.Geteuid(), k.c.Global.FromWorkingDirectory(of.DiskPath)
+		if id, err := k.c.Global.Identity(); err == nil && id != nil && id.UID >= 0 {
+			uid = id.UID
+		} else if uid == 0 {
+			uid = -1 // root may look for the service of another user
+		}
+		if err := safeopen.CheckFolder(folder, uid); k.doc.Looks && Any(k.c) && err != nil {
+			k.rep.Errorf(of.At(path), "", "the disk of the cache: %v", err)
+		}
 	} else if of.Has(size) {
 		k.rep.Warnf(schema.CodeNoEffect, of.Head(size), `add path = "/var/cache/edge"`,
 			"the disk of [cache] has no path")

@@ -1,8 +1,10 @@
 package caching
 
 import (
+	"errors"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -93,6 +95,37 @@ func TestCheck_dropsPlaces(t *testing.T) {
 		}
 		if Of(c).Has("memory") != places || c.Routes[0].Features[0].(*entry).Has("ttl") != places {
 			t.Errorf("with places: %v", places)
+		}
+	}
+}
+
+// A folder in which the next start could not keep answers is an error of each check, and of the reload that names it.
+func TestCheck_triesTheFolderOfTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	file, open, mine := filepath.Join(dir, "file"), filepath.Join(dir, "open"), filepath.Join(dir, "mine")
+	err := errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(open, 0o700), os.Chmod(open, 0o777),
+		os.Mkdir(mine, 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for folder, want := range map[string]string{
+		filepath.Join(dir, "none"): "no such file or directory", file: "not a directory", open: "chmod go-w", mine: "",
+	} {
+		path := filepath.Join(dir, "edge.toml")
+		text := "cache.disk.path = " + syntax.Quote(folder) + "\n" + web + "cache = true\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, rep := config.Load(path)
+		said := ""
+		for _, p := range rep.Errors {
+			said += p.Error()
+		}
+		if (want == "") != rep.OK() || !strings.Contains(said, want) {
+			t.Errorf("%s: %q, want %q", folder, said, want)
+		}
+		if _, rep := (config.Options{TextOnly: true}).Load(path); !rep.OK() {
+			t.Errorf("%s: the text alone: %v", folder, rep.Errors)
 		}
 	}
 }

@@ -8,6 +8,7 @@ type Document struct {
 	Report *syntax.Report
 	Main   *syntax.Source // the first file; nil when it could not be read
 	Whole  bool           // nothing was left out; otherwise names may seem to be missing that are not
+	Looks  bool           // checks may look at what the text names on this machine
 
 	Namings Namings // of files and other things of this machine
 

@@ -220,7 +220,7 @@ fi
 fi
 `
 	afterRemoval = `if [ "$1" = purge ]; then
-	rm -rf /var/lib/edge /var/log/edge
+	rm -rf /var/lib/edge /var/cache/edge /var/log/edge
 fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload

@@ -100,7 +100,7 @@ func (e *exam) cache() {
 	case err != nil || !at.IsDir():
 		e.find(Error, []string{"install -d -m 700 " + path}, "there is no folder %s, where [cache] keeps answers", path)
 	case at.Mode().Perm()&0o022 != 0:
-		e.find(Warning, []string{"chmod go-w " + path}, "%s, the folder of the cache, may be written by others", path)
+		e.find(Error, []string{"chmod go-w " + path}, "%s, the folder of the cache, may be written by others", path)
 	default:
 		owner, ok := at.Sys().(*syscall.Stat_t)
 		if id := e.keyReader(); ok && id != nil && int(owner.Uid) != id.UID && !e.HasACL(e.Path(path)) {
