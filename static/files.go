@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/edge-proxy/edge/plugin"
@@ -30,7 +30,12 @@ func New(c *Config, b *plugin.Build) (proxy.Destination, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)
 	}
-	f := &files{Config: *c, root: root, number: roots.Add(1)}
+	at, err := root.Stat(".")
+	if err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	of := at.Sys().(*syscall.Stat_t)
+	f := &files{Config: *c, root: root, number: maphash.String(roots, fmt.Sprintf("%#v %d %d", *c, of.Dev, of.Ino))}
 	if f.Charset == "off" {
 		f.Charset = ""
 	}
@@ -41,11 +46,10 @@ func New(c *Config, b *plugin.Build) (proxy.Destination, error) {
 type files struct {
 	Config
 	root   *os.Root // closed by the runtime, when no request uses it any more
-	number uint64   // of the folder among all that were opened
+	number uint64   // the same for one folder with one Config: what is held of it outlives a reload
 }
 
-// roots is the number of the folder that was opened last.
-var roots atomic.Uint64
+var roots = maphash.MakeSeed()
 
 // Why there is no file.
 var (
