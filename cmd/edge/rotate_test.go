@@ -16,6 +16,33 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
+// A reload opens logs again at their paths, by the signal and by the command, also where nothing has changed.
+func TestRun_reloadOpensRenamedLogsAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	requests := filepath.Join(dir, "access.log")
+	e := start(t, "admin.listen = \"unix:%s\"\nhttp.listen = \"127.0.0.1:0\"\nlog.output = [%q]\n"+
+		"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n", testutil.SocketPath(t), requests)
+	e.WaitLine(`"section":"admin"`)
+	for _, reload := range []func(){
+		func() { e.Signal(syscall.SIGHUP) },
+		func() {
+			if code, out := e.tell(t, "reload"); code != 0 {
+				t.Error(out)
+			}
+		},
+	} {
+		if err := os.Rename(requests, requests+".1"); err != nil {
+			t.Fatal(err)
+		}
+		reload()
+		testutil.Eventually(t, testutil.Minutes, func() bool {
+			_, err := os.Stat(requests)
+			return err == nil
+		}, "the access log is there again")
+	}
+}
+
 // No line is lost or written twice while logs are rotated, SIGUSR1 and reloads in between, and both logs in one file.
 func TestRun_rotatesLogs(t *testing.T) {
 	t.Parallel()

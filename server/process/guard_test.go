@@ -28,7 +28,7 @@ func TestGuard_duringAnUpgrade(t *testing.T) {
 	try(t, err)
 	defer s.Stop()
 	g := &guard{errors: 20, least: 10, begun: time.Now()}
-	r := newReloads(s, nil, cfg, &Options{})
+	r := newReloads(s, onStderr(), cfg, &Options{})
 	r.upgrades, r.guard = newUpgrades(nil, nil), g
 	for _, present := range []*attempt{{}, nil} {
 		r.upgrades.mu.Lock()
@@ -60,7 +60,7 @@ func TestGuard_reloads(t *testing.T) {
 	try(t, err)
 	defer s.Stop()
 	threads := 1
-	r := newReloads(s, nil, cfg, &Options{Load: func(o Reading) (*config.Config, *config.Report) {
+	r := newReloads(s, onStderr(), cfg, &Options{Load: func(o Reading) (*config.Config, *config.Report) {
 		cfg, report, files := parse(threads)
 		*o.Record = *files
 		return cfg, report
@@ -121,7 +121,7 @@ func TestGuard_requestsDuringAReload(t *testing.T) {
 	try(t, err)
 	try(t, s.Start())
 	defer s.Stop()
-	r := newReloads(s, nil, cfg, &Options{Load: load, Files: files})
+	r := newReloads(s, onStderr(), cfg, &Options{Load: load, Files: files})
 	defer r.stop()
 	r.upgrades = newUpgrades(nil, nil)
 	r.begin()
@@ -174,3 +174,6 @@ func TestGuard_find(t *testing.T) {
 		}
 	}
 }
+
+// onStderr is an event log that has nothing to open again.
+func onStderr() *eventLog { return &eventLog{out: &eventOutput{path: "stderr"}} }

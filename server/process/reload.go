@@ -69,7 +69,7 @@ func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Optio
 
 func (r *reloads) config() *config.Config { return r.present.Load() }
 
-// reload reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
+// reload opens logs again, reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
 // one word for what asked for it.
 func (r *reloads) reload(cause string) *outcome {
 	if r.load == nil {
@@ -78,8 +78,14 @@ func (r *reloads) reload(cause string) *outcome {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.reopenLogs(); err != nil { // SIGHUP is what programs send that have renamed the logs of a server
+		slog.Error("log files not opened again", "error", err)
+	}
 	return r.read(cause)
 }
+
+// reopenLogs opens all files of logs again.
+func (r *reloads) reopenLogs() error { return errors.Join(r.events.reopen(), r.server.Reopen()) }
 
 // read reads the files and applies what they say. r.mu is held.
 func (r *reloads) read(cause string) *outcome {

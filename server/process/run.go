@@ -72,7 +72,7 @@ type Reading struct {
 // ended instead, the error is a *DaemonError. A listener takes over the socket that a supervisor has opened for its
 // address and hands on as sd_listen_fds(3) says.
 //
-//	SIGHUP             read the configuration again and apply it
+//	SIGHUP             open the log files again, read the configuration again and apply it
 //	SIGUSR1            open the log files again
 //	SIGUSR2            start the program again and hand over to it; with upgrade_on_reload SIGHUP too, if it changed
 //	SIGTERM            accept nothing new, let requests end within grace_period, end; a second one ends at once
@@ -149,7 +149,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 		_ = s.Stop() // the first error is the one to report
 		return notStarted(cfg, err)
 	}
-	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: server.LogFiles, Reopen: p.reopenLogs})
+	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: server.LogFiles, Reopen: p.reloads.reopenLogs})
 	p.serve()
 	sup.ending()
 	logs.End()

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"log/slog"
 	"os"
 	"syscall"
@@ -59,7 +58,7 @@ func (p *running) serve() {
 }
 
 func (p *running) reopen() {
-	if err := p.reopenLogs(); err != nil {
+	if err := p.reloads.reopenLogs(); err != nil {
 		slog.Error("log files not opened again", "error", err)
 		return
 	}
@@ -113,6 +112,3 @@ func (p *running) left(attrs ...any) []any {
 	}
 	return attrs
 }
-
-// reopenLogs opens all files of logs again.
-func (p *running) reopenLogs() error { return errors.Join(p.events.reopen(), p.server.Reopen()) }

@@ -151,7 +151,7 @@ func TestReloads_watchDuringAnUpgrade(t *testing.T) {
 	defer s.Stop()
 	u, reads := newUpgrades(nil, nil), 0
 	during := func() {}
-	r := newReloads(s, nil, cfg, &Options{Files: files, Load: func(r Reading) (*config.Config, *config.Report) {
+	r := newReloads(s, onStderr(), cfg, &Options{Files: files, Load: func(r Reading) (*config.Config, *config.Report) {
 		reads++
 		during()
 		return config.Options{Record: r.Record}.Load(path)
