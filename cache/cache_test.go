@@ -48,6 +48,7 @@ type rig struct {
 	counts *cache.RouteCounts
 	asked  atomic.Int64 // requests that the origin got
 
+	memory  int64             // Options.Memory less Bodies; 0: 16 MiB
 	bodies  int64             // Options.Bodies; 0: 32 MiB
 	onward  proxy.Destination // in place of the origin; nil: the origin
 	timeout time.Duration     // of the route
@@ -80,8 +81,8 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	if g.engine, err = engine.New(engine.Options{Reactors: 2}); err != nil {
 		t.Fatal(err)
 	}
-	g.bodies = cmp.Or(g.bodies, 32<<20)
-	o := cache.Options{Reactors: 2, Memory: 16<<20 + g.bodies, Bodies: g.bodies}
+	g.memory, g.bodies = cmp.Or(g.memory, 16<<20), cmp.Or(g.bodies, 32<<20)
+	o := cache.Options{Reactors: 2, Memory: g.memory + g.bodies, Bodies: g.bodies}
 	if g.disk {
 		o.Disk = disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
 	}

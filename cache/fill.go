@@ -512,8 +512,10 @@ func (f *fill) finish(s fillState) {
 		var r record
 		r, l.renewed = f.record(&z.bodies, l.renewed)
 		f.subject.tags = r.tags()
+		z.generations.know(&f.subject) // before the next line: see knownURLs
 		switch {
-		case z.generations.judge(r.stamp(), r.confirmed(), &f.subject).dead:
+		case z.generations.changedSince(f.stamp, &f.subject),
+			z.generations.judge(r.stamp(), r.confirmed(), &f.subject).dead:
 			if c.purged.Add(1); f.first != nil {
 				f.front.unstored(f.first.x, policy.ReasonPurged)
 			}

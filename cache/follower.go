@@ -60,6 +60,9 @@ func (a *asking) findFill(s *fillShard, hash uint64) *fill {
 // answer will have is not known before its head: then any purge of a tag may be one of it.
 func (a *asking) outlived(f *fill) bool {
 	g := &a.l.zone.generations
+	if g.changedSince(f.stamp, a.about()) {
+		return true
+	}
 	if f.stamp >= g.ended.Load() {
 		return false
 	}

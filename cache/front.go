@@ -40,6 +40,9 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	if l.key, whole = a.appendKey(l.key[:0]); !whole {
 		return f.pass(x, v, policy.ReasonKey)
 	}
+	if x.Rewritten() { // maybe it is given an answer that is stored for another URL
+		f.zone.generations.know(a.about())
+	}
 	for {
 		found := a.find()
 		if found.kind() == isAnswer {

@@ -2,13 +2,12 @@ package cache
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/message"
@@ -136,6 +135,9 @@ func purgedName(p disk.Purged) (PurgeKind, purgeName) {
 
 // replay notes what was purged before this process. Records may have stamps up to last.
 func (g *generations) replay(all []disk.Purged, last uint64) {
+	if last > 0 && g.first {
+		g.urls.any.Store(1)
+	}
 	for _, p := range all {
 		last = max(last, p.Stamp)
 		k, name := purgedName(p)
@@ -250,12 +252,6 @@ func (b *bucket) raise(n purgeName, stamp uint64) {
 	b.stamps[at].Store(stamp)
 }
 
-// raise sets v to n where v is less.
-func raise(v *atomic.Uint64, n uint64) {
-	for old := v.Load(); old < n && !v.CompareAndSwap(old, n); old = v.Load() {
-	}
-}
-
 // verdict is what purges mean for an answer with these stamps: hard ones that came after the request for it, and soft
 // ones that came after the last request about it.
 type verdict struct {
@@ -311,30 +307,32 @@ func (g *generations) look(v *verdict, n purgeName) {
 // last. Neither the scheme nor the port counts.
 func (g *generations) names(k PurgeKind, of *place) iter.Seq[purgeName] {
 	return func(yield func(purgeName) bool) {
-		var lower [256]byte
-		var h xxhash.Digest
-		h.ResetWithSeed(g.seed + uint64(k))
-		_, _ = h.Write(message.AppendLower(lower[:0], message.HostOf(of.authority)))
+		var room [512]byte
+		text := binary.LittleEndian.AppendUint64(room[:0], g.seed+uint64(k))
+		text = message.AppendLower(text, message.HostOf(of.authority))
 		switch path := of.path; k {
 		case PurgePrefix:
 			for range prefixLevels {
 				end := 1 + bytes.IndexByte(path, '/')
-				_, _ = h.Write(path[:end])
-				if path = path[end:]; end == 0 || !yield(purgeNameOf(h.Sum64())) {
+				text = append(text, path[:end]...)
+				if path = path[end:]; end == 0 || !yield(sumName(text)) {
 					return
 				}
 			}
 			return
 		case PurgeURL:
-			_, _ = h.Write(path)
-			_, _ = h.Write(question)
-			_, _ = h.Write(of.query)
+			text = append(append(append(text, path...), '?'), of.query...)
 		}
-		yield(purgeNameOf(h.Sum64()))
+		yield(sumName(text))
 	}
 }
 
-var question = []byte{'?'}
+// sumName returns the name of a text with the seed. XXH64 has texts whose hashes are the same for each second seed: by
+// such a text a client would end the answer for a URL to which it may send no unsafe request.
+func sumName(text []byte) purgeName {
+	sum := sha256.Sum256(text)
+	return purgeNameOf(binary.LittleEndian.Uint64(sum[:]))
+}
 
 // name returns the name by which a place is purged: of a path that is a prefix, the longest.
 func (g *generations) name(k PurgeKind, of *place) (last purgeName) {
@@ -342,6 +340,26 @@ func (g *generations) name(k PurgeKind, of *place) (last purgeName) {
 		last = n
 	}
 	return last
+}
+
+// know has the URLs of a request be known.
+func (g *generations) know(of *subject) {
+	for i := range of.places() {
+		g.urls.add(uint64(g.name(PurgeURL, &of.at[i])))
+	}
+}
+
+// changedSince reports whether an unsafe request to a URL of a request may have come since stamp.
+func (g *generations) changedSince(stamp uint64, of *subject) bool {
+	if g.urls.last.Load() <= stamp {
+		return false
+	}
+	for i := range of.places() {
+		if g.urls.endedAt(uint64(g.name(PurgeURL, &of.at[i]))).Load() > stamp {
+			return true
+		}
+	}
+	return false
 }
 
 // prefixLevels is how many prefixes of a path can be purged: "/", "/a/" and so on.

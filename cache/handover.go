@@ -31,7 +31,7 @@ type Offer struct {
 }
 
 const (
-	handsHello uint64 = 0x3165686361636465 + iota // "edcache1"
+	handsHello uint64 = 0x3265686361636465 + iota // "edcache2"
 	handsGenerations
 	handsRecords
 )

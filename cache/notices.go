@@ -14,8 +14,9 @@ import (
 // one of them purges, the others know before they answer. They lie in memory that all of them have. Each process writes
 // to a page of its own, and reads the others. Safe for any goroutine.
 type notices struct {
-	*noticeBoard     // is there as long as the notices are
-	page         int // of this process
+	*noticeBoard      // is there as long as the notices are
+	page         int  // of this process
+	first        bool // no process has used the board before
 
 	writing sync.Mutex
 	file    poller.File   // has the board; noFile: it is closed. Guarded by writing
@@ -31,6 +32,7 @@ type noticeBoard struct {
 	last  atomic.Uint64 // the last stamp, which each miss writes: all processes number in one order
 	_     [56]byte
 	pages [noticePages]noticePage
+	urls  knownURLs
 }
 
 // noticePage is written by one process.
@@ -52,7 +54,11 @@ func newNotices() (*notices, error) {
 	if err != nil {
 		return nil, err
 	}
-	return joinNotices(file, 0)
+	n, err := joinNotices(file, 0)
+	if err == nil {
+		n.first = true
+	}
+	return n, err
 }
 
 // joinNotices has this process use a page of the board in file, which it takes over. What is there was heard.

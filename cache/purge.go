@@ -188,13 +188,13 @@ func (f *front) purge(x *proxy.Exchange, l *local, to session.Receiver, refusal 
 		return nil, refusal
 	}
 	f.zone.generations.kinds[PurgeURL].count.Add(1)
-	p := &purging{r: x.Reactor(), to: to}
+	p, soft, now := &purging{r: x.Reactor(), to: to}, x.Request.Get(softPurge) != "", f.zone.now(x.Reactor())
 	if p.task.Run = p.run; f.zone.disk.options.Path == "" {
-		p.seq = f.end(x, l, x.Request.Get(softPurge) != "", nil)
+		p.seq = f.zone.end(PurgeURL, soft, now, nil, f.names(x, l)...)
 		return nil, p.answer()
 	}
 	v.purging = p
-	p.seq = f.end(x, l, x.Request.Get(softPurge) != "", p.written)
+	p.seq = f.zone.end(PurgeURL, soft, now, p.written, f.names(x, l)...)
 	return p, nil
 }
 
@@ -212,7 +212,7 @@ func (p *purging) answer() error {
 func (f *front) invalidate(x *proxy.Exchange, l *local) {
 	z, now := f.zone, f.zone.now(x.Reactor())
 	asked, sent := x.AskedAuthority(), x.Request.Bytes(x.Request.Authority)
-	f.end(x, l, false, nil)
+	z.change(now, f.names(x, l))
 	for _, id := range []message.Name{message.Location, message.ContentLocation} {
 		reference := x.Response.Peek(id)
 		if len(reference) == 0 {
@@ -227,10 +227,18 @@ func (f *front) invalidate(x *proxy.Exchange, l *local) {
 	}
 }
 
-// end ends what is stored for the target of the request of x, whatever any route leaves of the query, and returns the
-// stamp of that.
-func (f *front) end(x *proxy.Exchange, l *local, soft bool, done func(error)) uint64 {
-	var names []purgeName
+// change ends what is stored for URLs that an unsafe request has changed.
+func (z *Zone) change(now int64, names []purgeName) {
+	g := &z.generations
+	stamp := g.next(now)
+	names = slices.DeleteFunc(names, func(n purgeName) bool { return !g.urls.change(uint64(n), stamp) })
+	if len(names) > 0 {
+		z.end(PurgeURL, false, now, nil, names...)
+	}
+}
+
+// names returns the names of the target of the request of x, whatever any route leaves of the query.
+func (f *front) names(x *proxy.Exchange, l *local) (names []purgeName) {
 	z := f.zone
 	for _, q := range z.queries.all() {
 		l.locate(x, q, q.apply(l, &l.target, x.Request.Bytes(x.Request.Target)))
@@ -238,7 +246,7 @@ func (f *front) end(x *proxy.Exchange, l *local, soft bool, done func(error)) ui
 			names = append(names, z.generations.name(PurgeURL, &l.subject.at[i]))
 		}
 	}
-	return z.end(PurgeURL, soft, z.now(x.Reactor()), done, names...)
+	return names
 }
 
 // endNamed ends what is stored for the URL that a reference of the answer of x names, where that is of the origin by an
@@ -247,7 +255,7 @@ func (f *front) endNamed(x *proxy.Exchange, l *local, reference, authority []byt
 	target := x.Request.Bytes(x.Request.Target)
 	named, ok := policy.AppendReference(l.text[:0], reference, []byte(x.Scheme()), authority, target)
 	if l.text = named; ok {
-		f.zone.end(PurgeURL, false, f.zone.now(x.Reactor()), nil, f.zone.namesOf(PurgeURL, authority, named)...)
+		f.zone.change(f.zone.now(x.Reactor()), f.zone.namesOf(PurgeURL, authority, named))
 	}
 }
 

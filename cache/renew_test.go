@@ -368,6 +368,58 @@ func TestInvalidate(t *testing.T) {
 	g.get(t, "/a").want(t, 200, "page 0", "hit")
 }
 
+// A client does not end what is stored by unsafe requests to URLs that nobody has asked for.
+func TestInvalidate_otherURLs(t *testing.T) {
+	g := &rig{memory: 1 << 20, bodies: 1} // the table has room for 1792 names
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		io.WriteString(w, "page")
+	})
+	const pages, posts, batch = 20, 6000, 50
+	for i := range pages {
+		g.get(t, fmt.Sprint("/page/", i))
+	}
+	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	defer w.Close()
+	for i := range posts / batch {
+		var all strings.Builder
+		for k := range batch {
+			fmt.Fprintf(&all, "POST /nothing/%d HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n", i*batch+k)
+		}
+		w.Send(all.String())
+		for range batch {
+			if resp, _ := w.ReadResponse("POST"); resp.StatusCode != 200 {
+				t.Fatal(resp.Status)
+			}
+		}
+	}
+	for i := range pages {
+		g.get(t, fmt.Sprint("/page/", i)).want(t, 200, "page", "hit")
+	}
+}
+
+// A request that is given what another URL has stored, since both are rewritten to one, is ended by its own URL.
+func TestInvalidate_aliases(t *testing.T) {
+	one := &proxy.Filter{Name: "one", Request: func(x *proxy.Exchange) proxy.Verdict {
+		if x.Request.Verb == message.VerbGet {
+			x.Request.SetTarget("/one")
+		}
+		return proxy.Next
+	}}
+	var version atomic.Int64
+	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			version.Add(1)
+		}
+		w.Header().Set("Cache-Control", "max-age=600")
+		fmt.Fprint(w, "page ", version.Load())
+	}, one)
+	g.get(t, "/a").want(t, 200, "page 0", "fwd=uri-miss; fwd-status=200; stored")
+	g.get(t, "/b").want(t, 200, "page 0", "hit")
+	g.do("POST", "/b")
+	g.get(t, "/b").want(t, 200, "page 1", "fwd=uri-miss; fwd-status=200; stored")
+}
+
 // An answer that was asked for before a change is neither stored nor given to requests that come after it.
 func TestInvalidate_fillUnderWay(t *testing.T) {
 	var version atomic.Int64

@@ -146,6 +146,11 @@ func (x *Exchange) AppendAsked(dst []byte) []byte {
 	return dst
 }
 
+// Rewritten reports whether rules or the route have changed the target that the client asked for.
+func (x *Exchange) Rewritten() bool {
+	return !bytes.Equal(x.Request.Bytes(x.target), x.Request.Bytes(x.Request.Target))
+}
+
 // Query returns the first parameter of the query of x.Request that is called name, decoded; "" where there is none.
 func (x *Exchange) Query(name string) string { return x.Request.Parameter(name) }
 
