@@ -63,6 +63,9 @@ func (r *Rules) refuse(request, answer *message.Head, d *directives, l lifetime,
 	case !l.known:
 		return ReasonNoLifetime
 	case r.neverUses(f) && !answer.Has(message.ETag) && !answer.Has(message.LastModified):
+		if l.estimated && !f.Always {
+			return ReasonNoLifetime
+		}
 		return ReasonNoValidator
 	case (authorized || hasCookie) && disguised(request, answer):
 		return ReasonType

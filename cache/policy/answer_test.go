@@ -151,7 +151,7 @@ func TestRules_judgeReason(t *testing.T) {
 			want: ReasonNoValidator},
 
 		{name: "no-validator", answer: "Cache-Control: max-age=0", want: ReasonNoValidator},
-		{name: "no-validator, estimated", want: ReasonNoValidator},
+		{name: "no-lifetime, nothing to estimate it by", want: ReasonNoLifetime},
 		{name: "no-validator, Age", answer: fresh + "|Age: 60", want: ReasonNoValidator},
 		{name: "no-validator, Date", answer: fresh + "|Date: " + dated(-time.Minute), want: ReasonNoValidator},
 		{name: "no-validator, for errors alone", answer: "Cache-Control: max-age=0, stale-if-error=60",

@@ -199,7 +199,7 @@ func TestRules_judgeTargeted(t *testing.T) {
 			lifetime: 9 * time.Second},
 		{name: "in two lines", answer: "CDN-Cache-Control: public|CDN-Cache-Control: max-age=60",
 			lifetime: time.Minute},
-		{name: "Expires is ignored", answer: "CDN-Cache-Control: public" + expires, want: ReasonNoValidator},
+		{name: "Expires is ignored", answer: "CDN-Cache-Control: public" + expires, want: ReasonNoLifetime},
 		{name: "Expires without it", answer: "Vary: a" + expires, lifetime: time.Hour},
 		{name: "parameters are ignored", answer: "CDN-Cache-Control: max-age=60;a=1;no-store", lifetime: time.Minute},
 		{name: "a decimal", answer: "CDN-Cache-Control: max-age=60.0|ETag: x"},

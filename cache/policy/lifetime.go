@@ -15,10 +15,11 @@ const (
 
 // lifetime is how long an answer is fresh, and where that comes from.
 type lifetime struct {
-	length   int64 // ns, 0..ageMax
-	known    bool  // the answer states it, a TTL gives it, or it may be estimated
-	obeyed   bool  // a TTL gives it, whatever the answer states: no-cache has no effect
-	declared bool  // the answer states a lifetime, above 0 where a TTL is obeyed
+	length    int64 // ns, 0..ageMax
+	known     bool  // the answer states it, a TTL gives it, or it may be estimated
+	estimated bool  // neither the answer nor a TTL gives it
+	obeyed    bool  // a TTL gives it, whatever the answer states: no-cache has no effect
+	declared  bool  // the answer states a lifetime, above 0 where a TTL is obeyed
 }
 
 // overrules reports whether a TTL has an answer used again although the backend wants to be asked each time. Then the
@@ -37,7 +38,7 @@ func (r *Rules) lifetime(answer *message.Head, d *directives, date, received int
 	case declared:
 		l = lifetime{length: stated, known: true, declared: true}
 	case estimable(answer.Status, d.permits(public)):
-		l = lifetime{length: r.estimate(answer, date, received), known: true}
+		l = lifetime{length: r.estimate(answer, date, received), known: true, estimated: true}
 	}
 	l.length = min(max(l.length, 0), int64(cmp.Or(r.TTLMax, ttlMaxDefault)), int64(ageMax))
 	return l

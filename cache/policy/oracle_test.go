@@ -28,6 +28,7 @@ type oracle struct {
 	lifetime, age       time.Duration
 	stale, staleOnError time.Duration // windows that the answer states, -1: none
 	always, strict      bool
+	estimated           bool // the lifetime
 }
 
 // oracleDirectives has the arguments of each name: "" for none, "!" for an invalid one, else "=" and the text; of a
@@ -270,7 +271,7 @@ func (o *oracle) judge() Reason {
 		{ReasonCookie, hasCookie && (!declared || overruled) && o.rules.Cookies == Careful},
 		{ReasonSetCookie, len(values(o.answer, "set-cookie")) > 0 && o.rules.SetCookie == Skip},
 		{ReasonVary, o.variesTooMuch()},
-		{ReasonNoLifetime, !known},
+		{ReasonNoLifetime, !known || o.estimated && !hasValidator && !o.always && o.lifetime <= o.age && !usableStale},
 		{ReasonNoValidator, !hasValidator && (o.always || o.lifetime <= o.age && !usableStale)},
 		{ReasonType, (hasCookie || authorized) && o.disguised()},
 		{ReasonUnknownField, o.rules.KnownOnly && len(values(o.request, "x-strange")) > 0},
@@ -411,6 +412,7 @@ func (o *oracle) readLifetime(date time.Time) (known, declared, noCacheCounts bo
 		o.lifetime = stated
 		return true, true, true
 	}
+	o.estimated = true
 	estimable := []int{200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
 	provoked := slices.Contains([]int{400, 413, 431}, o.status)
 	if !slices.Contains(estimable, o.status) && (provoked || !o.plainly("public")) {

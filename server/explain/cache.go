@@ -49,6 +49,9 @@ func cacheOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Cache 
 	if of.Fill == "known" {
 		c.NotStored = append(c.NotStored, "a request with fields that are not known")
 	}
+	if len(of.TTL) == 0 {
+		c.NotStored = append(c.NotStored, "an answer without lifetime, ETag and Last-Modified: ttl gives one")
+	}
 	return c
 }
 

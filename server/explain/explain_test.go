@@ -754,7 +754,8 @@ enabled = false
 	}{
 		{"/a?b=1", "", nil, []string{"cache on (" + path + ":5): GET http example.com /a?b=1\n",
 			"lifetime as the backend says, else by Last-Modified, 1h at most; on errors stale for 1m\n",
-			"not stored: no-store, private, Set-Cookie, a Cookie without a stated lifetime\n", "GET /a?b=1 HTTP/1.1"}},
+			"not stored: no-store, private, Set-Cookie, a Cookie without a stated lifetime, " +
+				"an answer without lifetime, ETag and Last-Modified: ttl gives one\n", "GET /a?b=1 HTTP/1.1"}},
 		{"/api/x?utm_a=1&b=2&utm_b", "", []string{"Cookie: lang=de", "Accept-Encoding: br, x"},
 			[]string{"cache on (" + path + ":14): GET http example.com /api/x?b=2 (utm_a, utm_b are dropped), " +
 				"{cookie.lang} = \"de\"\n",
@@ -771,7 +772,7 @@ enabled = false
 		{"/led/x", "", nil, []string{"cache passed: off (the cache is off for this request: "}},
 		{"/stale/x", "", nil, []string{
 			"1h at most; stale for 10s while they are fetched anew; on errors stale for 1h\n",
-			"a Cookie without a stated lifetime, a request with fields that are not known\n"}},
+			"a Cookie without a stated lifetime, a request with fields that are not known, an answer without "}},
 		{"/ruled/x?on=1", "", nil, []string{"1: cache = true (" + path + ":43)", "2: does not hold",
 			"cache on (" + path + ":45): GET http example.com /ruled/x?on=1, {cookie.lang} = \"\"\n"}},
 		{"/ruled/x?on=1&ttl=1", "", []string{"Cookie: a=1; b=2"}, []string{
