@@ -90,6 +90,9 @@ func (c *Conn) QUIC() *quic.Conn { return &c.codec }
 // Conn is the connection of the engine.
 func (c *Conn) Conn() *engine.Conn { return c.carried.Conn() }
 
+// Retried reports whether the client has proved its address by the token of a Retry before c began.
+func (c *Conn) Retried() bool { return c.options.Retried != (quic.ID{}) }
+
 // Wake has the datagrams of the codec leave in this tick.
 func (c *Conn) Wake() { c.carried.AskFlush() }
 

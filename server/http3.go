@@ -66,10 +66,13 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	sessions := d.sessions[len(d.sessions)-1]
 	begin := func(c *engine.Conn) engine.Handler { return sessions.Accept(quicconn.Of(c), d.ending.Load()) }
 	begin = p.counted(session.FilterSecured(s.config.Name, s.filters, begin))
+	if l.clients != nil {
+		begin = l.clients.acceptProved(begin)
+	}
 	begin = quicconn.Secure(p.secure, *s.quic, begin)
 	begin = session.FilterAccepted(s.config.Name, s.filters, begin)
 	if l.clients != nil {
-		begin = l.clients.accept(begin)
+		begin = l.clients.acceptFirst(begin)
 	}
 	d.serverOn(p.engine).Use(quicconn.Accept{
 		Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce,

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,9 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/quic"
 )
 
 // Limits of connections refuse the next one, and the others stay. A connection that has ended makes room.
@@ -32,6 +35,7 @@ func TestHTTP3_limits(t *testing.T) {
 			var clients []*http3.ClientConn
 			for range 2 {
 				conn, client := p.connect(t)
+				page(t, client, "https://"+p.addr+"/") // the server has the end of its handshake
 				conns, clients = append(conns, conn), append(clients, client)
 			}
 			p.refused(t)
@@ -52,6 +56,82 @@ func TestHTTP3_limits(t *testing.T) {
 				return err == nil
 			}, "room for another connection")
 		})
+	}
+}
+
+// RFC 9000 §21.3: the source of an Initial may be forged. Initials alone do not fill the share of the client that has
+// this address.
+func TestHTTP3_forgedInitialsDoNotCountForAClient(t *testing.T) {
+	t.Parallel()
+	const forged = "127.0.0.9"
+	p := startPlaced(t, newSlow(t), "")
+	p.reload(t, p.listener(`"h1", "h2", "h3"`)+"limits.connections_per_client = 50\n")
+	p.forge(t, forged, 60)
+
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(forged)}}
+	tcp := &http.Client{Transport: &http.Transport{
+		DialContext: dialer.DialContext, TLSClientConfig: p.client("http/1.1"), DisableKeepAlives: true}}
+	url, served := "https://"+p.addr+"/", 0
+	for range 8 {
+		r, _ := http.NewRequestWithContext(bound(t), "GET", url, nil)
+		resp, err := tcp.Do(r)
+		if err != nil {
+			t.Errorf("over TCP: %v", err)
+			continue
+		}
+		_ = resp.Body.Close()
+		c, err := transportAt(t, forged).Dial(bound(t), udpAddr(t, p.addr), p.client("h3"), nil)
+		if err != nil {
+			t.Errorf("over QUIC: %v", err)
+			continue
+		}
+		page(t, new(http3.Transport).NewClientConn(c), url)
+		_ = c.CloseWithError(0x100, "")
+		served++
+	}
+	if served != 8 {
+		t.Errorf("%d of 8 are served", served)
+	}
+}
+
+// forge sends Initials of so many connections from an address, whose answers nobody takes up, and waits until the
+// server has taken all.
+func (p *placed) forge(t *testing.T, from string, n int) {
+	t.Helper()
+	udp, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(from)}, udpAddr(t, p.addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { udp.Close() })
+	path := quic.Path{Local: netip.MustParseAddr(from), Peer: udpAddr(t, p.addr).AddrPort()}
+	config := p.client("h3")
+	config.MinVersion, config.CurvePreferences = tls.VersionTLS13, []tls.CurveID{tls.X25519} // one datagram
+	unanswered := make(map[quic.ID]bool)
+	for range n {
+		var end quicpeer.End
+		end.Begin(config, path, 1, rand.Uint64)
+		t.Cleanup(end.Stop)
+		d, _ := end.Conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), 1)
+		h, ok := quic.Parse(d)
+		if !ok || end.Err != nil {
+			t.Fatalf("no Initial: %v", end.Err)
+		}
+		id, _ := quic.MakeID(h.Source)
+		unanswered[id] = true
+		if _, err := udp.Write(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 1<<16)
+	for _ = udp.SetReadDeadline(time.Now().Add(testutil.Patience)); len(unanswered) > 0; {
+		n, err := udp.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, ok := quic.Parse(b[:n]); ok {
+			id, _ := quic.MakeID(h.Dest)
+			delete(unanswered, id)
+		}
 	}
 }
 
