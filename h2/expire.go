@@ -67,14 +67,14 @@ func (c *Conn) Expire(now int64) Event {
 	return Event{}
 }
 
-// Relieve ends the connection where a head that came in part has waited for its rest for age: memory is short.
+// Relieve ends the connection where a head that came in part has waited for its rest for age: memory is short, which is
+// no fault of the peer.
 func (c *Conn) Relieve(now int64, age time.Duration) Event {
 	c.now = now
 	if c.fault != nil || c.blockID == 0 || c.headBy-c.o.headTimeout()+int64(age) > now {
 		return Event{}
 	}
-	c.arena.Stats.HeadTimeout++
-	c.fail(ErrHeadTimeout)
+	c.over(ErrHeadTimeout, NoError)
 	return c.tellFault()
 }
 

@@ -606,9 +606,29 @@ func TestServer_relievesLateHeads(t *testing.T) {
 	for ev := s.c.Relieve(s.w.now, 2*time.Second); ev.Kind != NeedMore; ev = s.c.Relieve(s.w.now, 2*time.Second) {
 		s.note(ev)
 	}
-	s.want("Reset H3_REQUEST_INCOMPLETE", "Reset H3_REQUEST_INCOMPLETE")
+	s.want("Reset H3_REQUEST_REJECTED", "Reset H3_REQUEST_REJECTED")
 	if n := s.c.Streams(); n != 2 {
 		t.Errorf("%d exchanges are left", n)
+	}
+}
+
+// Memory that is short is no fault of the peer: heads that go for it are not counted as late, however many they are, and
+// cost the peer nothing of what ends the connection.
+func TestServer_relievesAnyNumberOfHeads(t *testing.T) {
+	s := scriptFor(t, Server, Options{})
+	given := 0
+	for id := range uint64(500) {
+		s.send(s.request(4*id), "01 20 00 00")
+		s.recv()
+		for ev := s.c.Relieve(s.w.now, 0); ev.Kind != NeedMore; ev = s.c.Relieve(s.w.now, 0) {
+			if ev.Kind != Reset {
+				t.Fatalf("after %d heads: %v", given, ev.Err)
+			}
+			given++
+		}
+	}
+	if st := s.c.Stats(); given != 500 || st.HeadTimeout != 0 || st.Malformed != 0 {
+		t.Errorf("%d were given up, %d count as late, %d as malformed", given, st.HeadTimeout, st.Malformed)
 	}
 }
 

@@ -225,24 +225,8 @@ func (c *Conn) Expire(now int64) Event {
 	if c.goAwayBy <= now {
 		c.lastCall()
 	}
-	return c.endLateHead(c.o.headTimeout())
-}
-
-// Relieve gives up the oldest exchange whose head did not come to its end in age: memory is short. Call it until the
-// event is NeedMore.
-func (c *Conn) Relieve(now int64, age time.Duration) Event {
-	c.now = now
-	c.reap()
-	if c.fault != nil {
-		return c.tellFault()
-	}
-	return c.endLateHead(int64(age))
-}
-
-// endLateHead gives up the oldest exchange whose head is not here after so long.
-func (c *Conn) endLateHead(after int64) Event {
 	s := c.heads.First()
-	if s == nil || s.openedAt+after > c.now {
+	if s == nil || s.openedAt+c.o.headTimeout() > now {
 		return Event{}
 	}
 	c.arena.Stats.HeadTimeout++
@@ -252,4 +236,20 @@ func (c *Conn) endLateHead(after int64) Event {
 		return c.tellFault()
 	}
 	return ev
+}
+
+// Relieve gives up the oldest exchange whose head did not come to its end in age: memory is short. That is no fault of
+// the peer, which may ask again (RFC 9114 §4.1.1). Call it until the event is NeedMore.
+func (c *Conn) Relieve(now int64, age time.Duration) Event {
+	c.now = now
+	c.reap()
+	if c.fault != nil {
+		return c.tellFault()
+	}
+	s := c.heads.First()
+	if s == nil || s.openedAt+int64(age) > now {
+		return Event{}
+	}
+	c.giveUp(s, RequestRejected)
+	return Event{Kind: Reset, Code: RequestRejected, Err: ErrHeadTimeout}
 }

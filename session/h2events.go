@@ -81,7 +81,7 @@ func (l *link) closeByError(err error) {
 	switch err {
 	case h2.ErrNoPong:
 		code = ConnectionLost
-	case h2.ErrStalledConn:
+	case h2.ErrStalledConn, h2.ErrHeadTimeout:
 		code = Timeout
 	}
 	l.FailAll(code, err)
@@ -116,16 +116,18 @@ func (l *link) EndBatch() {
 // OnSendable gives the streams their turns.
 func (l *link) OnSendable(*engine.Conn) { l.RunBatch() }
 
-// relieve ends the connection where it has waited for the rest of a head for age: memory is short.
-func (l *link) relieve(age time.Duration) {
+// relieve ends the connection where it has waited for the rest of a head for age, and reports whether it has: memory is
+// short.
+func (l *link) relieve(age time.Duration) bool {
 	ev := l.codec.Relieve(l.Conn().Reactor().Now(), age)
 	if ev.Kind == h2.NeedMore {
-		return
+		return false
 	}
 	l.BeginBatch()
 	defer l.RecoverPanic()
 	l.dispatch(&ev)
 	l.AbandonBatch()
+	return true
 }
 
 // OnTimeout acts on times that are due and arms the timer for the next one.

@@ -21,12 +21,13 @@ import (
 
 // script is a connection on a kernel that costs nothing, whose far end the test plays frame by frame.
 type script struct {
-	t   testing.TB
-	l   *sim.Loop
-	e   *engine.Engine
-	r   *engine.Reactor
-	fd  poller.FD
-	dec *hpack.Decoder
+	server *session.Server // that listen made
+	t      testing.TB
+	l      *sim.Loop
+	e      *engine.Engine
+	r      *engine.Reactor
+	fd     poller.FD
+	dec    *hpack.Decoder
 }
 
 // part is an exchange that the test plays: it writes down what it hears.
@@ -114,9 +115,9 @@ func newScript(t testing.TB, o engine.Options) *script {
 func (s *script) listen(service session.Service, o session.ServerOptions, settings string) {
 	s.t.Helper()
 	o.H2C = true
-	srv := session.NewServer(s.e, service, o)
+	s.server = session.NewServer(s.e, service, o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
-	if _, err := s.e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
+	if _, err := s.e.Listen(engine.ListenOptions{Addr: addr}, s.server.Accept); err != nil {
 		s.t.Fatal(err)
 	}
 	s.fd = s.l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})

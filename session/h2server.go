@@ -103,9 +103,11 @@ func (h *h2Server) OnPart(c *engine.Conn) {
 
 // Relieve gives up the head and the exchanges that the client has kept waiting for age: engine.Reliever.
 func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
-	if h.relieve(age); c.Open() {
-		h.ServerEnd.Relieve(c, age)
+	if h.relieve(age) {
+		h.stats.GivenUp++
+		return
 	}
+	h.ServerEnd.Relieve(c, age)
 }
 
 // OnEOF ends the connection: HTTP/2 has no half-closed connections.

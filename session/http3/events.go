@@ -113,18 +113,26 @@ func (c *conn) OnTimeout(ec *engine.Conn) {
 
 // Relieve gives up the heads and the exchanges that the client has kept waiting for age: engine.Reliever.
 func (c *conn) Relieve(ec *engine.Conn, age time.Duration) {
-	now := ec.Reactor().Now()
+	c.relieveHeads(age)
+	if c.Streams() == 0 && c.q.Lent() > idleLent && ec.Reactor().Now()-c.IdleSince(ec) >= int64(age) {
+		ec.Close(engine.ErrTimeout)
+	}
+	if ec.Open() {
+		c.ServerEnd.Relieve(ec, age)
+		c.by.Wake()
+	}
+}
+
+// relieveHeads is a batch that gives up heads.
+func (c *conn) relieveHeads(age time.Duration) {
+	now := c.Conn().Reactor().Now()
+	c.BeginBatch()
+	defer c.RecoverPanic()
 	for ev := c.codec.Relieve(now, age); ev.Kind != h3.NeedMore; ev = c.codec.Relieve(now, age) {
 		c.stats.GivenUp++
 		c.dispatch(&ev)
 	}
-	c.Charge(c.codec.Lent())
-	if c.Streams() == 0 && c.q.Lent() > idleLent && now-c.IdleSince(ec) >= int64(age) {
-		ec.Close(engine.ErrTimeout)
-		return
-	}
-	c.ServerEnd.Relieve(ec, age)
-	c.by.Wake()
+	c.EndBatch()
 }
 
 // idleLent is how much memory of QUIC a connection without an exchange may hold where memory is short: it has streams
