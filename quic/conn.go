@@ -228,6 +228,17 @@ func (c *Conn) Lent() int { return int(c.kept.pages)*pageSize + c.streams.used*s
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }
 
+// Silence returns for how long the peer has answered nothing, in ns; 0 before three PTOs are over.
+func (c *Conn) Silence() int64 {
+	if c.sent.ptoCount < 2 { // the second probe waits for twice the time of the first
+		return 0
+	}
+	return c.now - c.life.heardAt
+}
+
+// ClosingTime returns three PTOs in ns.
+func (c *Conn) ClosingTime() int64 { return c.sent.rtt.closingTime() }
+
 // Path returns the addresses that are in use.
 func (c *Conn) Path() Path { return c.paths.used }
 

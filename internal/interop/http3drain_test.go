@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,9 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -35,6 +39,33 @@ func TestHTTP3_drain(t *testing.T) {
 	if code := p.Wait(testutil.Patience); code != 0 || strings.Contains(p.Output(), "cut") {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// A stop waits neither for idle clients of HTTP/3 nor for clients that have vanished, and the UDP port is free for the
+// next process.
+func TestHTTP3_stopEndsIdleClients(t *testing.T) {
+	t.Parallel()
+	p := startPlaced(t, newSlow(t), "[global]\ngrace_period = \"10m\"\n")
+	config := p.client("h3")
+	config.MinVersion = tls.VersionTLS13
+	for range 100 {
+		p.connect(t)
+		gone := quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil)
+		if !gone.Until(testutil.Patience, func() bool { return gone.Established }) {
+			t.Fatal("no handshake")
+		}
+	}
+	begun := time.Now()
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(testutil.Patience); code != 0 || strings.Contains(p.Output(), "cut") {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("the stop took %v", time.Since(begun))
+	p.Process = testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", p.file},
+	})
+	p.WaitLine(`"msg":"listening".*"listener":"web"`)
+	p.well(t, "by the new process")
 }
 
 // The process before an upgrade has the UDP port until its last connection of HTTP/3 has ended. Then the new process

@@ -31,12 +31,16 @@ type conn struct {
 	head  *message.Head // the reactor's, lent to the codec
 	stats *session.ServerStats
 
-	leaveBy int64 // when a connection without further exchanges ends; 0: not known yet
+	leaveBy    int64 // when a connection without further exchanges ends; 0: not known yet
+	silenceMax int64 // after which a client that is to leave counts as gone, if three PTOs are over
 }
 
 // leaveTime is the time a client has to close a connection that takes no further exchanges. RFC 9000 §10.2:
 // CONNECTION_CLOSE resets all streams, and a client that has acknowledged an answer may not have read it yet.
 const leaveTime = 5 * time.Second
+
+// readTime is the time after the last answer from which on a client is taken to have read it.
+const readTime = time.Second
 
 // newStream makes the stream of a request, unless the process cannot take more: then the client may ask elsewhere.
 func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
@@ -50,8 +54,24 @@ func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
 	return s
 }
 
-// Shutdown sends GOAWAY.
-func (c *conn) Shutdown(now int64) { c.codec.Shutdown(now) }
+// Shutdown sends GOAWAY. A client without an exchange, which has read its answers and sends no first request either,
+// gets the last GOAWAY at once, and the connection ends when it has acknowledged that: others wait for the UDP port.
+func (c *conn) Shutdown(now int64) {
+	rest := c.q.ClosingTime()
+	if c.asked() {
+		rest = int64(readTime)
+	}
+	if !c.Idle() && c.asked() {
+		c.silenceMax = int64(leaveTime) // an answer would be lost
+	} else if c.Idle() && now-c.IdleSince(c.Conn()) >= rest {
+		c.leaveBy = now
+		c.codec.Shutdown(now)
+	}
+	c.codec.Shutdown(now)
+}
+
+// asked reports whether the client has made a request.
+func (c *conn) asked() bool { return h3.Opened(&c.codec) > 0 }
 
 // CloseIdle ends the connection once the client has acknowledged all that was sent, a GOAWAY among it: a request that
 // crosses it may be asked elsewhere.
@@ -65,13 +85,20 @@ func (c *conn) CloseIdle() {
 // Idle reports whether no exchange is in progress, and nothing is on its way.
 func (c *conn) Idle() bool { return c.Streams() == 0 && c.codec.Streams() == 0 && c.q.Held() == 0 }
 
-// over reports whether the connection has to end: after a fault, or leaveTime after the last exchange of a drain.
+// over reports whether the connection has to end: after a fault, or in a drain, leaveTime after the last exchange, or
+// when the client counts as gone.
 func (c *conn) over(now int64) bool {
-	if !c.codec.Done() || c.Streams() > 0 {
+	if c.Streams() > 0 {
 		return false
 	}
+	if !c.codec.Done() {
+		silence := c.q.Silence()
+		return silence > 0 && silence >= c.silenceMax && c.codec.GoingAway() && c.codec.Streams() == 0
+	}
 	if c.codec.GoingAway() && c.leaveBy == 0 {
-		c.leaveBy = now + int64(leaveTime)
+		if c.leaveBy = now; c.asked() {
+			c.leaveBy += int64(leaveTime)
+		}
 	}
 	return now >= c.leaveBy
 }

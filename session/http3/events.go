@@ -86,7 +86,11 @@ func (c *conn) runDue() {
 	ec := c.Conn()
 	now := ec.Reactor().Now()
 	own := c.RunDue(now)
-	if c.over(now) {
+	switch {
+	case !c.over(now):
+	case c.q.Held() > 0:
+		ec.Close(engine.ErrTimeout)
+	default:
 		ec.Close(nil)
 	}
 	if ec.Open() {

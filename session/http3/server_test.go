@@ -478,7 +478,7 @@ func TestServer_drain(t *testing.T) {
 		_ = s.parts[1].s.SendHead(head, false)
 	})
 	tunnel.want("0 head 101")
-	for _, want := range [][]string{{"goaway"}, {"goaway", "closed H3_NO_ERROR"}} {
+	for _, want := range [][]string{{"goaway", "goaway", "closed H3_NO_ERROR"}, nil} {
 		if g.e.Drain(time.Millisecond) { // it has the clock of the machine: the last third begins at once
 			t.Error("a busy connection is over")
 		}
@@ -491,8 +491,50 @@ func TestServer_drain(t *testing.T) {
 	c.want("0 head 204 end")
 	g.pass(leaveTime)
 	c.want("closed H3_NO_ERROR")
-	if st := g.sessions.Stats(g.r); st.DrainedH3 != 2 || st.DrainedTunnels != 1 || st.H3Open != 0 || g.e.Conns() != 0 {
+	if st := g.sessions.Stats(g.r); st.DrainedH3 != 1 || st.DrainedTunnels != 1 || st.H3Open != 0 || g.e.Conns() != 0 {
 		t.Errorf("%+v, %d connections", st, g.e.Conns())
+	}
+}
+
+// A drain ends a connection at once that has no exchange and has read its answers, whether its client is there or not:
+// all that wait for the UDP port wait for it. A client that was just answered has time to read if it is there.
+func TestServer_drainEndsIdleAtOnce(t *testing.T) {
+	const at = 300 * time.Millisecond // what is at once
+	for name, test := range map[string]struct {
+		asks bool
+		idle time.Duration // before the drain
+		gone bool
+		ends time.Duration
+	}{
+		"no request":              {false, 2 * time.Second, false, at},
+		"no request, gone":        {false, 2 * time.Second, true, at},
+		"just opened":             {false, 0, false, 1500 * time.Millisecond},
+		"answered":                {true, 2 * time.Second, false, at},
+		"answered, gone":          {true, 2 * time.Second, true, at},
+		"just answered":           {true, 100 * time.Millisecond, false, leaveTime + 1500*time.Millisecond},
+		"just answered, and gone": {true, 100 * time.Millisecond, true, at},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+			x := g.ends[c.net.Addr()]
+			if test.asks {
+				c.ask(request("GET", "/"), true)
+				c.want()
+				g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
+				c.want("0 head 204 end")
+			}
+			if g.pass(test.idle); test.gone {
+				c.net.Handle = func(p *sim.DatagramPeer) { p.Take() }
+			}
+			begun := g.r.Now()
+			g.do(func() { x.c.OnDrainBegin(nil) })
+			for g.e.Conns() > 0 && g.r.Now()-begun < int64(time.Minute) {
+				g.pass(50 * time.Millisecond)
+			}
+			if d := time.Duration(g.r.Now() - begun); d > test.ends || d < test.ends/3 && test.ends > at {
+				t.Errorf("it ends after %v", d)
+			}
+		})
 	}
 }
 
