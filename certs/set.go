@@ -242,8 +242,8 @@ func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	return nil, errNone
 }
 
-// held returns the certificate of the first group that has a valid one for a lower-case name, else of the first that has
-// one; nil: there is none.
+// held returns the certificate of the first group that has a valid one for a lower-case name, else of the first group
+// that has any; nil: there is none.
 func (c *Chooser) held(name string, hello *tls.ClientHelloInfo) (held *Certificate) {
 	for _, g := range c.groups {
 		if found := g.find(name, hello); held == nil || found.isValid() {

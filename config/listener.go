@@ -43,9 +43,12 @@ type Listener struct {
 	// `cert`, else `false`.
 	TLS      TLSMode  `edge:"tls" example:"auto"`
 	Versions Versions `edge:""`
-	// Redirect plain requests (308) to the same URL with https, on the port of the listener with TLS. A listener of
-	// both, with `hsts.max_age`, does so by itself.
+	// Redirect plain requests (308) to the same URL with https, on the port of `https_port`. A listener of both, with
+	// `hsts.max_age`, does so by itself.
 	RedirectToHTTPS bool `edge:"redirect_to_https" example:"true"`
+	// Port that redirects to https name; `none` leaves it out, as 443 does. Default: the port of the listener with TLS
+	// for a request whose `Host` has the port of this listener, such as `localhost:8080`; for others none.
+	HTTPSPort int `edge:"https_port" words:"none" min:"1" max:"65535" example:"8443"`
 	// Default of `grpc` of routes: requests of type `application/grpc` go to backends over HTTP/2.
 	GRPC bool `edge:"grpc" default:"" example:"true"`
 	// Default of `websocket` of routes: connections may turn into WebSockets.
@@ -81,7 +84,7 @@ type Listener struct {
 	SocketOwner Account `edge:"socket_owner" example:"www-data:www-data" restart:"true" json:",omitzero"`
 
 	Certificate *Certificate    // its own; nil: none
-	HTTPSPort   int             // where to
+	Direct      bool            `json:",omitempty"` // HTTPSPort is named where Host has the own port
 	ErrorPages  []ErrorPage     `json:",omitempty"` // where the route has none
 	Rules       []Rule          `json:",omitempty"` // for its requests
 	TLSRules    []TLSRule       `json:",omitempty"` // on its handshakes

@@ -33,6 +33,12 @@ func (r *resolver) resolveListeners() (names map[string]syntax.Span) {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",
 				"with paths = \"raw\" routes see the path as it came, parameters included")
 		}
+		if e.Has("https_port") {
+			if e.HTTPSPort = cmp.Or(e.HTTPSPort, 443); !e.RedirectToHTTPS {
+				r.rep.Warnf(schema.CodeNoEffect, e.Head("https_port"), "add redirect_to_https = true",
+					"the listener redirects no requests to https")
+			}
+		}
 		if e.Has("name") {
 			r.requireUniqueName(names, e.Name, e.At("name"), "listener")
 		} else if len(e.Addresses) > 0 {
@@ -180,8 +186,8 @@ func (e *listenerEntry) alias() string {
 	return e.Node().Key
 }
 
-// resolveHTTPSPorts decides to which port plain requests are redirected: one of the same listener when it takes TLS
-// too, else one of any other. 443 goes before other ports.
+// resolveHTTPSPorts decides to which port plain requests are redirected where https_port does not say it: one of the
+// same listener when it takes TLS too, else one of any other. 443 goes before other ports.
 func (r *resolver) resolveHTTPSPorts() {
 	var all []int
 	secure := false // a listener takes TLS
@@ -199,6 +205,9 @@ func (r *resolver) resolveHTTPSPorts() {
 		if !secure {
 			r.rep.Notef(codeRedirectWithoutTLS, r.doc.listeners[i].Head("redirect_to_https"),
 				"no listener here takes TLS: clients are sent to port 443, where another program has to answer")
+		}
+		if l.Direct = l.HTTPSPort == 0; !l.Direct {
+			continue
 		}
 		ports := all
 		if own := l.ports(); l.TLS == TLSAuto && len(own) > 0 {

@@ -44,6 +44,7 @@ type Listener struct {
 	HSTS            string  // Strict-Transport-Security of answers on connections that are secured; "": none
 	AltSvc          *AltSvc // tells clients of TLS over TCP that there is HTTP/3; nil: nothing does
 	RedirectToHTTPS uint16  // the port of https that all other requests are sent to, by 308; 0: they are served
+	RedirectDirect  bool    // the port is named only where Host has the port of the listener: nothing maps ports then
 	StrictSNI       bool    // 421 for another host than the TLS handshake named
 	ClientCert      bool    // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
@@ -277,8 +278,9 @@ func (l *Listener) Check(c *tls.Config) error {
 // portHTTPS goes without saying in a URL.
 const portHTTPS = 443
 
-// toHTTPS sends the client to where the same is served by https. 308 keeps the method.
-func (l *Listener) toHTTPS(h *message.Head) Verdict {
+// toHTTPS sends the client, which has come to the port local, to where the same is served by https. 308 keeps the
+// method.
+func (l *Listener) toHTTPS(h *message.Head, local uint16) Verdict {
 	target := h.Bytes(h.Target)
 	switch {
 	case len(target) == 0 || target[0] != '/': // "*", or the authority of CONNECT
@@ -287,7 +289,9 @@ func (l *Listener) toHTTPS(h *message.Head) Verdict {
 		return Fail(BadTarget)
 	}
 	to := append([]byte("https://"), h.Host()...)
-	if l.RedirectToHTTPS != portHTTPS {
+	_, port, _ := message.SplitAuthority(h.Bytes(h.Authority))
+	mapped := l.RedirectDirect && string(port) != strconv.Itoa(int(local))
+	if l.RedirectToHTTPS != portHTTPS && !mapped {
 		to = strconv.AppendUint(append(to, ':'), uint64(l.RedirectToHTTPS), 10)
 	}
 	return Respond(308, "").With("Location", string(append(to, target...)))

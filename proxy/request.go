@@ -44,7 +44,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		case nil:
 			continue
 		case askedPlainly:
-			x.respond(x.listener.toHTTPS(&x.Request))
+			x.respond(x.listener.toHTTPS(&x.Request, x.Client().Local().IP.Port()))
 		case answersItself:
 			x.respond(x.listener.ownAnswer(&x.Request))
 		default:

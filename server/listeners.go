@@ -398,7 +398,7 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 		l.ClientCert = c.TLSOptions.ClientAuth == config.ClientAuthRequire
 	}
 	if c.RedirectToHTTPS {
-		l.RedirectToHTTPS = uint16(c.HTTPSPort)
+		l.RedirectToHTTPS, l.RedirectDirect = uint16(c.HTTPSPort), c.Direct
 	}
 	return l
 }

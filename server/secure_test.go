@@ -123,12 +123,53 @@ func TestServer_expiredCertificateGivesWay(t *testing.T) {
 	}, "example.org")
 	ca.IssueTo(t, dir, "b", nil, "example.org")
 	base := filepath.Join(dir, "b")
-	s := start(t, Options{}, "%s%s[[certificates]]\ncert = %q\nkey = %q\n%s", quiet, listener, base+".pem", base+".key",
-		all200)
+	s := start(t, Options{}, "%s%s[[certificates]]\ncert = %q\nkey = %q\n%s",
+		quiet, listener, base+".pem", base+".key", all200)
 	for _, h2 := range []bool{false, true} {
 		if status, _ := getBy(t, asHTTPS(t, ca, h2), secureURL(t, s)); status != 200 {
 			t.Errorf("HTTP/2 %v: %d", h2, status)
 		}
+	}
+}
+
+// A redirect to https names the port by which clients come: https_port, or the port of the listener with TLS for a
+// client that has named the port of the plain listener, which nothing maps to another then.
+func TestServer_redirectNamesThePortOfClients(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.IssueTo(t, dir, "a", nil, "example.org")
+	base := filepath.Join(dir, "a")
+	at := testutil.FreeAddr(t)
+	_, port, _ := strings.Cut(at, ":")
+	for _, c := range []struct{ key, host, want string }{
+		{"", "localhost:PORT", "localhost:" + port},
+		{"", "a.test", "a.test"},
+		{"", "a.test:8080", "a.test"},
+		{"https_port = 8443", "localhost:PORT", "localhost:8443"},
+		{"https_port = 8443", "a.test", "a.test:8443"},
+		{"https_port = 443", "a.test:8080", "a.test"},
+		{`https_port = "none"`, "localhost:PORT", "localhost"},
+	} {
+		t.Run(c.key+" "+c.host, func(t *testing.T) {
+			s := start(t, Options{}, `%s
+[http]
+name = "plain"
+listen = "127.0.0.1:0"
+redirect_to_https = true
+%s
+[https]
+listen = %q
+cert = %q
+key = %q
+%s`, quiet, c.key, at, base+".pem", base+".key", all200)
+			url := urlOf(t, s, "plain")
+			host := strings.Replace(c.host, "PORT", url[strings.LastIndexByte(url, ':')+1:], 1)
+			resp := askFor(t, "GET", url+"/x?y", "Host: "+host)
+			bodyOf(t, resp)
+			if got := resp.Header.Get("Location"); resp.StatusCode != 308 || got != "https://"+c.want+"/x?y" {
+				t.Errorf("Host %s: %d %s, want %s", host, resp.StatusCode, got, c.want)
+			}
+			_ = s.Stop() // the next one needs the port
+		})
 	}
 }
 
