@@ -87,6 +87,18 @@ func (r *Reactor) Account(n int) {
 	}
 }
 
+// Charge is how many bytes the account of a reactor counts for something that grows and shrinks. The zero value is none.
+// Owned by that reactor.
+type Charge int32
+
+// Set makes c n, in r's account as well.
+func (c *Charge) Set(n int, r *Reactor) {
+	if n != int(*c) {
+		r.Account(n - int(*c))
+		*c = Charge(n)
+	}
+}
+
 // Keep counts n bytes, which are accounted for, as kept for later use, and reports whether the handler may keep them.
 // Under pressure it may not, and they are no longer accounted for. A negative n is for kept bytes that are in use
 // again. On r only.

@@ -40,7 +40,7 @@ type Exchange struct {
 	up      forward.Request // its attempts, and the body of the request
 	toDown  forward.Body    // of the answer
 	socket  socket
-	charged int32         // bytes that the budget of memory counts for x: see charge
+	charged engine.Charge // bytes that the budget of memory counts for x: see charge
 	index   uint32        // its number among the exchanges of the reactor
 	used    slabUsed      // of which Locals it has a value
 	total   *engine.Timer // of Route.Timeout; nil until it is needed, then kept
@@ -261,10 +261,7 @@ func (x *Exchange) charge() {
 	if x.used != 0 {
 		n += x.local.slab.Size(x.used)
 	}
-	if n != int(x.charged) {
-		x.local.reactor.Account(n - int(x.charged))
-		x.charged = int32(n)
-	}
+	x.charged.Set(n, x.local.reactor)
 }
 
 // reset clears what a request left. What most requests do not use is looked at first.
@@ -372,7 +369,7 @@ func (l *local) keep(x *Exchange) {
 
 // drop gives the memory of x back, which is free.
 func (l *local) drop(x *Exchange) {
-	l.reactor.Account(-int(x.charged))
+	x.charged.Set(0, l.reactor)
 	l.slab.Return(x.index)
 }
 

@@ -63,7 +63,7 @@ type local struct {
 	byFirst map[quic.ID]*Conn // by ids that clients chose, until handshakes are confirmed
 	closing int               // connections that are over for the engine and not for the codec
 	arena   quic.Arena
-	charged int // bytes of the arena that are accounted
+	charged engine.Charge // bytes of the arena that are accounted
 	stats   Stats
 	event   quic.Event // that is worked on: sessions are told of it by its address
 }
@@ -72,10 +72,7 @@ func (l *local) now() int64 { return l.reactor.Now() }
 
 // charge accounts for the memory that the connections hold for their clients.
 func (l *local) charge() {
-	if n := l.arena.Lent(); n != l.charged {
-		l.reactor.Account(n - l.charged)
-		l.charged = n
-	}
+	l.charged.Set(l.arena.Lent(), l.reactor)
 }
 
 // Of returns the Conn that carries c; nil where c is no connection of QUIC.

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
@@ -22,9 +23,9 @@ import (
 //	EndSent => Held is empty
 type Body struct {
 	account
-	waits   *Waits // whose reactor's budget for buffers counts the bytes that are kept here
-	counted uint32 // how many it does
-	beside  uint32 // of them, bytes of arrays that others still look at, and that no field has any more
+	waits   *Waits        // whose reactor's budget for buffers counts the bytes that are kept here
+	counted engine.Charge // how many it does
+	beside  uint32        // of them, bytes of arrays that others still look at, and that no field has any more
 
 	Held []byte
 	base []byte // where Held began: the bytes that were taken of it leave room in front
@@ -62,7 +63,7 @@ func (b *Body) Reset() {
 }
 
 func (b *Body) empty() {
-	b.waits.Reactor.Account(-int(b.counted))
+	b.counted.Set(0, b.waits.Reactor)
 	held, raw, kept := b.base[:0], b.Raw[:0], b.Kept[:0]
 	if cap(held) > heldKept {
 		b.waits.put(held)
@@ -93,10 +94,7 @@ func (b *Body) Check() {
 
 // count has the bytes that are kept counted. The memory of a free Body is not.
 func (b *Body) count() {
-	if n := uint32(cap(b.base)+cap(b.Raw)+cap(b.Kept)) + b.beside; n != b.counted {
-		b.waits.Reactor.Account(int(n) - int(b.counted))
-		b.counted = n
-	}
+	b.counted.Set(cap(b.base)+cap(b.Raw)+cap(b.Kept)+int(b.beside), b.waits.Reactor)
 }
 
 // Push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:

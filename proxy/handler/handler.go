@@ -95,11 +95,11 @@ type served struct {
 	expects  bool // the client waits for 100 before it sends
 	hijacked *hijacked
 
-	runs    bool // the handler has not returned
-	charged int  // bytes on the reactor's account
-	head    int  // bytes of the request's head, of which the handler has a copy
-	given   int  // bytes of the piece of the body that the handler was given last
-	largest int  // bytes of the largest piece that the handler has written
+	runs    bool          // the handler has not returned
+	charged engine.Charge // bytes on the reactor's account
+	head    int           // bytes of the request's head, of which the handler has a copy
+	given   int           // bytes of the piece of the body that the handler was given last
+	largest int           // bytes of the largest piece that the handler has written
 
 	bodies   chan bodyPart
 	more     engine.Task // posted by the handler's side when it wants what comes next
@@ -166,10 +166,7 @@ func (s *served) charge() {
 	if s.x != nil && (s.runs || s.hijacked != nil) {
 		n = jobSize + 2*s.head + cap(s.in) + s.given + 2*s.largest
 	}
-	if n != s.charged {
-		s.reactor.Account(n - s.charged)
-		s.charged = n
-	}
+	s.charged.Set(n, s.reactor)
 }
 
 // serve runs the handler. On its goroutine.

@@ -25,9 +25,9 @@ type Link struct {
 	task         engine.Task
 	inCallback   *Stream // the stream whose callback runs
 	armed        int64
-	queueBlocked int // streams that are blocked by the send queue
-	todos        int // streams with something that the task has to tell them
-	charged      int // bytes that the codec holds for the peer, as accounted
+	queueBlocked int           // streams that are blocked by the send queue
+	todos        int           // streams with something that the task has to tell them
+	charged      engine.Charge // bytes that the codec holds for the peer, as accounted
 
 	server    bool // this end is the server's
 	connected bool // the connection was established
@@ -100,10 +100,7 @@ func (l *Link) KeepPeer() {
 // Charge has the account of the reactor count n bytes that the codec holds for the peer: a head that has come in part,
 // for one. They replace the bytes of the call before. The last call of a connection is with 0.
 func (l *Link) Charge(n int) {
-	if n != l.charged {
-		l.conn.Reactor().Account(n - l.charged)
-		l.charged = n
-	}
+	l.charged.Set(n, l.conn.Reactor())
 }
 
 // Pool is the free streams of one reactor, which owns it.
