@@ -32,7 +32,7 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	if why, a.conditional = a.route.passes(h); why != policy.ReasonNone {
 		return f.pass(x, v, why)
 	}
-	if isQuery(h) {
+	if h.Verb == message.VerbQuery {
 		if a.content, whole = proxy.BodyOf(x); !whole {
 			return f.pass(x, v, policy.ReasonBody)
 		}

@@ -37,7 +37,7 @@ func (a *asking) appendKey(dst []byte) (key []byte, ok bool) {
 	} else {
 		dst = append(dst, 'p')
 	}
-	if isQuery(h) { // RFC 10008 §2.7: the content and what describes it are a part of the key
+	if h.Verb == message.VerbQuery { // RFC 10008 §2.7: the content and what describes it are a part of the key
 		sum := sha256.Sum256(a.content)
 		dst = append(append(dst, 'q'), sum[:]...)
 		for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language"} {

@@ -101,7 +101,7 @@ func (r *Route) passes(h *message.Head) (why policy.Reason, conditional bool) {
 		if h.Length != 0 {
 			return policy.ReasonBody, false
 		}
-	case !isQuery(h):
+	case h.Verb != message.VerbQuery:
 		return policy.ReasonMethod, false
 	case h.Length < 0 || h.Length > bodyMax:
 		return policy.ReasonBody, false
@@ -116,11 +116,6 @@ func (r *Route) passes(h *message.Head) (why policy.Reason, conditional bool) {
 		}
 	}
 	return policy.ReasonNone, conditional
-}
-
-// isQuery reports whether the method is QUERY: RFC 10008.
-func isQuery(h *message.Head) bool {
-	return h.Verb == message.VerbOther && string(h.MethodBytes()) == "QUERY"
 }
 
 // front is a cache before a destination. Immutable, but for its counters.

@@ -98,7 +98,7 @@ func TestVerb_pairsWithItsName(t *testing.T) {
 		}
 	}
 	if !VerbGet.Safe() || VerbPost.Safe() || VerbPost.Idempotent() || !VerbPut.Idempotent() || VerbPatch.Idempotent() ||
-		VerbConnect.Idempotent() {
+		VerbConnect.Idempotent() || !VerbQuery.Safe() || !VerbQuery.Idempotent() {
 		t.Error("RFC 9110 §9.2 says otherwise")
 	}
 }

@@ -3,7 +3,7 @@ package message
 // Verb is a request method as a number.
 type Verb uint8
 
-// The methods that have a number (RFC 9110 §9.3, RFC 5789).
+// The methods that have a number (RFC 9110 §9.3, RFC 5789, RFC 10008).
 const (
 	VerbOther Verb = iota
 	VerbGet
@@ -15,6 +15,7 @@ const (
 	VerbOptions
 	VerbTrace
 	VerbPatch
+	VerbQuery
 
 	verbCount
 )
@@ -22,6 +23,7 @@ const (
 var verbs = [verbCount]string{
 	VerbGet: "GET", VerbHead: "HEAD", VerbPost: "POST", VerbPut: "PUT", VerbDelete: "DELETE",
 	VerbConnect: "CONNECT", VerbOptions: "OPTIONS", VerbTrace: "TRACE", VerbPatch: "PATCH",
+	VerbQuery: "QUERY",
 }
 
 // LookupVerb returns the number of a method, VerbOther when it has none. Methods are case-sensitive.
@@ -45,6 +47,8 @@ func LookupVerb(method string) Verb {
 		return VerbTrace
 	case "PATCH":
 		return VerbPatch
+	case "QUERY":
+		return VerbQuery
 	}
 	return VerbOther
 }
@@ -60,9 +64,9 @@ func LookupVerbBytes(b []byte) Verb {
 // String returns the method, "" for VerbOther.
 func (v Verb) String() string { return verbs[v] }
 
-// Safe reports whether the method asks for no change (RFC 9110 §9.2.1).
+// Safe reports whether the method asks for no change (RFC 9110 §9.2.1, RFC 10008 §2).
 func (v Verb) Safe() bool {
-	return v == VerbGet || v == VerbHead || v == VerbOptions || v == VerbTrace
+	return v == VerbGet || v == VerbHead || v == VerbOptions || v == VerbTrace || v == VerbQuery
 }
 
 // Idempotent reports whether repeating the request does no more than sending it once (RFC 9110 §9.2.2).

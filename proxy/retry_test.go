@@ -109,6 +109,7 @@ func TestRetry_ofAnswers(t *testing.T) {
 		"no body":                   {method: "GET", status: 503, again: true},
 		"a long answer":             {method: "GET", status: 503, bad: large, again: true, lost: true},
 		"PUT":                       {method: "PUT", body: "hello", status: 503, bad: "sorry", again: true},
+		"QUERY":                     {method: "QUERY", body: "hello", status: 503, bad: "sorry", again: true},
 		"PUT of a large body":       {method: "PUT", body: large, status: 503},
 		"POST":                      {method: "POST", body: "hello", status: 503},
 		"another status":            {method: "GET", status: 500},
@@ -246,7 +247,7 @@ func TestRetry_lostConnections(t *testing.T) {
 		for _, c := range []struct {
 			method, partly string
 			again          bool
-		}{{"GET", "", true}, {"PUT", "", true}, {"POST", "", false}, {"GET", "HTTP/1.1 200 OK\r\nContent-L", true}} {
+		}{{"GET", "", true}, {"PUT", "", true}, {"QUERY", "", true}, {"POST", "", false}, {"GET", "HTTP/1.1 200 OK\r\nContent-L", true}} {
 			bad := newFaulty(t, protocol, func(w http.ResponseWriter, r *http.Request) {
 				io.Copy(io.Discard, r.Body)
 				if h, ok := w.(http.Hijacker); ok {

@@ -21,6 +21,7 @@ func TestRetryBuffer(t *testing.T) {
 		begun               string // what the origin answers before it closes
 		again               bool
 	}{
+		{name: "QUERY is sent again", request: put("QUERY", small), body: small, again: true},
 		{name: "PUT is sent again", request: put("PUT", small), body: small, again: true},
 		{name: "DELETE is sent again", request: put("DELETE", small), body: small, again: true},
 		{

@@ -100,7 +100,7 @@ func Invalidates(request, answer *message.Head) bool {
 		return false
 	}
 	switch string(request.MethodBytes()) {
-	case "QUERY", "PROPFIND", "SEARCH", "REPORT": // safe too: RFC 10008, 4918, 5323 and 3253
+	case "PROPFIND", "SEARCH", "REPORT": // safe too: RFC 4918, 5323 and 3253
 		return false
 	}
 	return true
