@@ -322,3 +322,17 @@ func TestStatic_asTheStandardLibrary(t *testing.T) {
 		}
 	}
 }
+
+// A link is served under its own name, wherever in the root it leads: docs/static.md says so of hidden files.
+func TestStatic_linkToAHiddenFile(t *testing.T) {
+	dir := site(t, map[string]string{".env": "hidden"})
+	if err := os.Symlink(".env", filepath.Join(dir, "env.txt")); err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, &static.Config{Root: dir})
+	for target, want := range map[string]int{"/.env": 404, "/env.txt": 200} {
+		if resp, _ := ask(t, url, "GET", target); resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", target, resp.StatusCode, want)
+		}
+	}
+}
