@@ -151,6 +151,12 @@ type Limits struct {
 	HeaderSize int64 `edge:"header_size" unit:"size" default:"32k" min:"1k" max:"1m" example:"16k"`
 	// Maximum number of fields in a request head; a head with more is answered 431.
 	HeaderCount int `edge:"header_count" default:"100" min:"1" max:"10000" example:"50"`
+	// Largest request line in bytes: method, path, query and version. A longer line is answered 414. It is a part of
+	// `header_size`.
+	TargetSize int64 `edge:"target_size" unit:"size" default:"8k" min:"1k" max:"1m" example:"64k"`
+	// Largest field of a request head in bytes, its name included; a larger field is answered 431. It is a part of
+	// `header_size`.
+	FieldSize int64 `edge:"field_size" unit:"size" default:"16k" min:"1k" max:"1m" example:"64k"`
 	// Time for the whole request head to arrive.
 	HeaderTimeout time.Duration `edge:"header_timeout" default:"10s" min:"100ms" max:"1h" example:"5s" show:"always"`
 	// Largest request body in bytes; a larger body is answered 413. 0: no limit.

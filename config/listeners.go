@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,6 +30,8 @@ func (r *resolver) resolveListeners() (names map[string]syntax.Span) {
 		if !e.Has("request_id") {
 			e.RequestID.On = e.HasAny("request_id.")
 		}
+		checkHeadSize(r.rep, &e.Given, "limits.target_size", e.Limits.TargetSize, e.Limits.HeaderSize)
+		checkHeadSize(r.rep, &e.Given, "limits.field_size", e.Limits.FieldSize, e.Limits.HeaderSize)
 		if e.PathParameters == "strip" && e.Paths == "raw" {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",
 				"with paths = \"raw\" routes see the path as it came, parameters included")
@@ -53,6 +56,14 @@ func (r *resolver) resolveListeners() (names map[string]syntax.Span) {
 		r.c.Listeners = append(r.c.Listeners, e.Listener)
 	}
 	return names
+}
+
+// checkHeadSize warns where a part of a head may be larger than the whole.
+func checkHeadSize(rep *syntax.Report, g *schema.Given, key string, part, whole int64) {
+	if g.Has(key) && part > whole {
+		rep.Warnf(schema.CodeNoEffect, g.At(key), fmt.Sprintf(`write header_size = "%dk" or more`, (part+1023)>>10),
+			"a whole head has %dk at most: limits.header_size", whole>>10)
+	}
 }
 
 // resolveListening fills e in, and checks the keys that listeners and services have.

@@ -48,12 +48,13 @@ type Upstream struct {
 	Host string `edge:"host" kind:"host" default:"keep" example:"backend"`
 	// Send `Via` to backends. Some servers answer otherwise with it: nginx does not compress (`gzip_proxied`). Without
 	// it requests that go in circles are not found.
-	Via      bool     `edge:"via" default:"true" example:"false"`
-	Pool     Pool     `edge:"pool" pool:"true"`
-	Timeouts Timeouts `edge:"timeouts"`
-	Retry    Retry    `edge:"retry"`
-	Breaker  Breaker  `edge:"breaker"`
-	Outlier  Outlier  `edge:"outlier"`
+	Via      bool         `edge:"via" default:"true" example:"false"`
+	Pool     Pool         `edge:"pool" pool:"true"`
+	Timeouts Timeouts     `edge:"timeouts"`
+	Limits   AnswerLimits `edge:"limits" pool:"true"`
+	Retry    Retry        `edge:"retry"`
+	Breaker  Breaker      `edge:"breaker"`
+	Outlier  Outlier      `edge:"outlier"`
 	// Version of HTTP to backends. `h2` without TLS is by prior knowledge. `auto`: over TLS the version that the
 	// backend chooses, else `h1`.
 	Protocol string      `edge:"protocol" enum:"h1 h2 auto" later:"h3" default:"h1" example:"h2" pool:"true"`
@@ -172,6 +173,17 @@ type Pool struct {
 	// Time a request waits before it is answered 503. For a place under `breaker` it is [less](overload.md#the-line)
 	// where requests have waited for a while.
 	QueueTimeout time.Duration `edge:"queue_timeout" default:"1s" min:"1ms" max:"10m" example:"5s" show:". ..breaker."`
+}
+
+// AnswerLimits bound the heads of answers of backends. A larger head is answered 502.
+type AnswerLimits struct {
+	// Largest head of an answer in bytes; a larger head is answered 502.
+	HeaderSize int64 `edge:"header_size" unit:"size" default:"32k" min:"1k" max:"1m" example:"128k"`
+	// Maximum number of fields in the head of an answer; a head with more is answered 502.
+	HeaderCount int `edge:"header_count" default:"100" min:"1" max:"10000" example:"500"`
+	// Largest field in the head of an answer in bytes, its name included; a larger field is answered 502. It is a part
+	// of `header_size`.
+	FieldSize int64 `edge:"field_size" unit:"size" default:"16k" min:"1k" max:"1m" example:"64k"`
 }
 
 // Timeouts of an exchange with a backend.

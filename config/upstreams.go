@@ -14,6 +14,7 @@ func (r *resolver) resolveUpstreams() {
 		}
 		r.file.Fill(e)
 		r.resolveProtocol(e)
+		checkHeadSize(r.rep, &e.Given, "limits.field_size", e.Limits.FieldSize, e.Limits.HeaderSize)
 		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey, lang.Content)
 		if e.Has("slow_start") || e.Has("load_balancing") {
 			checkSlowStart(r, e)

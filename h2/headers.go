@@ -47,7 +47,7 @@ func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Err
 func (c *Conn) onContinuation(f frame, p []byte, h *message.Head) (ev Event, err *Error) {
 	c.blockNum++
 	// CVE-2024-24549 and kin: endless frames without END_HEADERS, empty ones among them.
-	if c.blockNum > maxContinuations || len(c.block)+len(p) > c.o.headBytes()+maxFrame {
+	if int(c.blockNum) > c.o.partsMax() || len(c.block)+len(p) > c.o.headBytes()+maxFrame {
 		c.arena.Stats.ContinuationFlood++
 		return ev, ErrContinuationFlood
 	}

@@ -46,7 +46,7 @@ type Options struct {
 
 // Bounds that are not options.
 const (
-	maxContinuations = 8        // CONTINUATION flood, CVE-2024-24549 and kin
+	maxContinuations = 8        // CONTINUATION flood, CVE-2024-24549 and kin; more for large heads: see partsMax
 	maxInterim       = 32       // 1xx answers before the real one
 	maxSettings      = 64       // settings in one frame
 	maxFrame         = 16 << 10 // what we let the peer send: the default, nothing is announced
@@ -62,8 +62,13 @@ const (
 
 var defaultOptions Options
 
-func (o *Options) maxStreams() int   { return or(o.MaxStreams, 128) }
-func (o *Options) headBytes() int    { return min(or(o.HeadBytes, 32<<10), 1<<24) }
+func (o *Options) maxStreams() int { return or(o.MaxStreams, 128) }
+func (o *Options) headBytes() int  { return min(or(o.HeadBytes, 32<<10), 1<<24) }
+
+// partsMax is how many CONTINUATION frames a block may have: twice as many as the largest head needs. Conn.blockNum
+// counts them in 8 bits.
+func (o *Options) partsMax() int { return min(max(maxContinuations, 2*o.headBytes()/maxFrame), 1<<8-2) }
+
 func (o *Options) headerTable() int  { return max(or(o.HeaderTable, 4096), 0) }
 func (o *Options) streamWindow() int { return min(or(o.StreamWindow, defaultWindow), windowMax) }
 func (o *Options) streamWindowMax() int {

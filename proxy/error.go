@@ -10,6 +10,8 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/proxy/forward"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/recent"
@@ -321,6 +323,11 @@ var (
 		Text:    "The backend's answer is malformed.",
 		trouble: backend.Answering, try: "does it speak HTTP there?",
 	})
+	AnswerHeadSize = NewError(Error{
+		Kind: "answer_head", From: SideBackend, Status: 502, Token: "http_response_header_section_size",
+		Text:    "The head of the backend's answer is too large.",
+		trouble: backend.Answering, try: "limits.header_size, header_count and field_size of the upstream bound it",
+	})
 	SpeaksTLS = NewError(Error{
 		Kind: "speaks_tls", From: SideBackend, Status: 502, Token: "http_protocol_error",
 		Text:    "The backend answered with TLS.",
@@ -516,7 +523,17 @@ func errorOfAnswer(cause error) *Error {
 	case session.ErrSpeaksH2:
 		return SpeaksHTTP2
 	}
+	for _, size := range headSizes {
+		if errors.Is(cause, size) {
+			return AnswerHeadSize
+		}
+	}
 	return MalformedAnswer
+}
+
+// headSizes are the causes of AnswerHeadSize.
+var headSizes = []error{
+	h1.ErrHeadTooLarge, h1.ErrFieldTooLarge, h1.ErrTooManyFields, h2.ErrHeadTooLarge, h2.ErrTooManyFields,
 }
 
 // errorOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.

@@ -416,16 +416,27 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	l.record = r
 }
 
-// reasonRefused is the reason of each request that could not be decoded: there are more causes than reasons.
-var reasonRefused = recent.Reason{Word: "client:request", Text: "What came is no request, or came too slowly.",
-	Try: "the access log says what was wrong with it"}
+// reasonRefused returns the reason of a request that could not be decoded, and was answered with status: there are more
+// causes than reasons.
+func reasonRefused(status int) recent.Reason {
+	switch status {
+	case 414:
+		return recent.Reason{Word: "client:request", Text: "The request line is too long.",
+			Try: "limits.target_size of the listener bounds it"}
+	case 431:
+		return recent.Reason{Word: "client:request", Text: "The head of the request is too large.",
+			Try: "limits.header_size, header_count and field_size of the listener bound it"}
+	}
+	return recent.Reason{Word: "client:request", Text: "What came is no request, or came too slowly.",
+		Try: "the access log says what was wrong with it"}
+}
 
 // rememberRefused remembers a request that could not be decoded.
 func (l *local) rememberRefused(on *Listener, peer poller.Addr, status int, proto message.Proto, cause error) {
 	r := l.rings.Next()
 	*r = recent.Record{
 		Began: l.reactor.Now(), Listener: on.tag.Of(on.Name), Proto: uint8(proto), Status: uint16(status),
-		Flags: recent.Refused | recent.Own, Reason: recent.NumberOf(reasonRefused),
+		Flags: recent.Refused | recent.Own, Reason: recent.NumberOf(reasonRefused(status)),
 	}
 	r.SetClient(peer.IP.Addr(), peer.IP.Port())
 	if cause == l.refused.cause {

@@ -419,7 +419,10 @@ func keyOf(a *config.Address) string {
 func sessionOptions(c *config.Listener) session.ServerOptions {
 	l, h2 := &c.Limits, &c.Versions.H2
 	o := session.ServerOptions{
-		Limits:        h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount},
+		Limits: h1.Limits{
+			HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount, RequestLine: int(l.TargetSize),
+			FieldBytes: int(l.FieldSize),
+		},
 		HeaderTimeout: l.HeaderTimeout, IdleTimeout: l.IdleTimeout, RequestsMax: l.KeepaliveRequests,
 		BodyRate: l.MinRate, HalfCloseWait: l.HalfCloseWait,
 		H2:  session.H2Options{MaxStreams: h2.MaxStreams, IdleTimeout: h2.IdleTimeout, MaxAge: l.MaxAge},

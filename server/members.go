@@ -364,7 +364,7 @@ func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstre
 			Interval: c.Interval, Fast: c.FastInterval, Down: c.DownInterval, Rise: c.Rise, Fall: c.Fall,
 			Start: constant[health.Start](c, &c.Start),
 		},
-		Protocol: protocol, TLS: o.TLS, Handshaker: o.Handshaker,
+		Protocol: protocol, TLS: o.TLS, Handshaker: o.Handshaker, Limits: o.Client.Limits,
 		Method: c.Method, Path: c.Path, Host: c.Host, Body: c.Body,
 		Send: c.Send, Expect: c.Expect, Service: c.Service,
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/session"
@@ -197,6 +198,8 @@ func (p *upstreams) options(u *config.Upstream) (upstream.Options, error) {
 		Retries: orNone(u.Retry.Attempts), RetryBuffer: orNone(int(u.Retry.Buffer)),
 		UserTimeout: u.UserTimeout, FastOpen: u.FastOpen,
 	}
+	l := &u.Limits
+	o.Client.Limits = h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount, FieldBytes: int(l.FieldSize)}
 	if d := u.Retry.PerTry; d > 0 {
 		o.Connect = min(o.Connect, d)
 	}

@@ -20,6 +20,7 @@ type ClientOptions struct {
 // MuxOptions bound what an origin may do on a connection that many exchanges share. The zero value is good. Immutable
 // once used.
 type MuxOptions struct {
+	Limits       h1.Limits
 	FirstByte    time.Duration // from the end of a request to the head of its answer; 0: 60 s
 	BetweenBytes time.Duration // between two pieces of an answer, or for the origin to open a full window; 0: 60 s
 	TunnelIdle   time.Duration // without a byte of a tunnel, or of an Unhurried answer, in either direction; 0: 1 h
@@ -43,6 +44,7 @@ func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
 	streams := cmp.Or(o.StreamsMax, streamsMaxDefault)
 	return h2.Options{
 		Arena: a, MaxStreams: streams, HeaderTable: o.HeaderTable, StreamWindow: o.StreamWindow,
+		HeadBytes: o.Limits.HeadBytes, FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
 		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: stream.OrDefault(o.BetweenBytes),
 	}
 }

@@ -56,7 +56,7 @@ func (u *Upstream) setProtocol() {
 	u.movable = !u.share && !o.TLS.On
 	u.mux = session.MuxOptions{
 		FirstByte: o.Client.FirstByte, BetweenBytes: o.Client.BetweenBytes, TunnelIdle: o.Client.TunnelIdle,
-		StreamsMax: o.Streams,
+		StreamsMax: o.Streams, Limits: o.Client.Limits,
 	}
 }
 

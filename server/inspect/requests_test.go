@@ -377,3 +377,45 @@ func TestShort(t *testing.T) {
 		}
 	}
 }
+
+// A head that is too large is explained by the keys that bound it.
+func TestInspector_headsTooLarge(t *testing.T) {
+	large := testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		_, _ = c.Read(make([]byte, 4096))
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX-Long: %s\r\n\r\n", strings.Repeat("x", 20000))
+	})
+	server, inspector := start(t, fmt.Sprintf("http = { listen = \"127.0.0.1:0\", access_log = false }\n"+
+		"[[routes]]\npattern = \"/*\"\ndest = %q\n", large.Addr()))
+	server.Parts().Proxy.Remember(kept, slowIs)
+	for _, c := range []struct {
+		target, field string
+		status        int
+		try           string
+	}{
+		{"/", "", 502, "limits.header_size, header_count and field_size of the upstream"},
+		{"/?" + strings.Repeat("q", 9000), "", 414, "limits.target_size of the listener"},
+		{"/", strings.Repeat("x", 20000), 431, "limits.header_size, header_count and field_size of the listener"},
+	} {
+		w := testutil.Dial(t, server.Addresses()[0].Addr.String())
+		w.Send("GET " + c.target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Long: " + c.field + "\r\n\r\n")
+		if resp, _ := w.ReadResponse("GET"); resp.StatusCode != c.status {
+			t.Fatalf("%d, want %d", resp.StatusCode, c.status)
+		}
+		var one admin.Request
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			list, err := inspector.Requests(context.Background(), &admin.RequestQuery{Most: 1, All: true},
+				func(uint16) int { return 7 })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list) > 0 {
+				one = list[0]
+			}
+			return one.Status == c.status
+		}, "%d is remembered", c.status)
+		if !strings.HasPrefix(one.Try, c.try) {
+			t.Errorf("%d: %q, %q", c.status, one.Explained, one.Try)
+		}
+	}
+}

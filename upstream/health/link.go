@@ -46,7 +46,7 @@ type h1Link struct {
 
 func (o *plan) newH1(p *probe, to poller.Addr) *h1Link {
 	l := &h1Link{p: p, peer: to}
-	l.opts.FirstByte, l.opts.BetweenBytes = o.Timeout+spare, o.Timeout+spare
+	l.opts = session.ClientOptions{Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare}
 	l.client.Init(l, &p.local.answer, &l.opts)
 	return l
 }
@@ -100,7 +100,7 @@ type h2Link struct {
 
 func (o *plan) newH2(p *probe, to poller.Addr) *h2Link {
 	l := &h2Link{p: p, peer: to, opts: session.MuxOptions{
-		FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare,
+		Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare,
 		StreamsMax: 1, StreamWindow: bodyMax, PingAfter: -1,
 	}}
 	l.mux.Init(l, &p.local.answer, &l.opts)

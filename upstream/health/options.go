@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -39,6 +40,7 @@ type Options struct {
 	Protocol   upstream.Protocol // HTTP alone; GRPC is HTTP/2
 	TLS        upstream.TLS
 	Handshaker *tlsconn.Handshaker // for TLS; nil: one of its own
+	Limits     h1.Limits           // of the head of an answer
 
 	Method   string // HTTP; "": GET
 	Path     string // HTTP; "": /

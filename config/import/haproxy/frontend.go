@@ -300,6 +300,7 @@ func (f *front) listeners() (names []string) {
 	})
 	for _, b := range blocks {
 		f.im.keys(b, f.s, "timeout.http-request", "timeout.http-keep-alive")
+		f.im.headSizes(b, f.im.global, "limits.header_size", "limits.target_size", "limits.field_size")
 		f.im.errorPages(f.s, b)
 		if l := f.s.find("compression", "algo"); l != nil {
 			if name := f.im.compress(f.s, l); name != "" {

@@ -17,7 +17,8 @@ type importer struct {
 	upstreams map[string]bool // names
 	listeners map[string]bool // names
 	read      *plan.Reader
-	dir       string // where relative paths of the file begin
+	global    *section // empty: there is none
+	dir       string   // where relative paths of the file begin
 }
 
 // Import reads the file at path. The error says why it cannot be read; all else is among the findings of the plan.
@@ -29,10 +30,13 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 	}
 	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, listeners: map[string]bool{},
 		upstreams: map[string]bool{"default": true}, // requests that no route takes go there
-		read:      r, dir: filepath.Dir(path)}
+		read:      r, dir: filepath.Dir(path), global: &section{}}
 	for _, s := range list {
-		if s.kind == "backend" || s.kind == "listen" {
+		switch s.kind {
+		case "backend", "listen":
 			im.backends[s.name] = s
+		case "global":
+			im.global = s
 		}
 	}
 	for _, s := range list {
@@ -49,6 +53,7 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 			}
 		}
 	}
+	im.headSizes(im.Block("[upstream_defaults]"), im.global, "limits.header_size", "limits.field_size")
 	if len(im.sites) == 1 {
 		im.sites[0].Listeners = nil
 	}
@@ -66,6 +71,21 @@ func (im *importer) keys(b *plan.Block, s *section, names ...string) {
 			w, _ := words().Find(name)
 			im.Put(b, w, l.word(len(parts)), l.at, l.text())
 		}
+	}
+}
+
+// headSizes writes what the global section says of heads, where that is more than edge takes by itself.
+func (im *importer) headSizes(b *plan.Block, s *section, sizes ...string) {
+	if l := s.find("tune.bufsize"); l != nil {
+		if n, _ := plan.ParseSize(l.word(1), 1<<10); n > plan.FieldSize {
+			for _, key := range sizes {
+				b.Set(key, plan.HeadSize(n), l.at)
+			}
+		}
+	}
+	if l := s.find("tune.http.maxhdr"); l != nil {
+		w, _ := words().Find("tune.http.maxhdr")
+		im.Put(b, w, l.word(1), l.at, l.text())
 	}
 }
 

@@ -22,6 +22,7 @@ timeout.server.again     key timeouts.read millis
 timeout.queue            key pool.queue_timeout millis
 timeout.http-request     key limits.header_timeout millis
 timeout.http-keep-alive  key limits.idle_timeout millis
+tune.http.maxhdr         key limits.header_count number
 timeout.tarpit           unread no section reads it
 timeout.client           note see limits.min_rate, limits.idle_timeout and user_timeout of listeners
 timeout.*                lost edge has no such time

@@ -133,7 +133,9 @@ func (im *importer) addListener(l *listener) {
 	if d := s.get("large_client_header_buffers"); d != nil {
 		number, err := strconv.ParseInt(d.arg(0), 10, 10)
 		if size, ok := plan.ParseSize(d.arg(1), 1<<10); err == nil && ok && number > 0 {
-			b.Set("limits.header_size", plan.Size(number*size), d.at)
+			b.Set("limits.header_size", plan.HeadSize(number*size), d.at)
+			b.Set("limits.target_size", plan.HeadSize(size), d.at)
+			b.Set("limits.field_size", plan.HeadSize(size), d.at)
 		}
 	}
 	im.believe(b, l)

@@ -160,6 +160,13 @@ func (im *importer) upstreamKeys(at *scope, secure bool) (keys []plan.Setting) {
 			add("retry.attempts", strconv.Itoa(n-1), place)
 		}
 	}
+	if d := at.find("proxy_buffer_size"); d != nil {
+		if size, _ := plan.ParseSize(d.arg(0), 1<<10); size > plan.FieldSize { // else edge takes as much by itself
+			d.used = true
+			add("limits.header_size", plan.HeadSize(size), d.at)
+			add("limits.field_size", plan.HeadSize(size), d.at)
+		}
+	}
 	if secure {
 		keys = append(keys, im.secureKeys(at, plan.Place{})...)
 	}

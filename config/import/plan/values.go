@@ -96,6 +96,12 @@ func Duration(d time.Duration) string {
 // Size returns bytes as edge.toml has them: "16k", "1m".
 func Size(n int64) string { return Raw(tags.SizeText(n)) }
 
+// FieldSize is the default of limits.field_size.
+const FieldSize = 16 << 10
+
+// HeadSize is Size for a key about heads, which has its bounds.
+func HeadSize(n int64) string { return Size(max(1<<10, min(n, 1<<20))) }
+
 // Name returns a name for an upstream or a listener: letters, digits, "-" and "_" of s.
 func Name(s string) string {
 	return strings.Trim(unnamed().ReplaceAllString(s, "-"), "-")
