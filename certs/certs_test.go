@@ -76,6 +76,24 @@ func TestLoad_formsOfAPair(t *testing.T) {
 	}
 }
 
+// RFC 7468 §3: white space may follow the text of a line, as in what was copied out of a page.
+func TestLoad_blanksAfterLines(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	cert, key := ca.Issue(t, nil, "a.example.org")
+	file := filepath.Join(t.TempDir(), "f")
+	write(t, file, certBlock(cert), keyBlock(t, "PRIVATE KEY", key))
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = os.WriteFile(file, bytes.ReplaceAll(text, []byte("\n"), []byte("  \n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(&Files{Cert: file}, time.Now()); err != nil || len(c.Hosts) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestLoad_RSA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

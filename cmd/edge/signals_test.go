@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -44,6 +46,49 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(testutil.Minutes); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// A process whose logs nobody reads any more serves on: no SIGPIPE ends it.
+func TestRun_outputThatIsGone(t *testing.T) {
+	address := testutil.FreeAddr(t)
+	conf := filepath.Join(t.TempDir(), "edge.toml")
+	text := fmt.Sprintf("[log]\noutput = [\"stdout\"]\n[admin]\nlisten = false\n[http]\nlisten = %q\n[[routes]]\n"+
+		"pattern = \"/*\"\ndest = \"status:200\"\n", address)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "run", "-c", conf)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait() //nolint:errcheck // it is killed
+	defer cmd.Process.Kill()
+	ask := func() error {
+		resp, err := http.Get("http://" + address + "/")
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return err
+	}
+	testutil.Eventually(t, testutil.Minutes, func() bool { return ask() == nil }, "it serves")
+	out.Close()
+	errs.Close()
+	for range 6 {
+		if err := ask(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Error(err)
 	}
 }
 
