@@ -869,3 +869,24 @@ dest = "status:204"
 		}
 	}
 }
+
+// The limits of the listener decide about a long head, and not the defaults.
+func TestExplain_longHeads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	for limits, want := range map[string]string{
+		`limits = { target_size = "64k", header_size = "128k" }`: "10.0.0.1:80",
+		"": "request line too long",
+	} {
+		text := "[http]\nlisten = \":8080\"\n" + limits + "\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://x:8080/?" + strings.Repeat("q", 20000)}))
+		if !strings.Contains(got, want) {
+			t.Errorf("%q: want %q in\n%s", limits, want, strings.ReplaceAll(got, "qqqq", ""))
+		}
+		if _, err := explain.Arrive(&explain.Ask{URL: "http://x:8080/?" + strings.Repeat("q", 20000)}); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -24,10 +24,14 @@ func Arrive(a *Ask) (*Arrived, error) {
 	return r, q.decode(&r.Head)
 }
 
+// widest are the limits of the listener that allows most. The dry run has the limits of the
+// listener that takes the request.
+var widest = h1.Limits{HeadBytes: 1 << 20, RequestLine: 1 << 20, FieldBytes: 1 << 20, FieldCount: 10000}
+
 // decode makes h the head of q.
 func (q *asked) decode(h *message.Head) error {
 	var d h1.Decoder
-	d.InitRequests(nil)
+	d.InitRequests(&widest)
 	_, _, _, err := d.Next(q.wire(), h)
 	return err
 }
