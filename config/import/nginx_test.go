@@ -180,8 +180,7 @@ func TestNginx_filters(t *testing.T) {
 			location /x/ { limit_req zone=one burst=2; }`,
 			`[filters.one] type="rate_limit" rate="2/s" burst=3 mode="delay" max_delay="1s" status=503`},
 		"by a field": {`limit_req zone=key;`,
-			`[filters.key] type="rate_limit" key='{header.x-key}' when='header.x-key != ""' rate="5/m" ` +
-				`burst=1 status=503`},
+			`[filters.key] type="rate_limit" key='{header.x-key}' rate="5/m" burst=1 status=503`},
 		"by the name of the server": {`limit_req zone=here;`,
 			`[filters.here-a-test] type="rate_limit" key='a.test {path}' rate="1/s" burst=1 status=503`},
 	} {

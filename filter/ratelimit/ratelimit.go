@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 // Config is the table of a filter of the type "rate_limit".
 type Config struct {
-	Key  *lang.Template `edge:"key" doc:"Requests of one key share a limit." default:"{cidr(client.ip, 32, 64)}"`
+	Key  *lang.Template `edge:"key" doc:"Requests of one key share a limit; an empty key has none." default:"{cidr(client.ip, 32, 64)}"`
 	Rate filter.Rate    `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
 
 	Burst   int `edge:"burst" doc:"Requests a key may send at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
@@ -43,6 +44,10 @@ type Config struct {
 func (c *Config) Check(r *filter.Report) {
 	if err := c.quota().Validate(); err != nil {
 		r.At("rate").Errorf("", "%v", err)
+	}
+	if text, constant := c.Key.Constant(); constant && !strings.HasPrefix(text, "static:") {
+		r.At("key").Errorf(fmt.Sprintf(`write a value as in "{client.ip}" or "{header.x-api-key}", or "static:%s" where `+
+			`all requests share the limit`, text), "it is the same for every request")
 	}
 }
 
@@ -211,12 +216,15 @@ var tooManyValues = proxy.Fail(proxy.NewError(proxy.Error{
 // in Take.
 func (l *limiter) request(x *proxy.Exchange, v *lang.X, when *lang.Condition) proxy.Verdict {
 	var room [valuesMax]uint64
-	keys, refused := l.keys(x, v, when, room[:0])
+	keys, refused, ok := l.keys(x, v, when, room[:0])
+	if ok && len(keys) == 0 {
+		return proxy.Next
+	}
 	now := x.Reactor().Now()
 	if l.fields.form != fieldsOff && len(keys) > 0 {
 		l.show(x, keys[0])
 	}
-	ok, wait := len(keys) > 0, time.Duration(0)
+	wait := time.Duration(0)
 	for _, key := range keys {
 		var free bool
 		var after time.Duration
@@ -260,16 +268,16 @@ func (l *limiter) refuse(x *proxy.Exchange, after time.Duration, v proxy.Verdict
 }
 
 // keys appends the hashes of the keys of x: one for each value that its key has, where a client may send several, and
-// for each reading of the path. Where there are too many, or a key did not see all that it asks for, it returns none,
-// and the verdict that refuses x. when is as in Take.
+// for each reading of the path. An empty value is no key. Where there are too many, or a key did not see all that it
+// asks for, it returns the verdict that refuses x, and false. when is as in Take.
 func (l *limiter) keys(
 	x *proxy.Exchange, v *lang.X, when *lang.Condition, dst []uint64,
-) (keys []uint64, refused proxy.Verdict) {
+) (keys []uint64, refused proxy.Verdict, ok bool) {
 	if l.client != (network{}) {
 		if ip := x.ClientIP(); ip.IsValid() {
-			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six)), proxy.Next
+			return append(dst, l.hasher.Network(ip, l.client.four, l.client.six)), proxy.Next, true
 		}
-		return append(dst, l.hasher.Uint64(0)), proxy.Next // clients on a Unix socket
+		return append(dst, l.hasher.Uint64(0)), proxy.Next, true // clients on a Unix socket
 	}
 	if v == nil {
 		v = proxy.View(x)
@@ -279,7 +287,7 @@ func (l *limiter) keys(
 		for n, all := 0, 1; n < all && most <= valuesMax; n++ {
 			var text []byte
 			text, all = filter.TextIn(x, v, l.key, n)
-			if hash := l.hasher.Bytes(text); !slices.Contains(dst, hash) {
+			if hash := l.hasher.Bytes(text); len(text) > 0 && !slices.Contains(dst, hash) {
 				dst = append(dst, hash)
 			}
 			most = max(most, all, len(dst))
@@ -289,12 +297,12 @@ func (l *limiter) keys(
 		add()
 	}
 	if f := proxy.RefuseUnasked(x, v.State, before); f != nil {
-		return nil, proxy.Fail(f)
+		return nil, proxy.Fail(f), false
 	}
 	if most > valuesMax {
-		return nil, tooManyValues
+		return nil, tooManyValues, false
 	}
-	return dst, proxy.Next
+	return dst, proxy.Next, true
 }
 
 // countEviction counts one key that was given up for another, and says so now and then.

@@ -125,7 +125,7 @@ func TestFilter_countsByItsKey(t *testing.T) {
 		status    int
 	}{
 		{"a key", "a", 200}, {"again", "a", 503}, {"another key", "b", 200}, {"a key is its case", "A", 200},
-		{"no key is a key", "", 200}, {"that all share", "", 503},
+		{"an empty key is not counted", "", 200}, {"nor limited", "", 200},
 		{"a long key", long + "a", 200}, {"that differs at its end", long + "b", 200}, {"again", long + "a", 503},
 	} {
 		req := g.From(t, "", "/")
@@ -138,6 +138,19 @@ func TestFilter_countsByItsKey(t *testing.T) {
 		}
 		if resp.Header.Get("RateLimit") != "" {
 			t.Errorf("%s: the answer tells what is left of a key", c.name)
+		}
+	}
+}
+
+// A text beside the value has requests without the value counted together, and "static:" counts all requests together.
+func TestFilter_countsTogetherWhereItIsSaid(t *testing.T) {
+	for _, key := range []string{"id={header.x-key}", "static:all"} {
+		g := newRig(t, &ratelimit.Config{Key: template(t, key), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+		client := filterrig.Clients(t)["HTTP/1"]
+		for i, want := range []int{200, 429} {
+			if resp, _ := testutil.Do(t, client, g.From(t, "", "/")); resp.StatusCode != want {
+				t.Errorf("%s: request %d is answered %d, want %d", key, i, resp.StatusCode, want)
+			}
 		}
 	}
 }
@@ -334,6 +347,7 @@ func TestNew_refusesMistakes(t *testing.T) {
 		"rate: it is required":     {},
 		`mode: it must be "reject`: {Rate: rate, Mode: "shed"},
 		"fills again in more than": {Rate: filter.Rate{Count: 1, Per: 24 * time.Hour}, Burst: 1e6},
+		"key: it is the same for":  {Rate: rate, Key: template(t, "header.x-api-key")},
 	} {
 		if _, err := ratelimit.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)

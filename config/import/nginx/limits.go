@@ -79,7 +79,7 @@ func (im *importer) filterOf(z *zone, s *server) (f *filter, why string) {
 	options := z.d.options()
 	name, size, _ := strings.Cut(options["zone"], ":")
 	rate := zoneRate().FindStringSubmatch(options["rate"])
-	key, empty := im.zoneKey(z.d.arg(0), s)
+	key := im.zoneKey(z.d.arg(0), s)
 	if rate == nil || key == "" {
 		return nil, "edge does not know this key or rate: write a filter of type rate_limit"
 	}
@@ -91,9 +91,6 @@ func (im *importer) filterOf(z *zone, s *server) (f *filter, why string) {
 		f.set("key", plan.Literal(key), z.d.at)
 	} else {
 		im.Note(z.d.at, z.d.text(), "of addresses of IPv6 the first 64 bits count")
-	}
-	if empty != "" {
-		f.set("when", plan.Literal(empty), z.d.at)
 	}
 	f.set("rate", plan.String(rate[1]+"/"+rate[2]), z.d.at)
 	if bytes, _ := plan.ParseSize(size, 1<<10); bytes/zoneState > keysByDefault {
@@ -116,26 +113,25 @@ func (im *importer) filterOf(z *zone, s *server) (f *filter, why string) {
 	return f, ""
 }
 
-// zoneKey returns the key of a zone as a template, or "". empty is the condition that the key is not empty, where it
-// may be: nginx does not count such requests.
-func (im *importer) zoneKey(text string, s *server) (key, empty string) {
-	text = expand(text, im.http.constants)
-	key, unknown := replaced(text, func(name string) string {
+// zoneKey returns the key of a zone as a template, or "".
+func (im *importer) zoneKey(text string, s *server) string {
+	key, unknown := replaced(expand(text, im.http.constants), func(name string) string {
 		value := cmp.Or(lookup("uri=path; document_uri=path", name), lookup(subjects, name))
 		if part, key := partOf(name); part != "" {
-			if value = part + "." + key; text == "$"+name {
-				empty = value + ` != ""`
-			}
+			value = part + "." + key
 		}
 		if name == "server_name" {
 			return strings.Trim(s.first, "{}'")
 		}
 		return strings.Replace("{"+value+"}", "{}", "", 1)
 	})
-	if unknown != "" {
-		return "", ""
+	switch {
+	case unknown != "":
+		return ""
+	case key != "" && !strings.Contains(key, "{"):
+		return "static:" + key
 	}
-	return key, empty
+	return key
 }
 
 // limitsOf returns the filters that count the requests of a scope, and the lines that say so.
