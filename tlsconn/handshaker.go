@@ -53,7 +53,8 @@ const (
 	// lateDivisor is of Timeout. A client that waited for so long has time left for its round trips; of a client that
 	// waits for longer it is likely that it leaves, or that its time is over, when all is computed.
 	lateDivisor    = 2
-	crowdedDivisor = 8 // of Max: see Crowded
+	crowdedDivisor = 8  // of Max: see Crowded
+	crowdedQueue   = 32 // forged handshakes that fail at once are never an eighth of Max, and each takes a turn
 	backlogMax     = 4096
 )
 
@@ -162,11 +163,11 @@ func (h *Handshaker) Backlog(*engine.Reactor) int {
 	return min((h.turns.backlog()+len(h.crowds)-1)/len(h.crowds), backlogMax)
 }
 
-// Crowded reports whether more than an eighth of the handshakes of clients that Max allows a reactor are in progress:
-// over QUIC addresses are validated from then on. It runs on that reactor.
+// Crowded reports whether more than an eighth of the handshakes of clients that Max allows a reactor are in progress,
+// or many wait to compute: over QUIC addresses are validated from then on. It runs on that reactor.
 func (h *Handshaker) Crowded(r *engine.Reactor) bool {
 	c := &h.crowds[r.Index()]
-	return crowdedDivisor*(c.n+c.coming) > h.share
+	return crowdedDivisor*(c.n+c.coming) > h.share || h.turns.waiting() > crowdedQueue
 }
 
 // Expect says that r has accepted n connections that come to Server in a moment, such as when a header has come that

@@ -461,6 +461,30 @@ func TestOverload_late(t *testing.T) {
 	}
 }
 
+// A queue of handshakes is a crowd long before they are an eighth of Max: those that fail soon are gone soon.
+func TestOverload_queueIsACrowd(t *testing.T) {
+	v := newOverload(t, tlsconn.HandshakerOptions{Max: 10000, Timeout: 8 * shift})
+	crowded := func() bool { return v.ours.hs.Crowded(v.ours.Reactors()[0]) }
+	for range 30 {
+		v.bare().begin() // the first has the turn for a shift
+	}
+	v.w.After(shift/10, func() {
+		if crowded() {
+			t.Errorf("30 handshakes: %+v", v.ours.hs.Stats())
+		}
+		for range 10 {
+			v.bare().begin()
+		}
+	})
+	v.w.After(shift/2, func() {
+		if s := v.ours.hs.Stats(); !crowded() || s.Queued < 33 {
+			t.Errorf("40 handshakes: %+v", s)
+		}
+	})
+	v.run(shift)
+	v.end()
+}
+
 // One whose turn came in time has all the time that is left.
 func TestOverload_turnInTime(t *testing.T) {
 	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: 2 * shift})
