@@ -36,12 +36,12 @@ type DrainBeginner interface {
 // Draining reports whether Drain was called. From then on an answer has to say that its connection closes.
 func (e *Engine) Draining() bool { return e.draining.Load() }
 
-// Drain closes the listeners, as Close does and in half of grace at most; at once where no client is connected, other
-// than by a Port, or has begun to connect. Then it waits until they and all accepted connections are closed, at most for grace, and reports
-// whether none is left. Handlers see Draining and close their connections after the present message. What is still open
-// in the last third of grace, each connection at a random moment of its own, is ended if it is idle, and told the time
-// that is left if it is not. Stop closes the connections that are open after that. Safe for any goroutine but a
-// reactor's.
+// Drain closes the listeners, as Close does and in half of grace at most; at once where no client is connected, but by
+// a Port, or has begun to connect. Then it waits until they and all accepted connections are closed, at most for
+// grace, and reports whether none is left. Handlers see Draining and close their connections after the present
+// message. What is still open in the last third of grace, each connection at a random moment of its own, is ended if
+// it is idle, and told the time that is left if it is not. Stop closes the connections that are open after that. Safe
+// for any goroutine but a reactor's.
 func (e *Engine) Drain(grace time.Duration) bool { return e.drain(grace, false) }
 
 // DrainSuspended is Drain after Suspend. It does nothing and reports false where Resume came first, however close.
@@ -58,7 +58,8 @@ func (e *Engine) drain(grace time.Duration, suspended bool) bool {
 	listeners := slices.DeleteFunc(slices.Clone(e.listeners), func(l *Listener) bool { return l.paused.Load() })
 	e.mu.Unlock()
 	end := time.Now().Add(grace)
-	idle := !slices.ContainsFunc(listeners, func(l *Listener) bool { return l.newPortHandler == nil && l.Conns() > 0 })
+	busy := func(l *Listener) bool { return l.newPortHandler == nil && l.Conns() > 0 }
+	idle := !slices.ContainsFunc(listeners, busy)
 	for _, l := range listeners {
 		l.close(min(unlistenTime, grace/2), idle)
 	}

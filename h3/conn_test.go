@@ -612,8 +612,8 @@ func TestServer_relievesLateHeads(t *testing.T) {
 	}
 }
 
-// Memory that is short is no fault of the peer: heads that go for it are not counted as late, however many they are, and
-// cost the peer nothing of what ends the connection.
+// Memory that is short is no fault of the peer: heads that go for it are not counted as late, however many they are,
+// and do not end the connection.
 func TestServer_relievesAnyNumberOfHeads(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	given := 0

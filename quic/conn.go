@@ -236,9 +236,6 @@ func (c *Conn) Silence() int64 {
 	return c.now - c.life.heardAt
 }
 
-// ClosingTime returns three PTOs in ns.
-func (c *Conn) ClosingTime() int64 { return c.sent.rtt.closingTime() }
-
 // Path returns the addresses that are in use.
 func (c *Conn) Path() Path { return c.paths.used }
 

@@ -39,8 +39,10 @@ type conn struct {
 // CONNECTION_CLOSE resets all streams, and a client that has acknowledged an answer may not have read it yet.
 const leaveTime = 5 * time.Second
 
-// readTime is the time after the last answer from which on a client is taken to have read it.
-const readTime = time.Second
+const (
+	readTime = time.Second            // after the last answer a client is taken to have read it
+	askTime  = 200 * time.Millisecond // after the handshake the first request is taken not to be on its way
+)
 
 // newStream makes the stream of a request, unless the process cannot take more: then the client may ask elsewhere.
 func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
@@ -57,13 +59,13 @@ func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
 // Shutdown sends GOAWAY. A client without an exchange, which has read its answers and sends no first request either,
 // gets the last GOAWAY at once, and the connection ends when it has acknowledged that: others wait for the UDP port.
 func (c *conn) Shutdown(now int64) {
-	rest := c.q.ClosingTime()
+	rest := askTime
 	if c.asked() {
-		rest = int64(readTime)
+		rest = readTime
 	}
 	if !c.Idle() && c.asked() {
 		c.silenceMax = int64(leaveTime) // an answer would be lost
-	} else if c.Idle() && now-c.IdleSince(c.Conn()) >= rest {
+	} else if c.Idle() && now-c.IdleSince(c.Conn()) >= int64(rest) {
 		c.leaveBy = now
 		c.codec.Shutdown(now)
 	}
