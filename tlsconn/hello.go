@@ -11,6 +11,7 @@ const plaintextMax = 16 << 10
 
 // First bytes of RFC 8446: content type handshake, handshake type client_hello.
 const (
+	typeAlert       = 21
 	typeHandshake   = 22
 	typeClientHello = 1
 )

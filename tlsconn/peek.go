@@ -41,7 +41,7 @@ func (h *Hello) GiveBack() {
 // Peek says HelloWhole where crypto/tls calls GetConfigForClient, except for three things that crypto/tls takes:
 //
 //   - a ClientHello of 16 to 64 KiB, or one in more than 18 KiB of records: HelloBroken;
-//   - alerts of the level warning: NotTLS if the first record is an alert, HelloBroken for one within a ClientHello;
+//   - alerts of the level warning, before a ClientHello or within it: HelloBroken;
 //   - a first record whose major version is 0 to 15, but not 3: NotTLS.
 //
 // A tls.Config with EncryptedClientHelloKeys gets the inner ClientHello if it can decrypt it. crypto/tls chooses the
@@ -52,7 +52,7 @@ func Peek(b []byte, h *Hello) Verdict {
 	var head [messageHeaderSize]byte
 	size, v := walk(b, head[:])
 	switch {
-	case v == helloLarge, v == HelloPartial && len(b) == peekWireMax:
+	case v == helloLarge, v == HelloPartial && len(b) == peekWireMax, v == NotTLS && b[0] == typeAlert:
 		return HelloBroken
 	case v != HelloWhole:
 		return v

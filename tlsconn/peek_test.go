@@ -63,7 +63,10 @@ func protocols(h *tlsconn.Hello) (names []string) {
 // difference returns the verdict on bytes for which the documentation of Peek names a difference to crypto/tls, which
 // takes them. ok is false for other bytes.
 func difference(b []byte) (v tlsconn.Verdict, ok bool) {
-	if b[0] == 21 || b[1] != 3 {
+	if b[0] == 21 {
+		return tlsconn.HelloBroken, true
+	}
+	if b[1] != 3 {
 		return tlsconn.NotTLS, true
 	}
 	wire, size, have := 0, 4, []byte(nil)
@@ -366,7 +369,7 @@ func TestPeek_differsFromCryptoTLS(t *testing.T) {
 	}{
 		{"17 KiB", reframe(large(17<<10), 9000), tlsconn.HelloBroken},
 		{"18 KiB of records", crumbs(large(3 << 10)), tlsconn.HelloBroken},
-		{"alert first", append(slices.Clip(alert), record(hello)...), tlsconn.NotTLS},
+		{"alert first", append(slices.Clip(alert), record(hello)...), tlsconn.HelloBroken},
 		{"alert within", slices.Concat(record(hello[:9]), alert, record(hello[9:])), tlsconn.HelloBroken},
 		{"major version 2", slices.Concat([]byte{22, 2}, record(hello)[2:]), tlsconn.NotTLS},
 	} {
