@@ -106,6 +106,7 @@ func TestConn_faults(t *testing.T) {
 		{"PRIORITY_UPDATE to a client", Client, "control", false, []string{"800f0700 01 00"}, ErrFrameUnexpected},
 		{"PRIORITY_UPDATE of a push", Server, "control", false, []string{"800f0701 01 00"}, ErrPriorityID},
 		{"PRIORITY_UPDATE of no request", Server, "control", false, []string{"800f0700 01 02"}, ErrPriorityID},
+		{"PRIORITY_UPDATE above the limit", Server, "control", false, []string{"800f0700 02 42 00"}, ErrPriorityID},
 		{"PRIORITY_UPDATE without a number", Server, "control", false, []string{"800f0700 01 40"}, ErrPayload},
 		{"a large frame", Server, "control", false, []string{"07 44 01"}, ErrControlSize},
 		{"its end", Server, "control", true, []string{""}, ErrClosedCritical},

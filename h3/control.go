@@ -192,7 +192,7 @@ func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
 
 // onPriorityUpdate takes PRIORITY_UPDATE (RFC 9218 §7.2): a stream and a Priority field. n is the length of id in p.
 func (c *Conn) onPriorityUpdate(kind, id uint64, n int, p []byte) *Error {
-	if kind == framePriorityPush || id&3 != 0 {
+	if kind == framePriorityPush || id&3 != 0 || !c.q.Allows(id) { // RFC 9218 §7.2: also above the limit of streams
 		return ErrPriorityID
 	}
 	// For a stream that is yet to come the update is not kept: the request can say it itself.

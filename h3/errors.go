@@ -87,7 +87,7 @@ var (
 	ErrSetting         = fault(SettingsError, "setting that is reserved, out of range or there twice")
 	ErrPush            = fault(IDError, "push that was not allowed")
 	ErrGoAwayID        = fault(IDError, "GOAWAY with a wrong number, or a higher one than before")
-	ErrPriorityID      = fault(IDError, "PRIORITY_UPDATE of something that is no request")
+	ErrPriorityID      = fault(IDError, "PRIORITY_UPDATE of something that can be no request")
 	ErrDecompression   = fault(DecompressionFailed, "field section cannot be decoded")
 	ErrEncoderStream   = fault(EncoderStreamError, "instruction for a dynamic table that has no room")
 	ErrDecoderStream   = fault(DecoderStreamError, "instruction about a dynamic table that is not used")

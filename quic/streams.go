@@ -37,6 +37,9 @@ func (c *Conn) Open(k StreamKind) (*Stream, error) {
 	return s, nil
 }
 
+// Allows reports whether the limits of this side and of the peer let a stream have the number id.
+func (c *Conn) Allows(id uint64) bool { return id/streamTypes < c.limit[id%streamTypes] }
+
 // RoomFor returns how many more streams of a kind may be opened now.
 func (c *Conn) RoomFor(k StreamKind) int {
 	t := c.ourType(k)
