@@ -3,11 +3,14 @@ package caching
 import (
 	"embed"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // The codes of warnings.
@@ -157,10 +160,18 @@ func Of(c *config.Config) *Cache {
 // OfRoute returns how answers of r, a route of c, are cached; nil: they are not. r may be what Config.Rest returns.
 func OfRoute(c *config.Config, r *config.Route) *Route {
 	e := entryOf(c, r)
-	if e == nil || !e.Enabled || !leadsToBackends(c, r) {
+	if e == nil || !e.Enabled || !leadsToBackends(c, r) || schema.Only[*entry](r.Features) == nil && leadsToFiles(c, r) {
 		return nil
 	}
 	return &e.Route
+}
+
+// leadsToFiles reports whether requests of r go to a folder: files are their own store, which sees within a second
+// what has changed.
+func leadsToFiles(c *config.Config, r *config.Route) bool {
+	return r.Dest.Kind == config.DestDefined && slices.ContainsFunc(c.Defined, func(d plugins.Definition) bool {
+		return d.Kind == plugin.Destinations && d.Name == r.Dest.Name && d.Type == "static"
+	})
 }
 
 // PlaceOf returns where the files say that answers of r, a route of c, are cached; the zero Pos where they do not, or
