@@ -159,6 +159,15 @@ dest = "ADDR"
 [[routes.rules]]
 when = 'header.x-on == "1"'
 cache = true
+[[routes.rules]]
+when = 'header.x-off == "1"'
+cache = false
+[[routes]]
+pattern = "/secret/*"
+dest = "ADDR"
+cache = true
+[[routes.rules]]
+query.set = { api_key = "s3cret", x-auth = "s3cret" }
 [[routes]]
 pattern = "/plain/*"
 dest = "ADDR"`)
@@ -189,6 +198,10 @@ dest = "ADDR"`)
 			"^UNCACHEABLE Cache-Control of the answer has no-store.* TRY no no-store"},
 		{nil, nil, []string{"http://a.test/ruled/a"}, 0, "^BYPASS the cache is off .* TRY cache = true at the route$"},
 		{nil, nil, []string{"http://a.test/ruled/a", "-H", "X-On: 1"}, 0, "^NONE"},
+		{nil, nil, []string{"http://a.test/ruled/a", "-H", "X-Off: 1"}, 0,
+			`^BYPASS a rule says cache = false: .*edge\.toml:\d+ TRY a when of that rule that does not hold$`},
+		{nil, nil, []string{"http://a.test/secret/a?id=1"}, 0,
+			`KEY a\.test /secret/a\?id=1&api_key=(REDACTED|\(hidden\))&x-auth=\(hidden\)$`},
 		{nil, nil, []string{"http://a.test/plain/a"}, 1, "no cache stands before where the request goes"},
 		{nil, nil, []string{"ftp://a.test/"}, 1, "ftp://a.test/"}, {nil, nil, []string{a, "-H", "x"}, 1, `"x"`},
 		{nil, nil, nil, 2, "edge cache get takes one URL, got 0"},

@@ -58,7 +58,7 @@ func (k *Key) Text(v any) string {
 	default:
 		text += k.Type.Unit
 	}
-	return withoutCredentials(text)
+	return WithoutCredentials(text)
 }
 
 var link = syntax.Expr(`\[([^]]*)\]\([^)]*\)`)

@@ -111,7 +111,7 @@ func (w *writer) scalar(n *syntax.Node, hide bool) {
 		if hide && !reference().MatchString(raw) {
 			raw = tags.Hidden
 		}
-		w.text(withoutCredentials(raw))
+		w.text(WithoutCredentials(raw))
 	case n.Kind == syntax.KindNull:
 		w.out.WriteString("null")
 	case hide:
@@ -123,7 +123,7 @@ func (w *writer) scalar(n *syntax.Node, hide bool) {
 	case n.Kind == syntax.KindFloat:
 		w.any(n.Fraction)
 	default:
-		w.text(withoutCredentials(n.Text))
+		w.text(WithoutCredentials(n.Text))
 	}
 }
 
@@ -159,19 +159,24 @@ func unquoted(n *syntax.Node) string {
 }
 
 var (
-	userinfo   = syntax.Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
-	credential = syntax.Expr(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
-	preset     = syntax.Expr(`\$\{(\w+):-[^}]*\}`)
+	userinfo  = syntax.Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
+	parameter = syntax.Expr(`[?&;]([\w.-]+)=[^&;#\s"']*`)
+	preset    = syntax.Expr(`\$\{(\w+):-[^}]*\}`)
 )
 
-// withoutCredentials hides the user and the password in URLs, parameters that are called as credentials are, and the
+// WithoutCredentials hides the user and the password in URLs, parameters that are called as credentials are, and the
 // default of a variable.
-func withoutCredentials(s string) string {
+func WithoutCredentials(s string) string {
 	if strings.Contains(s, "@") {
 		s = userinfo().ReplaceAllString(s, "${1}"+tags.Hidden+"@")
 	}
 	if strings.Contains(s, "=") {
-		s = credential().ReplaceAllString(s, "${1}"+tags.Hidden)
+		s = parameter().ReplaceAllStringFunc(s, func(p string) string {
+			if name, _, _ := strings.Cut(p, "="); NamesSecret(name[1:]) {
+				return name + "=" + tags.Hidden
+			}
+			return p
+		})
 	}
 	if strings.Contains(s, ":-") {
 		s = preset().ReplaceAllString(s, "$${${1}:-"+tags.Hidden+"}")
@@ -183,8 +188,14 @@ func withoutCredentials(s string) string {
 var secretNames = []string{"authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key",
 	"access-key", "signature", "credential"}
 
-// NamesSecret reports whether a name that the user has chosen, as the name of a field, is one for credentials.
+// secretWords are whole words of such names, which others have as a part.
+var secretWords = []string{"auth", "key", "pwd", "sig", "jwt"}
+
+// NamesSecret reports whether a name that the user has chosen, of a field or of a parameter, is one for credentials.
 func NamesSecret(name string) bool {
 	name = strings.ToLower(name)
-	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) })
+	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) }) ||
+		slices.ContainsFunc(secretWords, func(word string) bool {
+			return slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) }), word)
+		})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -66,7 +67,7 @@ func destOf(c *config.Config, d *config.Dest) string {
 	case config.DestUpstream:
 		return c.Upstreams[d.Upstream].Name
 	case config.DestRedirect:
-		return d.Location.String()
+		return schema.WithoutCredentials(d.Location.String())
 	case config.DestStatus:
 		return strconv.Itoa(d.Status)
 	case config.DestDefined:

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/cache/policy"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/server/explain"
 )
 
@@ -72,14 +73,19 @@ func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 
 // Entry is for admin.Cache.
 func (a *storedAnswers) Entry(url string, fields []string) (*admin.CacheEntry, error) {
-	of, err := explain.Stored(a.cfg, &explain.Ask{URL: url, Fields: fields}, a.zone)
+	of, off, err := explain.Stored(a.cfg, &explain.Ask{URL: url, Fields: fields}, a.zone)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
-	e := &admin.CacheEntry{Authority: of.Authority, Target: of.Target, State: "bypass"}
+	hides, room := a.cfg.Log.Redaction(), []byte(nil)
+	shown := func(text string) string { return string(hides.Text(&room, []byte(schema.WithoutCredentials(text)))) }
+	e := &admin.CacheEntry{Authority: of.Authority, Target: shown(of.Target), State: "bypass"}
 	why := of.Passed
 	if s := of.Stored; s != nil {
-		e.State, e.Vary, e.Status, e.Length, e.Fields = s.State, s.Vary, int(s.Status), s.Length, s.Fields
+		e.State, e.Vary, e.Status, e.Length = s.State, s.Vary, int(s.Status), s.Length
+		for _, f := range s.Fields {
+			e.Fields = append(e.Fields, shown(f))
+		}
 		e.Age, e.TTL = int(s.Age/time.Second), int(s.Left/time.Second)
 		why = s.Reason
 	}
@@ -89,6 +95,8 @@ func (a *storedAnswers) Entry(url string, fields []string) (*admin.CacheEntry, e
 			cache.EntryNone:   "nothing is stored for this request, or it has given way to others",
 			cache.EntryPurged: "an answer was stored, and was purged or ended by a request that changes something",
 		}[e.State]
+	} else if off != "" {
+		e.Explained, e.Try = "a rule says cache = false: "+off, "a when of that rule that does not hold"
 	}
 	return e, nil
 }
