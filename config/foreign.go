@@ -40,7 +40,8 @@ const (
 	hintCompress    = `is type = "compress" in [filters.NAME], and that name in filters`
 	hintPasswords   = `is type = "basic_auth" in [filters.NAME], and that name in filters`
 	hintCORS        = `is type = "cors" in [filters.NAME], and that name in filters`
-	hintNoAsking    = `has nothing here yet: no other service is asked; client_ca in [https] asks for certificates`
+	hintNoAsking    = `has nothing here yet; a filter in Go asks a service: docs/filters.md#sub-requests`
+	hintNoTokens    = `has nothing here yet: no tokens are verified; a filter in Go can: docs/filters.md`
 	hintAddresses   = `is allow and deny, with type = "ip", in [filters.NAME], and that name in filters`
 	hintRate        = `is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`
 	hintClients     = `is limits = { connections_per_client = 100 } in [http], [https] or [services.NAME]`
@@ -151,7 +152,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintClients, "limit_conn limit_conn_zone"},
 	{"nginx", `has nothing here yet: answers are sent as fast as clients read`, "limit_rate"},
 	{"nginx", hintPasswords, "auth_basic auth_basic_user_file"},
-	{"nginx", hintNoAsking, "auth_request auth_jwt"},
+	{"nginx", hintNoAsking, "auth_request"},
+	{"nginx", hintNoTokens, "auth_jwt"},
 	{"nginx", `is when = 'client.ip not in list.NAME' of the filter that asks for passwords`, "satisfy"},
 	{"nginx", `is methods, with type = "request_limits", in [filters.NAME], and that name in filters`, "limit_except"},
 	{"nginx", hintSplit, "split_clients"},
@@ -223,7 +225,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", hintRetry, "lb_retries lb_try_duration"},
 	{"Caddy", hintHealth, "health_uri health_path health_interval"},
 	{"Caddy", hintProtocol, "transport"},
-	{"Caddy", hintVerify, "tls_insecure_skip_verify"},
+	{"Caddy", hintVerify, "tls_insecure_skip_verify insecure_skip_verify"},
 	{"Caddy", hintSNI, "tls_server_name"},
 	{"Caddy", hintNoBuffering, "flush_interval"},
 	{"Caddy", hintACME, "auto_https email acme_ca acme_eab cert_issuer"},
@@ -325,7 +327,10 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", `is passive_counts = true`, "upstreams.health_check.passive health_check.passive"},
 	{"", `is [register]`, "registration"},
 	{"", `is to = "etcd://host:2379/name/"`, "register.url register.service register.registry"},
-	{"", hintDest, "target destination proxy_to forward_to url"},
+	{"", hintCompress, "routes.compress"},
+	{"", hintNoTokens, "jwt"},
+	{"", `is log_level = "debug" in [global]`, "log.level global.level"},
+	{"", hintDest, "routes.to target destination proxy_to forward_to url"},
 	{"", hintHost, "domain hostname"},
 	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
 	{"", hintCert, "certificate certs"},

@@ -348,5 +348,5 @@ var ignoredKeys = []string{
 var laterKeys = map[string][]string{
 	"":       {"cluster", "dev"},
 	"global": {"env_file"},
-	"routes": {"mirror", "compress"},
+	"routes": {"mirror"},
 }

@@ -195,7 +195,7 @@ func (r *rehearsal) issuer(directory string) (*acme.Issuer, error) {
 	case !r.of.ByDNS() && len(r.kinds) == 0:
 		return nil, errors.New("no proof can be answered here")
 	case directory == "":
-		return nil, errors.New("no authority of ca has a staging authority")
+		return nil, errors.New("no authority of ca has a staging authority: name one by --acme=URL")
 	}
 	o, err := accountOf(r.of, func() (plugin.DNSProvider, error) {
 		d := r.config.Find(plugin.DNSProviders, r.of.DNS)

@@ -304,7 +304,7 @@ func TestCacheDisk_mistakes(t *testing.T) {
 	at := `path = "` + d.dir
 	for text, want := range map[string]string{
 		own: fmt.Sprintf(":11:17: error: another process (%d) has the cache in %s", d.PID(), d.dir),
-		strings.Replace(own, at, `path = "/none`, 1):                                 "the disk of the cache: stat /none",
+		strings.Replace(own, at, `path = "/none`, 1):                                 "the disk of the cache: stat",
 		strings.NewReplacer(at, `path = "`+t.TempDir(), "64m", "1000t").Replace(own): "write a size of [cache] of ",
 	} {
 		if got := said(text); !strings.Contains(got, want) {

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -369,8 +370,8 @@ func away(host string) bool {
 func checkNamed(doc *schema.Document, e *entry, key, name string, kind *plugins.Kind) {
 	kind.WarnUnused(doc, []string{name})
 	if names, _ := kind.Names(doc); name != "" && !filepath.IsAbs(name) && !slices.Contains(names, name) {
-		doc.Report.Errorf(e.At(key), syntax.DidYouMean(name, names), "there is no [%s.%s], and it is no absolute path",
-			kind.Section, name)
+		doc.Report.Errorf(e.At(key), cmp.Or(syntax.DidYouMean(name, names), "write an absolute path"),
+			"there is no [%s.%s], and it is no absolute path", kind.Section, name)
 	}
 }
 

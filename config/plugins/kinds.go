@@ -179,10 +179,16 @@ func (k *Kind) Variants() schema.Variants {
 	return v
 }
 
+// notYet are types that other programs have, and edge and its modules have not.
+var notYet = []string{"jwt", "oidc", "forward_auth", "udp", "mirror"}
+
 // elsewhere says where a type may be that k does not have.
 func (k *Kind) elsewhere(name string) string {
 	if slices.Contains(k.Own, name) {
 		return "this program was built without it: import _ " + syntax.Quote(k.all)
+	}
+	if slices.Contains(notYet, name) {
+		return "it is not there yet, and the README lists what is not; a filter in Go can do it: docs/filters.md"
 	}
 	for _, other := range Kinds {
 		if other.find(name) != nil {

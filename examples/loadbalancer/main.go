@@ -29,6 +29,8 @@ func main() {
 }
 
 func servedBy(x *proxy.Exchange) proxy.Verdict {
-	x.Response.Set("X-Served-By", x.Backend())
+	if b := x.Backend(); b != "" { // edge has not answered by itself
+		x.Response.Set("X-Served-By", b)
+	}
 	return proxy.Next
 }

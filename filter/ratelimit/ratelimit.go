@@ -24,8 +24,9 @@ import (
 
 // Config is the table of a filter of the type "rate_limit".
 type Config struct {
-	Key  *lang.Template `edge:"key" doc:"Requests of one key share a limit; an empty key has none." default:"{cidr(client.ip, 32, 64)}"`
-	Rate filter.Rate    `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
+	Key *lang.Template `edge:"key" doc:"Key of the limit; empty: none holds." default:"{cidr(client.ip, 32, 64)}"`
+
+	Rate filter.Rate `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
 
 	Burst   int `edge:"burst" doc:"Requests a key may send at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
 	MaxKeys int `edge:"max_keys" doc:"Largest number of keys counted." default:"100000" min:"1" max:"100000000"`
@@ -46,8 +47,8 @@ func (c *Config) Check(r *filter.Report) {
 		r.At("rate").Errorf("", "%v", err)
 	}
 	if text, constant := c.Key.Constant(); constant && !strings.HasPrefix(text, "static:") {
-		r.At("key").Errorf(fmt.Sprintf(`write a value as in "{client.ip}" or "{header.x-api-key}", or "static:%s" where `+
-			`all requests share the limit`, text), "it is the same for every request")
+		r.At("key").Errorf(fmt.Sprintf(`write a value, such as "{client.ip}", or "static:%s" where all requests share `+
+			`the limit`, text), "it is the same for every request")
 	}
 }
 

@@ -29,6 +29,18 @@ func openLog(t *testing.T, path string) *eventLog {
 	return e
 }
 
+// EDGE_LOG goes before log_level, at the start and after a reload. What is no level counts for nothing.
+func TestEventLog_levelOfTheEnvironment(t *testing.T) {
+	const warn = slog.LevelWarn
+	for asked, want := range map[string]slog.Level{"debug": slog.LevelDebug, "loud": warn, "": warn} {
+		t.Setenv("EDGE_LOG", asked)
+		e := onStderr()
+		if e.setLevel("warn"); e.level.Level() != want {
+			t.Errorf("EDGE_LOG=%s: %v, want %v", asked, e.level.Level(), want)
+		}
+	}
+}
+
 func openOutput(t *testing.T, e *eventLog, path string) *eventOutput {
 	t.Helper()
 	o, err := e.open(path)

@@ -2,6 +2,7 @@ package process
 
 import (
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 )
@@ -16,8 +17,16 @@ type levels struct {
 	timer *time.Timer // ends it; nil: there is none
 }
 
+// levelVariable names the variable of the environment with a level that goes before the configured one.
+const levelVariable = "EDGE_LOG"
+
 // setLevel makes level the configured one. Where another one holds for a time, it goes on to.
 func (e *eventLog) setLevel(level string) {
+	if asked := os.Getenv(levelVariable); new(slog.Level).UnmarshalText([]byte(asked)) == nil {
+		level = asked
+	} else if asked != "" {
+		slog.Warn(levelVariable+" is no level: debug, info, warn or error", "value", asked)
+	}
 	l := &e.levels
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -69,8 +69,8 @@ func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Optio
 
 func (r *reloads) config() *config.Config { return r.present.Load() }
 
-// reload opens logs again, reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
-// one word for what asked for it.
+// reload opens logs again, reads the configuration again and applies it, and logs what has become of it. cause is kept
+// with the version: one word for what asked for it.
 func (r *reloads) reload(cause string) *outcome {
 	if r.load == nil {
 		slog.Warn("nothing to reload: there is no configuration file")
