@@ -64,7 +64,12 @@ func sourceType(s plugin.Source) schema.Type {
 // TypeRate is the type of keys for a plugin.Rate.
 var TypeRate = schema.Type{Name: "rate", Number: plugin.ParsePerDay,
 	Parse: func(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
-		s, ok := d.String(n, `a rate, as "100/s"`)
+		const want = `a rate, as "100/s"`
+		if n.Kind == syntax.KindInt {
+			d.WrongKind(n, want, "write "+syntax.Quote(n.Text+"/s"))
+			return nil, false
+		}
+		s, ok := d.String(n, want)
 		if !ok {
 			return nil, false
 		}

@@ -44,6 +44,16 @@ func parse(t *testing.T, text string) *config.Config {
 	return c
 }
 
+// What a hint says to write is right.
+func TestOf_hintOfANumberForARate(t *testing.T) {
+	noEnvironment(t)
+	_, report := config.Parse("edge.toml", []byte("http.listen = \":80\"\n"+traced+"most = 100000\n"+web))
+	if len(report.Errors) != 1 || report.Errors[0].Hint != `write "100000/s"` {
+		t.Errorf("%+v", report.Errors)
+	}
+	parse(t, traced+"most = \"100000/s\"\n"+web)
+}
+
 func TestOf(t *testing.T) {
 	noEnvironment(t)
 	if Of(nil) != nil || Of(parse(t, web)) != nil {
