@@ -23,10 +23,14 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		return a.port.read()
 	}
 	for range r.accepts {
-		if g := a.listener.opts.Gate; !a.end.begun && (r.Pressure() >= PressureAccept || g != nil && g.Full(r)) {
-			if g != nil {
-				a.setBacklog(r.kernel, g.Backlog(r))
+		full := r.Pressure() >= PressureAccept
+		if g := a.listener.opts.Gate; g != nil && !full && !a.end.begun {
+			var backlog int
+			if full, backlog = g.Full(r); full {
+				a.setBacklog(r.kernel, backlog)
 			}
+		}
+		if full && !a.end.begun {
 			r.pauseAccept()
 			return true
 		}

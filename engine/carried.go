@@ -38,7 +38,10 @@ type Carried struct {
 func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carrier, accept func(*Conn) Handler) bool {
 	r, l := p.reactor, p.socket.listener
 	r.MustOwn()
-	full := r.Pressure() >= PressureAccept || l.opts.Gate != nil && l.opts.Gate.Full(r)
+	full := r.Pressure() >= PressureAccept
+	if g := l.opts.Gate; g != nil && !full {
+		full, _ = g.Full(r)
+	}
 	if full || p.closed || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
 		r.stats.AcceptPaused++
 		return false

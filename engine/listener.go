@@ -54,11 +54,9 @@ type Steering interface {
 // Gate bounds the connections that begin.
 type Gate interface {
 	// Full reports whether r has no room for another connection. Connections then wait in the backlog, and r asks again
-	// 20 ms later at most. It runs on r and takes next to no time.
-	Full(r *Reactor) bool
-	// Backlog returns how many connections may wait in the backlog of each socket from now on, until the backlog is
-	// empty. It is asked when Full was true. 0: ListenOptions.Backlog, which is also the most.
-	Backlog(r *Reactor) int
+	// 20 ms later at most. backlog is how many may wait there, for each socket, until none does; 0: ListenOptions.Backlog,
+	// which is also the most. It runs on r and takes next to no time.
+	Full(r *Reactor) (full bool, backlog int)
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread

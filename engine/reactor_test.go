@@ -325,9 +325,7 @@ func TestReactor_acceptGoesOnBehindADeadOne(t *testing.T) {
 // gate is full for as long as it says.
 type gate bool
 
-func (full *gate) Full(*engine.Reactor) bool { return bool(*full) }
-
-func (full *gate) Backlog(*engine.Reactor) int { return 7 }
+func (full *gate) Full(*engine.Reactor) (bool, int) { return bool(*full), 7 }
 
 // While a gate is full, connections wait, as many as it says; a moment after it is not, they are accepted.
 func TestListener_gate(t *testing.T) {

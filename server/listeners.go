@@ -76,17 +76,11 @@ type setting struct {
 }
 
 // Full reports whether connections wait because there are too many handshakes: engine.Gate.
-func (l *listener) Full(r *engine.Reactor) bool {
-	h := l.shaking.Load()
-	return h != nil && h.Full(r)
-}
-
-// Backlog bounds the connections that wait then: engine.Gate.
-func (l *listener) Backlog(r *engine.Reactor) int {
+func (l *listener) Full(r *engine.Reactor) (full bool, backlog int) {
 	if h := l.shaking.Load(); h != nil {
-		return h.Backlog(r)
+		return h.Full(r)
 	}
-	return 0
+	return false, 0
 }
 
 // accept begins a connection as l is configured now.

@@ -151,16 +151,13 @@ func (h *Handshaker) Server(
 	}
 }
 
-// Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way: for
-// engine.ListenOptions.Gate. It runs on that reactor.
-func (h *Handshaker) Full(r *engine.Reactor) bool {
-	return h.crowds[r.Index()].full(h.share, r.Now()) || h.turns.long(r.Now())
-}
-
-// Backlog returns how many connections may wait in the backlog of each event loop while clients leave before their
-// turn: for engine.Gate. 0: any number.
-func (h *Handshaker) Backlog(*engine.Reactor) int {
-	return min((h.turns.backlog()+len(h.crowds)-1)/len(h.crowds), backlogMax)
+// Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way, or clients
+// leave before their turn, and how many may wait in the backlog then: for engine.ListenOptions.Gate. It runs on that
+// reactor.
+func (h *Handshaker) Full(r *engine.Reactor) (full bool, backlog int) {
+	long, most := h.turns.long(r.Now())
+	full = long || h.crowds[r.Index()].full(h.share, r.Now())
+	return full, min((most+len(h.crowds)-1)/len(h.crowds), backlogMax)
 }
 
 // Crowded reports whether more than an eighth of the handshakes of clients that Max allows a reactor are in progress,

@@ -167,8 +167,9 @@ func (t *turns) give() (next *seat) {
 	return nil
 }
 
-// long reports whether a new handshake of a client that asked now would wait for too long.
-func (t *turns) long(now int64) bool {
+// long reports whether a new handshake of a client that asked now would wait for too long, and how many connections may
+// wait in the backlog; 0: any number.
+func (t *turns) long(now int64) (long bool, backlog int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.now = max(t.now, now)
@@ -179,20 +180,10 @@ func (t *turns) long(now int64) bool {
 		t.each = past / int64(t.given)
 		t.since, t.given = t.now, 0
 	}
-	return t.hurried() && int64(t.new)*t.each > lineMax
-}
-
-// hurried reports whether clients left before their turn of late. mu is held.
-func (t *turns) hurried() bool { return t.gaveUp != 0 && t.now-t.gaveUp < hurriedFor }
-
-// backlog returns how many connections may wait in the backlog; 0: any number.
-func (t *turns) backlog() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.hurried() || t.each == 0 {
-		return 0
+	if t.gaveUp == 0 || t.now-t.gaveUp >= hurriedFor || t.each == 0 {
+		return false, 0
 	}
-	return int(backlogTime/t.each) + 1
+	return int64(t.new)*t.each > lineMax, int(backlogTime/t.each) + 1
 }
 
 // waiting returns how many wait for a turn.

@@ -75,20 +75,18 @@ func TestTurns_long(t *testing.T) {
 		}
 	}
 	last := ask(1000)
-	if q.long(now) || q.backlog() != 0 {
+	if long, backlog := q.long(now); long || backlog != 0 {
 		t.Error("long, though it is not known how long a turn takes")
 	}
 	give(10)
-	if q.long(now) || q.each != each || q.backlog() != 0 {
+	if long, backlog := q.long(now); long || q.each != each || backlog != 0 {
 		t.Errorf("long, though nobody has left: %d wait for %d ns each", q.new, q.each)
 	}
-	if !q.cancel(last) || !q.long(now) {
-		t.Error("not long, though one has left")
+	waited := q.cancel(last)
+	if long, backlog := q.long(now); !waited || !long || backlog != int(backlogTime/each)+1 {
+		t.Errorf("%t, a backlog of %d, though one has left", long, backlog)
 	}
-	if got, want := q.backlog(), int(backlogTime/each)+1; got != want {
-		t.Errorf("a backlog of %d for %d", got, want)
-	}
-	for q.long(now) {
+	for long := true; long; long, _ = q.long(now) {
 		give(1)
 	}
 	if want := int(lineMax / each); q.new != want {
@@ -96,10 +94,11 @@ func TestTurns_long(t *testing.T) {
 	}
 	give(q.new)
 	now += hurriedFor
-	if q.long(now) || q.each != each {
+	if long, _ := q.long(now); long || q.each != each {
 		t.Error("the time in which nobody waited counts")
 	}
-	if ask(1000); q.long(now) || q.backlog() != 0 {
+	ask(1000)
+	if long, backlog := q.long(now); long || backlog != 0 {
 		t.Error("that one has left is not forgotten")
 	}
 }
