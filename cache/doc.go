@@ -30,8 +30,8 @@
 //
 // # Limits
 //
-// Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way; a 64th for purged names; 4 MiB for URLs. Bodies up
+// Options.Memory for records; an eighth of it, at least 8 MiB, for fills under way; a 64th for purged names. Bodies up
 // to 64 KiB, a 16th of Options.Bodies, or a 16th of the disk; larger answers are passed on. Keys up to 8 KiB. 10 000
 // followers of a fill, 8 varying fields of a key, 64 tags of an answer. A request follows for Route.LockTimeout, and at
-// most 3 times.
+// most 3 times. 4 MiB for URLs.
 package cache

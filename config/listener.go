@@ -47,7 +47,7 @@ type Listener struct {
 	// `hsts.max_age`, does so by itself.
 	RedirectToHTTPS bool `edge:"redirect_to_https" example:"true"`
 	// Port that redirects to https name; `none` leaves it out, as 443 does. Default: the port of the listener with TLS
-	// for a request whose `Host` has the port of this listener, such as `localhost:8080`; for others none.
+	// for a request whose `Host` has the port of this listener, such as `localhost:8080`; else no port.
 	HTTPSPort int `edge:"https_port" words:"none" min:"1" max:"65535" example:"8443"`
 	// Default of `grpc` of routes: requests of type `application/grpc` go to backends over HTTP/2.
 	GRPC bool `edge:"grpc" default:"" example:"true"`

@@ -28,7 +28,8 @@ send = "AUTH hidden-password\r\n"
 [[routes]]
 pattern = "a.example/*"
 dest = "a.b"
-headers = { request = { Authorization = "Basic hidden", X-Api-Key = "hidden", X-Auth = "hidden", X-Key = "hidden", X-Env = "prod", Cookie = "s=hidden" } }
+headers = { request = { Authorization = "Basic hidden", X-Api-Key = "hidden", X-Auth = "hidden", X-Key = "hidden",
+  X-Env = "prod", Cookie = "s=hidden" } }
 [[routes]]
 pattern = "b.example/*"
 dest = "status:204"
@@ -70,7 +71,8 @@ value = "hidden-4"
 		`"log_level":"${LEVEL}"`, `"via":"${NAME:-(hidden)}"`, `"listen":[":8080","127.0.0.1:8081"]`,
 		`"limits":{"header_count":50}`, `"a.b":{"backends":[{"address":"10.0.0.1:80","weight":3}]`,
 		`"secret":["(hidden)","${SECRET}"]`, `"secret":"(hidden)"`, `"send":"(hidden)"`, `"cookie":"sid"`,
-		`"Authorization":"(hidden)","X-Api-Key":"(hidden)","X-Auth":"(hidden)","X-Key":"(hidden)","X-Env":"prod","Cookie":"(hidden)"`,
+		`"Authorization":"(hidden)","X-Api-Key":"(hidden)",` +
+			`"X-Auth":"(hidden)","X-Key":"(hidden)","X-Env":"prod","Cookie":"(hidden)"`,
 		`"Link":"https://(hidden)@c.example/?token=(hidden)&x=1&key=(hidden)"`, `"read":"5s"`,
 		`"discover":"file:///etc/hidden-no/list"`, `"lists":{"office":["10.0.0.0/8"]}`,
 		`"secrets":{"api":"(hidden)","quoted":"${SECRET}","long":{"value":"(hidden)"}}`,

@@ -54,8 +54,8 @@ type Steering interface {
 // Gate bounds the connections that begin.
 type Gate interface {
 	// Full reports whether r has no room for another connection. Connections then wait in the backlog, and r asks again
-	// 20 ms later at most. backlog is how many may wait there, for each socket, until none does; 0: ListenOptions.Backlog,
-	// which is also the most. It runs on r and takes next to no time.
+	// 20 ms later at most. backlog is how many may wait there, for each socket, until none does; 0:
+	// ListenOptions.Backlog, which is also the most. It runs on r and takes next to no time.
 	Full(r *Reactor) (full bool, backlog int)
 }
 

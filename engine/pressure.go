@@ -87,7 +87,7 @@ func (r *Reactor) Account(n int) {
 	}
 }
 
-// Charge is how many bytes the account of a reactor counts for something that grows and shrinks. The zero value is none.
+// Charge is how many bytes the account of a reactor counts for memory that grows and shrinks. The zero value is none.
 // Owned by that reactor.
 type Charge int32
 

@@ -247,7 +247,10 @@ func TestRetry_lostConnections(t *testing.T) {
 		for _, c := range []struct {
 			method, partly string
 			again          bool
-		}{{"GET", "", true}, {"PUT", "", true}, {"QUERY", "", true}, {"POST", "", false}, {"GET", "HTTP/1.1 200 OK\r\nContent-L", true}} {
+		}{
+			{"GET", "", true}, {"PUT", "", true}, {"QUERY", "", true}, {"POST", "", false},
+			{"GET", "HTTP/1.1 200 OK\r\nContent-L", true},
+		} {
 			bad := newFaulty(t, protocol, func(w http.ResponseWriter, r *http.Request) {
 				io.Copy(io.Discard, r.Body)
 				if h, ok := w.(http.Hijacker); ok {

@@ -151,9 +151,9 @@ func (h *Handshaker) Server(
 	}
 }
 
-// Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way, or clients
-// leave before their turn, and how many may wait in the backlog then: for engine.ListenOptions.Gate. It runs on that
-// reactor.
+// Full reports whether a reactor has as many handshakes of clients as Max allows it, none of which gives way, or the
+// wait is long while clients leave before their turn, and how many may wait in the backlog: for
+// engine.ListenOptions.Gate. It runs on that reactor.
 func (h *Handshaker) Full(r *engine.Reactor) (full bool, backlog int) {
 	long, most := h.turns.long(r.Now())
 	full = long || h.crowds[r.Index()].full(h.share, r.Now())

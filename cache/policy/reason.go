@@ -143,7 +143,7 @@ var reasons = [ReasonCount]row{
 		text: "the answer states no lifetime, and none may be estimated for its status, or without Last-Modified",
 		try:  `ttl at the route, as in cache = { ttl = "5m" }, or max-age or s-maxage from the backend`},
 	ReasonNoValidator: {word: "no-validator", marks: Everybody,
-		text: "the answer has no-cache, lifetime 0, or is as old as its lifetime, and has neither ETag nor Last-Modified",
+		text: "the answer has no-cache, lifetime 0, or is as old as that, and has neither ETag nor Last-Modified",
 		try:  "ETag, or a longer max-age or s-maxage from the backend, or a ttl; its clock, where Date is in the past"},
 	ReasonType: {word: "type", marks: Visitors,
 		text: "the path ends as a static file, Content-Type is not its, and the request has Cookie or Authorization",

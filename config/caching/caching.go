@@ -160,7 +160,8 @@ func Of(c *config.Config) *Cache {
 // OfRoute returns how answers of r, a route of c, are cached; nil: they are not. r may be what Config.Rest returns.
 func OfRoute(c *config.Config, r *config.Route) *Route {
 	e := entryOf(c, r)
-	if e == nil || !e.Enabled || !leadsToBackends(c, r) || schema.Only[*entry](r.Features) == nil && leadsToFiles(c, r) {
+	if e == nil || !e.Enabled || !leadsToBackends(c, r) ||
+		schema.Only[*entry](r.Features) == nil && leadsToFiles(c, r) {
 		return nil
 	}
 	return &e.Route

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
-	_ "github.com/edge-proxy/edge/static"
 )
 
 const base = "[http]\nlisten = \":80\"\n"
@@ -231,7 +230,6 @@ func TestOfRoute_defaultsWhereTheyCanHold(t *testing.T) {
 	for _, text := range []string{
 		"dest = \"status:404\"\n", "dest = \"hello\"\n", "dest = \"redirect:https://a.test\"\n",
 		"redirect.to = \"https://a.test\"\n",
-		"dest = \"static:/srv/www\"\n",
 		"dest = \"http://{header:X}.b.test:80\"\nallow_dest = [\"http://*.b.test:80\"]\n",
 	} {
 		text = base + defaults + "[[routes]]\npattern = \"/*\"\n" + text
@@ -240,11 +238,7 @@ func TestOfRoute_defaultsWhereTheyCanHold(t *testing.T) {
 			t.Errorf("%s\nis cached, or %v %v", text, rep.Errors, rep.Warnings)
 		}
 	}
-	c := parse(t, defaults+"[[routes]]\npattern = \"/*\"\ndest = \"static:/srv/www\"\ncache = true\n")
-	if OfRoute(c, &c.Routes[0]) == nil {
-		t.Error("files whose route says cache = true are not cached")
-	}
-	c = parse(t, defaults+"[upstreams.default]\nbackends = [{ address = \"10.0.0.1:80\" }]\n")
+	c := parse(t, defaults+"[upstreams.default]\nbackends = [{ address = \"10.0.0.1:80\" }]\n")
 	if rest, _ := c.Rest(); OfRoute(c, &rest) == nil || !Any(c) {
 		t.Error("what no route takes is not cached")
 	}

@@ -195,7 +195,6 @@ var secretWords = []string{"auth", "key", "pwd", "sig", "jwt"}
 func NamesSecret(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) }) ||
-		slices.ContainsFunc(secretWords, func(word string) bool {
-			return slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) }), word)
-		})
+		slices.ContainsFunc(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) }),
+			func(word string) bool { return slices.Contains(secretWords, word) })
 }
