@@ -87,7 +87,7 @@ func TestHopByHop_isTheListOfTheRFC(t *testing.T) {
 }
 
 func TestVerb_pairsWithItsName(t *testing.T) {
-	for v := VerbGet; v < verbCount; v++ {
+	for v := VerbGet; v < VerbCount; v++ {
 		if LookupVerb(v.String()) != v || LookupVerbBytes([]byte(v.String())) != v {
 			t.Errorf("%q is not found", v)
 		}

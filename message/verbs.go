@@ -17,10 +17,10 @@ const (
 	VerbPatch
 	VerbQuery
 
-	verbCount
+	VerbCount // is no method, but how many numbers there are
 )
 
-var verbs = [verbCount]string{
+var verbs = [VerbCount]string{
 	VerbGet: "GET", VerbHead: "HEAD", VerbPost: "POST", VerbPut: "PUT", VerbDelete: "DELETE",
 	VerbConnect: "CONNECT", VerbOptions: "OPTIONS", VerbTrace: "TRACE", VerbPatch: "PATCH",
 	VerbQuery: "QUERY",

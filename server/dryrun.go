@@ -36,6 +36,7 @@ type DryRequest struct {
 	Wire       []byte           // its head, in HTTP/1.1 with the empty line at the end
 	Body       []byte           // whole; empty: it has none
 	Client     netip.AddrPort   // of the connection; invalid: it is a Unix socket
+	Port       uint16           // of the listener that the client has come to; 0: a Unix socket
 	Secured    bool             // by TLS
 	ServerName string           // that its handshake asked for
 	Verified   bool             // the client has shown a certificate that leads to a trusted one
@@ -511,6 +512,11 @@ func (d *dryRun) Append(r *observe.Record) {
 	if !d.result.leaves() && d.result.Status == 0 { // a rule ended it without an answer
 		d.result.Status = r.Status
 	}
+}
+
+// Local is the address that the client has come to.
+func (d *dryRun) Local() poller.Addr {
+	return poller.Addr{IP: netip.AddrPortFrom(netip.IPv6Unspecified(), d.request.Port)}
 }
 
 // Peer is the client.

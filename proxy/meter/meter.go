@@ -7,7 +7,7 @@ import (
 )
 
 // Methods is how many methods are told apart: the methods of message.Verb, all others together.
-const Methods = int(message.VerbPatch) + 1
+const Methods = int(message.VerbCount)
 
 // Keys of a Delta. Those below keysPerHistogram are buckets of a histogram, or its sum.
 const (

@@ -73,7 +73,7 @@ func (q *asked) arriveAt(cfg *config.Config, in *place) *server.DryRequest {
 	l := in.listener
 	dry := &server.DryRequest{
 		Listener: l, Wire: q.wire(), Body: []byte(q.body), Secured: q.Scheme == "https",
-		ServerName: q.serverName(),
+		ServerName: q.serverName(), Port: uint16(in.address.Port),
 	}
 	if in.address.Network != "unix" {
 		dry.Client = netip.AddrPortFrom(q.client, 0)
