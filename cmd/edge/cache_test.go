@@ -201,7 +201,7 @@ dest = "ADDR"`)
 		{nil, nil, []string{"http://a.test/ruled/a", "-H", "X-Off: 1"}, 0,
 			`^BYPASS a rule says cache = false: .*edge\.toml:\d+ TRY a when of that rule that does not hold$`},
 		{nil, nil, []string{"http://a.test/secret/a?id=1"}, 0,
-			`KEY a\.test /secret/a\?id=1&api_key=(REDACTED|\(hidden\))&x-auth=\(hidden\)$`},
+			`KEY a\.test /secret/a\?id=1&api_key=(REDACTED|\(hidden\))&x-auth=(REDACTED|\(hidden\))$`},
 		{nil, nil, []string{"http://a.test/plain/a"}, 1, "no cache stands before where the request goes"},
 		{nil, nil, []string{"ftp://a.test/"}, 1, "ftp://a.test/"}, {nil, nil, []string{a, "-H", "x"}, 1, `"x"`},
 		{nil, nil, nil, 2, "edge cache get takes one URL, got 0"},

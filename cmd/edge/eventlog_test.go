@@ -288,7 +288,8 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	}
 	for _, want := range []string{"are missing\" output=/dev/full lines=3", "error_log_lost_total=3"} {
 		if !says(log, want)() {
-			t.Errorf("%q is missing", want)
+			text, _ := os.ReadFile(log)
+			t.Errorf("%q is missing:\n%s", want, text)
 		}
 	}
 }

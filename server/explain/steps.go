@@ -156,7 +156,7 @@ func (s *steps) filter(cfg *config.Config, name, out string, late bool) {
 	case len(phases) > 0:
 		step.Text += ": " + strings.Join(phases, ", ")
 		if slices.Contains(phases, "BeforeRoute") || slices.Contains(phases, "Request") {
-			step.Text += " (not run here: it may refuse the request)"
+			step.Text += " (not run here)"
 		}
 		if says != "" {
 			step.Text += ": " + says

@@ -220,6 +220,10 @@ func (e *eventLog) reopen() error {
 	if e.out.server != nil || standard[e.out.path] != nil {
 		return nil
 	}
+	is, _ := e.out.file.Stat()
+	if now, err := os.Stat(e.out.path); err == nil && os.SameFile(is, now) && now.Mode()&fs.ModeNamedPipe == 0 {
+		return nil // nobody has renamed it; a pipe may hang
+	}
 	next, err := e.open(e.out.path)
 	if err != nil {
 		return err
