@@ -33,8 +33,8 @@ type Carried struct {
 
 // Accept makes a connection that by carries, between p's address local and peer, and sets *k. It is counted and limited
 // as any connection of p's Listener; accept makes its handler, which has OnOpen in this tick. It reports false when no
-// connection is taken: the listener closes, memory is short, there are as many connections as may be, or accept has
-// returned nil.
+// connection is taken: the listener closes, the engine drains, memory is short, there are as many connections as may
+// be, or accept has returned nil.
 func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carrier, accept func(*Conn) Handler) bool {
 	r, l := p.reactor, p.socket.listener
 	r.MustOwn()
@@ -42,7 +42,8 @@ func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carr
 	if g := l.opts.Gate; g != nil && !full {
 		full, _ = g.Full(r)
 	}
-	if full || p.closed || p.socket.end.begun || r.stopping || !r.acquireConn(p.socket) {
+	ends := p.closed || p.socket.end.begun || r.stopping || r.engine.Draining() // from the first moment of a drain
+	if full || ends || !r.acquireConn(p.socket) {
 		r.stats.AcceptPaused++
 		return false
 	}
