@@ -209,7 +209,7 @@ func newStage(t *testing.T, dir string) *stage {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "www"), 0o700),
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "www"), 0o700), os.Mkdir(filepath.Join(dir, "cache"), 0o700),
 		os.WriteFile(filepath.Join(dir, "www", "index.html"), []byte("hello\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,8 @@ func (s *stage) place(text string) string {
 	text = strings.NewReplacer(
 		"https://localhost/", "https://localhost:443/", "http://localhost/", "http://localhost:80/",
 		"/etc/edge/tls", filepath.Join(s.dir, "etc", "tls"), "/etc/edge/pages", filepath.Join(s.dir, "etc", "pages"),
-		"/srv/www", filepath.Join(s.dir, "www"), "10.0.0.1", "127.0.0.1",
+		"/srv/www", filepath.Join(s.dir, "www"), "/var/cache/edge", filepath.Join(s.dir, "cache"),
+		"10.0.0.1", "127.0.0.1",
 	).Replace(text)
 	return port.ReplaceAllStringFunc(text, func(p string) string { return ":" + s.ports[p[1:]] })
 }
