@@ -201,17 +201,13 @@ func (d *Decoder) parse(b []byte, h *message.Head) (int, *Error) {
 
 // parseBareLF is parse for the head of an answer in which lines end with LF alone: RFC 9112 §2.2, a recipient MAY
 // recognize a single LF as a line terminator. No two parties read two messages by it, since edge writes each head
-// anew. h is filled from a copy in which all lines end with CRLF.
+// anew. h is filled from a copy.
 func (d *Decoder) parseBareLF(b []byte, h *message.Head) (int, *Error) {
 	whole, e := d.scan(b, d.limits.headBytes(), ErrHeadTooLarge)
 	if !whole || e != nil {
 		return 0, e
 	}
-	n := int(d.lineAt) + bytes.IndexByte(b[d.lineAt:], '\n') + 1
-	strict := make([]byte, 0, n+n/8)
-	for line := range bytes.Lines(b[:n]) {
-		strict = append(append(strict, bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))...), "\r\n"...)
-	}
+	strict, n := withCRLF(b, int(d.lineAt))
 	_, e = d.parse(strict, h)
 	return n, e
 }
