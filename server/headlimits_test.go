@@ -69,7 +69,9 @@ dest = "u"
 				}
 				r.Header.Set("X-Long", strings.Repeat("x", c.field))
 				resp, err := client.Do(r)
-				if err != nil {
+				if err != nil && c.want == 431 && strings.HasSuffix(err.Error(), "peer's advertised limit") {
+					return // the client of HTTP/2 has read what edge takes, and does not send more
+				} else if err != nil {
 					t.Fatal(err)
 				}
 				body := bodyOf(t, resp)
