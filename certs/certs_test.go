@@ -474,8 +474,8 @@ type oneFound struct{ *Certificate }
 func (s oneFound) Find(string) *Certificate                       { return s.Certificate }
 func (s oneFound) Wait(*tls.ClientHelloInfo, string) *Certificate { return s.Certificate }
 
-// Of several certificates for a name a client gets one that is valid now, then one for the name itself before one with
-// a star, then the one that ends last, wherever they are.
+// Among certificates for a name, a valid certificate comes first, then the name itself before a star, then the
+// certificate that ends last, wherever they are.
 func TestChooser_byDates(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	const day = 24 * time.Hour

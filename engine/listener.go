@@ -95,7 +95,7 @@ type acceptor struct {
 	searching  bool     // an idleSearch has not come back
 	placeFound bool     // it closed an idle connection
 	pending    *pending // nil: none
-	backlog    int      // the limit that Gate.Backlog asked for; 0: ListenOptions.Backlog
+	backlog    int      // the limit that Gate.Full asked for; 0: ListenOptions.Backlog
 	end        unlistening
 }
 

@@ -100,7 +100,7 @@ type forger struct {
 	by   *net.UDPConn
 	sent map[*net.UDPConn]int
 
-	challenge [8]byte // the last one that came
+	challenge [8]byte // the latest PATH_CHALLENGE that came
 	answered  int     // requests whose answers came whole
 
 	mu      sync.Mutex

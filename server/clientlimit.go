@@ -95,7 +95,7 @@ func (n *clientLimit) acceptProved(begin func(c *engine.Conn) engine.Handler) fu
 	return n.acceptIf(func(c *engine.Conn) bool { return quicconn.Of(c).Retried() || n.enter(c, n.most) }, begin)
 }
 
-// acceptIf makes begin get the connections that pass allows.
+// acceptIf makes begin get the connections for which allows returns true. The others are closed.
 func (n *clientLimit) acceptIf(
 	allows func(c *engine.Conn) bool, begin func(c *engine.Conn) engine.Handler,
 ) func(c *engine.Conn) engine.Handler {

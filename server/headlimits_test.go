@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// originOf returns a client, and a server whose answers are those of h, that speak a version of HTTP without TLS.
+// originOf returns a client, and a server that answers by h. Both speak a version of HTTP without TLS.
 func originOf(t *testing.T, version string, h http.HandlerFunc) (c *http.Client, addr string) {
 	t.Helper()
 	p := new(http.Protocols)
@@ -84,7 +84,7 @@ dest = "u"
 	}
 }
 
-// The keys of an upstream bound the heads of answers, also those of checks; the default answers larger ones by 502.
+// The keys of an upstream bound the heads of answers to requests and to checks. A larger head is answered 502.
 func TestLimits_headsOfAnswers(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"h1", "h2"} {

@@ -17,7 +17,7 @@ var fileRow = regexp.MustCompile("^\\| `(?:[a-z0-9_.]*[._])?(?:path|files?|folde
 	"root|roots|cert|certs|key|ca|databases|output|discover)` |`[^`]*\"/(?:run|etc|var|srv|usr|tmp|home|opt)/|" +
 	"\\.(?:pem|key|crt|log|html|sock|ocsp|txt|mmdb)\"|\\| (?i:folders?|files?|paths?|unix sockets?|sockets?)\\b")
 
-// pathlessTypes are those of values that are no path.
+// pathlessTypes are the types of keys whose values are no path.
 var pathlessTypes = map[string]bool{
 	"[template](DSL.md)": true, "[template](DSL.md) or list of them": true, "true or table": true,
 }

@@ -42,8 +42,8 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	return true
 }
 
-// takeOver makes Forwarded of what a trusted proxy says in X-Forwarded-* alone: RFC 7239 §7.4. The first element, which
-// is about the client, has the host and the scheme.
+// takeOver makes a Forwarded field from the X-Forwarded-* fields of a trusted proxy: RFC 7239 §7.4. The first element,
+// which is about the client, has the host and the scheme.
 func takeOver(h *message.Head) {
 	if !h.Has(message.XForwardedFor) && !h.Has(message.XForwardedProto) {
 		return
