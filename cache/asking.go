@@ -24,11 +24,12 @@ type asking struct {
 	content     []byte // of QUERY
 	under       []byte
 	now         int64
-	why         policy.Reason // by Rules.Reuse or OnError, of the answer that was found last
-	met         verdict       // of purges, on the answer that was looked at last
-	located     bool          // l.subject tells of the request
-	conditional bool          // the request has conditions or a range that the cache compares
-	cold        bool          // only the disk has an answer to it
+	why         policy.Reason    // by Rules.Reuse or OnError, of the answer that was found last
+	met         verdict          // of purges, on the answer that was looked at last
+	fresh       policy.Freshness // of that answer
+	located     bool             // l.subject tells of the request
+	conditional bool             // the request has conditions or a range that the cache compares
+	cold        bool             // only the disk has an answer to it
 }
 
 // followsMax bounds how often an exchange waits for the answer to another one.
@@ -114,7 +115,7 @@ func appendVariantKey(dst, key []byte, id uint64, names []byte, h *message.Head)
 // passes returns why the request goes by the cache, where found cannot be sent; ReasonNone: it does not.
 func (a *asking) passes(found record, v *visit) policy.Reason {
 	h, kind := &a.x.Request, found.kind()
-	a.cold = kind == 0 && !v.alone && v.why == policy.ReasonNone && v.follows < followsMax &&
+	a.cold = kind == 0 && !v.alone && v.why == policy.ReasonNone && v.waited == 0 && v.follows < followsMax &&
 		a.l.zone.disk.has(a.under)
 	switch {
 	case a.cold:

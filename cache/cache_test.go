@@ -757,11 +757,13 @@ func TestFill_firstLeaves(t *testing.T) {
 	}
 }
 
-// A request that has waited long enough goes to the backend by itself.
+// Of requests that have waited long enough for the answer to another one, one goes to the backend, and the others wait
+// for that answer.
 func TestFill_lockTimeout(t *testing.T) {
+	const waiting = 30
 	release, first := make(chan bool), make(chan bool)
 	var n atomic.Int64
-	g := newRig(t, cache.Route{LockTimeout: 10 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+	g := newRig(t, cache.Route{LockTimeout: 500 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 		if n.Add(1) == 1 {
 			close(first)
 			<-release
@@ -772,12 +774,47 @@ func TestFill_lockTimeout(t *testing.T) {
 	done := make(chan answer)
 	go func() { done <- g.do("GET", "/") }()
 	<-first
-	if a := g.get(t, "/"); a.cacheStatus() != "edge; fwd=bypass; fwd-status=200; detail=waited" {
-		t.Errorf("%s", a.cacheStatus())
+	others := make(chan answer, waiting)
+	for range waiting {
+		go func() { others <- g.do("GET", "/") }()
+	}
+	for range waiting {
+		if a := <-others; a.body != "hello" || strings.Contains(a.cacheStatus(), "waited") {
+			t.Errorf("%+v", a)
+		}
+	}
+	if n.Load() > waiting/3 { // on an idle machine 2
+		t.Errorf("the backend got %d requests", n.Load())
 	}
 	close(release)
 	if a := <-done; a.body != "hello" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// A request that has waited three times goes to the backend by itself.
+func TestFill_lockTimeouts(t *testing.T) {
+	release := make(chan bool)
+	var n atomic.Int64
+	g := newRig(t, cache.Route{LockTimeout: 10 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) <= 4 { // the first, and those that led after each wait
+			<-release
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "hello")
+	})
+	all := make(chan answer, 10)
+	for range 10 {
+		go func() { all <- g.do("GET", "/") }()
+	}
+	if a := <-all; a.cacheStatus() != "edge; fwd=bypass; fwd-status=200; detail=waited" {
+		t.Errorf("%s", a.cacheStatus())
+	}
+	close(release)
+	for range 9 {
+		if a := <-all; a.body != "hello" {
+			t.Errorf("%+v", a)
+		}
 	}
 }
 

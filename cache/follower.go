@@ -43,10 +43,11 @@ type follower struct {
 	warm        content.Warmth
 }
 
-// findFill returns the fill that the request may follow: no purge has come since that asked. The mutex of s is held.
+// findFill returns the fill that the request may follow: no purge has come since that asked, and the request has not
+// waited in vain for its head. The mutex of s is held.
 func (a *asking) findFill(s *fillShard, hash uint64) *fill {
 	e := s.find(hash, a.under)
-	for e != nil && (a.outlived(e.fill) || e.fill.isOver(a.now)) {
+	for e != nil && (a.outlived(e.fill) || e.fill.isOver(a.now) || a.gaveUp(e.fill)) {
 		s.remove(e)
 		e = s.find(hash, a.under)
 	}
@@ -74,6 +75,11 @@ func (a *asking) outlived(f *fill) bool {
 	}
 	v := g.judge(f.stamp, f.stamp, about)
 	return v.dead || v.soft > 0
+}
+
+// gaveUp reports whether the request has waited too long for the head of the answer to f, or to a later fill.
+func (a *asking) gaveUp(f *fill) bool {
+	return f.stamp <= visits.Of(a.x).waited && f.state.Load() == asked
 }
 
 // isOver reports whether the answer of f, which is on its way and which followers may share, is stale by now. f is in
@@ -365,10 +371,11 @@ func (w *follower) fail(code session.Code, cause error) {
 	}
 }
 
-// tooLong has the exchange go on by itself, since the answer to another one does not come.
+// tooLong has the exchange ask the cache once more, since the answer to another one does not come: the first exchange
+// that does so asks the backend, and the others follow it.
 func (w *follower) tooLong(*engine.Reactor) {
 	if !w.over && !w.begun {
-		visits.Of(w.x).why = policy.ReasonWaited
+		visits.Of(w.x).waited = w.fill.stamp
 		w.again()
 	}
 }

@@ -46,47 +46,55 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 	for {
 		found := a.find()
 		if found.kind() == isAnswer {
-			fresh := found.fresh()
-			if a.why = a.route.Rules.Reuse(&fresh, h, a.now); a.why.Uses() {
-				return f.hit(&a, found, &fresh)
+			a.fresh = found.fresh()
+			if a.why = a.route.Rules.Reuse(&a.fresh, h, a.now); a.why.Uses() {
+				return f.hit(&a, found)
 			}
 			// The lifetime that a soft purge has cut says nothing of the next answer.
-			v.alone = v.alone || a.met.soft == 0 && !shared(&fresh) || fresh.Left(a.now) > 0
+			v.alone = v.alone || a.met.soft == 0 && !shared(&a.fresh) || a.fresh.Left(a.now) > 0
 		}
-		if why = a.passes(found, v); why == policy.ReasonOnlyIfCached {
+		switch why = a.passes(found, v); {
+		case why == policy.ReasonOnlyIfCached:
 			f.note(x, proxy.CacheBypass, -1, why)
 			return nil, errNotStored
-		} else if why != policy.ReasonNone {
-			return f.passOrStale(&a, found, v, why)
+		case (why == policy.ReasonWaited || v.waited > 0) && a.isUsable(found):
+			return f.hit(&a, found)
+		case why != policy.ReasonNone:
+			return f.pass(x, v, why)
 		}
 		v.follows++
-		switch s, again := f.follow(&a, found, v.alone); {
-		case s != nil:
+		s, again := f.follow(&a, found, v.alone)
+		if s != nil {
 			return s, nil
+		}
+		switch {
+		case !again && a.isUsable(found):
+			return f.hit(&a, found)
 		case !again:
-			return f.passOrStale(&a, found, v, policy.ReasonCrowd)
+			return f.pass(x, v, policy.ReasonCrowd)
 		}
 	}
 }
 
-// passOrStale has the request go to the backend by itself; or it answers with found, where the request has waited too
-// long or cannot wait, and found may be used while the backend does not answer.
-func (f *front) passOrStale(a *asking, found record, v *visit, why policy.Reason) (session.Stream, error) {
-	if found.kind() == isAnswer && (why == policy.ReasonWaited || why == policy.ReasonCrowd) {
-		fresh := found.fresh()
-		if a.why = a.route.Rules.OnError(&fresh, &a.x.Request, a.now, 0); a.why != policy.ReasonNone {
-			return f.hit(a, found, &fresh)
-		}
+// isUsable reports whether found answers the request where that has waited too long or cannot wait: it may be used
+// while the backend does not answer.
+func (a *asking) isUsable(found record) bool {
+	if found.kind() != isAnswer {
+		return false
 	}
-	return f.pass(a.x, v, why)
+	why := a.route.Rules.OnError(&a.fresh, &a.x.Request, a.now, 0)
+	if why != policy.ReasonNone {
+		a.why = why
+	}
+	return why != policy.ReasonNone
 }
 
 // errNotStored is the answer to only-if-cached: RFC 9111 §5.2.1.7.
 var errNotStored error = proxy.Respond(504, "Nothing is stored for this request.")
 
-// hit answers the request with r.
-func (f *front) hit(a *asking, r record, fresh *policy.Freshness) (session.Stream, error) {
-	x, l, why := a.x, a.l, a.why
+// hit answers the request with r, the record that was found last.
+func (f *front) hit(a *asking, r record) (session.Stream, error) {
+	x, l, fresh, why := a.x, a.l, &a.fresh, a.why
 	h, how := &x.Response, proxy.CacheHit
 	switch why {
 	case policy.ReasonFresh:

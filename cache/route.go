@@ -27,8 +27,9 @@ type Route struct {
 	// policy.ReasonNone: it is. It may not change the heads, and is asked on a reactor. nil: all of them are stored.
 	Store func(request, answer *message.Head) policy.Reason
 	Tags  []string // names of fields of answers that have tags, by which answers can be purged
-	// LockTimeout is how long a request waits for the head of the answer to another one before it goes to the backend
-	// by itself; 0: 5 s.
+	// LockTimeout is how long a request waits for the head of the answer to another one; 0: 5 s. Then one of the
+	// waiting requests goes to the backend, and the others wait for its answer. After three such times a request goes
+	// to the backend by itself.
 	LockTimeout time.Duration
 	// RangeFill bounds the first byte of a range for which the whole answer is fetched where none is stored; 0: 1 MiB;
 	// below 0: it is fetched for no range.
@@ -160,6 +161,7 @@ type visit struct {
 	choice  *Choice       // nil: no rule has chosen
 	why     policy.Reason // why it goes to the backend by itself; ReasonNone: it may wait for another request
 	follows uint8         // how often it began to wait
+	waited  uint64        // the stamp of the fill for whose head it has waited too long; 0: there is none
 	alone   bool          // it needs an answer of its own, in a fill that others do not find
 	purging *purging      // a PURGE that the disk knows of, or is about to
 	marker  message.Span  // the key of the marker by which it was passed, in the bytes of the request

@@ -113,7 +113,7 @@ type Route struct {
 	// First byte of a range from which on a request goes by the cache while nothing is stored. For a range that begins
 	// before it, the whole answer is fetched and stored. 0: every range goes by.
 	RangeFill int64 `edge:"range_fill" unit:"size" default:"1m" min:"0" max:"1024t" example:"64k"`
-	// Time a request waits for the answer to an earlier request with the same key. After it the request is sent on.
+	// Time a request waits for the answer to an earlier request with the same key. After it a waiting one is sent on.
 	LockTimeout time.Duration `edge:"lock_timeout" default:"5s" min:"1ms" max:"1h" example:"1s"`
 	// Largest body that is stored. Without the key the limit is a 16th of the share `bodies` of the memory of the
 	// cache, 8 MiB by default. With a disk, where the answer states its length, it is a 16th of the size of the disk if
