@@ -1068,3 +1068,56 @@ func TestLarge_clientLeaves(t *testing.T) {
 		return s.Bodies == 1 && s.BodyBytes < 5<<20
 	}, "the memory of the other one is given back")
 }
+
+// Clients that ask for a byte of large answers have no more fetched for nobody than 32 MiB, and as much as others take.
+func TestLarge_clientsTakeAByte(t *testing.T) {
+	const size = 4 << 20
+	next := make(chan bool)
+	g := &rig{bodies: 512 << 20}
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, 1<<16))
+		_ = http.NewResponseController(w).Flush()
+		if r.URL.Path != "/whole" {
+			select {
+			case <-r.Context().Done():
+			case <-next: // the client has its byte
+			}
+		}
+		_, _ = w.Write(make([]byte, size-1<<16))
+	}))
+	t.Cleanup(o.Close)
+	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	var over uint64 // answers that are stored, or were given up
+	ask := func(path string) (stored uint64) {
+		t.Helper()
+		if a := g.get(t, path, "Range", "bytes=0-0"); a.status != 206 || len(a.body) != 1 {
+			t.Fatalf("%+v", a)
+		}
+		over++
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			select {
+			case next <- true:
+			default:
+			}
+			s := g.zone.Stats()
+			stored = s.Stored
+			return s.Stored+s.Failed == over
+		}, "its answer is stored, or given up")
+		return stored
+	}
+	for i := range 12 {
+		ask(fmt.Sprint("/", i))
+	}
+	if n := g.zone.Stats().Stored; n != 8 {
+		t.Errorf("%d answers of 12 were fetched to their end", n)
+	}
+	over++
+	if a := g.get(t, "/whole"); len(a.body) != size {
+		t.Fatalf("%d bytes", len(a.body))
+	}
+	if ask("/more") != 10 {
+		t.Error("a client has taken a whole answer, and no other one is fetched to its end")
+	}
+}

@@ -540,6 +540,8 @@ func (f *fill) finish(s fillState) {
 	if f.detached {
 		f.detached = false
 		f.front.detached.Add(-1)
+	} else if s == stored && f.from == aBackend {
+		f.front.earn(f.mark.Load())
 	}
 	f.release()
 }
@@ -583,7 +585,7 @@ func (f *fill) left(*engine.Reactor) {
 	case s == passed:
 		f.fork.Cancel()
 	case s == asked || s == filling:
-		if !f.route.Abandon && f.nearEnd() && f.front.detach() {
+		if n, worth := f.rest(); !f.route.Abandon && worth && f.front.afford(n) && f.front.detach() {
 			if f.detached = true; f.paced.Load() {
 				f.resume()
 			}

@@ -117,13 +117,15 @@ func (g *growth) waits() bool {
 	return g.paced.Load() && g.isAhead() // once more: took, on another reactor, may have found that it is not paced
 }
 
-// nearEnd reports whether the answer is worth its end although nobody follows it.
-func (g *growth) nearEnd() bool {
-	n := g.mark.Load()
-	if g.length >= 0 {
-		n = g.length - n
+// rest returns how many bytes of the body are to come, or may be; worth says that they are few enough to be fetched
+// although nobody follows g.
+func (g *growth) rest() (n int64, worth bool) {
+	n = g.mark.Load()
+	if g.length < 0 {
+		return finishMax, n <= finishMax
 	}
-	return n <= finishMax
+	n = g.length - n
+	return n, n <= finishMax
 }
 
 // record returns the record once the answer is whole, and has b keep its body if that is in a file. It uses memory.

@@ -126,6 +126,7 @@ type front struct {
 	onward   proxy.Destination
 	counts   *RouteCounts
 	detached atomic.Int32 // fills that nobody follows
+	unasked  atomic.Int64 // bytes that were fetched for nobody, less the bytes of answers that clients took
 }
 
 // Before returns a Front that caches answers of d. counts may be nil.
@@ -169,7 +170,10 @@ type visit struct {
 
 var visits = proxy.NewLocal[visit]()
 
-const detachedMax = 64 // fills of a route that nobody follows
+const (
+	detachedMax = 64       // fills of a route that nobody follows
+	unaskedMax  = 32 << 20 // bytes: see front.unasked
+)
 
 // detach counts a fill that nobody follows. It reports false where there are too many.
 func (f *front) detach() bool {
@@ -178,6 +182,23 @@ func (f *front) detach() bool {
 	}
 	f.detached.Add(-1)
 	return false
+}
+
+// afford reports whether n further bytes may be fetched that no client takes, and counts them. Without a bound, clients
+// that ask for a byte, or leave at once, would have backends send 8 MiB for each request.
+func (f *front) afford(n int64) bool {
+	if f.unasked.Add(n) <= unaskedMax {
+		return true
+	}
+	f.unasked.Add(-n)
+	return false
+}
+
+// earn notes an answer of n bytes that was followed to its end: as many may be fetched for nobody.
+func (f *front) earn(n int64) {
+	for was := f.unasked.Load(); was > 0 && !f.unasked.CompareAndSwap(was, max(was-n, 0)); {
+		was = f.unasked.Load()
+	}
 }
 
 // note has the logs of x say, and counts, what the cache did.
