@@ -2,8 +2,11 @@ package cache
 
 import (
 	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/edge-proxy/edge/cache/disk"
 	"github.com/edge-proxy/edge/poller"
@@ -26,6 +29,11 @@ type body struct {
 	number uint64     // by which a record names it
 	room   int64      // bytes that were charged for it
 	refs   content.Refs
+
+	// Guarded by bodies.mu:
+	until time.Time // when it may be cut; zero: it is in the store, or on its way
+	pins  int       // of another process that may have the file, and of the disk that reads it: it is not cut
+	isCut bool      // its bytes are no longer charged
 }
 
 // draft is a body that is larger than memory takes, on its way to the disk beside the reactor. Followers are given what
@@ -49,6 +57,9 @@ type bodies struct {
 	last  atomic.Uint64                 // number that was given out
 
 	closed atomic.Bool
+
+	mu   sync.Mutex
+	left []*body // in memory, that have left the store, and that clients may still take; guarded by mu
 }
 
 const (
@@ -60,6 +71,9 @@ const (
 
 	bodiesMin   = 16            // bodies for which the share has room
 	bodyLargest = 1<<32 - 1<<16 // so that 32 bits are enough for a weight, and for the length in a record
+
+	cutAfter = 30 * time.Second // in which clients take a body that has left the store, and longer
+	cutRate  = 32 << 10         // by a second for each of these bytes
 )
 
 // init shares bytes of memory out. Three quarters are for the store, so that there is room for bodies on their way.
@@ -71,8 +85,8 @@ func (b *bodies) init(share int64) {
 	b.store = tinyufo.New(tinyufo.Options[uint64, *body]{
 		Weight: share / 4 * 3, Shards: bodyShards,
 		Weigher:   func(_ uint64, one *body) uint32 { return uint32(one.room) },
-		OnEvict:   func(_ uint64, one *body, _ tinyufo.Cause) { one.Release() },
-		OnReplace: func(_ uint64, one *body) { one.Release() },
+		OnEvict:   func(_ uint64, one *body, _ tinyufo.Cause) { b.leave(one) },
+		OnReplace: func(_ uint64, one *body) { b.leave(one) },
 	})
 }
 
@@ -120,7 +134,7 @@ func (b *bodies) charge(n int64) *body {
 func (b *bodies) adoptFile(file poller.File, n int64) *body {
 	if size, err := file.Size(); err == nil && size >= n {
 		if one := b.charge(n); one != nil {
-			one.file = file
+			one.file, one.pins = file, 1
 			return one
 		}
 	}
@@ -170,11 +184,54 @@ func (b *body) grow(n int64) bool {
 	room := max((n+pageSize-1)&^(pageSize-1)+bodyCost, all.least)
 	more := room - b.room
 	if more > 0 && all.live.Add(more) > all.share {
-		all.live.Add(-more)
-		return false
+		if all.cut(); all.live.Load() > all.share {
+			all.live.Add(-more)
+			return false
+		}
 	}
 	b.room = max(b.room, room)
 	return true
+}
+
+// leave gives back the reference of the store to one. Clients that take it have time for cutRate.
+func (b *bodies) leave(one *body) {
+	b.mu.Lock()
+	if one.disk == nil {
+		one.until = time.Now().Add(cutAfter + time.Duration(one.room/cutRate)*time.Second)
+		b.left = append(b.left, one)
+	}
+	b.mu.Unlock()
+	one.Release()
+}
+
+// cut takes the memory of bodies that have left the store, and for which clients have had their time: those that do not
+// read would else hold the share for as long as they stay. Their answers end before their end.
+func (b *bodies) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.left = slices.DeleteFunc(b.left, func(one *body) bool {
+		if now.Before(one.until) || one.pins > 0 || !one.Take() {
+			return false
+		}
+		one.isCut = true
+		b.live.Add(-one.room)
+		go one.truncate()
+		return true
+	})
+}
+
+// truncate frees the pages of b, to which the caller has a reference, and gives that back.
+func (b *body) truncate() {
+	_ = b.file.Truncate() // else they are freed with the last client
+	b.Release()
+}
+
+// pin adds n to the pins of b.
+func (b *body) pin(n int) {
+	b.bodies.mu.Lock()
+	b.pins += n
+	b.bodies.mu.Unlock()
 }
 
 // keep has the store refer to one, whose bytes are all there.
@@ -249,7 +306,15 @@ func (b *body) close() {
 	} else {
 		b.file.Close()
 	}
-	b.bodies.live.Add(-b.room)
+	all := b.bodies
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if !b.until.IsZero() {
+		all.left = slices.DeleteFunc(all.left, func(one *body) bool { return one == b })
+	}
+	if !b.isCut {
+		all.live.Add(-b.room)
+	}
 }
 
 // write writes p at a place to which nothing was written yet. It reports false where the system has no memory.

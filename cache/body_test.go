@@ -5,6 +5,9 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Nothing begins and nothing grows above the share, and what is released is free again.
@@ -86,5 +89,63 @@ func TestBodies_concurrent(t *testing.T) {
 	group.Wait()
 	if n := b.live.Load(); n != 0 || b.store.Len() != 0 {
 		t.Errorf("%d bytes, %d bodies after the end", n, b.store.Len())
+	}
+}
+
+// Clients that do not take a body which has left the store lose it when their time is over and its room is needed, and
+// no earlier. What another process may have, and what the disk reads, is not cut.
+func TestBodies_cut(t *testing.T) {
+	b := &bodies{}
+	b.init(8 << 20)
+	b.least = 0
+	var all []*body
+	for one := b.begin(400_000); one != nil; one = b.begin(400_000) {
+		if !one.write([]byte("text"), 0) {
+			t.Fatal("no memory")
+		}
+		all = append(all, one)
+	}
+	over := func(one *body) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		one.until = time.Now().Add(-1)
+	}
+	for _, one := range all[:4] { // as if the store had one more reference
+		if !one.Take() {
+			t.Fatal("it is closed")
+		}
+		b.leave(one)
+	}
+	all[0].pin(1)
+	all[1].pin(1)
+	all[1].pin(-1)
+	if one := b.begin(400_000); one != nil {
+		t.Fatal("a body is cut before its time")
+	}
+	for _, one := range all[:3] {
+		over(one)
+	}
+	for range 2 {
+		one := b.begin(400_000)
+		if one == nil {
+			t.Fatal("clients that do not read keep the room")
+		}
+		all = append(all, one)
+	}
+	if b.begin(400_000) != nil {
+		t.Error("a pinned body is cut, or one that has time")
+	}
+	for i, want := range []int64{4, 0, 0, 4} {
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			size, err := all[i].file.Size()
+			return err == nil && size == want
+		}, "the size of body", i)
+	}
+	for _, one := range all {
+		one.Release()
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return b.live.Load() == 0 }, "nothing is charged")
+	if len(b.left) > 0 {
+		t.Errorf("%d bodies are remembered", len(b.left))
 	}
 }

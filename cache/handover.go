@@ -119,6 +119,7 @@ func (o *Offer) giveRecord(key, value []byte, uses int) bool {
 		defer b.Release()
 		defer bodies.store.Delete(number)
 		if b.disk == nil {
+			b.pin(1)
 			o.flush()
 			o.add(key, r, uses)
 			o.send(int(b.file))

@@ -127,6 +127,7 @@ func (t *tier) write(key []byte, r record, file *body) {
 	case file == nil:
 		d.Write(key, r, r.stamp(), nil, 0)
 	case file.Take():
+		file.pin(1)
 		d.Write(key, r, r.stamp(), lentBody{file}, int64(r.bodyLen()))
 	}
 }
@@ -139,6 +140,7 @@ func (b lentBody) ReadAt(p []byte, at int64) (int, error) { return b.file.ReadAt
 
 // Close gives the body back.
 func (b lentBody) Close() error {
+	b.pin(-1)
 	b.Release()
 	return nil
 }

@@ -71,5 +71,8 @@ func (f File) cachedByte(at int64) bool {
 // WriteAt writes p to a place, maybe not all of it.
 func (f File) WriteAt(p []byte, at int64) (int, error) { return unix.Pwrite(int(f), p, at) }
 
+// Truncate frees all bytes of f, which has none from then on. Bytes that a socket has to send stay until they are sent.
+func (f File) Truncate() error { return os.NewSyscallError("ftruncate", unix.Ftruncate(int(f), 0)) }
+
 // Close frees the memory of f, once no socket sends from it any more.
 func (f File) Close() { _ = unix.Close(int(f)) }
