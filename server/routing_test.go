@@ -393,6 +393,9 @@ dest = %q
 		{"both", "X-Forwarded-For: 1.2.3.4|X-Forwarded-Host: a\"b|Host: h",
 			"Forwarded=for=1.2.3.4;host=\"h\";proto=http, for=127.0.0.1;", "1.2.3.4"},
 		{"both", "X-Forwarded-For: 1.2.3.4|Forwarded: for=6.6.6.6", "Forwarded=for=6.6.6.6, for=127.0.0.1;", "1.2.3.4"},
+		{"both", "X-Forwarded-For: 1.2.3.4|Forwarded: ,|Host: h", "Forwarded=for=1.2.3.4;host=\"h\";proto=http, " +
+			"for=127.0.0.1;", "1.2.3.4"},
+		{"both", "X-Forwarded-For: ,|Host: h", "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 		{"both", "Host: h", "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 	} {
 		resp := askFor(t, "GET", urlOf(t, s, c.listener)+"/", strings.Split(c.fields, "|")...)

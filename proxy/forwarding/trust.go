@@ -45,7 +45,7 @@ func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 		if f := &h.Fields[i]; f.ID != message.XForwardedFor || f.Dropped() {
 			continue
 		}
-		for list := h.Value(i); len(list) > 0 && left > 0; left-- {
+		for list := h.Value(i); len(list) > 0 && left > 0; {
 			item := list
 			if comma := bytes.LastIndexByte(list, ','); comma >= 0 {
 				list, item = list[:comma], list[comma+1:]
@@ -55,6 +55,7 @@ func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 			if item = bytes.Trim(item, " \t"); len(item) == 0 { // RFC 9110 §5.6.1.2: MUST be ignored
 				continue
 			}
+			left--
 			ip, ok := parseForwarder(item)
 			if !ok {
 				return netip.IPv6Unspecified()

@@ -20,7 +20,7 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	if h.Proto == message.HTTP10 {
 		h.DelID(message.Expect)
 	}
-	if f.Forwarded && !h.Has(message.Forwarded) {
+	if f.Forwarded && !says(h, message.Forwarded) {
 		takeOver(h)
 	}
 	if !h.Has(message.XForwardedProto) {
@@ -45,7 +45,7 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 // takeOver makes a Forwarded field from the X-Forwarded-* fields of a trusted proxy: RFC 7239 §7.4. The first element,
 // which is about the client, has the host and the scheme.
 func takeOver(h *message.Head) {
-	if !h.Has(message.XForwardedFor) && !h.Has(message.XForwardedProto) {
+	if !says(h, message.XForwardedFor) && !says(h, message.XForwardedProto) {
 		return
 	}
 	host := h.Peek(message.XForwardedHost)
@@ -123,4 +123,14 @@ func endLine(h *message.Head, id message.Name, at int) {
 	value := len(h.Base) - at - name - len(": ")
 	h.Base = append(h.Base, '\r', '\n')
 	h.Fields = append(h.Fields, field(id, uint32(at), name, value))
+}
+
+// says reports whether the lists called id have a member. RFC 9110 §5.6.1.2: empty members are ignored.
+func says(h *message.Head, id message.Name) bool {
+	for element := range h.Elements(id) {
+		if len(element) > 0 {
+			return true
+		}
+	}
+	return false
 }
