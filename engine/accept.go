@@ -116,12 +116,12 @@ func (r *Reactor) assignConn(l *Listener, fd poller.FD, peer poller.Addr) {
 	to := r.engine.leastLoaded(r)
 	to.load.Add(1)
 	if to == r {
-		r.adopt(l, fd, peer)
+		r.adopt(l, fd, peer, l.accept)
 		return
 	}
 	r.stats.HandedOff++
 	t := &Task{}
-	t.Run = func(to *Reactor) { to.adopt(l, fd, peer) }
+	t.Run = func(to *Reactor) { to.adopt(l, fd, peer, l.accept) }
 	to.Post(t)
 }
 
@@ -144,8 +144,9 @@ func (e *Engine) leastLoaded(from *Reactor) *Reactor {
 	return from
 }
 
-// adopt makes a Conn of an accepted descriptor. It is read in this tick, since bytes may have come with it.
-func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
+// adopt makes a Conn of an accepted descriptor; accept makes its handler. It is read in this tick, since bytes may have
+// come with it.
+func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr, accept func(*Conn) Handler) {
 	c := r.newConn(fd, peer)
 	c.listener = l
 	if r.stopping {
@@ -157,7 +158,7 @@ func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c.flags |= unwatched
 	r.fresh = append(r.fresh, c)
 	c.can = poller.CanRead | poller.CanWrite
-	if h := l.callAccept(c, l.accept); h != nil {
+	if h := l.callAccept(c, accept); h != nil {
 		c.handler = h
 		r.makeReady(c)
 		return

@@ -77,14 +77,14 @@ func (r *Reactor) probe(fd poller.FD) error {
 // Discard closes m.
 func (r *Reactor) Discard(m Moved) { r.kernel.Close(m.fd) }
 
-// Feed has l accept fd, a connection that did not come by its sockets, above ConnsMax. After an error fd is closed. On
-// r only.
-func (l *Listener) Feed(r *Reactor, fd poller.FD) error {
+// Feed has l take fd, a connection that did not come by its sockets, above ConnsMax. accept makes its handler. After an
+// error fd is closed. On r only.
+func (l *Listener) Feed(r *Reactor, fd poller.FD, accept func(*Conn) Handler) error {
 	peer, err := l.addConn(r, fd)
 	if err != nil {
 		return err
 	}
-	r.adopt(l, fd, peer)
+	r.adopt(l, fd, peer, accept)
 	return nil
 }
 

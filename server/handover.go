@@ -444,7 +444,9 @@ func (h *Handover) receive(batch []Given, listeners []*listener, perTick int) (n
 }
 
 // SelfCheck asks each listener over a socketpair whether it serves, see selfcheck.go, and wants that no handler
-// has panicked. The Server must have been started. It shows in access logs as OPTIONS *, from a Unix socket.
+// has panicked. No connection filter is asked about that connection, and no header of the PROXY protocol is awaited:
+// both judge addresses of clients. The Server must have been started. It shows in access logs as OPTIONS *, from a Unix
+// socket.
 func (h *Handover) SelfCheck(ctx context.Context) error {
 	s := h.server
 	s.mu.Lock()
@@ -455,6 +457,7 @@ func (h *Handover) SelfCheck(ctx context.Context) error {
 	type probe struct {
 		title  string
 		listen *engine.Listener
+		accept func(*engine.Conn) engine.Handler
 		ask    func(net.Conn) error
 	}
 	var probes []probe
@@ -463,11 +466,13 @@ func (h *Handover) SelfCheck(ctx context.Context) error {
 		if l.other != nil || l.unasked {
 			continue // only the service, or a backend, knows what clients say
 		}
-		probes = append(probes, probe{l.title, l.open, l.probe()})
+		probes = append(probes, probe{l.title, l.open, l.checked, l.probe()})
 	}
 	s.mu.Unlock()
+	reactors := s.engine.Reactors()
 	for i, p := range probes {
-		if err := check(ctx, s.engine, i, p.listen, p.ask); err != nil {
+		feed := func(r *engine.Reactor, fd poller.FD) error { return p.listen.Feed(r, fd, p.accept) }
+		if err := check(ctx, reactors[i%len(reactors)], feed, p.ask); err != nil {
 			return fmt.Errorf("self-check: listener %s: %w", p.title, err)
 		}
 	}
@@ -498,8 +503,10 @@ func (l *listener) probe() func(net.Conn) error {
 // checkMax is for one listener.
 const checkMax = 5 * time.Second
 
-// check feeds a connection to l, on reactor i or the one after it in turn, and asks.
-func check(ctx context.Context, e *engine.Engine, i int, l *engine.Listener, ask func(net.Conn) error) error {
+// check has feed take a connection, on r, and asks.
+func check(
+	ctx context.Context, r *engine.Reactor, feed func(*engine.Reactor, poller.FD) error, ask func(net.Conn) error,
+) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socketpair: %w", err)
@@ -517,9 +524,8 @@ func check(ctx context.Context, e *engine.Engine, i int, l *engine.Listener, ask
 		until = at
 	}
 	c.SetDeadline(until) //nolint:errcheck // it is open
-	reactors := e.Reactors()
-	reactors[i%len(reactors)].Post(&engine.Task{Run: func(r *engine.Reactor) {
-		l.Feed(r, poller.FD(pair[1])) //nolint:errcheck // then there is no answer
+	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+		feed(r, poller.FD(pair[1])) //nolint:errcheck // then there is no answer
 	}})
 	return ask(c)
 }

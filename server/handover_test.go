@@ -786,6 +786,33 @@ strict_sni = true
 	}
 }
 
+// A self-check has no header of the PROXY protocol and no address that a connection filter would let through.
+func TestHandover_selfCheckPassesTheDoor(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	secured := secured(t, ca, t.TempDir())
+	announced := "proxy_protocol = { from = [\"127.0.0.0/8\"], required = true }\n"
+	plain := "[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"
+	for what, text := range map[string]string{
+		"a header of an address":         plain + announced,
+		"a header of an address and TLS": secured + announced,
+		"a header of Unix sockets":       plain + "proxy_protocol = { from = [\"unix\"], required = true }\n",
+		"a filter of accepted ones":      plain + doorThatRefuses("all"),
+		"a filter of accepted ones, TLS": secured + doorThatRefuses("all"),
+		"a filter of handshakes":         secured + "protocols = [\"h1\"]\n" + doorThatRefuses("secured"),
+	} {
+		s := start(t, Options{}, "%s", quiet+text+all200)
+		if err := s.Handover().SelfCheck(t.Context()); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// doorThatRefuses ends the text of a listener that has a connection filter.
+func doorThatRefuses(what string) string {
+	return "connection_filters = [\"door\"]\n" +
+		"[connection_filters.door]\ntype = \"test_door\"\nrefuse = \"" + what + "\"\n"
+}
+
 // A reactor that hangs fails the self-check in time.
 func TestHandover_selfCheckOfAReactorThatHangs(t *testing.T) {
 	s := start(t, Options{}, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)

@@ -56,7 +56,8 @@ type listener struct {
 	opts     session.ServerOptions // guarded by shared.mu
 	sessions []*session.Server     // the last one has new connections; guarded by shared.mu
 
-	http3 http3Listener // of HTTP/3; guarded by shared.mu
+	checked func(c *engine.Conn) engine.Handler // for a self-check; guarded by shared.mu
+	http3   http3Listener                       // of HTTP/3; guarded by shared.mu
 }
 
 // setting is how a reload configures one listener.
@@ -337,11 +338,13 @@ func (p *listeners) apply(s *setting) {
 	} else {
 		begin = p.sessionsOf(l, s, renamed).Accept
 	}
+	l.checked = begin
 	l.shaking.Store(nil)
 	var expect func(r *engine.Reactor, n int)
 	if s.secure != nil {
 		l.shaking.Store(p.secure)
 		expect = p.secure.Expect
+		l.checked = p.secure.Server(*s.secure, unlessProof(begin))
 		begin = p.secure.Server(*s.secure, unlessProof(p.counted(session.FilterSecured(name, s.filters, begin))))
 	}
 	if s.postgres {
