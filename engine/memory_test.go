@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"net/netip"
 	"os"
 	"runtime"
@@ -217,4 +218,15 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// What is above the range of a Charge is not counted, and nothing stays counted when it has gone.
+func TestCharge_above2GiB(t *testing.T) {
+	r, _, _ := loopEcho(t, 0, NopHandler{})
+	var c Charge
+	for _, n := range []int{5 << 30, 3 << 30, 1 << 20, 0} {
+		if c.Set(n, r); r.bufs.accounted != int64(min(n, math.MaxInt32)) {
+			t.Errorf("%d bytes count as %d", n, r.bufs.accounted)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/edge-proxy/edge/internal/invariant"
 )
@@ -87,13 +88,13 @@ func (r *Reactor) Account(n int) {
 	}
 }
 
-// Charge is how many bytes the account of a reactor counts for memory that grows and shrinks. The zero value is none.
-// Owned by that reactor.
+// Charge is how many bytes the account of a reactor counts for memory of one connection or exchange that grows and
+// shrinks. The zero value is none. Owned by that reactor.
 type Charge int32
 
-// Set makes c n, in r's account as well.
+// Set makes c n, in r's account as well: 2 GiB at most, since c has a place in each exchange.
 func (c *Charge) Set(n int, r *Reactor) {
-	if n != int(*c) {
+	if n = min(n, math.MaxInt32); n != int(*c) {
 		r.Account(n - int(*c))
 		*c = Charge(n)
 	}

@@ -63,7 +63,7 @@ type local struct {
 	byFirst map[quic.ID]*Conn // by ids that clients chose, until handshakes are confirmed
 	closing int               // connections that are over for the engine and not for the codec
 	arena   quic.Arena
-	charged engine.Charge // bytes of the arena that are accounted
+	charged int // bytes of the arena that are accounted, of all connections: more than an engine.Charge may be
 	stats   Stats
 	event   quic.Event // that is worked on: sessions are told of it by its address
 }
@@ -72,7 +72,9 @@ func (l *local) now() int64 { return l.reactor.Now() }
 
 // charge accounts for the memory that the connections hold for their clients.
 func (l *local) charge() {
-	l.charged.Set(l.arena.Lent(), l.reactor)
+	n := l.arena.Lent()
+	l.reactor.Account(n - l.charged)
+	l.charged = n
 }
 
 // Of returns the Conn that carries c; nil where c is no connection of QUIC.
