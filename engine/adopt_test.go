@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -188,6 +189,24 @@ func TestReactor_suspendPlacesTheOneThatWaits(t *testing.T) {
 	g.ticks(3)
 	if accepted != 3 {
 		t.Fatalf("%d accepted after Resume", accepted)
+	}
+}
+
+// An upgrade that fails gives a listening socket back with another backlog than the gate asked for before.
+func TestEngine_resumedGate(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	full := gate(true)
+	g.listen(engine.ListenOptions{Gate: &full})
+	g.loop.Offer(g.door, loopback)
+	g.ticks(2)
+	g.engine.Suspend(g.listener)
+	if err := g.engine.Resume(g.listener); err != nil {
+		t.Fatal(err)
+	}
+	g.loop.Offer(g.door, loopback)
+	g.pass(30 * time.Millisecond)
+	if !slices.Equal(g.kernel.backlogs, []int{7, 7}) {
+		t.Errorf("backlogs of %v", g.kernel.backlogs)
 	}
 }
 

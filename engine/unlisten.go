@@ -296,7 +296,7 @@ func (a *acceptor) resume(r *Reactor) error {
 	if err != nil {
 		return fmt.Errorf("listen %s: %w", a.listener.addr, err)
 	}
-	a.suspended = false
+	a.suspended, a.backlog = false, 0 // a second listen(2) has set the backlog
 	return nil
 }
 
