@@ -49,7 +49,7 @@ func (p *Pace) Shrink(now int64) time.Duration {
 // Pause keeps the credit from shrinking: the client keeps nothing waiting.
 func (p *Pace) Pause(now int64) {
 	if p.since != 0 {
-		p.credit -= now - p.since
+		p.credit = max(p.credit-(now-p.since), 0) // a tunnel may stand still for longer
 		p.since = 0
 	}
 }
