@@ -47,9 +47,11 @@ type network struct {
 }
 
 // All clients of a crowd are served where each waits until its turn comes, and while they do so all are accepted: the
-// networks take turns. Where some leave before their turn, a line as long as their patience makes all others wait in
-// vain, and a flood that is accepted at once never slows down. So for hurriedFor after a client has left, a newcomer
-// waits for lineMax at most. Further connections wait in the backlog of the kernel, for backlogTime at most.
+// networks take turns. Where some leave before their turn, and their networks are many, all others wait in vain, and a
+// flood that is accepted at once never slows down. So for hurriedFor after a client has left, a newcomer from a network
+// that does not wait yet waits for lineMax at most. Further connections wait in the backlog of the kernel, for
+// backlogTime at most. Few networks do not bring that about, however many of their clients leave: the kernel knows no
+// networks, and drops the connects of other ones with theirs.
 const (
 	lineMax     = int64(250 * time.Millisecond)
 	backlogTime = int64(500 * time.Millisecond)
@@ -167,8 +169,8 @@ func (t *turns) give() (next *seat) {
 	return nil
 }
 
-// long reports whether a new handshake of a client that asked now would wait for too long, and how many connections may
-// wait in the backlog; 0: any number.
+// long reports whether a new handshake of a client from a network that does not wait yet would wait for too long if it
+// asked now, and how many connections may wait in the backlog; 0: any number.
 func (t *turns) long(now int64) (long bool, backlog int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,7 +185,7 @@ func (t *turns) long(now int64) (long bool, backlog int) {
 	if t.gaveUp == 0 || t.now-t.gaveUp >= hurriedFor || t.each == 0 {
 		return false, 0
 	}
-	return int64(t.new)*t.each > lineMax, int(backlogTime/t.each) + 1
+	return int64(t.ring.Len())*t.each > lineMax, int(backlogTime/t.each) + 1
 }
 
 // waiting returns how many wait for a turn.

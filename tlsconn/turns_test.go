@@ -56,18 +56,22 @@ func TestTurns_order(t *testing.T) {
 	}
 }
 
-// The lines are long when clients leave and a newcomer would wait for more than lineMax, as far as turns of late tell.
+// The lines are long when clients leave and a newcomer from a network that does not wait yet would wait for more than
+// lineMax, as far as turns of late tell.
 // The backlog has what is computed in its time then.
 func TestTurns_long(t *testing.T) {
 	const each = int64(5e6)
 	q, now := &turns{}, int64(0)
-	ask := func(n int) (last *seat) {
-		for range n {
+	askFrom := func(networks, n int) (last *seat) {
+		for i := range n {
 			last = wish(false)
+			of := netip.AddrFrom4([4]byte{10, byte(i % networks >> 8), byte(i % networks)})
+			last.network = netip.PrefixFrom(of, 24)
 			q.ask(last, false, now)
 		}
 		return last
 	}
+	ask := func(n int) *seat { return askFrom(1000, n) }
 	give := func(n int) {
 		for range n {
 			now += each
@@ -100,6 +104,11 @@ func TestTurns_long(t *testing.T) {
 	ask(1000)
 	if long, backlog := q.long(now); long || backlog != 0 {
 		t.Error("that one has left is not forgotten")
+	}
+	give(q.new)
+	q.cancel(askFrom(1, 1000))
+	if long, _ := q.long(now); long {
+		t.Error("long, though a newcomer from another network is next")
 	}
 }
 
