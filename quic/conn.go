@@ -228,12 +228,12 @@ func (c *Conn) Lent() int { return int(c.kept.pages)*pageSize + c.streams.used*s
 // Held returns how many bytes of streams are kept until the peer acknowledges them.
 func (c *Conn) Held() int { return int(c.flow.held) }
 
-// Silence returns for how long the peer has answered nothing, in ns; 0 before three PTOs are over.
-func (c *Conn) Silence() int64 {
+// Silence returns for how long the peer has answered nothing at a time, in ns; 0 before three PTOs are over.
+func (c *Conn) Silence(now int64) int64 {
 	if c.sent.ptoCount < 2 { // the second probe waits for twice the time of the first
 		return 0
 	}
-	return c.now - c.life.heardAt
+	return now - c.life.heardAt
 }
 
 // Path returns the addresses that are in use.

@@ -94,7 +94,7 @@ func (c *conn) over(now int64) bool {
 		return false
 	}
 	if !c.codec.Done() {
-		silence := c.q.Silence()
+		silence := c.q.Silence(now)
 		return silence > 0 && silence >= c.silenceMax && c.codec.GoingAway() && c.codec.Streams() == 0
 	}
 	if c.codec.GoingAway() && c.leaveBy == 0 {

@@ -97,6 +97,9 @@ func (c *conn) runDue() {
 		c.ArmTimer(own)
 		c.ArmTimer(c.codec.Deadline())
 		c.ArmTimer(c.leaveBy)
+		if c.silenceMax > 0 {
+			c.ArmTimer(now + c.silenceMax - c.q.Silence(now)) // probes are further and further apart
+		}
 		c.ServerEnd.Check()
 	}
 }

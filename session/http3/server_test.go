@@ -538,6 +538,23 @@ func TestServer_drainEndsIdleAtOnce(t *testing.T) {
 	}
 }
 
+// A client that has vanished with an answer on its way to it has five seconds, and not as long as probes are apart.
+func TestServer_drainOfAnAnswerThatNobodyTakes(t *testing.T) {
+	g, s, c := play(t, session.ServerOptions{}, ServerOptions{})
+	c.ask(request("GET", "/"), true)
+	c.want()
+	c.net.Handle = func(p *sim.DatagramPeer) { p.Take() }
+	g.do(func() { _ = s.parts[0].s.SendHead(answer(204, 0), true) })
+	begun := g.r.Now()
+	g.do(func() { g.ends[c.net.Addr()].c.OnDrainBegin(nil) })
+	for g.e.Conns() > 0 && g.r.Now()-begun < int64(time.Minute) {
+		g.pass(50 * time.Millisecond)
+	}
+	if d := time.Duration(g.r.Now() - begun); d < leaveTime*9/10 || d > leaveTime*11/10 {
+		t.Errorf("it ends after %v", d)
+	}
+}
+
 // A client that is to leave closes the connection itself once it has read its answer, which it acknowledges before:
 // CONNECTION_CLOSE would take the rest from it.
 func TestServer_drainLeavesTimeToRead(t *testing.T) {
