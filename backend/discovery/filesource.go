@@ -20,12 +20,8 @@ type fileSource struct{ path string }
 // Run reads the file whenever something happens in its folder: a file that others rename into its place is another one,
 // and so is the folder that a symbolic link of Kubernetes leads to.
 func (s *fileSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
-	w, err := watch(ctx, s.path)
-	if err != nil {
-		publish(nil, err)
-		return err
-	}
-	defer w.close()
+	w := watched.watch(s.path)
+	defer watched.close(w)
 	var last []byte
 	failed := true
 	for {
@@ -39,7 +35,7 @@ func (s *fileSource) Run(ctx context.Context, publish func([]backend.Spec, error
 			last, failed = text, err != nil
 			publish(list, err)
 		}
-		if err := w.wait(); err != nil {
+		if err := watched.wait(ctx, w); err != nil {
 			return err
 		}
 	}

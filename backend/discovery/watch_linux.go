@@ -2,9 +2,13 @@ package discovery
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,67 +21,133 @@ const (
 	gather        = 20 * time.Millisecond // after an event: a busy folder has many
 )
 
+// folders watches folders by one instance of inotify, which stays open: a user has 128 of them for all processes.
+// Safe for any goroutine.
+type folders struct {
+	init func() (int, error) // opens the instance
+
+	mu       sync.Mutex
+	fd       int              // of the instance; 0: it is not open; guarded by mu, as all below
+	watchers map[*watcher]int // with the number that inotify has for the folder; -1: it is not watched
+	warned   bool             // that files are polled
+}
+
+// watched are the folders of this process.
+var watched = folders{watchers: map[*watcher]int{}, init: func() (int, error) {
+	return unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+}}
+
 // watcher waits for something to happen in the folder of a file.
 // Owned by the goroutine of its source.
 type watcher struct {
-	ctx    context.Context
 	folder string
-	events *os.File // of inotify
-	known  bool     // folder is watched
-	buf    [4096]byte
-	stop   func() bool
+	known  bool // folder is watched
+	news   chan struct{}
 }
 
 // watch begins. What happened before wait is called is not lost.
-func watch(ctx context.Context, path string) (*watcher, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
-	}
-	w := &watcher{ctx: ctx, folder: filepath.Dir(path), events: os.NewFile(uintptr(fd), "inotify")}
-	w.stop = context.AfterFunc(ctx, func() { _ = w.events.SetReadDeadline(time.Unix(1, 0)) }) // ends a wait
-	w.add()
-	return w, nil
+func (f *folders) watch(path string) *watcher {
+	w := &watcher{folder: filepath.Dir(path), news: make(chan struct{}, 1)}
+	f.add(w)
+	return w
 }
 
-// add watches the folder. Where that fails, the file is looked at from time to time.
-func (w *watcher) add() {
+// add watches the folder of w, which may be another one than before. Where that fails, the file is polled.
+func (f *folders) add(w *watcher) {
 	const what = unix.IN_CLOSE_WRITE | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE |
 		unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
-	raw, err := w.events.SyscallConn()
-	if err != nil {
-		return
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id, err := -1, f.open()
+	if err == nil {
+		id, err = unix.InotifyAddWatch(f.fd, w.folder, what)
 	}
-	_ = raw.Control(func(fd uintptr) { // the error of a closed file
-		_, err := unix.InotifyAddWatch(int(fd), w.folder, what)
-		w.known = err == nil
-	})
+	w.known = err == nil
+	if !w.known && !f.warned && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		f.warned = true
+		slog.Warn("discovery polls files", "folder", w.folder, "every", lookForFolder.String(), "error", err)
+	}
+	if f.watchers[w] != id {
+		f.remove(w)
+		f.watchers[w] = id
+	}
 }
 
-// wait returns when something has happened, or may have. The error is the context's.
-func (w *watcher) wait() error {
+// open opens the instance where it is not open. mu is held.
+func (f *folders) open() (err error) {
+	if f.fd == 0 {
+		if f.fd, err = f.init(); err != nil {
+			f.fd = 0
+			return os.NewSyscallError("inotify_init1", err)
+		}
+		go f.read(os.NewFile(uintptr(f.fd), "inotify"))
+	}
+	return nil
+}
+
+// remove ends the watch of the folder of w where no other watcher has it. mu is held.
+func (f *folders) remove(w *watcher) {
+	id := f.watchers[w]
+	delete(f.watchers, w)
+	for _, other := range f.watchers {
+		if other == id {
+			return
+		}
+	}
+	if id > 0 {
+		_, _ = unix.InotifyRmWatch(f.fd, uint32(id)) // the error of a folder that is gone
+	}
+}
+
+// read tells watchers of the events, for the life of the process.
+func (f *folders) read(events *os.File) {
+	var buf [4096]byte
+	for {
+		n, err := events.Read(buf[:])
+		if err != nil {
+			return
+		}
+		f.tell(buf[:n])
+	}
+}
+
+// tell wakes the watchers of the folders that events name, and all watchers where the kernel dropped events.
+func (f *folders) tell(events []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(events) >= unix.SizeofInotifyEvent {
+		id, mask := int32(binary.NativeEndian.Uint32(events)), binary.NativeEndian.Uint32(events[4:])
+		events = events[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(events[12:]):]
+		for w, of := range f.watchers {
+			if of == int(id) || mask&unix.IN_Q_OVERFLOW != 0 {
+				select {
+				case w.news <- struct{}{}:
+				default: // it is told already
+				}
+			}
+		}
+	}
+}
+
+// wait returns when something has happened in the folder of w, or may have. The error is the context's.
+func (f *folders) wait(ctx context.Context, w *watcher) error {
 	pause := lookAgain
 	if !w.known {
 		pause = lookForFolder
 	}
-	_ = w.events.SetReadDeadline(time.Now().Add(pause)) // where it fails, the read does too
-	if w.ctx.Err() != nil {
-		return w.ctx.Err()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+	case <-w.news:
+		sleep(ctx, gather)
 	}
-	_, err := w.events.Read(w.buf[:])
-	switch {
-	case w.ctx.Err() != nil:
-		return w.ctx.Err()
-	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-		return err
-	case err == nil && !sleep(w.ctx, gather):
-		return w.ctx.Err()
-	}
-	w.add() // the folder may be another one now; for a watched folder this changes nothing
-	return nil
+	f.add(w) // the folder may be another one now; for a watched folder this changes nothing
+	return ctx.Err()
 }
 
-func (w *watcher) close() {
-	w.stop()
-	w.events.Close() //nolint:errcheck // nothing was written
+func (f *folders) close(w *watcher) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(w)
 }

@@ -121,6 +121,7 @@ var checks = []struct {
 	{"kernel", (*exam).kernel},
 	{"calls", (*exam).calls},
 	{"descriptors", (*exam).descriptors},
+	{"inotify", (*exam).inotify},
 	{"backlog", (*exam).backlog},
 	{"syn", (*exam).syn},
 	{"ports", (*exam).ports},

@@ -91,7 +91,8 @@ const (
 	plainFile = "[http]\nlisten = \"192.0.2.7:8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n"
 	http3File = "[https]\nlisten = \"192.0.2.7:8080\"\ncert = \"internal\"\nprotocols = [\"h1\", \"h2\", \"h3\"]\n" +
 		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
-	tcpHead = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	listFile = plainFile + "[upstreams.a]\ndiscover = \"file:///a/list\"\n"
+	tcpHead  = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 	// 192.0.2.7:8080 listens.
 	tcpOurs = tcpHead + "   0: 070200C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1 0 100\n"
 )
@@ -148,6 +149,12 @@ func TestExamine(t *testing.T) {
 		{name: "few files of the machine", change: func(m *machine) { m.hard = 1024 },
 			files: file("/proc/sys/fs/nr_open", "65536"),
 			level: Warning, check: "descriptors", fix: "sysctl -w fs.nr_open=1048576"},
+		{name: "a folder that can be watched", config: listFile},
+		{name: "no instance of inotify", config: listFile,
+			change: func(m *machine) { m.refused = map[string]error{"inotify": unix.EMFILE} },
+			level:  Warning, check: "inotify", what: "polled", fix: "sysctl -w fs.inotify.max_user_instances=1024"},
+		{name: "no instance of inotify, and none needed",
+			change: func(m *machine) { m.refused = map[string]error{"inotify": unix.EMFILE} }},
 		{name: "short queue", files: somaxconn,
 			level: Warning, check: "backlog", what: "is 128", fix: "sysctl -w net.core.somaxconn=16384"},
 		{name: "short queue in docker", files: container(somaxconn),
@@ -387,7 +394,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"28 checks: 1 error, 9 warnings, 1 note\n",
+		"29 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)

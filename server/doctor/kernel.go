@@ -3,11 +3,13 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/server"
 )
@@ -70,6 +72,19 @@ func (e *exam) descriptors() {
 	}
 	e.find(Warning, fix, "a process of this user may open %d files; %d are wanted for the connections that listeners "+
 		"allow, to backends as well, and twice while an upgrade hands them over", hard, wanted)
+}
+
+// inotify: where no folder can be watched, lists of backends in files are read every two seconds.
+func (e *exam) inotify() {
+	inFile := func(source string) bool { return strings.HasPrefix(source, "file://") }
+	named := func(u config.Upstream) bool { return slices.ContainsFunc(u.Discovery.Sources, inFile) }
+	if !slices.ContainsFunc(e.config.Upstreams, named) {
+		return
+	}
+	if err := e.Probe("inotify"); err != nil {
+		e.find(Warning, e.set("fs.inotify.max_user_instances", "1024"), "no folder can be watched (%v), so lists of "+
+			"backends in files are polled: all programs of a user share these instances, and max_user_watches", err)
+	}
 }
 
 const backlogMin = 4096 // connections that wait until they are accepted, as edge asks for

@@ -83,8 +83,8 @@ func (System) Synchronised() (bool, error) {
 
 var errCall = errors.New("no such probe")
 
-// Probe makes the call "splice", "memfd_create" or "pidfd_open", or sets "UDP_SEGMENT" or "SO_ATTACH_REUSEPORT_CBPF" of
-// a UDP socket, and undoes what it did.
+// Probe makes the call "splice", "memfd_create" or "pidfd_open", watches a folder by "inotify", or sets "UDP_SEGMENT"
+// or "SO_ATTACH_REUSEPORT_CBPF" of a UDP socket, and undoes what it did.
 func (System) Probe(call string) error {
 	var fd int
 	var err error
@@ -97,6 +97,12 @@ func (System) Probe(call string) error {
 		return err
 	case "memfd_create":
 		fd, err = unix.MemfdCreate("edge-doctor", unix.MFD_CLOEXEC)
+	case "inotify":
+		if fd, err = unix.InotifyInit1(unix.IN_CLOEXEC); err == nil {
+			_, err = unix.InotifyAddWatch(fd, "/", unix.IN_CREATE)
+			err = errors.Join(err, unix.Close(fd))
+		}
+		return err
 	case "pidfd_open":
 		fd, err = unix.PidfdOpen(os.Getpid(), 0)
 	case "UDP_SEGMENT", "SO_ATTACH_REUSEPORT_CBPF":
