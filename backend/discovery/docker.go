@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,6 +29,7 @@ type dockerSource struct {
 
 type dockerContainer struct {
 	ID     string `json:"Id"`
+	Names  []string
 	State  string
 	Status string
 	Labels map[string]string
@@ -134,10 +136,12 @@ func filters(by map[string][]string) string {
 func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
 	var list []backend.Spec
 	var failed error
+	var leftOut []string
 	for i := range all {
 		c := &all[i]
 		if c.State != "" && c.State != "running" || strings.Contains(c.Status, "(unhealthy)") ||
 			strings.Contains(c.Status, "(health: starting)") || strings.Contains(c.Status, "(starting)") {
+			leftOut = append(leftOut, cmp.Or(strings.Join(c.Names, " "), c.ID)+" is "+cmp.Or(c.Status, c.State))
 			continue
 		}
 		host := s.addressOf(c)
@@ -153,10 +157,13 @@ func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
 		list = append(list, backend.Spec{Address: net.JoinHostPort(host, strconv.Itoa(port)), Weight: weight,
 			Zone: c.Labels["edge.zone"]})
 	}
-	if len(list) == 0 {
-		return nil, failed
+	if len(list) > 0 {
+		return list, nil
 	}
-	return list, nil
+	if failed == nil && leftOut != nil {
+		failed = noneBecause("left out: " + strings.Join(firstFew(leftOut), ", "))
+	}
+	return nil, failed
 }
 
 // addressOf returns the address of a container, "" for none.

@@ -75,7 +75,7 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	if err := checkKeyCount(values); err != nil {
 		return err
 	}
-	publish(valuesOf(values))
+	publish(s.specs(values))
 	of.Start = found.Header.Revision + 1
 	events, err := r.Open(ctx, "POST", "/v3/watch", map[string]any{"create_request": of})
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 		if err := checkKeyCount(values); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
-		publish(valuesOf(values))
+		publish(s.specs(values))
 	}
 }
 
@@ -134,9 +134,9 @@ func prefixEnd(prefix string) []byte {
 	return []byte{0} // all keys
 }
 
-// valuesOf returns the backends that the values of keys are. A value that is none is left out, so that one writer does
+// specs returns the backends that the values of keys are. A value that is none is left out, so that one writer does
 // not stop all others, unless there is no other. Each is parsed once, however often another one changes.
-func valuesOf(values map[string]*etcdPair) ([]backend.Spec, error) {
+func (s *etcdSource) specs(values map[string]*etcdPair) ([]backend.Spec, error) {
 	list := make([]backend.Spec, 0, len(values))
 	var failed error
 	for key, p := range values {
@@ -149,10 +149,14 @@ func valuesOf(values map[string]*etcdPair) ([]backend.Spec, error) {
 		}
 		list = append(list, p.backend)
 	}
-	if len(list) == 0 && failed != nil {
-		return nil, failed
+	if len(list) > 0 {
+		return list, nil
 	}
-	return list, nil
+	if len(values) == 0 && !strings.HasPrefix(s.prefix, "/") {
+		failed = noneBecause(fmt.Sprintf("no key begins with %q: to look for %q, write two slashes after the port",
+			s.prefix, "/"+s.prefix))
+	}
+	return nil, failed
 }
 
 // parseValue reads a backend as a line of a file, as an object of JSON, or as etcd's package naming/endpoints writes it

@@ -252,6 +252,7 @@ func (s *kubeSource) watchSlices(
 // end (KEP-1669).
 func (s *kubeSource) specs(slices map[string]*kubeSlice) ([]backend.Spec, error) {
 	var ready, ending []backend.Spec
+	var none error // says why there may be none
 	seen := make(map[string]bool)
 	for _, slice := range slices {
 		port, err := s.portOf(slice)
@@ -259,6 +260,7 @@ func (s *kubeSource) specs(slices map[string]*kubeSlice) ([]backend.Spec, error)
 			return nil, err
 		}
 		if port == 0 || slice.Kind == "FQDN" {
+			none = noneBecause("slice " + slice.Meta.Name + " has names in place of addresses, or lacks the port")
 			continue
 		}
 		for i := range slice.Endpoints {
@@ -275,13 +277,18 @@ func (s *kubeSource) specs(slices map[string]*kubeSlice) ([]backend.Spec, error)
 				seen[b.Address] = true
 			case c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating:
 				ending = append(ending, b)
+			default:
+				none = noneBecause("endpoint " + b.Address + " is not ready")
 			}
 		}
 	}
 	if len(ready) == 0 {
-		return ending, nil
+		ready = ending
 	}
-	return ready, nil
+	if len(ready) > 0 {
+		none = nil
+	}
+	return ready, none
 }
 
 // portOf returns the port of a slice that the source names, 0 when the slice has none such.

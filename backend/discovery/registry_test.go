@@ -265,6 +265,41 @@ func TestEtcd_isFollowed(t *testing.T) {
 }
 
 // A registry that goes on adding what is no backend ends its watch: that would fill the memory.
+func TestEtcd_saysThatPrefixesHaveNoSlash(t *testing.T) {
+	for _, tc := range []struct{ prefix, value, want string }{
+		{"users/", "", `no key begins with "users/": to look for "/users/", write two slashes after the port`},
+		{"/users/", "", ""},
+		{"users/", "10.0.0.1:1", "10.0.0.1:1*0"},
+	} {
+		values := map[string]*etcdPair{}
+		if tc.value != "" {
+			values["users/1"] = &etcdPair{Value: []byte(tc.value)}
+		}
+		if got := describe((&etcdSource{prefix: tc.prefix}).specs(values)); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.prefix, got, tc.want)
+		}
+	}
+}
+
+func TestKubernetes_saysWhyThereIsNone(t *testing.T) {
+	for _, tc := range []struct{ slice, want string }{
+		{`{"metadata":{"name":"a"},"ports":[{"port":80}],"endpoints":[{"addresses":["10.0.0.1"],
+			"conditions":{"ready":false}}]}`, "endpoint 10.0.0.1:80 is not ready"},
+		{`{"metadata":{"name":"a"},"ports":[{"port":81}],"endpoints":[{"addresses":["10.0.0.1"]}]}`,
+			"slice a has names in place of addresses, or lacks the port"},
+		{`{"metadata":{"name":"a"},"ports":[{"port":80}],"endpoints":[{"addresses":["10.0.0.1"]},
+			{"addresses":["10.0.0.2"],"conditions":{"ready":false}}]}`, "10.0.0.1:80*0"},
+	} {
+		var slice kubeSlice
+		if err := json.Unmarshal([]byte(tc.slice), &slice); err != nil {
+			t.Fatal(err)
+		}
+		if got := describe((&kubeSource{port: "80"}).specs(map[string]*kubeSlice{"a": &slice})); got != tc.want {
+			t.Errorf("%s, want %s", got, tc.want)
+		}
+	}
+}
+
 func TestEtcd_isBounded(t *testing.T) {
 	r := newRegistry()
 	r.put("users/a", "10.0.0.1:1")
@@ -302,11 +337,12 @@ func TestEtcd_parsesAValueOnce(t *testing.T) {
 	for i := range 1000 {
 		values[strconv.Itoa(i)] = &etcdPair{Value: fmt.Appendf(nil, `{"Addr": "10.0.0.1:%d"}`, i+1)}
 	}
-	if list, err := valuesOf(values); len(list) != 1000 || err != nil {
+	s := &etcdSource{}
+	if list, err := s.specs(values); len(list) != 1000 || err != nil {
 		t.Fatal(len(list), err)
 	}
 	values["7"] = &etcdPair{Value: []byte("10.0.0.2:80")}
-	if n := testutil.Allocs(10, func() { _, _ = valuesOf(values) }); n > 50 {
+	if n := testutil.Allocs(10, func() { _, _ = s.specs(values) }); n > 50 {
 		t.Errorf("%v allocations for 1000 values that are known", n)
 	}
 }
@@ -678,8 +714,9 @@ func TestDocker_portsAndAddresses(t *testing.T) {
 		{`"Labels":{"edge.port":"9","edge.weight":"3"},"HostConfig":{"NetworkMode":"host"}`, "127.0.0.1:9*3"},
 		{`"Labels":{"edge.port":"9","edge.weight":"x"},"HostConfig":{"NetworkMode":"host"}`, "container 0123456789ab " +
 			"has no address, no port that is told, or a wrong weight"},
-		{`"State":"exited"`, ""},
-		{`"Status":"Up 1 second (health: starting)"`, ""},
+		{`"State":"exited"`, "left out: 0123456789abcdef is exited"},
+		{`"Names":["/web-1"],"Status":"Up 1 second (health: starting)"`,
+			"left out: /web-1 is Up 1 second (health: starting)"},
 	} {
 		var c dockerContainer
 		if err := json.Unmarshal([]byte(`{"Id":"0123456789abcdef",`+tc.text+"}"), &c); err != nil {

@@ -62,6 +62,7 @@ type Runner struct {
 	waiting      bool
 	firstChange  time.Time // of those that pending unites
 	lastChange   time.Time
+	none         bool // the last answer has no backend
 	emptyTimes   int
 	emptySince   time.Time
 	failingSince time.Time // zero: the source works
@@ -167,7 +168,8 @@ func (r *Runner) answeredSince() bool {
 // publish takes what the source has found.
 func (r *Runner) publish(list []backend.Spec, err error) {
 	certain := errors.Is(err, None)
-	if err == nil {
+	var why noneBecause
+	if err == nil || errors.As(err, &why) {
 		list, err = r.clean(list)
 	}
 	r.mu.Lock()
@@ -176,17 +178,22 @@ func (r *Runner) publish(list []backend.Spec, err error) {
 		return
 	}
 	now := time.Now()
+	if err == nil || certain {
+		r.succeed()
+		if len(list) == 0 && !r.none {
+			slog.Warn("discovery found nothing", "upstream", r.opts.Upstream, "source", r.opts.Name,
+				"why", string(why), "members_kept", len(r.applied), "for", r.opts.EmptyAfter.String())
+		}
+		r.none = len(list) == 0
+	}
 	switch {
 	case certain:
-		r.succeed()
 		r.change(nil, now)
 	case err != nil:
 		r.fail(err, now)
-	case len(list) == 0 && len(r.applied) > 0:
-		r.succeed()
+	case r.none && len(r.applied) > 0:
 		r.findNone(now)
 	default:
-		r.succeed()
 		r.emptyTimes = 0
 		r.change(list, now)
 	}
@@ -277,8 +284,6 @@ func (r *Runner) succeed() {
 func (r *Runner) findNone(now time.Time) {
 	if r.emptyTimes++; r.emptyTimes == 1 {
 		r.emptySince = now
-		slog.Warn("discovery found nothing", "upstream", r.opts.Upstream, "source", r.opts.Name,
-			"members_kept", len(r.applied), "for", r.opts.EmptyAfter.String())
 	}
 	if r.emptyTimes >= emptyAnswers {
 		r.change(nil, now)

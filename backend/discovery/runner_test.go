@@ -153,6 +153,30 @@ func TestRunner_errorsKeep(t *testing.T) {
 	})
 }
 
+// The first of empty answers in a row is logged, with the reason where the source knows one.
+func TestRunner_warnsOnceOfNone(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		say  func(s told)
+		want int
+		why  string
+	}{
+		{"never any", func(s told) { s.find(); s.find(); s.find() }, 1, ""},
+		{"none for certain", func(s told) { s.fail(None); s.fail(None) }, 1, ""},
+		{"with a reason", func(s told) { s.fail(noneBecause("web-1 is starting")) }, 1, "web-1 is starting"},
+		{"there are some between", func(s told) { s.find(); s.find("10.0.0.1:1"); s.find() }, 2, ""},
+		{"a failure between", func(s told) { s.find(); s.fail(errors.New("SERVFAIL")); s.find() }, 1, ""},
+	} {
+		var log testutil.Output
+		testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+		run(t, Options{}, func(_ *testing.T, s told, _ *Runner, _ *backend.Set, _ func(string)) { tc.say(s) })
+		text := log.String()
+		if n := strings.Count(text, "discovery found nothing"); n != tc.want || !strings.Contains(text, tc.why) {
+			t.Errorf("%s: %d warnings, want %d with %q: %s", tc.name, n, tc.want, tc.why, text)
+		}
+	}
+}
+
 // That there is none is believed after three answers, after a while, or when it is certain.
 func TestRunner_noneIsBelievedLater(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, s told, _ *Runner, _ *backend.Set, want func(string)) {

@@ -23,6 +23,11 @@ type Source interface {
 // None is published with an empty list by a source that knows for certain that the service has no backend.
 var None = errors.New("the service has no backend")
 
+// noneBecause is published with an empty list by a source that can say why it finds no backend.
+type noneBecause string
+
+func (why noneBecause) Error() string { return string(why) }
+
 // backoff is how long to wait after failures in a row: RFC 9520 §3.2 asks resolvers for exponential ones.
 // Owned by the goroutine of its source.
 type backoff struct{ last time.Duration }

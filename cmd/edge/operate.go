@@ -81,6 +81,9 @@ func printRoutes(w io.Writer, list []admin.Route) {
 func printUpstreams(w io.Writer, list []admin.Upstream) {
 	fmt.Fprintln(w, "UPSTREAM\tBACKEND\tSTATE\tWEIGHT\tUNDER WAY\tLATENCY\tWHY")
 	for i := range list {
+		if len(list[i].Backends) == 0 {
+			printable.Printf(w, "%s\t-\tno members\n", list[i].Name)
+		}
 		for j := range list[i].Backends {
 			b := &list[i].Backends[j]
 			weight := fmt.Sprint(b.Weight)

@@ -31,11 +31,16 @@ name = "api"
 pattern = "api.example/*"
 dest = "api"
 [[routes]]
+pattern = "spare.example/*"
+dest = "spare"
+[[routes]]
 name = "rest"
 pattern = "/*"
 dest = "status:204"
 [upstreams.api]
 backends = [ { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", weight = 3 } ]
+[upstreams.spare]
+discover = "file:///dev/null/list"
 `
 
 // idleClient opens a connection to addr, has one request answered, and keeps the connection until the test ends.
@@ -68,6 +73,7 @@ func TestOperate(t *testing.T) {
 		{"routes", "rest * /* 204"},
 		{"upstreams", "UPSTREAM BACKEND STATE WEIGHT UNDER WAY LATENCY WHY"},
 		{"upstreams", "api 127.0.0.1:2 serving 3 0"},
+		{"upstreams", "spare - no members"},
 		{"upstreams --json", `"address": "127.0.0.1:2"`},
 		{"conns", "h1 idle 1 0 - -"},
 		{"conns --json --filter requests>5", `"items": []`},
