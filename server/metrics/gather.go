@@ -146,6 +146,7 @@ func (p *probe) take(reactor int, add func(reactor int, all []meter.Delta), l *L
 	for _, one := range p.parts {
 		one.keep(reactor)
 	}
+	p.parts = nil // a reload may take them away long before the next round
 	add(reactor, p.deltas)
 	l.note(p)
 }
