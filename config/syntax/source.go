@@ -41,21 +41,41 @@ type Source struct {
 	Colon  bool   // the format writes key: value, not key = value; set by ParseTree
 	order  int    // its number among the files of one configuration
 	lines  []int  // the offset of the first byte of each line
+	marks  []int  // how many characters are before each offset that is a multiple of markEvery
 	hidden []Span // of values that are secrets
 	above  int    // lines of the file before the text: of an Excerpt
 }
+
+const markEvery = 1 << 10
 
 // NewSource returns the source with that text, which must not change afterwards. Problems are sorted by order, then by
 // place.
 func NewSource(name string, text []byte, order int) *Source {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	s := &Source{Name: name, Text: text[:len(text):len(text)], order: order, lines: []int{0}}
+	s := &Source{Name: name, Text: text[:len(text):len(text)], order: order, lines: []int{0},
+		marks: []int{0}}
 	for i, c := range text {
 		if c == '\n' {
 			s.lines = append(s.lines, i+1)
 		}
+		if (i+1)%markEvery == 0 {
+			s.marks = append(s.marks, s.charactersBefore(i+1))
+		}
 	}
 	return s
+}
+
+// charactersBefore returns how many characters begin before an offset: a file may be one line with ten thousands of
+// values, each of which has a column.
+func (s *Source) charactersBefore(off int) int {
+	at := min(off/markEvery, len(s.marks)-1)
+	n := s.marks[at]
+	for _, c := range s.Text[at*markEvery : off] {
+		if utf8.RuneStart(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // Excerpt returns the source that has one line of a file, which no configuration consists of: a list that one names.
@@ -139,8 +159,7 @@ func (s Span) Pos() Pos {
 		return Pos{}
 	}
 	line := s.Source.lineAt(s.From)
-	start := s.Source.lines[line-1]
-	column := utf8.RuneCount(s.Source.Text[start:s.From]) + 1
+	column := s.Source.charactersBefore(s.From) - s.Source.charactersBefore(s.Source.lines[line-1]) + 1
 	return Pos{File: s.Source.Name, Line: line + s.Source.above, Column: column}
 }
 
