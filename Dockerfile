@@ -1,14 +1,23 @@
 # docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t edge .
+# docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t edge-tools --target tools .
 FROM golang:1.26 AS build
 ARG COMMIT=
 WORKDIR /src
 COPY . .
-RUN make build COMMIT="$COMMIT" && mkdir /empty
+RUN make bin/edge COMMIT="$COMMIT" && mkdir /empty
+
+FROM build AS build-tools
+ARG COMMIT=
+RUN make bin/edge-import bin/edge-bench COMMIT="$COMMIT"
+
+FROM scratch AS tools
+COPY --from=build-tools /src/bin/edge-import /usr/local/bin/edge-import
+COPY --from=build-tools /src/bin/edge-bench /usr/local/bin/edge-bench
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+USER 65532:65532
 
 FROM scratch
 COPY --from=build /src/bin/edge /usr/local/bin/edge
-COPY --from=build /src/bin/edge-import /usr/local/bin/edge-import
-COPY --from=build /src/bin/edge-bench /usr/local/bin/edge-bench
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/packaging/docker/edge.toml /etc/edge/edge.toml
 COPY --from=build --chown=65532:65532 /empty /var/lib/edge

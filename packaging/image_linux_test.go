@@ -19,7 +19,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// image is the last stage of the Dockerfile.
+// image is a stage of the Dockerfile from nothing.
 type image struct {
 	copies     [][]string // words of COPY
 	user       string
@@ -29,15 +29,26 @@ type image struct {
 	health     []string
 }
 
+// readDockerfile returns the last stage of the Dockerfile.
 func readDockerfile(t *testing.T) image {
+	t.Helper()
+	i := readStages(t)[""]
+	if i.user != "65532:65532" || i.entry == nil {
+		t.Errorf("the last stage has USER %s, ENTRYPOINT %q", i.user, i.entry)
+	}
+	return i
+}
+
+// readStages returns the stages of the Dockerfile from nothing, by name.
+func readStages(t *testing.T) map[string]image {
 	t.Helper()
 	text, err := os.ReadFile("../Dockerfile")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var i image
-	var from string
-	stages := map[string]bool{}
+	var from, name string
+	stages, images := map[string]bool{}, map[string]image{}
 	for line := range strings.Lines(string(text)) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		list := func() (l []string) {
@@ -49,10 +60,8 @@ func readDockerfile(t *testing.T) image {
 		switch word {
 		case "", "#", "ARG", "WORKDIR":
 		case "FROM":
-			i, from = image{}, rest
-			if _, name, ok := strings.Cut(rest, " AS "); ok {
-				stages[name] = true
-			}
+			i, stages[name] = image{}, true
+			from, name, _ = strings.Cut(rest, " AS ")
 		case "RUN":
 			if from == "scratch" {
 				t.Errorf("%q: there is no shell in the image", line)
@@ -79,11 +88,27 @@ func readDockerfile(t *testing.T) image {
 		default:
 			t.Errorf("%q", line)
 		}
+		if from == "scratch" {
+			images[name] = i
+		}
 	}
-	if from != "scratch" || i.user != "65532:65532" {
-		t.Errorf("FROM %s, USER %s", from, i.user)
+	return images
+}
+
+// Each program that an image holds is bytes that every machine fetches: the one of edge has no other program.
+func TestImage_programs(t *testing.T) {
+	images := readStages(t)
+	for name, want := range map[string]string{"": "edge", "tools": "edge-import edge-bench"} {
+		var has []string
+		for _, words := range images[name].copies {
+			if dir, file := filepath.Split(words[len(words)-1]); dir == "/usr/local/bin/" {
+				has = append(has, file)
+			}
+		}
+		if got := strings.Join(has, " "); got != want {
+			t.Errorf("the image %q has the programs %q, want %q", name, got, want)
+		}
 	}
-	return i
 }
 
 // unpack makes the file system of the image from the lines of its Dockerfile. What the build stage would have comes
@@ -92,10 +117,8 @@ func (i *image) unpack(t *testing.T) string {
 	t.Helper()
 	root := openDir(t)
 	places := map[string]string{
-		"/src/bin/edge":        testutil.Binary(t, "./cmd/edge"),
-		"/src/bin/edge-import": testutil.Binary(t, "./cmd/edge-import"),
-		"/src/bin/edge-bench":  testutil.Binary(t, "./cmd/edge-import"), // stands for the one of another module
-		"/empty":               t.TempDir(),
+		"/src/bin/edge": testutil.Binary(t, "./cmd/edge"),
+		"/empty":        t.TempDir(),
 	}
 	for _, words := range i.copies {
 		owner := -1
