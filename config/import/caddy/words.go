@@ -55,7 +55,7 @@ servers.log_credentials servers.keepalive_interval servers.keepalive_idle server
 	note nothing to write: the default of edge
 servers.trusted_proxies.static key trusted_proxies list
 servers.protocols            key protocols list
-servers.max_header_size      key limits.header_size size
+servers.max_header_size key limits.header_size size request line and single fields: limits.target_size, field_size
 listener_wrappers.tls        note nothing to write: the default of edge
 proxy_protocol.timeout       note a header of the PROXY protocol has 5 s
 proxy_protocol.deny          lost leave these networks out of proxy_protocol.from

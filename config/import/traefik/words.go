@@ -56,7 +56,7 @@ entrypoints.*.transport.respondingtimeouts.idletimeout key limits.idle_timeout s
 entrypoints.*.transport.respondingtimeouts.readtimeout key limits.header_timeout seconds for the head alone
 entrypoints.*.transport.keepalivemaxrequests           key limits.keepalive_requests number
 entrypoints.*.transport.*.*                            lost see limits of listeners, and grace_period of [global]
-entrypoints.*.http.maxheaderbytes                      key limits.header_size bytes
+entrypoints.*.http.maxheaderbytes key limits.header_size bytes request line and fields: limits.target_size, field_size
 entrypoints.*.http2.maxconcurrentstreams               key h2.max_streams number
 tracing lost see endpoint, sample and resource of [tracing]
 entrypoints.*.http3 lost HTTP/3 needs TLS, and requests come here without
