@@ -158,7 +158,7 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests; make soak builds for
 # arm64. A test that fails and passes the second time, alone, is named as flaky at the end: it is the next thing to mend.
 .PHONY: test
-test: deps ## everything that must pass, each once and short (a few minutes)
+test: deps ## everything that must pass, each once and short (20 minutes of processor time)
 	@begun=$$SECONDS; summary=; again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; \
 	flaky() { \
 		cat $$again/report.* 2>/dev/null | sed -nE 's,^([^/]*/[^.]*)\.(.*): 2 runs\, 1 failures$$,=== flaky: \1 \2,p' || true; \
@@ -177,6 +177,18 @@ test: deps ## everything that must pass, each once and short (a few minutes)
 .PHONY: fmt
 fmt: ## fail when gofmt would change a file
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
+
+# The supported releases of Go, the first of which go.mod names. The one that is installed builds for make test anyway; go
+# downloads the other one.
+RELEASES ?= 1.26.0 1.27.4
+.PHONY: releases
+releases: ## build all modules with the supported release of Go that is not installed
+	@for v in $(RELEASES); do \
+		case $$(go env GOVERSION) in go$${v%.*}|go$${v%.*}.*) continue; esac; \
+		export GOTOOLCHAIN=go$$v; go version; go build ./... || exit 1; \
+		$(call each,go build ./...); \
+		export GOTOOLCHAIN=; \
+	done
 
 # Everything that vet, unit and race compile, and nothing else: each of them finds it in Go's cache.
 .PHONY: compile
