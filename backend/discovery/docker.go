@@ -82,16 +82,13 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 			return err
 		}
 		publish(s.specs(all))
-		timer := time.NewTimer(poll)
 		select {
 		case <-news:
-		case <-timer.C:
+		case <-time.After(poll):
 			poll = dockerPoll
 		case err := <-ended:
-			timer.Stop()
 			return err
 		}
-		timer.Stop()
 	}
 }
 
@@ -140,16 +137,13 @@ func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
 	for i := range all {
 		c := &all[i]
 		if c.State != "" && c.State != "running" || strings.Contains(c.Status, "(unhealthy)") ||
-			strings.Contains(c.Status, "(health: starting)") || strings.Contains(c.Status, "(starting)") {
+			strings.Contains(c.Status, "starting)") { // Docker has "(health: starting)", podman "(starting)"
 			leftOut = append(leftOut, cmp.Or(strings.Join(c.Names, " "), c.ID)+" is "+cmp.Or(c.Status, c.State))
 			continue
 		}
 		host := s.addressOf(c)
 		port := dockerPort(c, s.port)
-		weight, err := strconv.Atoi(c.Labels["edge.weight"])
-		if c.Labels["edge.weight"] == "" {
-			weight, err = 1, nil
-		}
+		weight, err := strconv.Atoi(cmp.Or(c.Labels["edge.weight"], "1"))
 		if host == "" || port == 0 || err != nil || weight < 1 || weight > weightMax {
 			failed = fmt.Errorf("container %.12s has no address, no port that is told, or a wrong weight", c.ID)
 			continue

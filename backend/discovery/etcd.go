@@ -153,8 +153,7 @@ func (s *etcdSource) specs(values map[string]*etcdPair) ([]backend.Spec, error) 
 		return list, nil
 	}
 	if len(values) == 0 && !strings.HasPrefix(s.prefix, "/") {
-		failed = noneBecause(fmt.Sprintf("no key begins with %q: to look for %q, write two slashes after the port",
-			s.prefix, "/"+s.prefix))
+		failed = noneBecause("no key has the prefix: where keys begin with a slash, write two slashes after the port")
 	}
 	return nil, failed
 }

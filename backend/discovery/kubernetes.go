@@ -252,7 +252,7 @@ func (s *kubeSource) watchSlices(
 // end (KEP-1669).
 func (s *kubeSource) specs(slices map[string]*kubeSlice) ([]backend.Spec, error) {
 	var ready, ending []backend.Spec
-	var none error // says why there may be none
+	var none error // says why there is none, if there is none
 	seen := make(map[string]bool)
 	for _, slice := range slices {
 		port, err := s.portOf(slice)
@@ -284,9 +284,6 @@ func (s *kubeSource) specs(slices map[string]*kubeSlice) ([]backend.Spec, error)
 	}
 	if len(ready) == 0 {
 		ready = ending
-	}
-	if len(ready) > 0 {
-		none = nil
 	}
 	return ready, none
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -397,22 +398,16 @@ func (r *Runner) runDue() {
 
 // differences returns the addresses that are in one list alone.
 func differences(old, next []backend.Spec) (added, removed []string) {
-	before := make(map[string]int, len(old))
+	more := make(map[string]int, len(old)) // members in next than in old
 	for i := range old {
-		before[old[i].Address]++
+		more[old[i].Address]--
 	}
 	for i := range next {
-		if a := next[i].Address; before[a] > 0 {
-			before[a]--
-		} else {
-			added = append(added, a)
-		}
+		more[next[i].Address]++
 	}
-	for i := range old {
-		if a := old[i].Address; before[a] > 0 {
-			before[a]--
-			removed = append(removed, a)
-		}
+	for _, a := range slices.Sorted(maps.Keys(more)) {
+		added = append(added, slices.Repeat([]string{a}, max(0, more[a]))...)
+		removed = append(removed, slices.Repeat([]string{a}, max(0, -more[a]))...)
 	}
 	return added, removed
 }

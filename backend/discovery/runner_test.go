@@ -164,6 +164,12 @@ func TestRunner_warnsOnceOfNone(t *testing.T) {
 		{"never any", func(s told) { s.find(); s.find(); s.find() }, 1, ""},
 		{"none for certain", func(s told) { s.fail(None); s.fail(None) }, 1, ""},
 		{"with a reason", func(s told) { s.fail(noneBecause("web-1 is starting")) }, 1, "web-1 is starting"},
+		{"a reason beside a list", func(s told) {
+			s <- func(publish func([]backend.Spec, error)) error {
+				publish([]backend.Spec{{Address: "10.0.0.1:1"}}, noneBecause("another is starting"))
+				return nil
+			}
+		}, 0, "added=[10.0.0.1:1]"},
 		{"there are some between", func(s told) { s.find(); s.find("10.0.0.1:1"); s.find() }, 2, ""},
 		{"a failure between", func(s told) { s.find(); s.fail(errors.New("SERVFAIL")); s.find() }, 1, ""},
 	} {

@@ -23,7 +23,7 @@ type Source interface {
 // None is published with an empty list by a source that knows for certain that the service has no backend.
 var None = errors.New("the service has no backend")
 
-// noneBecause is published with an empty list by a source that can say why it finds no backend.
+// noneBecause is published along with a list and says why that is empty, if it is.
 type noneBecause string
 
 func (why noneBecause) Error() string { return string(why) }
@@ -49,12 +49,10 @@ func (b *backoff) reset() { b.last = 0 }
 
 // sleep waits for d and reports whether ctx has not ended meanwhile.
 func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	}
 }

@@ -24,8 +24,6 @@ const (
 // folders watches folders by one instance of inotify, which stays open: a user has 128 of them for all processes.
 // Safe for any goroutine.
 type folders struct {
-	init func() (int, error) // opens the instance
-
 	mu       sync.Mutex
 	fd       int              // of the instance; 0: it is not open; guarded by mu, as all below
 	watchers map[*watcher]int // with the number that inotify has for the folder; -1: it is not watched
@@ -33,15 +31,13 @@ type folders struct {
 }
 
 // watched are the folders of this process.
-var watched = folders{watchers: map[*watcher]int{}, init: func() (int, error) {
-	return unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-}}
+var watched = folders{watchers: map[*watcher]int{}}
 
 // watcher waits for something to happen in the folder of a file.
 // Owned by the goroutine of its source.
 type watcher struct {
 	folder string
-	known  bool // folder is watched
+	pause  time.Duration // until the file is read without news
 	news   chan struct{}
 }
 
@@ -62,8 +58,10 @@ func (f *folders) add(w *watcher) {
 	if err == nil {
 		id, err = unix.InotifyAddWatch(f.fd, w.folder, what)
 	}
-	w.known = err == nil
-	if !w.known && !f.warned && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+	if w.pause = lookAgain; err != nil {
+		w.pause = lookForFolder
+	}
+	if err != nil && !f.warned && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 		f.warned = true
 		slog.Warn("discovery polls files", "folder", w.folder, "every", lookForFolder.String(), "error", err)
 	}
@@ -74,15 +72,16 @@ func (f *folders) add(w *watcher) {
 }
 
 // open opens the instance where it is not open. mu is held.
-func (f *folders) open() (err error) {
-	if f.fd == 0 {
-		if f.fd, err = f.init(); err != nil {
-			f.fd = 0
-			return os.NewSyscallError("inotify_init1", err)
-		}
-		go f.read(os.NewFile(uintptr(f.fd), "inotify"))
+func (f *folders) open() error {
+	if f.fd != 0 {
+		return nil
 	}
-	return nil
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err == nil {
+		f.fd = fd
+		go f.read(os.NewFile(uintptr(fd), "inotify"))
+	}
+	return os.NewSyscallError("inotify_init1", err)
 }
 
 // remove ends the watch of the folder of w where no other watcher has it. mu is held.
@@ -131,14 +130,10 @@ func (f *folders) tell(events []byte) {
 
 // wait returns when something has happened in the folder of w, or may have. The error is the context's.
 func (f *folders) wait(ctx context.Context, w *watcher) error {
-	pause := lookAgain
-	if !w.known {
-		pause = lookForFolder
-	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(pause):
+	case <-time.After(w.pause):
 	case <-w.news:
 		sleep(ctx, gather)
 	}

@@ -81,10 +81,10 @@ func TestFolders_overflowWakesAll(t *testing.T) {
 	}
 }
 
-// Where the kernel allows no instance, files are read every two seconds.
+// Where the kernel watches no folder, files are read every two seconds.
 func TestFolders_pollWithoutInotify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := folders{watchers: map[*watcher]int{}, init: func() (int, error) { return -1, unix.EMFILE }}
+		f := folders{watchers: map[*watcher]int{}, fd: -1}
 		w := f.watch(filepath.Join(t.TempDir(), "list"))
 		defer f.close(w)
 		begun := time.Now()
@@ -99,7 +99,7 @@ func TestFolders_pollWithoutInotify(t *testing.T) {
 
 // A folder that no source follows any more takes no watch of the kernel.
 func TestFolders_closeEndsTheWatch(t *testing.T) {
-	f := folders{watchers: map[*watcher]int{}, init: watched.init}
+	f := folders{watchers: map[*watcher]int{}}
 	path := filepath.Join(t.TempDir(), "list")
 	first, second := f.watch(path), f.watch(path)
 	watches := func() int {

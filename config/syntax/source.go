@@ -52,8 +52,7 @@ const markEvery = 1 << 10
 // place.
 func NewSource(name string, text []byte, order int) *Source {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	s := &Source{Name: name, Text: text[:len(text):len(text)], order: order, lines: []int{0},
-		marks: []int{0}}
+	s := &Source{Name: name, Text: text[:len(text):len(text)], order: order, lines: []int{0}, marks: []int{0}}
 	for i, c := range text {
 		if c == '\n' {
 			s.lines = append(s.lines, i+1)

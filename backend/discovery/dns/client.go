@@ -150,12 +150,10 @@ func (c *Client) bothFamilies(ctx context.Context, s *settings, name string, ear
 	defer asking.Wait()
 	one := <-answers
 	if len(one.addrs) > 0 && early != nil {
-		delay := time.NewTimer(resolutionDelay)
-		defer delay.Stop()
 		select {
 		case two := <-answers:
 			return mergeFamilies(one, two)
-		case <-delay.C:
+		case <-time.After(resolutionDelay):
 			part, _ := mergeFamilies(one, family{of: IPv4 + IPv6 - one.of, err: errNoAnswer})
 			early(part)
 		}

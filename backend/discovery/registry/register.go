@@ -137,11 +137,9 @@ func (r *Registration) Withdraw(ctx context.Context) (found bool) {
 
 // waitForEnd waits a moment for a registry that has been told to end. One of a program may not heed that.
 func (r *Registration) waitForEnd(ended <-chan struct{}) {
-	t := time.NewTimer(endMax)
-	defer t.Stop()
 	select {
 	case <-ended:
-	case <-t.C:
+	case <-time.After(endMax):
 		slog.Warn("withdrawal failed", "registry", r.opts.To, "name", r.name(), "error", errHangs)
 	}
 }
@@ -196,13 +194,11 @@ func (r *Registration) run(ctx context.Context) {
 		} else {
 			pause = min(pause, jittered(backoffMin<<min(failures-1, 10)))
 		}
-		next := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 		case <-r.changed:
-		case <-next.C:
+		case <-time.After(pause):
 		}
-		next.Stop()
 		if ctx.Err() != nil {
 			return
 		}
