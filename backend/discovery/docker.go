@@ -154,10 +154,8 @@ func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
 	if len(list) > 0 {
 		return list, nil
 	}
-	if failed == nil && leftOut != nil {
-		failed = noneBecause("left out: " + strings.Join(firstFew(leftOut), ", "))
-	}
-	return nil, failed
+	why := "containers that are not ready: " + cmp.Or(strings.Join(firstFew(leftOut), ", "), "none")
+	return nil, cmp.Or(failed, error(noneBecause(why)))
 }
 
 // addressOf returns the address of a container, "" for none.

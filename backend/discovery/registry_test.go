@@ -712,9 +712,9 @@ func TestDocker_portsAndAddresses(t *testing.T) {
 		{`"Labels":{"edge.port":"9","edge.weight":"3"},"HostConfig":{"NetworkMode":"host"}`, "127.0.0.1:9*3"},
 		{`"Labels":{"edge.port":"9","edge.weight":"x"},"HostConfig":{"NetworkMode":"host"}`, "container 0123456789ab " +
 			"has no address, no port that is told, or a wrong weight"},
-		{`"State":"exited"`, "left out: 0123456789abcdef is exited"},
+		{`"State":"exited"`, "containers that are not ready: 0123456789abcdef is exited"},
 		{`"Names":["/web-1"],"Status":"Up 1 second (health: starting)"`,
-			"left out: /web-1 is Up 1 second (health: starting)"},
+			"containers that are not ready: /web-1 is Up 1 second (health: starting)"},
 	} {
 		var c dockerContainer
 		if err := json.Unmarshal([]byte(`{"Id":"0123456789abcdef",`+tc.text+"}"), &c); err != nil {

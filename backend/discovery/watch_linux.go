@@ -21,11 +21,12 @@ const (
 	gather        = 20 * time.Millisecond // after an event: a busy folder has many
 )
 
-// folders watches folders by one instance of inotify, which stays open: a user has 128 of them for all processes.
+// folders watches folders by one instance of inotify: a user has 128 of them for all processes.
 // Safe for any goroutine.
 type folders struct {
 	mu       sync.Mutex
-	fd       int              // of the instance; 0: it is not open; guarded by mu, as all below
+	fd       int // of events; 0: there is no watcher yet, or any more; guarded by mu, as all below
+	events   *os.File
 	watchers map[*watcher]int // with the number that inotify has for the folder; -1: it is not watched
 	warned   bool             // that files are polled
 }
@@ -65,10 +66,9 @@ func (f *folders) add(w *watcher) {
 		f.warned = true
 		slog.Warn("discovery polls files", "folder", w.folder, "every", lookForFolder.String(), "error", err)
 	}
-	if f.watchers[w] != id {
-		f.remove(w)
-		f.watchers[w] = id
-	}
+	before := f.watchers[w]
+	f.watchers[w] = id
+	f.drop(before)
 }
 
 // open opens the instance where it is not open. mu is held.
@@ -78,16 +78,14 @@ func (f *folders) open() error {
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == nil {
-		f.fd = fd
-		go f.read(os.NewFile(uintptr(fd), "inotify"))
+		f.fd, f.events = fd, os.NewFile(uintptr(fd), "inotify")
+		go f.read(f.events)
 	}
 	return os.NewSyscallError("inotify_init1", err)
 }
 
-// remove ends the watch of the folder of w where no other watcher has it. mu is held.
-func (f *folders) remove(w *watcher) {
-	id := f.watchers[w]
-	delete(f.watchers, w)
+// drop ends the watch of a folder that no watcher has. mu is held.
+func (f *folders) drop(id int) {
 	for _, other := range f.watchers {
 		if other == id {
 			return
@@ -98,7 +96,7 @@ func (f *folders) remove(w *watcher) {
 	}
 }
 
-// read tells watchers of the events, for the life of the process.
+// read tells watchers of the events, until the last one has left.
 func (f *folders) read(events *os.File) {
 	var buf [4096]byte
 	for {
@@ -132,7 +130,6 @@ func (f *folders) tell(events []byte) {
 func (f *folders) wait(ctx context.Context, w *watcher) error {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-time.After(w.pause):
 	case <-w.news:
 		sleep(ctx, gather)
@@ -144,5 +141,10 @@ func (f *folders) wait(ctx context.Context, w *watcher) error {
 func (f *folders) close(w *watcher) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.remove(w)
+	id := f.watchers[w]
+	delete(f.watchers, w)
+	if f.drop(id); len(f.watchers) == 0 && f.events != nil {
+		_ = f.events.Close() // nothing was written
+		f.fd, f.events = 0, nil
+	}
 }

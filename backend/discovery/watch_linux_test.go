@@ -97,24 +97,25 @@ func TestFolders_pollWithoutInotify(t *testing.T) {
 	})
 }
 
-// A folder that no source follows any more takes no watch of the kernel.
+// A folder that no source follows any more takes no watch of the kernel, and without a source there is no instance.
 func TestFolders_closeEndsTheWatch(t *testing.T) {
 	f := folders{watchers: map[*watcher]int{}}
-	path := filepath.Join(t.TempDir(), "list")
-	first, second := f.watch(path), f.watch(path)
-	watches := func() int {
+	paths := []string{t.TempDir() + "/list", t.TempDir() + "/list"}
+	first, second, other := f.watch(paths[0]), f.watch(paths[0]), f.watch(paths[1])
+	for _, tc := range []struct {
+		w    *watcher
+		want int
+	}{{first, 2}, {second, 1}} {
+		f.close(tc.w)
 		text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", f.fd))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Count(string(text), "inotify wd:")
+		if n := strings.Count(string(text), "inotify wd:"); n != tc.want {
+			t.Errorf("%d folders are watched, want %d", n, tc.want)
+		}
 	}
-	f.close(first)
-	if n := watches(); n != 1 {
-		t.Errorf("%d folders are watched, want 1", n)
-	}
-	f.close(second)
-	if n := watches(); n != 0 {
-		t.Errorf("%d folders are watched, want none", n)
+	if f.close(other); f.fd != 0 || f.events != nil {
+		t.Error("the instance stays open")
 	}
 }
