@@ -9,10 +9,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/route/target"
 )
@@ -40,7 +42,7 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 		return Dest{Kind: DestUpstream, Upstream: i}
 	}
 	if _, found := r.defined[text]; found {
-		return Dest{Kind: DestDefined, Name: text}
+		return r.definedDest(text)
 	}
 	if isSource(r, text) {
 		return discoveredUpstream(r, text, at)
@@ -73,6 +75,37 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 		return Dest{}
 	}
 	return r.inlineUpstream(text, at)
+}
+
+// definedDest returns where a destination of that name leads: to its fallback, with its name in Files, where it has a
+// fallback. Each fallback is read once.
+func (r *resolver) definedDest(name string) Dest {
+	if d, known := r.fallbacks[name]; known {
+		return d
+	}
+	own := Dest{Kind: DestDefined, Name: name}
+	r.fallbacks[name] = own // also for a fallback that leads here again
+	d, n := r.c.Find(plugin.Destinations, name), plugins.Destinations.KeyNode(r.file, name, "fallback")
+	if d == nil || d.Type != "static" || n == nil || n.Kind != syntax.KindString {
+		return own
+	}
+	var to Dest
+	switch {
+	case namesItself(n.Text):
+		r.rep.Errorf(n.Value, `write it as dest of a route with the pattern "/*"`, "a fallback has no variables")
+	case strings.HasPrefix(n.Text, redirectPrefix):
+		status := edge().Section("routes").Default("redirect.status").(int)
+		to = redirectTo(r, n, len(redirectPrefix), status, lang.Request)
+	default:
+		to = r.parseDest(n.Text, n.Value)
+	}
+	if to.Kind == DestDefined && to.Name == name || slices.Contains(to.Files, name) {
+		r.rep.Errorf(n.Value, "let it lead to an upstream or an address", "fallback = %s leads back to %s",
+			syntax.Quote(n.Text), syntax.Quote(name))
+	}
+	to.Files = slices.Insert(slices.Clone(to.Files), 0, name)
+	r.fallbacks[name] = to
+	return to
 }
 
 // nginxVariables are variables of nginx that a dest has by another name.
@@ -367,6 +400,10 @@ func rulesOf(r *resolver, entries []schema.Target, in lang.Phases) []Rule {
 			return ""
 		}
 		d := r.parseDest(text, at)
+		if len(d.Files) > 0 {
+			r.rep.Errorf(at, "write it as dest of a route that has the when of the rule",
+				"the dest of a rule has no fallback")
+		}
 		if d.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
 			return r.c.Upstreams[d.Upstream].Name
 		}
@@ -397,7 +434,9 @@ func checkDestinations(r *resolver) {
 }
 
 // sends reports whether requests go on, to a backend or to what a module has made of them.
-func (d *Dest) sends() bool { return d.Kind == DestUpstream || d.Kind == DestDefined }
+func (d *Dest) sends() bool {
+	return d.Kind == DestUpstream || d.Kind == DestDefined || len(d.Files) > 0
+}
 
 // EachRule calls f for every rule of c.
 func (c *Config) EachRule(f func(rule *Rule)) {

@@ -34,6 +34,7 @@ const (
 	hintProtocol    = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
 	hintThreads     = `is worker_threads = 4; without it there is one for each processor`
 	hintFiles       = `is dest = "static:/srv/www" in [[routes]], or type = "static" in [destinations.NAME]`
+	hintTry         = `is try = ["{path}"], and fallback = "NAME" for @NAME, in [destinations.NAME] of type "static"`
 	hintNoScripts   = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
 	hintHealth      = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
 	hintEjection    = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
@@ -73,7 +74,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", hintBackend, "upstreams.server"},
 	{"nginx", hintHost, "server_name server_names"},
 	{"nginx", `is a route without a host: pattern = "/*"`, "default_server"},
-	{"nginx", hintFiles, "root alias index autoindex try_files default_type"},
+	{"nginx", hintFiles, "root alias index autoindex default_type"},
+	{"nginx", hintTry, "try_files"},
 	{"nginx", `is respond, redirect or deny in [[rules]], or dest = "status:404" in [[routes]]`, "return"},
 	{"nginx", hintCondition, "if"},
 	{"nginx", `is [maps.NAME], which texts ask as {map.NAME[header.host]}`, "map"},
@@ -320,7 +322,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", `is cookie = "edge_sid"`, "upstreams.sticky.name"},
 	{"", `has nothing here: the cookie is for the host that was asked`, "upstreams.sticky.domain"},
 	{"", `has nothing here: the cookie has it where the client came over TLS`, "upstreams.sticky.secure"},
-	{"", `is failover = "NAME" in [upstreams.NAME]`, "fallback backup_upstream"},
+	{"", `is failover = "NAME" in [upstreams.NAME]`, "upstreams.fallback backup_upstream"},
+	{"", `is a key of [destinations.NAME] of type "static", or failover = "NAME" in [upstreams.NAME]`, "fallback"},
 	{"", `is breaker = { max_requests = 200 } in [upstreams.NAME]`, "circuit_breaker"},
 	{"", `is breaker = { max_connections = 1000 } in [upstreams.NAME]`, "upstreams.max_connections"},
 	{"", `is zone = "b" of a backend and of [global]`, "locality"},

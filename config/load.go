@@ -149,6 +149,7 @@ type resolver struct {
 	names      map[string]int          // the index of an upstream, by its name
 	named      map[string]syntax.Span  // where an upstream is first named, for hints
 	defined    map[string]syntax.Span  // where a destination is, by its name; nowhere: the program has it
+	fallbacks  map[string]Dest         // where destinations lead, by their names, once a dest has named them
 	inline     map[string]int          // the index of an upstream that a dest spells out, by its backends
 	leads      []string                // see Options.Leads
 	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
@@ -167,7 +168,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: o.Filters, sources: o.Sources,
 		registries: o.Registries, leads: o.Leads,
 		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
-		inline: make(map[string]int), named: make(map[string]syntax.Span),
+		fallbacks: make(map[string]Dest), inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
 	}
 	if o.Places {
@@ -426,7 +427,7 @@ func checkUnusedTables(r *resolver, try bool) {
 	}
 	sinks := slices.Concat(r.c.Log.Output, r.c.Global.ErrorLogAlso)
 	methods := []string{r.doc.defaults.LoadBalancing}
-	destinations := []string{r.c.Fallback.Name}
+	destinations := append([]string{r.c.Fallback.Name}, r.c.Fallback.Files...)
 	var connFilters, discoverers []string
 	for _, l := range r.c.Listening() {
 		sinks, connFilters = append(sinks, l.AccessLog.Path), append(connFilters, l.ConnFilters...)
@@ -438,7 +439,7 @@ func checkUnusedTables(r *resolver, try bool) {
 	for i := range r.c.Routes {
 		one := &r.c.Routes[i]
 		sinks, methods = append(sinks, one.AccessLog.Path), append(methods, one.LoadBalancing)
-		destinations = append(destinations, one.Dest.Name)
+		destinations = append(append(destinations, one.Dest.Name), one.Dest.Files...)
 	}
 	r.c.EachRule(func(rule *Rule) { destinations = append(destinations, rule.Dest) })
 	plugins.LogSinks.WarnUnused(r.file, sinks)
@@ -474,7 +475,7 @@ func (r *resolver) resolveFallback() {
 	if i, found := r.names[defaultUpstream]; found {
 		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
 	} else if _, found := r.defined[defaultUpstream]; found {
-		r.c.Fallback = Dest{Kind: DestDefined, Name: defaultUpstream}
+		r.c.Fallback = r.definedDest(defaultUpstream)
 	} else if routes+listeners+len(r.doc.services) == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
 	} else if routes == 0 && listeners > 0 && !r.doc.top.HasUnknown() { // which may be routes by another name

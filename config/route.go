@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -186,6 +187,14 @@ type Dest struct {
 	Status   int
 	Location *lang.Template `json:",omitempty"` // see location.Location
 	Name     string         `json:",omitempty"` // of one of [destinations]
+	// Files are names of [destinations] of the type static that lead here by their fallback: the first that has
+	// the file answers.
+	Files []string `json:",omitempty"`
+}
+
+// Before puts the names of Files before a text that says where d leads.
+func (d *Dest) Before(leads string) string {
+	return strings.Join(append(slices.Clip(d.Files), leads), ", then ")
 }
 
 // Switch is a key that may be given or not.

@@ -52,6 +52,7 @@ func (x *Exchange) open() session.Stream {
 			return s
 		case *Stored:
 			x.up.Attempts++
+			x.up.Started(nil)
 			(*guardedSide)(x).send(err)
 			return nil
 		case Verdict:

@@ -62,9 +62,10 @@ type Route struct {
 	Intercept bool      // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
-	captures       bool // templates name match.N, the groups of When
-	rest           int  // where in a path {rest} begins
-	lead, grpcLead lead // of To and GRPCTo
+	captures       bool              // templates name match.N, the groups of When
+	rest           int               // where in a path {rest} begins
+	lead, grpcLead lead              // of To and GRPCTo
+	rewrite        func(x *Exchange) // of Rewrite; nil: there is none
 	tag            observe.Tag
 	pattern        string // of paths, as traces have it
 }
@@ -250,7 +251,7 @@ func (s *Snapshot) add(r *Route, filters []*Filter, gates int) error {
 		if err != nil {
 			return err
 		}
-		all = append([]*Filter{f}, all...)
+		r.rewrite, all = f.UpstreamRequest, append([]*Filter{f}, all...)
 	}
 	r.chain = compose(all)
 	return s.routes.Add(r.rule(), r)
@@ -304,4 +305,19 @@ func (r *Route) check() error {
 		}
 	}
 	return r.Tunnels.check()
+}
+
+// PathOnward returns the path that the destination of the route would see, as Route.Rewrite makes it; nil where
+// SetDestination has chosen another one. For filters of the phase Request. Borrowed until the Request changes.
+func (x *Exchange) PathOnward() []byte {
+	if x.chosen.to != nil {
+		return nil
+	}
+	h, came := &x.Request, x.Request.Target
+	if x.route.rewrite != nil {
+		x.route.rewrite(x)
+	}
+	path := h.Path()
+	h.Target = came
+	return path
 }

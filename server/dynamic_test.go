@@ -226,7 +226,7 @@ routes = [
 		}
 	}
 	want := []string{"http://{host:1}.a", "http://{host:1}.a -> http://b.a, 10.0.0.0/8"}
-	if !slices.Equal(all, want) || cfg.Routes[0].Dest != cfg.Routes[2].Dest {
+	if !slices.Equal(all, want) || cfg.Routes[0].Dest.Upstream != cfg.Routes[2].Dest.Upstream {
 		t.Errorf("%q", all)
 	}
 }

@@ -264,6 +264,13 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 		}
 		r.To, r.GRPC = p.caches.before(r.To, c), proxy.Switch(c.GRPC)
 	}
+	for _, name := range c.Dest.Files {
+		files, err := p.definitions.destination(name)
+		if err != nil {
+			return r, err
+		}
+		r.Filters = append(r.Filters, files.(interface{ First() *proxy.Filter }).First())
+	}
 	if err = p.logs.ofRoute(&r, c); err != nil {
 		return r, err
 	}

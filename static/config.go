@@ -1,6 +1,7 @@
 package static
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
@@ -16,15 +17,25 @@ type Config struct {
 	Hidden  bool     `edge:"hidden" doc:"Serve files and folders whose names begin with a dot."`
 	Charset string   `edge:"charset" doc:"Charset of text; off: none is stated." default:"utf-8"`
 
+	Fallback string `edge:"fallback" doc:"Destination of requests whose path is no file, as in dest." example:"app"`
+
 	CacheControl map[string]string `edge:"cache_control" doc:"Cache-Control by path: /a/*, *.css, /a.html or *."`
 }
 
 // Check finds paths that are none.
 func (c *Config) Check(r *plugin.Report) {
 	for i, p := range c.Try {
-		rest := strings.ReplaceAll(p, "{path}", "/")
+		rest, at := strings.ReplaceAll(p, "{path}", "/"), r.Element("try", i, len(c.Try))
+		if i > 0 && i == len(c.Try)-1 && rest == p && c.Fallback != "" {
+			at.Errorf("leave one of them out", "%q answers for all paths: nothing is left for fallback", p)
+		}
+		if c.Fallback == "" && strings.ContainsAny(p, "@:") && !strings.HasPrefix(p, "/") {
+			at.Errorf("write fallback = "+strconv.Quote(strings.TrimPrefix(p, "@"))+" beside try",
+				"%q is no path below the root", p)
+			continue
+		}
 		if !strings.HasPrefix(rest, "/") || strings.ContainsAny(rest, `{}\`) || strings.Contains(rest+"/", "/../") {
-			r.Element("try", i, len(c.Try)).Errorf(`as in "{path}", "{path}.html" and "/index.html"`,
+			at.Errorf(`as in "{path}", "{path}.html" and "/index.html"`,
 				"%q is no path below the root", p)
 		}
 	}

@@ -56,6 +56,7 @@ func heldEntries() int {
 //
 //	refs counts the table and every request by net/http: the last one gives the files back. A plain request has a
 //	reference to its file
+//	without forms there is no file, and requests go on to the fallback
 type entry struct {
 	at      *place
 	forms   []form   // the file, and its siblings, as codings has them after the first
@@ -84,7 +85,7 @@ type form struct {
 // hold returns the entry for the file at, where name has led.
 func (f *files) hold(name string, at *place, now int64) (*entry, error) {
 	k := key{f.number, name}
-	if e, ok := held().Get(k); ok && e.at.equal(at) && e.refs.Take() {
+	if e, ok := held().Get(k); ok && len(e.forms) > 0 && e.at.equal(at) && e.refs.Take() {
 		e.looked.Store(max(e.looked.Load(), now))
 		return e, nil
 	}

@@ -78,7 +78,10 @@ func (v *visit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.serve(w, r)
 }
 
-const triesMax = 3 // while a file becomes shorter
+const (
+	triesMax  = 3   // while a file becomes shorter
+	absentMax = 256 // bytes of a path that is held though it leads to no file: clients choose it
+)
 
 // look looks for the place that u asks for. For a file it returns an entry, with a reference: the present one under
 // name, if nothing has changed, or a new one. For a folder it returns the entry of its list; nil: for a redirect. It
@@ -93,7 +96,11 @@ func (v *visit) look(u *url.URL, name string) (e *entry, why *proxy.Error) {
 			why = cmp.Or(failure(err), notFound)
 		}
 	}
-	if e == nil {
+	if none := (&entry{}); why == notFound && v.Fallback != "" && len(name) <= absentMax {
+		none.refs.Init()
+		none.looked.Store(v.began)
+		held().Set(key{v.number, name}, none)
+	} else if e == nil {
 		held().Delete(key{v.number, name})
 	}
 	if why == nil && e == nil && !at.redirect {
@@ -102,6 +109,18 @@ func (v *visit) look(u *url.URL, name string) (e *entry, why *proxy.Error) {
 			k.asked = ""
 		}
 		e, why = v.list(k, v.reactor, v.short)
+	}
+	return e, why
+}
+
+// lookBriefly is look by name alone. The entry has no reference: its files may be closed by now.
+func (v *visit) lookBriefly(name string) (e *entry, why *proxy.Error) {
+	u, err := url.ParseRequestURI(name)
+	if err != nil {
+		return nil, notFound
+	}
+	if e, why = v.look(u, name); e != nil {
+		e.release()
 	}
 	return e, why
 }

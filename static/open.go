@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 	"unsafe"
 
@@ -30,9 +29,9 @@ func (f *files) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		if of = answers.Of(x); of.visit != nil {
 			e, of.visit = of.visit.found, nil
 		} else {
-			e = f.fresh(x)
+			e = f.fresh(x, x.Request.Path())
 		}
-		if e != nil {
+		if e != nil && len(e.forms) > 0 {
 			i := -1
 			if len(e.codings) > 0 {
 				i = x.Request.Preferred(e.codings...)
@@ -59,10 +58,9 @@ type answering struct {
 
 var answers = proxy.NewLocal[answering]()
 
-// fresh returns the file that is held for the path of x, if it was looked at within the last second. The entry is
-// borrowed while Open runs.
-func (f *files) fresh(x *proxy.Exchange) *entry {
-	name := x.Request.Path()
+// fresh returns the entry that is held for a path, if somebody has looked within the last second. It is borrowed while
+// Open runs.
+func (f *files) fresh(x *proxy.Exchange, name []byte) *entry {
 	// SAFETY: the table keeps no key that it is asked for, and name does not change meanwhile.
 	e, ok := held().Get(key{f.number, unsafe.String(unsafe.SliceData(name), len(name))})
 	if !ok {
@@ -80,13 +78,7 @@ func (f *files) fresh(x *proxy.Exchange) *entry {
 // lookAgain has somebody look whether e is still what name leads to.
 func (f *files) lookAgain(x *proxy.Exchange, e *entry, name string) {
 	v, r, j := f.visit(x), x.Reactor(), &engine.Job{}
-	j.Do = func(context.Context) {
-		if u, err := url.ParseRequestURI(name); err == nil {
-			if again, _ := v.look(u, name); again != nil {
-				again.release()
-			}
-		}
-	}
+	j.Do = func(context.Context) { v.lookBriefly(name) }
 	j.Done.Run = func(*engine.Reactor) { e.asked.Store(false) }
 	if r.Offload(j) != nil {
 		e.asked.Store(false)

@@ -33,3 +33,30 @@ func TestStatic_allocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A filter of a fallback allocates nothing, for a file that is held and for a path that is known to lead to none.
+func TestFirst_allocatesNothing(t *testing.T) {
+	for name, want := range map[string]string{"small": "0123456789", "other": "200 OK"} {
+		c := &static.Config{Root: site(t, map[string]string{name: "0123456789"}), Fallback: "app"}
+		url, plain := both(t, c)
+		if name == "small" {
+			age(t, url, plain, "/small")
+		} else {
+			ask(t, url, "GET", "/plain/small")
+		}
+		to, err := static.New(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := to.(interface{ First() *proxy.Filter }).First()
+		g := warm.NewRouted(t, warm.Small, &proxy.Listener{}, func(u *upstream.Upstream) []proxy.Route {
+			return []proxy.Route{{To: proxy.To(u, nil), Filters: []*proxy.Filter{first}}}
+		})
+		if !strings.Contains(g.First, want) {
+			t.Fatalf("%s: %q", name, g.First)
+		}
+		if n := testutil.Allocs(1000, g.Exchange); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

@@ -106,7 +106,7 @@ func partOfRoute(c *config.Config, r *config.Route) part {
 		name += " (" + r.Host + ")"
 	}
 	one.Dest.Upstream, one.Entry = 0, 0
-	return part{kind: "route", name: name, value: &routePart{&one, destOf(c, r)}}
+	return part{kind: "route", name: name, value: &routePart{&one, r.Dest.Before(destOf(c, r))}}
 }
 
 // destOf returns where a route leads to as text.

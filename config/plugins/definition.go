@@ -154,6 +154,16 @@ func (k *Kind) Names(doc *schema.Document) (names []string, at map[string]syntax
 	return names, at
 }
 
+// KeyNode returns where doc gives a key of the table of k with that name; nil where it does not.
+func (k *Kind) KeyNode(doc *schema.Document, name, path string) *syntax.Node {
+	for _, e := range schema.All[*entry](doc.Entries(k.Section)) {
+		if e.Name == name {
+			return e.KeyNode(path)
+		}
+	}
+	return nil
+}
+
 // RefuseTaken reports tables of k whose names stand for something of the program.
 func (k *Kind) RefuseTaken(doc *schema.Document, program []string) {
 	names, at := k.Names(doc)

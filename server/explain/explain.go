@@ -275,5 +275,6 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 	case config.DestHello:
 		out.Leads = "hello page"
 	}
+	out.Leads = r.Dest.Before(out.Leads)
 	return out
 }

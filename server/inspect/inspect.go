@@ -50,7 +50,7 @@ func (v *Inspector) Routes() []admin.Route {
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		all[i] = admin.Route{Name: r.Name, Host: r.Host, Path: r.Path, Match: r.PathKind.String(), Methods: r.Methods,
-			Listeners: r.Listeners, Kind: r.Dest.Kind.String(), To: destOf(c, &r.Dest), Weight: r.Weight}
+			Listeners: r.Listeners, Kind: r.Dest.Kind.String(), To: r.Dest.Before(destOf(c, &r.Dest)), Weight: r.Weight}
 		switch {
 		case r.Off:
 			all[i].Unused = "its weight is 0"
