@@ -37,10 +37,10 @@ func (f *flow) other(d *directive, c *plan.Cond) bool {
 	return f.ends(d, c, plan.Fail(503))
 }
 
-// password is basic_auth: a filter, where bcrypt has hashed all passwords.
+// password is basic_auth: a filter, where bcrypt or Argon2id has hashed all passwords.
 func (f *flow) password(d *directive, c *plan.Cond) bool {
 	var users []plan.Field
-	lines, form := "", len(d.args) < 3 && (len(d.args) == 0 || d.args[0] == "bcrypt")
+	lines, form := "", len(d.args) < 3 && (len(d.args) == 0 || d.args[0] == "bcrypt" || d.args[0] == "argon2id")
 	for _, u := range d.lines() {
 		u.text = u.name + " …" // findings have no hashes
 		users = append(users, plan.Field{Name: u.name, Value: u.arg(0)})

@@ -139,15 +139,16 @@ func Unused(name string, used map[string]bool) string {
 // Expr is a regular expression that is compiled when it is first used.
 func Expr(text string) func() *regexp.Regexp { return syntax.Expr(text) }
 
-// bcryptHash is a hash of a password that filters of the type basic_auth read.
-var bcryptHash = Expr(`^\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$`)
+// readHash is a hash of a password that filters of the type basic_auth read: of bcrypt or Argon2id.
+var readHash = Expr(`^(?:\$2[aby]\$(?:0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}|` +
+	`\$argon2id\$v=19\$m=\d{1,6},t=\d\d?,p=\d\d?\$[+/A-Za-z0-9]{11,86}\$[+/A-Za-z0-9]{22,86})$`)
 
 // HashWrong says why a filter of the type basic_auth has no use for the hash of a password, or "".
 func HashWrong(hash string) string {
-	if bcryptHash().MatchString(hash) {
+	if readHash().MatchString(hash) {
 		return ""
 	}
-	return "edge reads passwords hashed by bcrypt: make new ones with edge hash-password"
+	return "edge reads passwords hashed by bcrypt and Argon2id: make new ones with edge hash-password"
 }
 
 // UsersWrong says why a filter of the type basic_auth has no use for a file of users as htpasswd writes it, or "".

@@ -84,7 +84,9 @@ func TestRaw_escapes(t *testing.T) {
 
 func TestUsersWrong(t *testing.T) {
 	const hash = ":$2y$04$abcdefghijklmnopqrstuudMegMbPN37MbpdEfAtP66w1z0RBCtLG\r\n"
+	const argon = ":$argon2id$v=19$m=19456,t=2,p=1$5Ps5DDTRzDjyJaCwlAEo9g$oX8EAPIOKBjqfXOYRQ2sV2+p7ZCQuBR8gZOjhs1LbgA\n"
 	for text, want := range map[string]string{
+		"a" + argon + "b" + hash: "", "a" + strings.Replace(argon, "v=19", "v=16", 1): "Argon2id",
 		"# users\n\na" + hash + "b" + hash: "", "": "no user", "# a" + hash: "no user",
 		"a" + hash + "a" + hash: "two of",
 		"a:{SHA}x":              "bcrypt", "a": "bcrypt",
