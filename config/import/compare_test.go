@@ -243,6 +243,7 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	{regexp.MustCompile(`: - X-Request-Start$`), regexp.MustCompile(`not carried: proxy_set_header X-`)},
 	{regexp.MustCompile(`: (405|200) there, 404`), regexp.MustCompile(`(root|alias) .* answered 404`)},
 	{regexp.MustCompile(`/: 403 there, 404 here`), regexp.MustCompile(`note: (root|alias) .*a folder without a file`)},
+	{regexp.MustCompile(`: 30[18] there|: 403 there`), regexp.MustCompile(`note: try_files .*the fallback answers`)},
 	{regexp.MustCompile(`backend: false there|: 301 there`), regexp.MustCompile(`try_files .* for no file before`)},
 	{regexp.MustCompile(`: 405 there, 404 here`), regexp.MustCompile(`note: paths that no location takes`)},
 	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: the text of return 200`)},

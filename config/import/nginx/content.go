@@ -69,7 +69,10 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 		}
 		t.Steps = slices.Concat(t.Steps, p.steps, last, im.guards(c, e, named, c.l.d, t))
 	} else {
-		im.Lose(d.at, d.text(), "edge looks for no file before: all requests go to location @"+o.path)
+		first := c.looksFirst(d, o)
+		if !first {
+			im.Lose(d.at, d.text(), "edge looks for no file before: all requests go to location @"+o.path)
+		}
 		t.Steps, t.From = append(t.Steps, p.steps...), append(t.From, d.at, o.d.at)
 		t.Steps = append(t.Steps, im.guards(c, e, named, c.l.d, t)...)
 		inside := *o
@@ -77,6 +80,9 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 		o.scope.own("internal")
 		within := context{c.server, o.scope, &inside, nil}
 		im.fill(within, t, im.rewritePhase(within))
+		if first && t.End.Name == "dest" {
+			im.files(c, t, t.End.Value)
+		}
 	}
 	if n := len(t.Steps) - 1; o == nil && e.refusesAll() && named == plan.Always {
 		t.Steps, t.End, t.Keys = t.Steps[:n], plan.Deny(403), nil
@@ -129,7 +135,7 @@ func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 		t.End, t.From = plan.Deny(503), append(t.From, d.at) // a folder of the server may have the script as a file
 		return nil
 	}
-	im.files(c, t)
+	im.files(c, t, "")
 	return nil
 }
 

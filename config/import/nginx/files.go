@@ -41,8 +41,22 @@ func (c context) folder() (d *directive, root, prefix string) {
 	return d, filepath.Clean(root), prefix
 }
 
-// files has t lead to the files of a location.
-func (im *importer) files(c context, t *plan.Target) {
+// looksFirst reports whether edge looks for files as the try_files d of a location does before o takes a request:
+// guards and tests of o would be for requests for files, too.
+func (c context) looksFirst(d *directive, o *location) bool {
+	of, _, prefix := c.folder()
+	paths, lost := plan.Try("$uri", d.args[:len(d.args)-1])
+	n := len(paths) - 1
+	return of != nil && prefix == "" && lost == nil && n >= 0 && (n == 0 || strings.Contains(paths[n], "{path}")) &&
+		!slices.ContainsFunc(o.d.block, func(d *directive) bool { return !ofBackends().MatchString(d.name) })
+}
+
+// ofBackends matches directives that say how requests are sent on.
+var ofBackends = plan.Expr(`^(?:proxy_.*|grpc_.*|add_header|access_log|error_log|client_.*|gzip.*|internal)$`)
+
+// files has t lead to the files of a location. Requests for other paths go on to fallback, a value of TOML; "": they
+// fail.
+func (im *importer) files(c context, t *plan.Target, fallback string) {
 	t.End = plan.Fail(404)
 	d, root, prefix := c.folder()
 	tries, index, charset := c.at.own("try_files"), c.at.get("index"), c.at.get("charset")
@@ -67,6 +81,15 @@ func (im *importer) files(c context, t *plan.Target) {
 			im.Lose(index.at, index.text(), "files of scripts do not answer for their folder")
 		}
 	}
+	if fallback != "" {
+		add("fallback", fallback, tries)
+		if !slices.Contains(tries.args, "$uri/") { // nginx passes folders by
+			names, listed = nil, false
+			add("index", "[]", tries)
+		} else {
+			im.Note(tries.at, tries.text(), "the fallback answers for a folder without a file of index, not 301 or 403")
+		}
+	}
 	if i := slices.IndexFunc(names, func(name string) bool { return c.leads(name) }); i >= 0 {
 		im.Lose(d.at, names[i]+" of "+c.l.d.text(), "it is in another location, which asks other things of requests: "+
 			"folders are answered 404")
@@ -76,22 +99,13 @@ func (im *importer) files(c context, t *plan.Target) {
 		add("index", plan.List(names...), index)
 	}
 	if tries != nil {
-		paths, lost := plan.Try("$uri", slices.DeleteFunc(slices.Clone(tries.args), func(path string) bool {
-			return strings.HasPrefix(path, "/") && c.leads(path)
-		}))
-		if lost != nil {
-			im.Lose(tries.at, tries.text(), "edge does not look for "+strings.Join(lost, " ")+": 404 in its place")
-		}
-		for i, p := range paths { // of the whole site there
-			paths[i] = strings.TrimPrefix(p, prefix)
-		}
-		if len(paths) > 0 && !slices.Equal(paths, []string{"{path}"}) {
+		if paths := im.tried(c, tries, prefix); len(paths) > 0 && !slices.Equal(paths, []string{"{path}"}) {
 			add("try", plan.List(paths...), tries)
 		}
 	}
 	if listed {
 		add("listing", "true", c.at.find("autoindex"))
-	} else {
+	} else if fallback == "" {
 		im.Note(d.at, d.text(), "a folder without a file of index is 404, in nginx 403")
 	}
 	if charset != nil && !strings.EqualFold(charset.arg(0), "utf-8") {
@@ -108,8 +122,22 @@ func (im *importer) files(c context, t *plan.Target) {
 		from = append(from, d.at)
 	}
 	t.End, t.From = im.Files(root, keys, from...), append(t.From, from...)
-	t.End.At = d.at
+	t.End.At, t.Routed = d.at, fallback != ""
 	im.errorPages(c, t)
+}
+
+// tried returns the paths that the try_files d of a location has edge look for, without the prefix that is cut off.
+func (im *importer) tried(c context, d *directive, prefix string) []string {
+	paths, lost := plan.Try("$uri", slices.DeleteFunc(slices.Clone(d.args), func(path string) bool {
+		return strings.HasPrefix(path, "/") && c.leads(path) || c.named[path] != nil
+	}))
+	if lost != nil {
+		im.Lose(d.at, d.text(), "edge does not look for "+strings.Join(lost, " ")+": 404 in its place")
+	}
+	for i, p := range paths { // of the whole site there
+		paths[i] = strings.TrimPrefix(p, prefix)
+	}
+	return paths
 }
 
 // leads reports whether nginx may lead requests for a folder of c.l to another location, by the name of its file of

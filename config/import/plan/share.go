@@ -134,8 +134,8 @@ func (p *Plan) shareUpstreams() {
 			list = append(list, b)
 		}
 		for _, k := range b.keys {
-			if k.name == "dest" && strings.Contains(k.value, ":") && !strings.HasPrefix(k.value, `"status:`) &&
-				!p.files(b) {
+			if (k.name == "dest" || k.name == "fallback") && strings.Contains(k.value, ":") &&
+				!strings.HasPrefix(k.value, `"status:`) && !p.files(b) {
 				return
 			}
 		}

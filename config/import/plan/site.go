@@ -33,6 +33,7 @@ type Target struct {
 	From  []Place
 	Notes []string // comments
 
+	Routed  bool // End is a dest that routes have and rules have not
 	guarded bool // filters of a site run before it
 	asked   bool // a step of a site leads there
 }

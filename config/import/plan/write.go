@@ -371,7 +371,7 @@ func (w *siteWriter) meet(i, j int) bool {
 // leads returns what a rule does whose requests t is for.
 func (w *siteWriter) leads(t *Target) []Action {
 	switch {
-	case len(t.Steps)+len(t.Keys) > 0 || t.guarded && !t.End.refuses && t.End.Name != "dest":
+	case len(t.Steps)+len(t.Keys) > 0 || t.Routed || t.guarded && !t.End.refuses && t.End.Name != "dest":
 	case t.End.Name == "dest":
 		w.used.of[w.used.bare] = bare
 		return []Action{t.End, Local("to", bare)}
