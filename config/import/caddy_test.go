@@ -169,7 +169,7 @@ func TestCaddy_conditions(t *testing.T) {
 		users: {`type = "basic_auth" realm = "Staff" users = { u = "$2y$04$`,
 			`path = "/*" dest = "http://localhost:3000" filters = ["users"]`},
 		strings.Replace(users, "$2y$04", "$1$04", 1): {
-			`path = "/*" dest = "status:403"`, "not carried: basic_auth"},
+			`[[rules]] deny = 403`, open, "not carried: basic_auth"},
 		strings.Replace(users, "bcrypt", "/admin/* bcrypt", 1): {
 			open, `lower(` + decoded + `) starts_with "/admin/"' filters = ["users"]`},
 	} {
@@ -349,7 +349,7 @@ func TestImport_guardsThatAreNotCarried(t *testing.T) {
 			"all": {"ipAllowList": {"sourceRange":
 				["0.0.0.0/0", "::/0"]}}},
 		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:3000"}]}}}}}`),
-		[]string{"not carried: http.middlewares.own.ipAllowList", "note: http.middlewares.all.ipAllowList"})
+		[]string{"not carried: http.middlewares.own.ipAllowList", `allow = ["0.0.0.0/0", "::/0"]`})
 }
 
 // A time of checks that Caddy has by default, and that edge refuses, is told of at the line that turns checks on.

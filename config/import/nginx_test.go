@@ -395,3 +395,22 @@ func TestNginx_filesOfOtherLocations(t *testing.T) {
 		wantAll(t, body, planOf(t, "nginx", root+body+" } }"), want)
 	}
 }
+
+// A guard that is not carried closes a route by one rule, which an operator deletes: all else of the route is there.
+func TestImport_closedRoutesAreWhole(t *testing.T) {
+	const closed = "[[routes.rules]] deny = 403"
+	wantAll(t, "nginx", planOf(t, "nginx", `http { server { listen 8080; server_name a.test; location /x/ {
+		auth_request /ask; allow 10.0.0.0/8; deny all; proxy_set_header X-A b; proxy_read_timeout 7s;
+		proxy_pass http://127.0.0.1:9000; } } }`), []string{closed, `dest = "http://127.0.0.1:9000"`, `X-A = "b"`,
+		`timeouts.read = "7s"`, `client.ip not in {10.0.0.0/8}' deny = 403`, "delete this rule"})
+	wantAll(t, "caddy", planOf(t, "caddy", "a.test:80 {\n handle /x/* {\n  forward_auth 127.0.0.1:9 {\n   uri /ask\n"+
+		"  }\n  header X-A b\n  reverse_proxy 127.0.0.1:9000\n }\n}\n"), []string{closed, `dest = "http://127.0.0.1:9000"`,
+		`X-A = "b"`, "delete this rule"})
+	wantAll(t, "traefik", planOf(t, "traefik", `{"http": {
+		"routers": {"a": {"rule": "Host(`+"`a.test`"+`)", "middlewares": ["ask", "lan", "per"], "service": "s"}},
+		"middlewares": {"ask": {"forwardAuth": {"address": "http://auth"}},
+			"lan": {"ipAllowList": {"sourceRange": ["10.0.0.0/8"]}}, "per": {"rateLimit": {"average": 5}}},
+		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`),
+		[]string{closed, `host = "a.test"`, `dest = "s"`, `type = "ip"`, `type = "rate_limit"`,
+			"delete this rule"})
+}

@@ -18,7 +18,7 @@ const nameThem = "(anybody who reaches the listener can claim any address: name 
 func TestNginx_loadBalancers(t *testing.T) {
 	const told, nets = "real_ip_header proxy_protocol; ", "set_real_ip_from 10.0.0.0/8; "
 	const from = `proxy_protocol.from = ["10.0.0.0/8"] proxy_protocol.required = true`
-	const asked, closed = `'client.ip not in {192.0.2.0/24}'`, `path = "/*" dest = "status:403"`
+	const asked, closed = `'client.ip not in {192.0.2.0/24}'`, "is guarded otherwise [[routes.rules]] deny = 403"
 	const address = "not carried: the addresses of clients (the PROXY protocol tells them"
 	for text, want := range map[string][]string{
 		"listen 80 proxy_protocol; " + nets + told:                       {from, asked},
@@ -34,7 +34,7 @@ func TestNginx_loadBalancers(t *testing.T) {
 		"listen 80 proxy_protocol; " + nets + told + "} geo $proxy_protocol_addr $in { 10.0.0.0/8 1; } server { " +
 			"listen 81; if ($in) { return 403; }": {`listener == "http-81"' deny = 403`},
 		"listen 80 proxy_protocol; " + nets + told + "} server { listen 80; server_name b.test; " + nets: {
-			from, `host = "b.test" path = "/*" dest = "status:403"`},
+			from, `host = "b.test" path = "/*"`, closed},
 	} {
 		p := planOf(t, "nginx", "http { server { "+text+" location / { allow 192.0.2.0/24; deny all; "+
 			"proxy_pass http://127.0.0.1:9000; } } }")

@@ -285,12 +285,13 @@ func TestTraefik_optionsOfTLS(t *testing.T) {
 		out := string(p.Text(plan.TextOnly))
 		_, mutual, _ := strings.Cut(out, "mutual.example")
 		_, public, _ := strings.Cut(out, "public.example")
-		mutual, _, _ = strings.Cut(mutual, "[[")
+		mutual, _, _ = strings.Cut(mutual, "[[routes]]")
 		public, _, _ = strings.Cut(public, "[[")
-		if !strings.Contains(mutual, "status:403") || !strings.Contains(public, `dest = "s"`) {
+		if !strings.Contains(mutual, "deny = 403") || strings.Contains(public, "deny") ||
+			!strings.Contains(public, `dest = "s"`) {
 			t.Errorf("%v:\n%s", names, out)
 		}
-		closes := func(f plan.Finding) bool { return strings.Contains(f.Why, "are closed") }
+		closes := func(f plan.Finding) bool { return strings.Contains(f.Why, "close its routes") }
 		if !slices.ContainsFunc(p.Findings(), closes) {
 			t.Errorf("%v: no finding: %v", names, p.Findings())
 		}
@@ -315,7 +316,8 @@ func TestTraefik_unknownMiddlewares(t *testing.T) {
 		"middlewares": {"odd": {"jwt": {"secret": "x"}}, "led": {"redirectScheme": {"scheme": "https"}}},
 		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`)
 	wantAll(t, "unknown", out, []string{`host = "a.test" path = "/*" redirect = {`,
-		`host = "b.test" path = "/*" dest = "status:403"`, "not carried: http.middlewares.odd.jwt"})
+		"is not carried: delete this rule once what it closes is guarded otherwise [[routes.rules]] deny = 403",
+		"not carried: http.middlewares.odd.jwt"})
 }
 
 // Services and middlewares that contain themselves end in findings, however many ways lead around.
@@ -332,8 +334,8 @@ func TestTraefik_circles(t *testing.T) {
 	for i := range 30 {
 		text += fmt.Sprintf("    m%d: {chain: {middlewares: [m%d, m%d]}}\n", i, (i+1)%30, (i+2)%30)
 	}
-	wantAll(t, "chains", planOf(t, "traefik", text), []string{"it is in itself: what it stands before answers 403",
-		`dest = "status:403"`})
+	wantAll(t, "chains", planOf(t, "traefik", text), []string{"it is in itself: a rule with deny = 403 closes",
+		"[[routes.rules]] deny = 403"})
 	wantAll(t, "services", planOf(t, "traefik", strings.Replace(text, ", middlewares: [m0]", "", 1)),
 		[]string{"it contains itself", `dest = "status:503"`})
 }
@@ -362,12 +364,13 @@ func TestTraefik_sharesWhatEdgeTakes(t *testing.T) {
 
 // What a router, its middlewares and its service say is in the result, or it is a finding: a guard closes its router.
 func TestTraefik_partsOfRouters(t *testing.T) {
+	const shut = `dest = "s" # closed, since`
 	for parts, want := range map[string][]string{
-		"basicAuth: {usersFile: /nonexistent}": {"the file with its users cannot be read", "status:403"},
+		"basicAuth: {usersFile: /nonexistent}": {"the file with its users cannot be read", shut},
 		"basicAuth: {usersFile: testdata/traefik/users}": {
 			`file = "testdata/traefik/users"`, `filters = ["m"]`},
 		"ipAllowList: {sourceRange: [office]}": {
-			"edge does not know these addresses", "status:403"},
+			"edge does not know these addresses", shut},
 		"rateLimit: {average: 9, period: 7s}": {
 			"edge does not know this rate", `dest = "s"`},
 		"redirectScheme: {scheme: wss}": {
@@ -433,7 +436,7 @@ func TestTraefik_entryPointsAndTLS(t *testing.T) {
 		"VerifyClientCertIfGiven": "a, b"} {
 		text := "entryPoints: {sec: {address: ':443'}}\n" + strings.NewReplacer("KIND", kind, "FILES", files).
 			Replace(routers)
-		wantAll(t, kind, planOf(t, "traefik", text), []string{`host = "a.test" path = "/*" dest = "status:403"`})
+		wantAll(t, kind, planOf(t, "traefik", text), []string{`host = "a.test" path = "/*" dest = "s" # closed, since`})
 	}
 }
 

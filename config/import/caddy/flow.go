@@ -110,7 +110,7 @@ func (f flow) run(program []*directive) {
 		return
 	}
 	f.Lose(end.at, "some directives", "there are too many conditions: the rest is closed")
-	f.close(end, plan.Always)
+	f.ends(end, plan.Always, plan.Deny(403))
 }
 
 // hold has the directives that follow d with the same matcher run for the same requests: Caddy asks once, before d
@@ -200,13 +200,10 @@ func (f *flow) ends(d *directive, c *plan.Cond, end plan.Action, keys ...plan.Se
 	return true
 }
 
-// close refuses the requests for which c holds, where nothing that comes after d is for them.
+// close refuses the requests for which c holds, before all that comes after d.
 func (f *flow) close(d *directive, c *plan.Cond) bool {
-	if c == plan.Always {
-		f.from = slices.Concat(f.from, f.places(f.rest...))
-	}
-	f.open = false
-	return f.ends(d, c, plan.Deny(403))
+	f.put(d, c, plan.Close(d.name+" is not carried"))
+	return false
 }
 
 // move has the path be another one for the requests for which c holds: a value of the language, and a template.

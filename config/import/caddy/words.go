@@ -113,7 +113,7 @@ encode.minimum_length key min_size number
 encode.match       lost see types of the filter
 encode.*           lost see type = "compress" in [filters.NAME]
 site.basic_auth site.basicauth site.forward_auth
-	lost not available in this version: the route is closed until you guard it otherwise
+	lost not available in this version: a rule with deny = 403 closes the route until you guard it otherwise
 
 proxy.unhealthy_request_count key breaker.max_requests number
 proxy.fail_duration           key outlier.eject seconds a backend is ejected after 2 failures at least: outlier.errors

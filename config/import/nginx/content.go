@@ -84,7 +84,7 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 			im.files(c, t, t.End.Value)
 		}
 	}
-	if n := len(t.Steps) - 1; o == nil && e.refusesAll() && named == plan.Always {
+	if n := len(t.Steps) - 1; o == nil && e.refused == "true" && named == plan.Always {
 		t.Steps, t.End, t.Keys = t.Steps[:n], plan.Deny(403), nil
 	}
 }

@@ -39,12 +39,19 @@ func (e *entry) refusesAll() bool { return e.closed != "" || e.refused == "true"
 // They are for the requests for which when holds; d is the block that they are of.
 func (im *importer) guards(c context, e entry, when *plan.Cond, d *directive, t *plan.Target) (steps []plan.Step) {
 	t.From = append(t.From, e.from...)
-	if e.closed != "" {
-		t.Notes = append(t.Notes, "closed, since "+e.closed)
+	end, asked := plan.Deny(403), when
+	if e.closed != "" && when == plan.Always {
+		asked = nil // a rule of the route, which is whole
 	}
-	if e.refusesAll() {
-		steps = []plan.Step{d.step(plan.Deny(403))}
-		steps[0].When = when
+	if e.closed != "" {
+		end = plan.Close(e.closed)
+	}
+	has := func(s plan.Step) bool { return s.Do[0].Name == end.Name && s.When == asked } // around try_files @name
+	if e.refusesAll() && !slices.ContainsFunc(t.Steps, has) {
+		steps = []plan.Step{d.step(end)}
+		steps[0].When = asked
+	}
+	if e.refused == "true" {
 		return steps
 	}
 	filters, from := im.limitsOf(c)
@@ -80,43 +87,43 @@ func (im *importer) guards(c context, e entry, when *plan.Cond, d *directive, t 
 	return steps
 }
 
-// entryOf reads what the requests of a scope have to pass.
+// entryOf reads what the requests of a scope have to pass. What edge has not closes it, beside the guards that it has.
 func (im *importer) entryOf(c context) (e entry) {
-	closed := func(d *directive, why string) entry {
+	closed := func(d *directive, why string) {
 		if d.name != "include" {
-			im.Lose(d.at, d.text(), why+": the route is closed until you guard it otherwise")
+			im.Lose(d.at, d.text(), why+": a rule with deny = 403 closes the route until you guard it otherwise")
 		}
 		d.each(func(d *directive) { d.used = true })
-		return entry{closed: d.name + " is not carried", from: append(e.from, d.at)}
+		e.closed, e.from = cmp.Or(e.closed, d.name+" is not carried"), append(e.from, d.at)
 	}
 	for outer := c.at; outer != nil; outer = outer.outer {
 		outer.block.child("")
 		for _, d := range outer.block.guards {
 			if c.at.get(d.name).arg(0) != "off" {
-				return closed(d, "not available in this version")
+				closed(d, "not available in this version")
 			}
 		}
 	}
 	rules := c.at.all("allow", "deny")
 	users, why := im.users(c.at)
+	if why != "" {
+		closed(c.at.get("auth_basic"), why)
+	}
 	any := c.at.says("satisfy", "any") && users != nil
 	for _, d := range append(slices.Clone(rules), c.at.find("satisfy"), c.at.find("auth_basic_user_file")) {
 		if d != nil && d.used {
 			e.from = append(e.from, d.at)
 		}
 	}
-	if why != "" {
-		return closed(c.at.get("auth_basic"), why)
-	}
 	refused, ok := refuses(rules, any)
 	if ok && refused != "true" && refused != "false" {
 		why = otherAddresses(c.server, c.at)
-	} else if !ok {
+	} else if why = ""; !ok {
 		why = "edge does not know this address"
 	}
 	switch {
 	case why != "":
-		return closed(rules[0], why)
+		closed(rules[0], why)
 	case any && refused == "false":
 		return e
 	case any && refused != "true":

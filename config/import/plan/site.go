@@ -62,12 +62,20 @@ type Action struct {
 	refuses bool    // some requests, or all
 	status  string  // of an answer, which a route may have as its dest
 	body    bool    // the answer has a text, which a dest has not
+	note    string  // a comment
 }
 
 // Deny answers with a page for the status.
 func Deny(status int) Action {
 	text := strconv.Itoa(status)
 	return Action{Setting: Setting{Name: "deny", Value: text}, ends: true, refuses: true, status: text}
+}
+
+// Close is Deny in place of a guard that edge has not, as why says: an operator deletes the rule.
+func Close(why string) Action {
+	a := Deny(403)
+	a.note = "closed, since " + why + ": delete this rule once what it closes is guarded otherwise"
+	return a
 }
 
 // Fail is Deny where nobody is kept from anything: there is nothing to answer with.
@@ -174,6 +182,9 @@ func (s Step) refuses() bool {
 }
 
 func (a Action) set(b *Block) {
+	if a.note != "" {
+		b.Comment(a.note)
+	}
 	if a.fields != nil {
 		a.Value = Table(a.fields)
 	}

@@ -198,7 +198,7 @@ func (im *importer) secureListener(e *entry) {
 		case options != n && options.has("clientauth") || n.has("clientauth") && !guarded:
 			r.closed = true
 			im.Lose(r.at, "router "+r.name, "edge does not ask for the certificates of clients as its options of TLS "+
-				"do: its routes are closed until you guard them otherwise")
+				"do: rules with deny = 403 close its routes until you guard them otherwise")
 		case nameOf(r) != chosen:
 			im.Lose(r.at, "the options of TLS of router "+r.name, "edge has one set of options for each listener, "+
 				"here that of "+plan.String(chosen))

@@ -19,8 +19,12 @@ func (im *importer) chain(steps, list []*node, depth int) []*node {
 	for _, n := range list {
 		m := im.find("middlewares", n)
 		if m == nil || depth > 8 || len(steps) >= stepsMax {
-			im.Lose(n.at, n.words(), "there is none such, or it is in itself: what it stands before answers 403")
-			return append(steps, nil)
+			im.Lose(n.at, n.words(), "there is none such, or it is in itself: a rule with deny = 403 closes "+
+				"what it stands before")
+			if steps = append(steps, nil); m == nil && len(steps) < stepsMax {
+				continue
+			}
+			return steps
 		}
 		steps = im.chain(append(steps, m), m.elements("chain", "middlewares"), depth+1)
 	}
@@ -44,6 +48,7 @@ type reply struct {
 	from     []plan.Place
 	forks    []plan.Branch
 	end      *plan.Action // the request goes no further
+	shut     []plan.Step  // that refuses all requests, since a guard is not carried; nil: there is none
 }
 
 // target returns what a router leads to, from an entry point. The requests for forks end before.
@@ -51,14 +56,14 @@ func (im *importer) target(e *entry, r *router) (t *plan.Target, forks []plan.Br
 	a := &reply{im: im, e: e, r: r, m: r.node, path: "path",
 		from: e.node.get("http", "middlewares").places()}
 	if r.closed {
-		a.finish(plan.Deny(403))
+		a.close("a guard of the router")
 	}
 	for _, m := range slices.Concat(e.steps, r.steps) {
 		if a.end == nil {
 			a.step(m)
 		}
 	}
-	t = &plan.Target{Name: r.name, From: a.from, Steps: a.passed()}
+	t = &plan.Target{Name: r.name, From: a.from, Steps: append(a.shut, a.passed()...)}
 	if a.end != nil {
 		t.End = *a.end
 	} else if more := im.lead(a, t); t.End.Name == "dest" {
@@ -96,6 +101,13 @@ func (im *importer) same(t *plan.Target) *plan.Target {
 // finish ends the way of a request, unless something does already.
 func (a *reply) finish(end plan.Action) { a.end = cmp.Or(a.end, &end) }
 
+// close refuses all requests by one rule, which an operator deletes.
+func (a *reply) close(guard string) {
+	if a.shut == nil {
+		a.shut = []plan.Step{a.toStep(nil, plan.Close(guard+" is not carried"))}
+	}
+}
+
 // toStep returns a step that comes from the middleware that is read.
 func (a *reply) toStep(when *plan.Cond, do plan.Action) plan.Step {
 	return plan.Step{When: when, Do: []plan.Action{do}, What: a.m.path, From: []plan.Place{a.m.at}}
@@ -104,7 +116,7 @@ func (a *reply) toStep(when *plan.Cond, do plan.Action) plan.Step {
 // step translates a middleware. A guard that edge does not have closes the route.
 func (a *reply) step(m *node) {
 	if m == nil {
-		a.finish(plan.Deny(403))
+		a.close("a middleware")
 		return
 	}
 	a.m, m.used = m, true
@@ -125,8 +137,8 @@ func (a *reply) step(m *node) {
 			why = "not available in this version"
 		}
 		if why != "" && (!known || slices.Contains(guards, strings.ToLower(n.name))) {
-			a.finish(plan.Deny(403))
-			why += ": what it guards answers 403 until you guard it otherwise"
+			a.close(n.name)
+			why += ": a rule with deny = 403 closes what it guards until you guard it otherwise"
 		}
 		if why != "" {
 			a.im.lose(n, why)
