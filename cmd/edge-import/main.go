@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-proxy/edge/certs/issue"
 	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/config/caching" // its keys
 	"github.com/edge-proxy/edge/config/format"
 	imports "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"

@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"testing"
 
+	_ "github.com/edge-proxy/edge/config/caching" // keys that results have
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	_ "github.com/edge-proxy/edge/filter/builtin" // types that results name

@@ -404,8 +404,8 @@ func TestImport_closedRoutesAreWhole(t *testing.T) {
 		proxy_pass http://127.0.0.1:9000; } } }`), []string{closed, `dest = "http://127.0.0.1:9000"`, `X-A = "b"`,
 		`timeouts.read = "7s"`, `client.ip not in {10.0.0.0/8}' deny = 403`, "delete this rule"})
 	wantAll(t, "caddy", planOf(t, "caddy", "a.test:80 {\n handle /x/* {\n  forward_auth 127.0.0.1:9 {\n   uri /ask\n"+
-		"  }\n  header X-A b\n  reverse_proxy 127.0.0.1:9000\n }\n}\n"), []string{closed, `dest = "http://127.0.0.1:9000"`,
-		`X-A = "b"`, "delete this rule"})
+		"  }\n  header X-A b\n  reverse_proxy 127.0.0.1:9000\n }\n}\n"),
+		[]string{closed, `dest = "http://127.0.0.1:9000"`, `X-A = "b"`, "delete this rule"})
 	wantAll(t, "traefik", planOf(t, "traefik", `{"http": {
 		"routers": {"a": {"rule": "Host(`+"`a.test`"+`)", "middlewares": ["ask", "lan", "per"], "service": "s"}},
 		"middlewares": {"ask": {"forwardAuth": {"address": "http://auth"}},
@@ -413,4 +413,33 @@ func TestImport_closedRoutesAreWhole(t *testing.T) {
 		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`),
 		[]string{closed, `host = "a.test"`, `dest = "s"`, `type = "ip"`, `type = "rate_limit"`,
 			"delete this rule"})
+}
+
+// proxy_cache is cache of the route, with what it asks of times, keys and requests. Where edge lacks a part of the key,
+// or does not know what is not to be stored, nothing is cached.
+func TestNginx_caches(t *testing.T) {
+	const none = "nothing is cached here"
+	const paths = "proxy_cache_path /var/cache/nginx levels=1:2 keys_zone=z:10m max_size=1g inactive=60m; "
+	for lines, want := range map[string][]string{
+		"": {`cache = { heuristic_max = "0s", stale_on_error = "0s" }`, `disk of [cache]`},
+		"proxy_cache_valid 200 302 10m; proxy_cache_valid 404 1m; proxy_cache_valid 200 1h;": {
+			`ttl = { 200 = "600s", 302 = "600s", 404 = "60s" }`},
+		"proxy_cache_valid 5m; proxy_ignore_headers Cache-Control;": {
+			`ttl = { 200 = "300s", 301 = "300s", 302 = "300s" }`, `obey = "ttl"`},
+		"proxy_cache_bypass $http_x $cookie_no; proxy_no_cache $arg_fresh;": {
+			`[[routes.rules]] when = 'join(header.x, ", ") not in {"" "0"} or join(`, `cache = false`},
+		"proxy_cache_use_stale error updating http_502; proxy_cache_lock on; proxy_cache_lock_timeout 2s;": {
+			`stale_while = "1h", stale_on_error = "1h", lock_timeout = "2s"`},
+		"proxy_cache_key $scheme$host$request_uri$cookie_lang;": {`cache = { key = ["`},
+		"proxy_cache_key $host$uri$jwt_claim_sub;":              {"keys have no $jwt_claim_sub", none},
+		"proxy_no_cache $upstream_http_x;":                      {"edge has no $upstream_http_x", none},
+	} {
+		p := planOf(t, "nginx", "http { "+paths+"server { listen 80; location / { proxy_cache z; "+lines+
+			" proxy_pass http://127.0.0.1:9000; } } }")
+		wantAll(t, lines, p, want)
+		closed := slices.Contains(want, none)
+		if closed == strings.Contains(string(p.Text(plan.TextOnly)), "cache") {
+			t.Errorf("%s: %s", lines, p.Text(plan.TextOnly))
+		}
+	}
 }

@@ -102,7 +102,7 @@ func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.
 		}
 	}
 	im.errorPages(c, t)
-	return last
+	return append(last, im.cache(c, t)...)
 }
 
 // sendsOwnHost reports whether backends get the Host that proxy_pass names.

@@ -87,9 +87,11 @@ gzip_vary gzip_proxied gzip_http_version gzip_disable gzip_buffers
 gzip_comp_level gzip_types note only of use with gzip
 brotli brotli_types brotli_comp_level brotli_min_length zstd zstd_types zstd_comp_level zstd_min_length
 	note nothing to write: with gzip, clients that take zstd get that; edge does not compress with brotli
-proxy_cache_path proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_lock proxy_cache_use_stale
-proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_valid
-proxy_ignore_headers note only of use with proxy_cache
+proxy_cache_path proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_valid
+proxy_cache_lock_timeout proxy_ignore_headers note only of use with proxy_cache
+proxy_cache_lock proxy_cache_lock_age proxy_cache_revalidate proxy_cache_background_update
+	note nothing to write: requests for the same wait for one answer, and stored ones are renewed by 304
+proxy_cache_methods proxy_cache_min_uses lost answers to GET and HEAD are stored the first time
 limit_req_zone limit_req_status limit_req_log_level limit_conn_zone limit_conn_status limit_conn_log_level
 limit_req_dry_run limit_conn_dry_run note only of use with limit_req and limit_conn
 log_format open_log_file_cache note only of use with a log that names it
@@ -98,7 +100,7 @@ include note only of use with files
 
 sub_filter sub_filter_once sub_filter_types sub_filter_last_modified addition_types add_before_body add_after_body
 	lost edge does not rewrite bodies
-proxy_cache lost not carried: cache of a route takes its place
+proxy_cache lost no location that leads to a backend reads it
 limit_conn lost over HTTP it counts requests in progress; limits.connections_per_client counts connections
 limit_rate limit_rate_after lost not available in this version: answers are sent as fast as clients read
 map geo split_clients geoip_country
