@@ -92,12 +92,12 @@ func TestImport_listsWhatIsLost(t *testing.T) {
 			t.Errorf("line %d is not among the losses: %s", line, out)
 		}
 	}
-	if !strings.Contains(got.Config, `cert             = "internal"`) || strings.Contains(got.Config, "nobody-here") {
+	if !strings.Contains(got.Config, `cert             = "no.pem"`) || strings.Contains(got.Config, "nobody-here") {
 		t.Error(got.Config)
 	}
 }
 
-// A folder with files has to be on the machine where the result is made.
+// The result names folders and certificates as the file does, also those that the machine of the import lacks.
 func TestImport_foldersThatAreMissing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nginx.conf")
 	text := "http {\n  server {\n    listen 8080;\n    root /no/such/folder;\n  }\n}\n"
@@ -105,8 +105,8 @@ func TestImport_foldersThatAreMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out := command(t, importer, "nginx", file)
-	if code != exitLost || !strings.Contains(out, `dest = "status:403"`) ||
-		strings.Contains(out, "\ndest = \"static:") ||
+	if code != exitLost || !strings.Contains(out, "\ndest = \"static:/no/such/folder\"") ||
+		strings.Contains(out, "status:403") ||
 		!strings.Contains(out, `:4: not carried: dest = "static:/no/such/folder"`) {
 		t.Errorf("exit %d:\n%s", code, out)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/edge-proxy/edge/config"
 )
@@ -231,16 +232,36 @@ type line struct {
 	key   int // its index among the keys of the block; -1 for its header and comments
 }
 
-// Text returns the text of edge.toml, without what check refuses. That is among the findings afterwards.
+// Text returns the text of edge.toml, without what check refuses. That is among the findings afterwards. A line stays
+// that names a file which this machine lacks: the result is for another one.
 func (p *Plan) Text(check Check) []byte {
 	for {
 		text, lines := p.write()
 		report := check(text)
+		p.keepMissing(report, lines)
 		if report.OK() || len(p.blocks) == 0 {
 			return text
 		}
 		p.repair(report, lines)
 	}
+}
+
+// keepMissing takes errors about files that are not there out of a report, and tells of the lines.
+func (p *Plan) keepMissing(report *config.Report, lines []line) {
+	report.Errors = slices.DeleteFunc(report.Errors, func(e config.Problem) bool {
+		at := e.Line - 1
+		if !strings.Contains(e.Message, syscall.ENOENT.Error()) || at < 0 || at >= len(lines) || lines[at].key < 0 {
+			return false
+		}
+		b := lines[at].block
+		if slices.ContainsFunc(b.keys, func(k key) bool { return k.stands != "" && k.stands != `"internal"` }) {
+			return false // an ordered certificate stands in
+		}
+		k := b.keys[lines[at].key]
+		p.Lose(cmp.Or(k.at, Place{File: p.File}), Said(k.name, k.value), "edge says here: "+e.Message+
+			"; edge run and edge check need it where the result is used")
+		return true
+	})
 }
 
 // selecting are the keys, by header, that say which requests a block is for: without one it would take others.
