@@ -434,6 +434,13 @@ func TestCaddy_directives(t *testing.T) {
 			`try = ["{path}", "/in.html"]`},
 		"root * /x\ntry_files {path} /in.php\nfile_server": {
 			`dest = "static:/x"`, "does not look for /in.php"},
+		"@app not file\nroot * /x\nreverse_proxy @app :1\nfile_server": {
+			`root = "/x" fallback = "http://localhost:1"`, `path = "/*" dest = "x-files"`},
+		"@app {\nnot file\n}\nroot * /x\nreverse_proxy @app :1\nfile_server browse": {"not carried: not file"},
+		"root * /x\nhandle_errors 404 {\nrewrite * /no.html\nfile_server\n}\nfile_server": {
+			`error_pages = { 404 = "/x/no.html" }`},
+		"root * /x\nhandle_errors {\nrewrite * /{err.status_code}.html\nfile_server\n}\nfile_server": {
+			"not carried: rewrite * /{err.status_code}.html"},
 		"root /x /y\nfile_server": {`dest = "status:404"`, "note: root /x /y"},
 		"encode br\nreverse_proxy :1": {
 			`dest = "http://localhost:1"`, "not carried: encode br"},

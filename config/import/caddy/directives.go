@@ -269,6 +269,23 @@ func (im *importer) readErrors(s *site, d *directive) {
 	if len(codes) == 0 {
 		codes = []string{"4xx", "5xx"}
 	}
+	add := func(at plan.Place, page string) {
+		for _, code := range codes {
+			if !slices.ContainsFunc(s.pages, func(page string) bool { return strings.HasPrefix(page, code) }) {
+				s.pages = append(s.pages, code+" = "+page)
+			}
+		}
+		if s.failing == nil {
+			s.failing.set("error_pages", "", at)
+		}
+		s.failing[0].Value = "{ " + strings.Join(s.pages, ", ") + " }"
+		s.from = append(s.from, d.at, at)
+	}
+	if file := pageFile(s, d); file != "" {
+		d.lines()
+		add(d.at, plan.String(file))
+		return
+	}
 	for _, c := range d.lines() {
 		text, unknown := translate(c.arg(0), pageNames)
 		if c.name != "respond" || c.block != nil || len(c.args) == 0 || strings.HasPrefix(text, "@") || unknown != "" ||
@@ -276,18 +293,34 @@ func (im *importer) readErrors(s *site, d *directive) {
 			im.lose(c, "error pages are texts, with the status of the failure")
 			continue
 		}
-		for _, code := range codes {
-			if !slices.ContainsFunc(s.pages, func(page string) bool { return strings.HasPrefix(page, code) }) {
-				s.pages = append(s.pages,
-					code+" = { body = "+plan.String(text)+`, type = "text/plain; charset=utf-8" }`)
-			}
-		}
-		if s.failing == nil {
-			s.failing.set("error_pages", "", c.at)
-		}
-		s.failing[0].Value = "{ " + strings.Join(s.pages, ", ") + " }"
-		s.from = append(s.from, d.at, c.at)
+		add(c.at, "{ body = "+plan.String(text)+`, type = "text/plain; charset=utf-8" }`)
 	}
+}
+
+// pageFile returns the file that handle_errors of a site answers with; "": it does something else.
+func pageFile(s *site, d *directive) (file string) {
+	root := ""
+	for _, c := range append(slices.Clip(s.block), d.block...) {
+		if n := len(c.args) - 1; c.name == "root" && n >= 0 {
+			root = c.args[n]
+		}
+	}
+	served := false
+	for _, c := range d.block {
+		switch n := len(c.args) - 1; {
+		case c.name == "rewrite" && n >= 0 && n < 2 && (n == 0 || c.args[0] == "*"):
+			file = c.args[n]
+		case c.name == "file_server" && n < 0 && c.block == nil:
+			served = true
+		case c.name != "root":
+			return ""
+		}
+	}
+	begin := strings.HasPrefix(root, "/") && strings.HasPrefix(file, "/")
+	if !served || !begin || strings.ContainsAny(root+file, "{*") {
+		return ""
+	}
+	return strings.TrimSuffix(root, "/") + file
 }
 
 // pageNames are what error pages have for the placeholders of Caddy.

@@ -40,6 +40,39 @@ func (f *flow) folderOf(d *directive, c *plan.Cond) bool {
 	return false
 }
 
+// looksFirst reports whether d sends on the requests for which there is no file, and file_server answers all others.
+func (f *flow) looksFirst(d *directive) bool {
+	server := slices.IndexFunc(f.rest, func(o *directive) bool { return o.name == "file_server" })
+	if d.name != "reverse_proxy" || d.when == nil || len(d.when.lines) != 1 || f.files.try != nil || server < 0 {
+		return false
+	}
+	m, plain := d.when.lines[0], f.rest[server]
+	words := slices.Clone(m.args)
+	for _, l := range m.block {
+		words = append(append(words, l.name), l.args...)
+	}
+	file := m.name == "not" && len(words) == 1 && words[0] == "file"
+	if !file || plain.when != nil || len(plain.args)+len(plain.block) > 0 || !strings.HasPrefix(f.files.root, "/") ||
+		strings.Contains(f.files.root, "{") {
+		return false
+	}
+	m.used, plain.used = true, true
+	m.lines()
+	return true
+}
+
+// filesBefore has the branch that d has made lead to the files of the site, with what d leads to as their fallback.
+func (f *flow) filesBefore(d *directive) {
+	t := f.out.Branches[len(f.out.Branches)-1].To
+	if t.Routed || t.End.Name != "dest" {
+		return
+	}
+	f.Note(d.at, d.text, "folders with a file of index answer by that file, all other folders by the fallback")
+	at := append([]plan.Place{d.at}, f.files.from...)
+	t.End = f.Files(f.files.root, settings{{Name: "fallback", Value: t.End.Value, At: d.at}}, at...)
+	t.From, t.Routed = append(t.From, f.files.from...), true
+}
+
 // serves reports whether some directives answer with files.
 func serves(list []*directive) bool {
 	return slices.ContainsFunc(list, func(d *directive) bool { return d.name == "file_server" || serves(d.program) })

@@ -60,6 +60,10 @@ func (f flow) run(program []*directive) {
 		if d.used = true; *f.again > againMax {
 			break
 		}
+		first := f.looksFirst(d)
+		if first {
+			d.when = nil
+		}
 		c := cmp.Or(f.held[d], f.cond(d.when))
 		f.hold(d, c)
 		if passed := f.passed[d.group]; d.joined {
@@ -101,6 +105,9 @@ func (f flow) run(program []*directive) {
 			}
 			f.open = false
 		case d.do(&f, d, c) && c == plan.Always:
+			if first {
+				f.filesBefore(d)
+			}
 			return
 		}
 	}
