@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -271,5 +274,40 @@ func TestFallback_isChecked(t *testing.T) {
 		if !strings.Contains(said.String(), c.want) {
 			t.Errorf("%s\nsays %s\nwant %s", c.text, said.String(), c.want)
 		}
+	}
+}
+
+// A request for a WebSocket goes on as an upgrade does.
+func TestFallback_passesWebSockets(t *testing.T) {
+	dir, _ := fallbackSite(t)
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\nhello",
+			r.Header.Get("Upgrade"))
+		_ = buffered.Flush()
+		_, _ = buffered.ReadByte()
+	}))
+	t.Cleanup(o.Close)
+	s := start(t, Options{}, fallbackFile, dir, "app", o.Listener.Addr().String())
+	c, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	fmt.Fprint(c, "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	if text, err := r.Peek(5); err != nil || string(text) != "hello" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
