@@ -89,16 +89,7 @@ func (r *resolver) definedDest(name string) Dest {
 	if d == nil || d.Type != "static" || n == nil || n.Kind != syntax.KindString {
 		return own
 	}
-	var to Dest
-	switch {
-	case namesItself(n.Text):
-		r.rep.Errorf(n.Value, `write it as dest of a route with the pattern "/*"`, "a fallback has no variables")
-	case strings.HasPrefix(n.Text, redirectPrefix):
-		status := edge().Section("routes").Default("redirect.status").(int)
-		to = redirectTo(r, n, len(redirectPrefix), status, lang.Request)
-	default:
-		to = r.parseDest(n.Text, n.Value)
-	}
+	to := r.parseDest(n.Text, n.Value)
 	if to.Kind == DestDefined && to.Name == name || slices.Contains(to.Files, name) {
 		r.rep.Errorf(n.Value, "let it lead to an upstream or an address", "fallback = %s leads back to %s",
 			syntax.Quote(n.Text), syntax.Quote(name))

@@ -257,7 +257,7 @@ func TestFallback_isChecked(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{site + `fallback = "site"` + route, `fallback = "site" leads back to "site"`},
 		{site + `fallback = "none"` + route, `upstream "none" does not exist`},
-		{site + `fallback = "http://{host}:1"` + route, `a fallback has no variables`},
+		{site + `fallback = "http://{host}:1"` + route, `is not a host name`},
 		{site + `try = ["{path}", "127.0.0.1:3000"]` + route, `write fallback = "127.0.0.1:3000"`},
 		{site + `try = ["{path}", "@app"]` + route, `write fallback = "app"`},
 		{site + "fallback = \"a:1\"\ntry = [\"{path}\", \"/i.html\"]" + route, `nothing is left for fallback`},

@@ -4,20 +4,13 @@ import (
 	"context"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // First returns the filter of a route that leads to the fallback of f. It has the requests for files of f, whatever
-// their method, lead to f in place of that; so it runs after the filters that may refuse a request.
-//
-//	Request ─┬ held, or looked for on a goroutine ─► a file, a folder with an index, a list ─► SetDestination(f)
-//	         │                                     └ nothing ─► the destination of the route
-//	         └ a rule has chosen a destination ─► that
+// their method, lead to f. So it runs after the filters that may refuse a request.
 func (f *files) First() *proxy.Filter {
-	return &proxy.Filter{Name: "files", Request: f.choose, Explain: func(*message.Head) string {
-		return "a file of " + f.Root + " answers where there is one"
-	}}
+	return &proxy.Filter{Name: "files", Request: f.choose}
 }
 
 // choose decides whether x leads to f. It parks x while somebody looks.
