@@ -481,3 +481,16 @@ func TestTraefik_labelsAndFlags(t *testing.T) {
 		t.Error("a file that is not there has no error")
 	}
 }
+
+// A redirect of some requests that comes after a guard which is not carried does not answer before the guard.
+func TestTraefik_redirectsAfterClosedGuards(t *testing.T) {
+	p := planOf(t, "traefik", `{"entryPoints": {"web": {"address": ":80"}}, "http": {
+		"routers": {"a": {"rule": "Host(`+"`a.test`"+`)", "middlewares": ["ask", "moved"], "service": "s"}},
+		"middlewares": {"ask": {"forwardAuth": {"address": "http://auth"}},
+			"moved": {"redirectRegex": {"regex": "^http://a\\.test/old/(.*)", "replacement": "http://b.test/$1"}}},
+		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}}}`)
+	text := string(p.Text(plan.TextOnly))
+	if n := strings.Count(text, "deny = 403"); !strings.Contains(text, `to = "http://b.test`) || n != 2 {
+		t.Errorf("%d rules refuse requests:\n%s", n, text)
+	}
+}

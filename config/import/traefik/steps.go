@@ -63,7 +63,7 @@ func (im *importer) target(e *entry, r *router) (t *plan.Target, forks []plan.Br
 			a.step(m)
 		}
 	}
-	t = &plan.Target{Name: r.name, From: a.from, Steps: append(a.shut, a.passed()...)}
+	t = &plan.Target{Name: r.name, From: a.from, Steps: a.passed()}
 	if a.end != nil {
 		t.End = *a.end
 	} else if more := im.lead(a, t); t.End.Name == "dest" {
@@ -74,8 +74,8 @@ func (im *importer) target(e *entry, r *router) (t *plan.Target, forks []plan.Br
 
 // passed returns the steps before a request ends.
 func (a *reply) passed() (steps []plan.Step) {
-	if len(a.filters) > 0 {
-		steps = []plan.Step{a.toStep(nil, plan.Use(a.filters...))}
+	if steps = slices.Clip(a.shut); len(a.filters) > 0 {
+		steps = append(steps, a.toStep(nil, plan.Use(a.filters...)))
 	}
 	if a.encoder != "" {
 		steps = append(steps, a.toStep(nil, plan.Encode(a.encoder)))
