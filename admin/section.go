@@ -97,6 +97,15 @@ func init() {
 			"`client_ca`: there is nothing but `/livez`, `/readyz` and the metrics."}},
 	})
 	config.Register[MetricsSettings](tags, schema.Section{Path: "metrics", Extends: true})
+	config.RegisterCheck(checkSockets)
+}
+
+// checkSockets reports Unix sockets that a start could not make.
+func checkSockets(doc *schema.Document, c *config.Config) {
+	if a, m := settingsOf(c); doc.Looks {
+		c.Global.CheckSockets(doc.Report, &a.Given, a.Listen.Addresses)
+		c.Global.CheckSockets(doc.Report, &m.Given, m.Listen.Addresses)
+	}
 }
 
 func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {

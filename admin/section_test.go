@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,5 +98,24 @@ func TestSurface_clientCertificates(t *testing.T) {
 	broken := strings.Replace(text, cert, cert+".none", 1)
 	if err := apply(t, s, broken); err == nil || !strings.Contains(err.Error(), "[admin]: cert: ") {
 		t.Error(err)
+	}
+}
+
+// A socket that cannot be made is an error before the start.
+func TestSockets_thatCannotBeMade(t *testing.T) {
+	dir := t.TempDir()
+	for _, section := range []string{"admin", "metrics"} {
+		t.Run(section, func(t *testing.T) {
+			file := filepath.Join(dir, section+".toml")
+			text := "[http]\nlisten = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n[" + section +
+				"]\nlisten = \"unix:" + dir + "/none/s\"\n"
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, report := config.Load(file)
+			if len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Message, "the folder of") {
+				t.Errorf("%+v", report.Errors)
+			}
+		})
 	}
 }

@@ -79,6 +79,29 @@ func ReadAuthority(dir string, uid, gid int) (*Authority, error) {
 	return opened(openAuthority(dir, uid, gid, false, permittedFor(nil)))
 }
 
+// CheckAuthority reports what would keep OpenAuthority from an authority in dir, or the authority from vouching for
+// names, and makes nothing. A uid below 0 is any user. What this process may not read is no error.
+func CheckAuthority(dir string, uid int, names []string) error {
+	if err := private.Check(dir, uid); err != nil {
+		return fmt.Errorf("internal authority: %w", err)
+	}
+	c, err := Load(&Files{Cert: filepath.Join(dir, signed)}, time.Now())
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), err == nil && ends(c.State(time.Now())):
+		return nil
+	case err != nil:
+		return fmt.Errorf("internal authority: %w", err)
+	}
+	may := permitted{c.Leaf.PermittedDNSDomains, c.Leaf.PermittedIPRanges}
+	for _, name := range names {
+		if !may.has(name) {
+			return fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch for "+
+				"it: remove the files in %s, reload, and have clients trust the new one", name, dir)
+		}
+	}
+	return nil
+}
+
 func opened(a *Authority, err error) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("internal authority: %w", err)

@@ -33,7 +33,7 @@ type pairOf struct {
 // It also checks what the file says of the process against this machine.
 func (r *resolver) openFiles() {
 	r.checkProcess()
-	checkLogs(r.doc, &r.c.Global, r.rep)
+	checkWritten(r.doc, &r.c.Global, r.rep)
 	var all []*pairOf
 	for i, e := range r.doc.certificates {
 		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.Given})

@@ -2,16 +2,11 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -238,37 +233,6 @@ func (doc *document) logFiles() (all []logFile) {
 	return all
 }
 
-// checkLogs reports logs that cannot be written. A missing folder is an error for any user. What this one may not write
-// is a warning, and only where the configuration does not say that another user runs edge.
-func checkLogs(doc *document, g *Global, rep *Report) {
-	mine := g.mayRun()
-	for _, log := range doc.logFiles() {
-		if value.IsLogTarget(log.path) {
-			continue
-		}
-		path := g.FromWorkingDirectory(log.path)
-		folder := filepath.Dir(path)
-		within, err := os.Stat(folder)
-		at, missing := os.Stat(path)
-		shown := syntax.QuotePath(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && syntax.VariableHint(path) != "":
-			rep.Errorf(log.at, syntax.VariableHint(log.path), "%s is in no folder", shown)
-		case errors.Is(err, fs.ErrNotExist):
-			rep.Errorf(log.at, "mkdir -p "+syntax.QuotePath(folder)+" makes it", "the folder of %s is missing", shown)
-		case err == nil && !within.IsDir():
-			rep.Errorf(log.at, "", "%s is in a file, not in a folder", shown)
-		case missing == nil && at.IsDir():
-			rep.Errorf(log.at, "name a file in it, such as "+syntax.QuotePath(filepath.Join(log.path, "edge.log")),
-				"%s is a folder", shown)
-		case !mine || err != nil: // another user sees more
-		case missing == nil && !writable(path) || errors.Is(missing, fs.ErrNotExist) && !writable(folder):
-			rep.Warnf(codeLogNotWritable, log.at, "the user that runs edge has to be allowed to",
-				"this user may not write %s", shown)
-		}
-	}
-}
-
 // resolveLogging compiles what an entry says about the lines of access logs, under keys with a prefix.
 func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 	if e.Has(prefix+"when") && !e.Failed(prefix+"when") {
@@ -415,10 +379,4 @@ func warnNoLog(doc *document, rep *Report) {
 		rep.Warnf(codeNoLog, doc.global.At("daemon"), `add error_log = "/var/log/edge/error.log", and output to [log]`,
 			"stdout and stderr lead nowhere in the background: nothing is logged")
 	}
-}
-
-// writable reports whether this process may write the file, or make one in the folder.
-func writable(path string) bool {
-	const write = 2 // W_OK
-	return syscall.Access(path, write) == nil
 }

@@ -142,3 +142,35 @@ func TestLoad_checksLogs(t *testing.T) {
 		t.Errorf("with another user to run edge, a folder of others gives\n%s", rendered(t, rep))
 	}
 }
+
+// What a start would not find, or could not make, is an error before.
+func TestLoad_checksSocketsAndThePIDFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "")
+	const route = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	const http = "http.listen = \":80\"\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"pid file in no folder": {http + `global.pid_file = "` + dir + `/none/e.pid"`,
+			`edge.toml:2:19: error: the folder of "` + dir + `/none/e.pid" is missing`},
+		"pid file is a folder":    {http + `global.pid_file = "` + dir + `"`, `error: "` + dir + `" is a folder`},
+		"pid file":                {http + `global.pid_file = "` + dir + `/file"`, ""},
+		"upgrade_sock is a file":  {http + `global.upgrade_sock = "` + dir + `/file"`, `/file" is no socket`},
+		"upgrade_sock, no folder": {http + `global.upgrade_sock = "` + dir + `/none/u"`, `the folder of "`},
+		"listener, no folder": {`http.listen = [":80", "unix:` + dir + `/none/s"]`,
+			`edge.toml:1:23: error: the folder`},
+		"listener is a file": {`http.listen = "unix:` + dir + `/file"`,
+			`edge.toml:1:15: error: "` + dir + `/file" is no`},
+		"listener": {`http.listen = "unix:` + dir + `/s"`, ""},
+		"folder that systemd makes": {http + `global.pid_file = "/run/no-such-edge/e.pid"`,
+			`edge.toml:2:19: warning: the folder of "/run/no-such-edge/e.pid" is missing`},
+		"below the working directory": {http + "global.working_directory = \"" + dir +
+			"\"\nglobal.upgrade_sock = \"none/u\"", `edge.toml:3:23: error: the folder of "` + dir + `/none/u"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, rep := loaded(t, dir, c.text+"\n"+route)
+			if got := rendered(t, rep); !strings.Contains(got, c.want) || c.want == "" && got != "" {
+				t.Errorf("%s\ngives\n%swant %s", c.text, got, c.want)
+			}
+		})
+	}
+}

@@ -256,6 +256,7 @@ const (
 	codeUnreadableFile = "unreadable-file"
 	codeUncoveredHost  = "uncovered-host"
 
+	codeNoRuntimeFolder    = "no-runtime-folder"
 	codeUnusedCertificate  = "unused-certificate"
 	codeRedirectWithoutTLS = "redirect-without-tls"
 
@@ -329,8 +330,10 @@ var codes = []schema.Code{
 		"itself. Or spans have a field of requests or answers that carries credentials."),
 	code(codeUnreadableFile, "This user may not read a certificate, key or authority, and `user` names another one to "+
 		"run edge: whether the file is right was not looked at."),
-	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
-		"one, nothing is said."),
+	code(codeLogNotWritable, "The user that reads the configuration may not write a log, the pid file or the folder "+
+		"of a socket. Where `user` names another one, nothing is said."),
+	code(codeNoRuntimeFolder, "The folder of the pid file or of a Unix socket is below `/run` and is missing. systemd "+
+		"makes it at the start, where the unit has `RuntimeDirectory=`; without that unit the start fails."),
 	code(codeIgnoredFile, "No file was named, and several with names that edge looks for stand beside each other: "+
 		"only the first one is read."),
 	code(schema.CodeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."),

@@ -51,6 +51,12 @@ func (p *Program) Check(o CheckOptions) error {
 	reading := p.reading()
 	reading.Record, reading.MakeFilters, reading.Places = files, true, o.Connect || o.ACME != ""
 	cfg, report := p.load(reading, p.options.Conf)
+	if report.OK() {
+		for _, found := range server.CheckState(cfg, p.options.Server.StateDir) {
+			found.File = cmp.Or(found.File, files.Main, noFile)
+			report.Errors = append(report.Errors, found)
+		}
+	}
 	lines, err := lockdownOf(cfg, report, files)
 	if err != nil {
 		return err

@@ -17,6 +17,8 @@ import (
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	wanted "github.com/edge-proxy/edge/config/acme"
+	"github.com/edge-proxy/edge/internal/private"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -155,34 +157,41 @@ func trustFiles(c *config.Config) (paths []string) {
 	return paths
 }
 
-// openInternal opens the authority of this machine where the configuration asks for it. It returns the names of its
-// first certificate, for clients that ask for no name, or for a name that it may not vouch for.
-func (p *certificates) openInternal() (names []string, err error) {
-	hosts, asked := []string{"localhost", "*.localhost", "127.0.0.1", "::1"}, false
-	var wanted []string // that the configuration names
+// internalHosts returns the names for which c wants certificates of the internal authority: wanted, which it names, and
+// hosts, which the machine and its listeners have. Where it asks for no such certificate, asked is nil, and else the
+// place of the first one.
+func internalHosts(c *config.Config) (wanted, hosts []string, asked *config.Pos) {
+	hosts = []string{"localhost", "*.localhost", "127.0.0.1", "::1"}
 	if name, err := os.Hostname(); err == nil {
 		hosts = append(hosts, strings.ToLower(name))
 	}
-	for i := range p.reload.config.Certificates {
-		if c := &p.reload.config.Certificates[i]; isInternal(c) {
-			asked = true
-			for _, host := range c.Hosts { // as "Shop.example.org.", or "[2001:db8::7]"
+	for i := range c.Certificates {
+		if of := &c.Certificates[i]; isInternal(of) {
+			asked = cmp.Or(asked, &of.Pos)
+			for _, host := range of.Hosts { // as "Shop.example.org.", or "[2001:db8::7]"
 				wanted = append(wanted, config.PlainHost(host))
 			}
 		}
 	}
-	for _, l := range p.reload.config.Listening() {
+	for _, l := range c.Listening() {
 		if !isInternal(l.Certificate) {
 			continue
 		}
-		asked = true
+		asked = cmp.Or(asked, &l.Pos)
 		for _, a := range l.Addresses {
 			if ip := net.ParseIP(a.Host); ip != nil && !ip.IsUnspecified() {
 				hosts = append(hosts, ip.String())
 			}
 		}
 	}
-	if !asked {
+	return wanted, hosts, asked
+}
+
+// openInternal opens the authority of this machine where the configuration asks for it. It returns the names of its
+// first certificate, for clients that ask for no name, or for a name that it may not vouch for.
+func (p *certificates) openInternal() (names []string, err error) {
+	wanted, hosts, asked := internalHosts(p.reload.config)
+	if asked == nil {
 		return nil, nil
 	}
 	o := &p.opts
@@ -199,20 +208,43 @@ func (p *certificates) openInternal() (names []string, err error) {
 		slog.Info("internal authority made; clients that trust its file trust its certificates", "file", a.Path)
 	}
 	p.next.authority = a
-	for _, host := range wanted {
-		if !a.May(host) {
-			return nil, fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch "+
-				"for it: remove the files in %s, reload, and have clients trust the new one", host, dir)
-		}
-		names = append(names, host)
+	if err := certs.CheckAuthority(dir, owner.UID, wanted); err != nil {
+		return nil, err
 	}
 	for _, host := range hosts {
 		if a.May(host) { // the name of the machine and its addresses change
 			names = append(names, host)
 		}
 	}
+	names = append(names, wanted...)
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// CheckState reports folders for secrets that a start of c could not use: of the internal authority, and of the
+// certificates that c orders. It makes nothing. stateDir is Options.StateDir.
+func CheckState(c *config.Config, stateDir string) (found []config.Problem) {
+	if stateDir == "" {
+		stateDir, _ = StateDir(os.Geteuid())
+	}
+	uid := -1
+	if id, err := c.Global.Identity(); err == nil && id != nil {
+		uid = id.UID
+	}
+	report := func(at config.Pos, err error) {
+		if err != nil {
+			found = append(found, config.Problem{Pos: at, Severity: config.SeverityError, Message: err.Error()})
+		}
+	}
+	if names, _, asked := internalHosts(c); asked != nil && stateDir != "" {
+		report(*asked, certs.CheckAuthority(filepath.Join(stateDir, AuthorityFolder), uid, names))
+	}
+	if path := ACMEPath(c, stateDir); path != "" {
+		if err := private.Check(path, uid); err != nil {
+			report(wanted.PlaceOf(c), fmt.Errorf("acme: %w", err))
+		}
+	}
+	return found
 }
 
 var errNoState = errors.New("internal authority: there is no folder to keep it in: set STATE_DIRECTORY, or HOME")

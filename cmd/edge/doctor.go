@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/doctor"
 )
 
@@ -33,6 +34,9 @@ func newDoctor() *cobra.Command {
 func (c *control) examine(out, problems io.Writer, host doctor.Host, asJSON bool) error {
 	path, ignored := c.locate()
 	cfg, report := c.load(path, ignored)
+	if report.OK() {
+		report.Errors = append(report.Errors, server.CheckState(cfg, "")...)
+	}
 	if !report.OK() {
 		return cmp.Or[error](report.Render(problems), exit(exitError))
 	}

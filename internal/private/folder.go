@@ -62,6 +62,32 @@ func New(path string, uid, gid int) (*Folder, error) {
 	return d, nil
 }
 
+// Check reports a folder that New could not make, or that Open would refuse, and changes nothing. uid is the user that
+// the folder is for; below 0 any user may own it. What this process may not look at is no error.
+func Check(path string, uid int) error {
+	at, err := os.Lstat(path)
+	for errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		if at, err = os.Stat(path); err == nil && at.IsDir() {
+			return nil
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil
+	case err != nil:
+		return err
+	case !at.IsDir():
+		return fmt.Errorf("%s %w", path, errNoFolder)
+	case uid < 0:
+		uid = ownerOf(at)
+	}
+	if err = (&Folder{path: path, uid: uid}).allowed(path, at, 0, uid); err != nil {
+		return fmt.Errorf("%s %w", path, err)
+	}
+	return nil
+}
+
 // given tells whether the process is root and the folder is for another user.
 func (d *Folder) given() bool { return os.Geteuid() == 0 && d.uid != 0 }
 
