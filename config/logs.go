@@ -140,19 +140,16 @@ func parseFields(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	return &all, right
 }
 
-// presetSecrets stands in redact for secretNames: names of parameters that OAuth 2.0, OpenID Connect, APIs with keys,
-// AWS, Google and Azure have for what a reader of a log could use.
+// presetSecrets stands in redact for schema.SecretNames, and for the code of OAuth 2.0, which is a secret in queries
+// alone.
 const presetSecrets = "preset:secrets"
-
-var secretNames = strings.Fields(`access_token api_key auth AWSAccessKeyId client_secret code credential id_token jwt
-	key otp pass passwd password pwd refresh_token secret session sig signature token`)
 
 // Redaction returns what hides the parameters that log.Redact names; nil: there are none.
 func (log *Log) Redaction() *observe.Redaction {
 	var names []string
 	for _, name := range log.Redact {
 		if name == presetSecrets {
-			names = append(names, secretNames...)
+			names = append(append(names, "code"), schema.SecretNames...)
 		} else {
 			names = append(names, name)
 		}

@@ -168,7 +168,7 @@ func TestDaemon_thatCannotServe(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"address": {fmt.Sprintf(daemonText, taken), "address already in use"},
 		"file":    {"htp.listen = 1\n", "unknown"},
-		"pid":     {"http.listen = \"127.0.0.1:0\"\npid_file = \"none/such\"\n", "pid_file: "},
+		"pid":     {"http.listen = \"127.0.0.1:0\"\npid_file = \"none/such\"\n", "error: the folder of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := write(t, "%s", c.text)

@@ -184,17 +184,24 @@ func WithoutCredentials(s string) string {
 	return s
 }
 
-// secretNames are parts of the names of fields that carry credentials.
-var secretNames = []string{"authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key",
-	"access-key", "signature", "credential"}
+// SecretNames are names of fields and parameters that carry credentials, for the preset of "redact" of [log] too.
+var SecretNames = strings.Fields(`auth jwt key otp pass passwd pwd session sig authorization cookie token secret
+	password apikey accesskey accesskeyid accesstoken clientsecret idtoken refreshtoken signature credential`)
 
-// secretWords are whole words of such names, which others have as a part.
-var secretWords = []string{"auth", "key", "pwd", "sig", "jwt"}
+const secretWords = 9 // the first of SecretNames, which harmless names have as a part
+
+// publicKeys are names of keys that tell things apart and open nothing: Idempotency-Key, Sec-WebSocket-Key.
+var publicKeys = syntax.Expr(`(?i)(idempotency|surrogate|websocket|cache|public)[-_.]?key`)
+
+var (
+	spaces  = strings.NewReplacer("-", " ", "_", " ", ".", " ")
+	joiners = strings.NewReplacer("-", "", "_", "", ".", "")
+)
 
 // NamesSecret reports whether a name that the user has chosen, of a field or of a parameter, is one for credentials.
 func NamesSecret(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(name, part) }) ||
-		slices.ContainsFunc(strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_.", r) }),
-			func(word string) bool { return slices.Contains(secretWords, word) })
+	name = publicKeys().ReplaceAllString(strings.ToLower(name), "")
+	words, joined := strings.Fields(spaces.Replace(name)), joiners.Replace(name)
+	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(SecretNames[:secretWords], w) }) ||
+		slices.ContainsFunc(SecretNames[secretWords:], func(w string) bool { return strings.Contains(joined, w) })
 }
