@@ -50,7 +50,7 @@ const (
 	hintSplit       = `is when = 'percent(client.ip, 10)' in [[rules]] with dest, or weight in [[routes]]`
 	hintStreams     = `is [services.NAME] with type = "tcp", listen = ":5432" and dest`
 	hintPeek        = `is peek = true in [services.NAME], and when = 'tls.sni == "a.com"' in [[services.NAME.routes]]`
-	hintNoStreams   = `has nothing here: HTTP and TCP are served`
+	hintNoStreams   = `has nothing here: HTTP and TCP are served, UDP not yet`
 	hintNoBuffering = `has nothing here: bodies go on as they come`
 	hintACME        = `is cert = "acme" in [https], and [acme] with email, ca and the like`
 	hintDNS         = `is dns in [acme]: the path of a program, or a name of [dns_providers]`
@@ -332,6 +332,8 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", `is to = "etcd://host:2379/name/"`, "register.url register.service register.registry"},
 	{"", hintCompress, "routes.compress"},
 	{"", hintNoTokens, "jwt"},
+	{"", hintNoStreams, "services.protocol"},
+	{"", `is timeouts = { total = "5s" }`, "routes.timeout"},
 	{"", `is log_level = "debug" in [global]`, "log.level global.level"},
 	{"", hintDest, "routes.to target destination proxy_to forward_to url"},
 	{"", hintHost, "domain hostname"},

@@ -276,7 +276,8 @@ func TestSchema_foreignWords(t *testing.T) {
 		if dot := strings.LastIndexByte(word, '.'); dot >= 0 {
 			name = word[dot+1:]
 			header = map[string]string{
-				"upstreams": "[upstreams.x]\n", "routes": "[[routes]]\n", "listeners": "[[listeners]]\n",
+				"upstreams": "[upstreams.x]\n", "services": "[services.x]\n",
+				"routes": "[[routes]]\n", "listeners": "[[listeners]]\n",
 				"upstreams.backends": "[[upstreams.x.backends]]\n", "upstreams.sticky": "[upstreams.x.sticky]\n",
 				"upstreams.health_check": "[upstreams.x]\nbackends = [{ address = \"h:1\" }]\n" +
 					"[upstreams.x.health_check]\n",

@@ -8,6 +8,9 @@ import (
 // foreign is what names of other programs are called here. A name that ends in a dot, a dash or an underscore stands
 // for all that begin with it, and the % of its answer for the rest of the name.
 var foreign = map[string]string{
+	"ip":      "client.ip",
+	"country": "geo.country",
+
 	// Cloudflare, and Wireshark before it
 	"http.request.uri.path":               "path",
 	"http.request.uri.path.extension":     "ext(path)",

@@ -18,6 +18,8 @@ var otherWords = map[string]string{
 	"reopen":        "edge -s reopen",
 	"configtest":    "edge check",
 	"lint":          "edge check",
+	"config":        "edge check, with --json for programs",
+	"purge":         "edge cache purge",
 	"ps":            "edge status",
 	"reverse-proxy": "edge proxy --from :8080 --to localhost:3000",
 }

@@ -129,3 +129,12 @@ func TestCheck_triesTheFolderOfTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// A time in place of the table of cache is the ttl that was meant.
+func TestParse_hintForATimeAsCache(t *testing.T) {
+	_, rep := config.Parse("edge.toml", []byte("http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"a:1\"\n"+
+		"cache = \"1d\"\n"))
+	if len(rep.Errors) != 1 || rep.Errors[0].Hint != `write { ttl = "1d" }` {
+		t.Errorf("%q", rep.Errors)
+	}
+}

@@ -29,12 +29,12 @@ func init() {
 		},
 	})
 	config.Register[entry](keyTypes, schema.Section{
-		Path: defaultsPath, Switch: "enabled", Resolve: resolveDefaults,
+		Path: defaultsPath, Switch: "enabled", Bare: "ttl", Resolve: resolveDefaults,
 		Doc: "Caching of the answers of all routes that lead to backends, unless their `dest` has variables. " +
 			"`cache = true` in `[defaults]` is a table without keys.",
 	})
 	config.Register[entry](keyTypes, schema.Section{
-		Path: routesPath, Switch: "enabled", Defaults: defaultsPath, Resolve: resolveRoute,
+		Path: routesPath, Switch: "enabled", Bare: "ttl", Defaults: defaultsPath, Resolve: resolveRoute,
 		Doc: "Caching of the answers of this route, whose keys go before the keys of `cache` of `[defaults]`. " +
 			"`cache = true` is a table without keys; `cache = false` turns caching off for the route.",
 	})
@@ -43,7 +43,7 @@ func init() {
 		"without caching; `cache = false` turns it off. Of several rules with `cache` the last one that holds counts."
 	for _, path := range rulePaths {
 		config.Register[entry](keyTypes, schema.Section{
-			Path: path, Switch: "enabled", Resolve: resolveRule, Doc: doc,
+			Path: path, Switch: "enabled", Bare: "ttl", Resolve: resolveRule, Doc: doc,
 		})
 		doc = "Caching by a rule, as in `[" + rulePaths[0] + "]`."
 	}

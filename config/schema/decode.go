@@ -171,7 +171,7 @@ func (d *Decoder) reportElement(n *syntax.Node, p *place) {
 
 // bareHint returns the hint for a string in place of an entry of the section at p, or "".
 func (p *place) bareHint(n *syntax.Node) string {
-	if n.Kind != syntax.KindString || p.section == nil || p.section.Bare == "" {
+	if n.Kind != syntax.KindString || p.section == nil || p.section.Bare == "" || n.Text == "on" || n.Text == "off" {
 		return ""
 	}
 	return fmt.Sprintf("write { %s = %s }", p.section.Bare, syntax.Quote(n.Text))
@@ -186,7 +186,15 @@ func (d *Decoder) WrongKind(n *syntax.Node, want, hint string) {
 	if n.Kind == syntax.KindLost {
 		return
 	}
-	if hint == "" && n.Kind == syntax.KindList {
+	switch {
+	case hint != "" || n.Kind != syntax.KindList:
+	case n.Key == "dest":
+		var all []string
+		for _, c := range n.Children {
+			all = append(all, c.Text)
+		}
+		hint = "write dest = " + syntax.Quote(strings.Join(all, ", "))
+	default:
 		hint = "it takes one alone"
 	}
 	d.Report.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
@@ -293,7 +301,9 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	}
 	near, homes := syntax.Nearest(n.Key, p.names), d.doc.schema.homesOf(n.Key)
 	slip := near != "" && syntax.Distance(strings.ToLower(n.Key), near) == 1
-	if hint := d.doc.schema.Reserved.word(n.Key, p.path); hint != "" && (!slip || near != n.Key+"s") {
+	words := &d.doc.schema.Reserved
+	if hint := words.word(n.Key, p.path); hint != "" &&
+		(!slip || near != n.Key+"s" || words.Words[p.path+"."+n.Key] != "") {
 		return hint
 	}
 	switch {
