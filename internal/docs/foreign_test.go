@@ -22,7 +22,9 @@ var unknownElsewhere = map[string]string{
 
 // deniedNames are words of other programs that edge has nothing for, although it has a key of that name for something
 // else.
-var deniedNames = map[string]string{}
+var deniedNames = map[string]string{
+	"protocol": "a service relays TCP alone",
+}
 
 var (
 	sectionLine = regexp.MustCompile("(?m)^## `\\[+([^]`]+)\\]+`$")
