@@ -56,7 +56,7 @@ func TestOpen_refusesAFolderOfOthers(t *testing.T) {
 		uid  int
 		want string
 	}{
-		"of all":     {0o777, -1, "chmod go-w"},
+		"of all":     {0o777, -1, "or make a folder below it"},
 		"of a group": {0o770, -1, "chmod go-w"},
 		"of a user":  {0o700, 65534, "belongs to the user 65534"},
 	} {

@@ -50,7 +50,8 @@ func checkFolder(path string, at fs.FileInfo, uid int) error {
 	case owner != 0 && uid >= 0 && int(owner) != uid:
 		return fmt.Errorf("%s belongs to the user %d, not to %d: chown -R %[3]d %[1]s", path, owner, uid)
 	case at.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("other users may write %s: chmod go-w %[1]s", path)
+		return fmt.Errorf("other users may write %s: chmod go-w %[1]s, or make a folder below it for edge, as in "+
+			"an emptyDir of Kubernetes: install -d -m 700", path)
 	}
 	return nil
 }
