@@ -36,7 +36,7 @@ func configurationEndpoints() []Endpoint {
 			"process or another one: with another one in force the status is 412, and without the field 428. `*`: " +
 			"whatever is in force."}},
 		Doc: "Apply a configuration that the body has, as a reload applies the files. It is kept as a version and " +
-			"written to no file: `differs` says that the next reload, upgrade or start applies something else. With " +
+			"written to no file: `differs` says that the next reload or start applies something else. With " +
 			"errors nothing changes: the answer says what is wrong, with status 422.",
 		answer: configure,
 	}}

@@ -11,6 +11,7 @@ import (
 type Upgrade struct {
 	Binary string `json:"binary,omitempty" doc:"An absolute path; none: the program that runs, as its file is."`
 	Now    bool   `json:"now,omitempty" doc:"Where processes of two earlier upgrades drain, end the older one."`
+	Force  bool   `json:"force,omitempty" doc:"Take the files where they differ from what runs, as after a rollback."`
 }
 
 // Upgraded is how an upgrade went.

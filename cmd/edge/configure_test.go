@@ -137,7 +137,7 @@ func TestConfigure_process(t *testing.T) {
 		t.Errorf("sent: %d %+v", status, done)
 	}
 	answers(202)
-	e.WaitLine(`the files differ, and the next reload, upgrade or start applies those`)
+	e.WaitLine(`the files differ, and the next reload or start applies those`)
 	if _, status := stranger.send("", `"1"`, next); status != 412 {
 		t.Errorf("a version of before: %d", status)
 	}

@@ -51,6 +51,8 @@ func newUpgrade() *cobra.Command {
 	}
 	a.flags(cmd)
 	cmd.Flags().BoolVar(&ask.Now, "now", false, "where processes of two earlier upgrades drain, end the older one")
+	cmd.Flags().BoolVar(&ask.Force, "force", false, "take the files where they differ from the configuration that "+
+		"runs, as after a rollback")
 	return cmd
 }
 
@@ -111,7 +113,7 @@ func (a *asking) renew(ask *admin.Upgrade, step func(text string)) (pid int, err
 		return 0, fmt.Errorf("%s has errors: edge check %[1]s shows them", path)
 	}
 	if socket := cfg.Global.UpgradeSock; socket != "" {
-		return process.Upgrade(cfg.Global.FromWorkingDirectory(socket), ask.Binary, ask.Now, step)
+		return process.Upgrade(cfg.Global.FromWorkingDirectory(socket), ask, step)
 	}
 	client, err := a.clientFor(path, cfg, true)
 	if err == nil {

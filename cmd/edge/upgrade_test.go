@@ -738,3 +738,40 @@ func TestUpgrade_killed(t *testing.T) {
 		s.end()
 	}
 }
+
+// After a rollback, upgrades go on with the configuration that runs, and say so. With --force they take the files.
+func TestUpgrade_afterRollback(t *testing.T) {
+	t.Parallel()
+	s := serve(t, 1, `global.rollback = { errors = "20%", requests = 10 }`)
+	file := filepath.Join(s.dir, "edge.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	putFile(t, file, "%s", strings.Replace(string(text), "status:200", "status:503", 1))
+	if err := syscall.Kill(s.serving(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Minutes, func() bool { return s.answers() != nil })
+	for range 20 {
+		_ = s.answers()
+	}
+	s.WaitLine(`the files on the disk differ`)
+	const keeps = "goes on with the configuration that runs"
+	for n := range 2 { // the new process knows that the files differ
+		before := s.serving()
+		code, out := s.upgrade()
+		if err := s.answers(); code != 0 || err != nil || s.serving() == before || !strings.Contains(out, keeps) {
+			t.Fatalf("%d, answer %v, want 200 and %q: %s\n%s", code, err, keeps, out, s.Output())
+		}
+		testutil.Eventually(t, testutil.Minutes, func() bool {
+			return strings.Count(s.Output(), `"msg":"this process `+keeps) == n+1
+		})
+	}
+	if code, out := s.upgrade("--force"); code != 0 || strings.Contains(out, keeps) {
+		t.Errorf("--force: %d %s", code, out)
+	}
+	if err := s.answers(); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("--force: %v, want what the file says", err)
+	}
+}

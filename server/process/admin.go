@@ -233,7 +233,7 @@ func (a *administration) inForce() admin.InForce {
 		if v := p.reloads.inForce(); v != nil {
 			since = v.At
 		}
-		in.Differs = p.reloads.differs.Load()
+		in.Differs = p.reloads.differs.Load() != nil
 	}
 	// Numbers begin anew in a process that finds no versions: the time tells its configurations from those before.
 	in.Tag = fmt.Sprintf("%d-%x", in.Version, since.UnixMilli())

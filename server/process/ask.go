@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
@@ -14,12 +15,11 @@ import (
 
 var errNoAnswer = errors.New("the process has ended before it answered: its error log says why")
 
-// Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
-// path; "": to the one that it was started with, as its file is now. Where processes of too many earlier upgrades
-// drain, now ends the oldest one first. progress gets each step. The process may be another user's: its texts are
+// Upgrade asks the process that listens at socket, its upgrade_sock, to hand over as ask says. progress gets
+// each step. The process may be another user's: its texts are
 // printable. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
-func Upgrade(socket, bin string, now bool, progress func(step string)) (pid int, err error) {
+func Upgrade(socket string, ask *admin.Upgrade, progress func(step string)) (pid int, err error) {
 	c, p, err := handover.DialToAsk(socket)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -33,8 +33,8 @@ func Upgrade(socket, bin string, now bool, progress func(step string)) (pid int,
 	}
 	defer c.Close()
 	defer p.Close()
-	ask := upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Ask, Body: upgrade.AskBody{Binary: bin, Now: now}}
-	if err := c.Send(&ask, nil); err != nil {
+	asks := upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Ask, Body: upgrade.AskBody(*ask)}
+	if err := c.Send(&asks, nil); err != nil {
 		return 0, err
 	}
 	for {

@@ -57,11 +57,11 @@ func (r *reloads) configure(s *admin.Submission, inForce func() admin.InForce) (
 	}
 	if on := r.watch.files; on == nil || len(on.Texts) != 1 || string(on.Texts[0].Text) != string(s.Text) ||
 		!on.Unchanged() {
-		r.differs.Store(true)
-		slog.Warn("a client has sent this configuration: the files differ, and the next reload, upgrade or start "+
-			"applies those", "version", o.Version)
+		r.differs.Store(files)
+		slog.Warn("a client has sent this configuration: the files differ, and the next reload or start applies those",
+			"version", o.Version)
 	} else {
-		r.differs.Store(false)
+		r.differs.Store(nil)
 	}
 	return o, nil
 }
@@ -81,7 +81,7 @@ func (a *administration) Configure(s *admin.Submission) (*admin.Reloaded, error)
 	}
 	done, err := a.reloaded(o)
 	if err == nil {
-		done.Differs = r.differs.Load()
+		done.Differs = r.differs.Load() != nil
 		if s.DryRun {
 			done.DryRun, done.Applied, done.Differs = o.Err == nil, false, false
 		}

@@ -42,7 +42,7 @@ func newHandingOver(t *testing.T, lines string) *handingOver {
 	t.Cleanup(func() { _ = s.Stop() })
 	try(t, s.Start())
 	u := newUpgrades(&program{}, nil)
-	a, err := u.reserve(nil, false)
+	a, err := u.reserve(nil, upgrade.AskBody{})
 	try(t, err)
 	a.kill = func() {}
 	g := &handingOver{t: t, server: s, attempt: a}

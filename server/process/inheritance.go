@@ -14,17 +14,21 @@ import (
 // inheritance is the list of what this process hands over to a new one: sockets, keys, the pid file. Owned by its
 // attempt.
 type inheritance struct {
-	offer     upgrade.OfferBody
-	manifest  *os.File
-	secrets   *os.File
-	pid       *os.File     // the pid file, which stays with this process; nil: there is none
-	cache     *cache.Offer // nil: there is none
-	sockets   []int        // copies
-	timeout   time.Duration
-	grace     time.Duration
-	server    *server.Server
-	holdNames func(hold bool) // takes the names back, or gives them up
+	offer         upgrade.OfferBody
+	manifest      *os.File
+	secrets       *os.File
+	configuration *os.File     // what the new process serves instead of the files; nil: it takes those
+	pid           *os.File     // the pid file, which stays with this process; nil: there is none
+	cache         *cache.Offer // nil: there is none
+	sockets       []int        // copies
+	timeout       time.Duration
+	grace         time.Duration
+	server        *server.Server
+	holdNames     func(hold bool) // takes the names back, or gives them up
 }
+
+// keepsConfiguration says what the new process does with inheritance.configuration.
+const keepsConfiguration = "goes on with the configuration that runs"
 
 func (i *inheritance) files() []int {
 	fds := []int{int(i.manifest.Fd()), int(i.secrets.Fd())}
@@ -34,12 +38,16 @@ func (i *inheritance) files() []int {
 	if i.cache != nil {
 		fds = append(fds, int(i.cache.Theirs.Fd()))
 	}
+	if i.configuration != nil {
+		fds = append(fds, int(i.configuration.Fd()))
+	}
 	return fds
 }
 
 func (i *inheritance) close() {
 	_ = i.manifest.Close()
 	_ = i.secrets.Close()
+	_ = i.configuration.Close()
 	i.closeCopies()
 	if i.cache != nil {
 		i.cache.Close()

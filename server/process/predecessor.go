@@ -27,7 +27,8 @@ import (
 type predecessor struct {
 	side        *handover.NewSide
 	inheritance *handover.Inheritance
-	pid         int // 0: it is not known
+	pid         int           // 0: it is not known
+	texts       *config.Files // of the configuration that it serves, where the files differ; nil: they do not
 }
 
 var (
@@ -37,27 +38,39 @@ var (
 )
 
 // joinPredecessor begins to take over from the process that has started this one or, with ask, from the one at
-// upgrade_sock. It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
-func joinPredecessor(cfg *config.Config, ask bool, p *program) (*predecessor, *pidfile.File, error) {
+// upgrade_sock. before is nil where neither is to be, and the pid file is taken then; otherwise that comes later. serve
+// is what this process is to serve: cfg, or the texts that the process before serves, as kept reads them.
+func joinPredecessor(cfg *config.Config, ask bool, p *program, kept func(*config.Files) (*config.Config, error)) (
+	serve *config.Config, before *predecessor, pid *pidfile.File, err error) {
 	c, err := channelToPredecessor(cfg, ask)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if c == nil {
-		pid, err := pidfile.Take(cfg.Global.PIDFile)
-		return nil, pid, err
+		pid, err = pidfile.Take(cfg.Global.PIDFile)
+		return cfg, nil, pid, err
 	}
-	before := c.PID()
-	side := handover.Join(c, upgrade.HelloBody{
+	before = &predecessor{pid: c.PID()}
+	before.side = handover.Join(c, upgrade.HelloBody{
 		Build: p.build(), PID: os.Getpid(), Free: freeDescriptors(),
 		Reactors: cmp.Or(cfg.Global.WorkerThreads, runtime.GOMAXPROCS(0)),
 	}, upgrade.Times{})
-	inherited, err := side.Inherit()
-	if err != nil {
-		return nil, nil, fmt.Errorf("upgrade: %w", err)
+	if before.inheritance, err = before.side.Inherit(); err != nil {
+		return nil, nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
-	side.Step("loading the configuration")
-	return &predecessor{side, inherited, before}, pidfile.Inherited(cfg.Global.PIDFile), nil
+	before.side.Step("loading the configuration")
+	if fd, ok := before.inheritance.Files[configurationName]; ok {
+		defer handover.CloseAll([]int{fd})
+		before.texts = &config.Files{}
+		if err = handover.ReadMemory(configurationName, fd, before.texts); err == nil {
+			cfg, err = kept(before.texts)
+		}
+		if err != nil {
+			before.refuse(err)
+			return nil, nil, nil, err
+		}
+	}
+	return cfg, before, pidfile.Inherited(cfg.Global.PIDFile), nil
 }
 
 // channelToPredecessor returns the channel to the process before; nil: there is none to be.
@@ -140,10 +153,12 @@ func (p *predecessor) pidFile() *os.File {
 	return nil
 }
 
-// The names of descriptors in OFFER: of the pid file, and of the connection between the caches.
+// The names of descriptors in OFFER: of the pid file, of the connection between the caches, and of the texts that the
+// new process serves instead of the files.
 const (
-	pidFileName = "pid_file"
-	cacheName   = "cache"
+	pidFileName       = "pid_file"
+	cacheName         = "cache"
+	configurationName = "configuration"
 )
 
 // refuse tells the process before why this one cannot take over; nil: it has.

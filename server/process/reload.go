@@ -39,7 +39,7 @@ type reloads struct {
 	files   *config.Files                  // the files of present; nil: unknown; guarded by mu
 	store   atomic.Pointer[versions.Store] // nil before begin, and where files are unknown; stored under mu
 	watch   watch                          // guarded by mu
-	differs atomic.Bool                    // the files on the disk say otherwise; stored under mu
+	differs atomic.Pointer[config.Files]   // the files of present, where the disk says otherwise; stored under mu
 
 	guard    *guard                      // of the last reload; nil: none; guarded by mu
 	outcomes map[string]metrics.Outcomes // of requests at the last reload; nil: nobody asked; guarded by mu
@@ -96,7 +96,7 @@ func (r *reloads) read(cause string) *outcome {
 	}
 	o := r.apply(cfg, report, files, cause)
 	if o.Err == nil {
-		r.differs.Store(false)
+		r.differs.Store(nil)
 		switch {
 		case r.guard == nil:
 			r.upgradeForRestart(&o.Diff)

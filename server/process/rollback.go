@@ -36,7 +36,13 @@ func (r *reloads) begin() {
 	}
 	r.store.Store(store)
 	r.watch.use(r.files, cfg, view{})
-	r.keep(r.files, "start")
+	cause := "start"
+	if kept := r.differs.Load(); kept != nil {
+		r.files, cause = kept, "upgrade"
+		slog.Warn("this process "+keepsConfiguration+": the files on the disk differ, and the next reload applies them",
+			"file", kept.Main)
+	}
+	r.keep(r.files, cause)
 	r.watch.set(cfg.Global.Watch, r.look)
 }
 
@@ -104,9 +110,9 @@ func (r *reloads) rollbackTo(number int, cause string) (o *outcome, differs bool
 		return o, false
 	}
 	r.guard = nil // what takes something back is not taken back itself
-	differs = !v.Files.Unchanged()
-	r.differs.Store(differs)
-	if differs {
+	r.differs.Store(nil)
+	if differs = !v.Files.Unchanged(); differs {
+		r.differs.Store(v.Files)
 		slog.Warn("rolled back: the files on the disk differ, and the next reload applies them",
 			"version", v.Number, "applied", v.At.Format(time.RFC3339), "file", v.Files.Main)
 	}

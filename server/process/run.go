@@ -105,7 +105,7 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	if err != nil {
 		return err
 	}
-	pred, pid, err := joinPredecessor(cfg, o.Upgrade, prog)
+	cfg, pred, pid, err := joinPredecessor(cfg, o.Upgrade, prog, o.kept)
 	if err != nil {
 		return err
 	}
@@ -156,6 +156,19 @@ func run(cfg *config.Config, o Options, sup *supervision) (err error) {
 	err = s.Stop()
 	logEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
+}
+
+// kept returns the configuration of texts that the process before serves.
+func (o *Options) kept(texts *config.Files) (*config.Config, error) {
+	if o.Load == nil {
+		return nil, errNoFile
+	}
+	cfg, report := o.Load(Reading{Kept: texts})
+	if !report.OK() {
+		return nil, fmt.Errorf("the configuration that runs: %w: edge upgrade --force takes the files",
+			&report.Errors[0])
+	}
+	return cfg, nil
 }
 
 // openedByOthers returns what other processes have opened for this one: the pipe to a parent that waits, or nil, and

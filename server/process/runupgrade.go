@@ -27,6 +27,9 @@ func (p *running) prepareUpgrades(prog *program, pred *predecessor, check []stri
 		}
 	}
 	p.reloads.upgrades = p.upgrades
+	if pred != nil {
+		p.reloads.differs.Store(pred.texts)
+	}
 	p.upgradeSocket = &upgradeSocket{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
 
@@ -176,12 +179,9 @@ func (p *running) abortUpgradeAndDrain(sig os.Signal) bool {
 	return true
 }
 
-// newInheritance collects what this process hands over.
-func (p *running) newInheritance() (*inheritance, error) {
-	if p.reloads.differs.Load() {
-		slog.Warn("the new process serves what the files say, which is not what this one serves",
-			"try", "edge diff shows the difference")
-	}
+// newInheritance collects what this process hands over. takeFiles: the new one takes the configuration of the files,
+// also where another one runs, as after a rollback.
+func (p *running) newInheritance(takeFiles bool) (*inheritance, error) {
 	sockets, fds, err := socketsToPass(p.server.Handover())
 	if err != nil {
 		return nil, err
@@ -207,6 +207,10 @@ func (p *running) newInheritance() (*inheritance, error) {
 	}
 	if i.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets}); err == nil {
 		i.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &secrets)
+	}
+	if texts := p.reloads.differs.Load(); err == nil && texts != nil && !takeFiles && !texts.Unchanged() {
+		i.offer.Files = append(i.offer.Files, configurationName)
+		i.configuration, err = handover.WriteMemory(configurationName, texts)
 	}
 	if err != nil {
 		i.close()

@@ -26,8 +26,8 @@ type upgrades struct {
 	program        *program
 	check          []string // arguments by which a program checks the configuration; none: it cannot
 	predecessor    *predecessor
-	newInheritance func() (*inheritance, error) // what there is to hand over
-	endProcess     func()                       // has the goroutine of Run end this process at once
+	newInheritance func(takeFiles bool) (*inheritance, error) // what there is to hand over
+	endProcess     func()                                     // has the goroutine of Run end this process at once
 
 	wake chan struct{} // has an element when changes were added
 
@@ -52,7 +52,7 @@ type attempt struct {
 	begun       time.Time
 	ctx         context.Context // cancelled with the reason
 	cancel      context.CancelCauseFunc
-	endOldest   bool                // end the oldest process that drains where there are too many
+	ask         upgrade.AskBody
 	progress    func(upgrade.Frame) // for the command that asked for it; nil: none did
 	kill        func()              // ends the new process
 	connections *connectionHandover // nil before GO
@@ -84,7 +84,7 @@ func (u *upgrades) begin(ask upgrade.AskBody, progress func(upgrade.Frame)) erro
 	case bin != "" && !filepath.IsAbs(bin):
 		return errRelative
 	}
-	a, err := u.reserve(progress, ask.Now)
+	a, err := u.reserve(progress, ask)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (u *upgrades) beginSameProgram() {
 func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admin.Upgraded, error) {
 	steps, gone := make(chan upgrade.Frame, 1), make(chan struct{})
 	defer close(gone)
-	err := a.parts.Load().reloads.upgrades.begin(upgrade.AskBody{Binary: ask.Binary, Now: ask.Now},
+	err := a.parts.Load().reloads.upgrades.begin(upgrade.AskBody(*ask),
 		func(f upgrade.Frame) {
 			select {
 			case steps <- f:
@@ -156,11 +156,11 @@ func (u *upgrades) handOverTo(c *handover.Channel, p *handover.Peer, first []byt
 
 // reserveFor makes an attempt for a process that asks to take over, and what it gets.
 func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, i *inheritance, err error) {
-	if a, err = u.reserve(nil, false); err != nil {
+	if a, err = u.reserve(nil, upgrade.AskBody{}); err != nil {
 		return nil, nil, err
 	}
 	if err = checkControlGroup(p.PID); err == nil {
-		i, err = u.newInheritance()
+		i, err = u.newInheritance(false)
 	}
 	if err != nil {
 		u.release(a)
@@ -169,8 +169,8 @@ func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, i *inheritance, err
 	return a, i, nil
 }
 
-// reserve makes an attempt unless there must be none. endOldest: it will end a process where too many drain.
-func (u *upgrades) reserve(progress func(upgrade.Frame), endOldest bool) (*attempt, error) {
+// reserve makes an attempt, for ask, unless there must be none.
+func (u *upgrades) reserve(progress func(upgrade.Frame), ask upgrade.AskBody) (*attempt, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.current != nil {
@@ -179,11 +179,11 @@ func (u *upgrades) reserve(progress func(upgrade.Frame), endOldest bool) (*attem
 	if u.blocked != nil {
 		return nil, u.blocked
 	}
-	if n := u.predecessor.draining(); n >= drainingMax && !endOldest {
+	if n := u.predecessor.draining(); n >= drainingMax && !ask.Now {
 		return nil, fmt.Errorf("%d processes of earlier upgrades drain still, the last one with %d connections: wait, "+
 			"or have edge upgrade --now end the oldest one", n, u.predecessor.connections())
 	}
-	a := &attempt{upgrades: u, begun: time.Now(), endOldest: endOldest, progress: progress, ended: make(chan struct{})}
+	a := &attempt{upgrades: u, begun: time.Now(), ask: ask, progress: progress, ended: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	u.current, u.lastBegun = a, a.begun
 	return a, nil
@@ -270,12 +270,15 @@ func (a *attempt) start(bin string) error {
 	if err := u.program.check(a.ctx, bin, u.check); err != nil {
 		return err
 	}
-	i, err := u.newInheritance()
+	i, err := u.newInheritance(a.ask.Force)
 	if err != nil {
 		return err
 	}
 	defer i.close()
-	if a.endOldest && u.predecessor.draining() >= drainingMax {
+	if i.configuration != nil {
+		a.reportStep("the new process " + keepsConfiguration + ": the files differ, and --force has it take them")
+	}
+	if a.ask.Now && u.predecessor.draining() >= drainingMax {
 		a.reportStep("ending the oldest process that drains")
 		if err := u.predecessor.endOldestDraining(a.ctx); err != nil {
 			return err

@@ -123,8 +123,9 @@ type WorkingBody struct {
 
 // AskBody is the body of ASK.
 type AskBody struct {
-	Binary string `json:"binary"`        // an absolute path; "": the one of the running process
-	Now    bool   `json:"now,omitempty"` // where too many processes drain, end the oldest one
+	Binary string `json:"binary"`          // an absolute path; "": the one of the running process
+	Now    bool   `json:"now,omitempty"`   // where too many processes drain, end the oldest one
+	Force  bool   `json:"force,omitempty"` // take the files, also where they differ from what runs
 }
 
 // CutBody is the body of CUT.

@@ -31,7 +31,7 @@ var examples = map[string]Frame{
 	"11-bye":     {1, Bye, 0, ByeBody{}},
 	"12-working": {1, Working, 0, WorkingBody{"self-check"}},
 	"13-refuse":  {1, Refuse, 0, RefuseBody{"edge.toml:3:1: unknown key"}},
-	"14-ask":     {1, Ask, 0, AskBody{"/opt/edge-1.3/edge", false}},
+	"14-ask":     {1, Ask, 0, AskBody{"/opt/edge-1.3/edge", false, false}},
 	"15-cut":     {1, Cut, 0, CutBody{1}},
 	"16-pass":    {1, Pass, 0, PassBody{true}},
 }
