@@ -252,7 +252,7 @@ func (p *listeners) takeDatagrams() {
 		case waits && !(d.waits && time.Since(d.toldAt) < toldEvery):
 			d.toldAt = time.Now()
 			slog.Info("HTTP/3 waits for its UDP port", "listener", l.title, "error", err,
-				"holder", whoHolds("/proc", l.open.Addr(), true))
+				"holder", whoHolds("/proc", l.open.Addr(), true, p.opts.Before))
 		case err != nil && !waits:
 			slog.Error("no HTTP/3: the UDP port cannot be opened", "listener", l.title, "error", err)
 		case err == nil && d.waits:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -60,7 +61,7 @@ func wayOut(proc string, a poller.Addr, err error) []string {
 	case errors.Is(err, unix.EACCES) && int(a.IP.Port()) < unprivilegedPort(proc):
 		return portRight(a.IP.Port())
 	case errors.Is(err, unix.EADDRINUSE):
-		return []string{whoHolds(proc, a, errors.As(err, new(udpError)))}
+		return []string{whoHolds(proc, a, errors.As(err, new(udpError)), 0)}
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return []string{"no interface of this machine has that address now: ip address lists its addresses; " +
 			"for an address that comes later: sysctl net.ipv4.ip_nonlocal_bind=1"}
@@ -91,8 +92,9 @@ func portRight(port uint16) []string {
 	}
 }
 
-// whoHolds names the process that listens on an address, or the command that does.
-func whoHolds(proc string, a poller.Addr, udp bool) string {
+// whoHolds names the process that listens on an address, or the command that does. before is the process that this one
+// has taken over from, which lockdown hides; 0: none.
+func whoHolds(proc string, a poller.Addr, udp bool, before int) string {
 	command := "ss -lxp src " + a.Path
 	switch {
 	case udp:
@@ -104,6 +106,8 @@ func whoHolds(proc string, a poller.Addr, udp bool) string {
 	switch {
 	case errors.Is(err, holder.ErrNone):
 		return "no process listens on it by now, try again; else " + command + " lists them"
+	case errors.Is(err, holder.ErrHidden) && before > 0 && syscall.Kill(before, 0) == nil:
+		return fmt.Sprintf("the process before, edge, process %d, listens there until it has drained", before)
 	case err != nil:
 		return err.Error() + ": sudo " + command + " names it"
 	case h.PID == os.Getpid():
@@ -121,7 +125,7 @@ func socketWayOut(proc string, a poller.Addr, err error) []string {
 			return []string{fmt.Sprintf("%s is no socket but %s: remove it, or name another path", a.Path,
 				kindOf(at.Mode()))}
 		}
-		return []string{whoHolds(proc, a, false)}
+		return []string{whoHolds(proc, a, false, 0)}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return []string{fmt.Sprintf("user %d may not make files in %s: chown it, or RuntimeDirectory=edge in the unit "+
 			"of systemd makes /run/edge", os.Geteuid(), folder)}

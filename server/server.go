@@ -75,6 +75,8 @@ type Options struct {
 	Adopt []Socket
 	// Suspended has Start run everything but accept no connection and announce nothing, before Resume does.
 	Suspended bool
+	// Before is the process that this one takes over from; 0: none.
+	Before int
 	// TicketKeys are the first keys of session tickets, from another process; none: new ones are made.
 	TicketKeys [][32]byte
 	// CacheFrom is the end of a connection to another process: Theirs of its Handover.OfferCache. The cache takes over

@@ -69,14 +69,20 @@ func TestHTTP3_stopEndsIdleClients(t *testing.T) {
 }
 
 // The process before an upgrade has the UDP port until its last connection of HTTP/3 has ended. Then the new process
-// opens it, which reloads do not hinder, and tells clients of it.
+// opens it, which reloads do not hinder, and tells clients of it. Lockdown hides the processes from each other.
 func TestHTTP3_upgrade(t *testing.T) {
+	for _, lockdown := range []string{"false", "true"} {
+		t.Run("lockdown="+lockdown, func(t *testing.T) { upgradeWithHTTP3(t, lockdown) })
+	}
+}
+
+func upgradeWithHTTP3(t *testing.T, lockdown string) {
 	t.Parallel()
 	o := newSlow(t)
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "edge.pid")
-	p := startPlaced(t, o, "[global]\npid_file = %q\nupgrade_sock = %q\ngrace_period = \"1m\"\n", pidFile,
-		filepath.Join(dir, "upgrade.sock"))
+	p := startPlaced(t, o, "[global]\npid_file = %q\nupgrade_sock = %q\ngrace_period = \"1m\"\nlockdown = %s\n",
+		pidFile, filepath.Join(dir, "upgrade.sock"), lockdown)
 	serving := func() int {
 		text, _ := os.ReadFile(pidFile)
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))

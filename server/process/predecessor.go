@@ -138,7 +138,7 @@ func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 		activated.addTo(o)
 		return
 	}
-	o.TicketKeys = p.ticketKeys()
+	o.TicketKeys, o.Before = p.ticketKeys(), p.pid
 	o.Adopt, o.Suspended = socketsToAdopt(p.inheritance), true
 	if fd, ok := p.inheritance.Files[cacheName]; ok {
 		o.CacheFrom = os.NewFile(uintptr(fd), cacheName)
