@@ -104,3 +104,12 @@ func TestWayOut(t *testing.T) {
 		}
 	}
 }
+
+// A holder that lockdown hides is the process before, where that lives: a person needs no command for root then.
+func TestWhoHolds_hiddenByLockdown(t *testing.T) {
+	at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:84")}
+	want := fmt.Sprintf("edge, process %d, listens there", os.Getpid())
+	if got := whoHolds(fakeProc(t), at, false, os.Getpid()); !strings.Contains(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

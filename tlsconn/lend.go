@@ -24,7 +24,7 @@ import (
 // are not as expected; then a test fails.
 
 // tested are the releases of Go, each with all its patches, that buffers are lent with.
-var tested = []string{"go1.26"}
+var tested = []string{"go1.26", "go1.27"}
 
 // loan is where one connection's buffers are; empty where nothing is lent.
 type loan struct {
