@@ -156,8 +156,8 @@ func (b *bodies) adopt(d *disk.Body) *body {
 func (b *bodies) onDisk(d *disk.Body, more int64) *body {
 	one := &body{bodies: b, disk: d, number: b.last.Add(1), room: d.Weight() + more}
 	one.refs.Init()
-	if b.live.Add(one.room) > b.share || b.store == nil {
-		one.close()
+	if b.store == nil || !b.reserve(one.room) {
+		d.Close()
 		return nil
 	}
 	return one
@@ -183,14 +183,23 @@ func (b *body) grow(n int64) bool {
 	all := b.bodies
 	room := max((n+pageSize-1)&^(pageSize-1)+bodyCost, all.least)
 	more := room - b.room
-	if more > 0 && all.live.Add(more) > all.share {
-		if all.cut(); all.live.Load() > all.share {
-			all.live.Add(-more)
-			return false
-		}
+	if more > 0 && !all.reserve(more) {
+		return false
 	}
 	b.room = max(b.room, room)
 	return true
+}
+
+// reserve charges n bytes, unless there is no room for them, not even after a cut.
+func (b *bodies) reserve(n int64) bool {
+	if b.live.Add(n) <= b.share {
+		return true
+	}
+	if b.cut(); b.live.Load() <= b.share {
+		return true
+	}
+	b.live.Add(-n)
+	return false
 }
 
 // leave gives back the reference of the store to one. Clients that take it have time for cutRate.

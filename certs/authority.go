@@ -93,13 +93,7 @@ func CheckAuthority(dir string, uid int, names []string) error {
 		return fmt.Errorf("internal authority: %w", err)
 	}
 	may := permitted{c.Leaf.PermittedDNSDomains, c.Leaf.PermittedIPRanges}
-	for _, name := range names {
-		if !may.has(name) {
-			return fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch for "+
-				"it: remove the files in %s, reload, and have clients trust the new one", name, dir)
-		}
-	}
-	return nil
+	return may.refusal(dir, names)
 }
 
 func opened(a *Authority, err error) (*Authority, error) {
@@ -225,6 +219,9 @@ func (a *Authority) create(names permitted, first bool) error {
 
 // May reports whether certificates for a name are trusted: a lower-case name, "*.parent", or an address.
 func (a *Authority) May(name string) bool { return a.permitted.has(name) }
+
+// Refusal returns an error for the first of names that a may not vouch for.
+func (a *Authority) Refusal(names []string) error { return a.permitted.refusal(a.in.Path(), names) }
 
 // Leaf makes a certificate for servers that have these names and addresses, for which May holds.
 func (a *Authority) Leaf(names ...string) (*Certificate, error) {

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -56,6 +57,17 @@ func (p *permitted) has(name string) bool {
 		above, found := strings.CutSuffix(name, domain)
 		return found && (above == "" || strings.HasSuffix(above, "."))
 	})
+}
+
+// refusal returns an error for the first of names that p lacks. p is of an authority in dir.
+func (p *permitted) refusal(dir string, names []string) error {
+	for _, name := range names {
+		if !p.has(name) {
+			return fmt.Errorf("internal authority: it was made before %q was among the hosts, and may not vouch for "+
+				"it: remove the files in %s, reload, and have clients trust the new one", name, dir)
+		}
+	}
+	return nil
 }
 
 // isName reports whether a text is the lower-case name of a host (RFC 1123 §2.1), with the underscores that some have.

@@ -211,8 +211,8 @@ fallback = %q
 	}
 }
 
-// A file that comes is served, and one that goes is asked of the fallback, within a second or so; a reload leads
-// elsewhere at once.
+// A new file is served within a second or so, and after that time a path whose file was removed goes to the fallback; a
+// reload leads elsewhere at once.
 func TestFallback_filesComeAndGo(t *testing.T) {
 	dir, addr := fallbackSite(t)
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)

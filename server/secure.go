@@ -208,7 +208,7 @@ func (p *certificates) openInternal() (names []string, err error) {
 		slog.Info("internal authority made; clients that trust its file trust its certificates", "file", a.Path)
 	}
 	p.next.authority = a
-	if err := certs.CheckAuthority(dir, owner.UID, wanted); err != nil {
+	if err := a.Refusal(wanted); err != nil {
 		return nil, err
 	}
 	for _, host := range hosts {

@@ -15,9 +15,8 @@ import (
 
 var errNoAnswer = errors.New("the process has ended before it answered: its error log says why")
 
-// Upgrade asks the process that listens at socket, its upgrade_sock, to hand over as ask says. progress gets
-// each step. The process may be another user's: its texts are
-// printable. It returns the id of the process that serves then; the
+// Upgrade asks the process that listens at socket, its upgrade_sock, to hand over as ask says. progress gets each step.
+// The process may be another user's: its texts are printable. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
 func Upgrade(socket string, ask *admin.Upgrade, progress func(step string)) (pid int, err error) {
 	c, p, err := handover.DialToAsk(socket)
