@@ -166,7 +166,7 @@ test: deps ## everything that must pass, each once and short (20 minutes of proc
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again \
-			FLAGS="-short -timeout=40m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
+			FLAGS="-short -timeout=20m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== FAILED: make %s\n' $$step; exit 1; \
 		fi; \

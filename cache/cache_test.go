@@ -71,7 +71,15 @@ func (g *rig) serve(t testing.TB, route cache.Route, origin http.HandlerFunc, fi
 		g.asked.Add(1)
 		origin(w, r)
 	}))
-	t.Cleanup(o.Close)
+	t.Cleanup(func() {
+		if t.Failed() { // its handler may wait for the rest of the test
+			o.Listener.Close()
+			return
+		}
+		o.Close()
+	})
+	// Nobody has waited too long where the machine stands still for some seconds.
+	route.LockTimeout = cmp.Or(route.LockTimeout, testutil.Minutes)
 	g.start(t, route, o.Listener.Addr().String(), filters...)
 }
 

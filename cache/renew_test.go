@@ -653,11 +653,12 @@ func TestRenew_followers(t *testing.T) {
 		{"none", "stale-if-error", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // each waits for the end of a lifetime
 			wait := make(chan bool)
 			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("ETag", `"1"`)
 				if r.Header.Get("If-None-Match") == "" {
-					w.Header().Set("Cache-Control", "max-age=1, stale-if-error=60")
+					w.Header().Set("Cache-Control", "max-age=3, stale-if-error=60")
 					io.WriteString(w, "whole")
 					return
 				}
@@ -666,7 +667,7 @@ func TestRenew_followers(t *testing.T) {
 				c.answer(w)
 			})
 			g.get(t, "/")
-			over := time.Now().Add(1100 * time.Millisecond)
+			over := time.Now().Add(3100 * time.Millisecond)
 			isOver := func() bool { return time.Now().After(over) }
 			testutil.Eventually(t, testutil.Patience, isOver, "its lifetime is over")
 			answers := make(chan answer)

@@ -443,11 +443,11 @@ func (v *version) lifetime() (d time.Duration, known, stated bool) {
 	}
 }
 
-// born is when v was of no age: at the first time at the earliest, and at the second one at the latest.
+// born is when v was of no age: at the first time at the earliest, and at the second one at the latest. Its Date says
+// nothing more: it names the second of the answer, which is not older than its request.
 func (v *version) born(delay time.Duration) (from, to int64) {
-	a := v.last
-	date, aged := a.at-a.at%int64(time.Second), a.at-int64(a.age)*int64(time.Second)
-	return min(date, aged-int64(delay)), min(date, aged)
+	aged := v.last.at - int64(v.last.age)*int64(time.Second)
+	return aged - int64(delay), aged
 }
 
 // window is how long after its lifetime v may be used, by a directive or else by the route.

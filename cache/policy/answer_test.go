@@ -342,6 +342,25 @@ func TestRules_judgeFreshness(t *testing.T) {
 	}
 }
 
+// A Date has the resolution of a second: an answer that was made for the request is as old as it took to come.
+func TestRules_Judge_dateOfTheSecond(t *testing.T) {
+	for _, c := range []struct{ made, asked, received, want time.Duration }{
+		{0, 900 * time.Millisecond, 1050 * time.Millisecond, 150 * time.Millisecond},
+		{0, 999 * time.Millisecond, 1999 * time.Millisecond, time.Second},
+		{0, time.Second, 1050 * time.Millisecond, 1050 * time.Millisecond}, // made before the request was sent
+		{-time.Second, 10 * time.Millisecond, 20 * time.Millisecond, 1020 * time.Millisecond},
+		{time.Second, 900 * time.Millisecond, 1050 * time.Millisecond, 150 * time.Millisecond},
+		{time.Hour, 0, 100 * time.Millisecond, 100 * time.Millisecond}, // by a clock that is ahead
+	} {
+		answer := heads(200, "Cache-Control: max-age=1|Date: "+dated(c.made))
+		rules := Rules{}
+		a := rules.Judge(heads(0, ""), answer, noon.Add(c.asked).UnixNano(), noon.Add(c.received).UnixNano())
+		if got := time.Duration(a.Fresh.Age); got != c.want {
+			t.Errorf("%+v: age %v", c, got)
+		}
+	}
+}
+
 // RFC 9111 §4.2.3: corrected_age_value = age_value + response_delay.
 func TestRules_judgeAddsDelayToAge(t *testing.T) {
 	for _, c := range []struct{ delay, want int64 }{{3, 10}, {0, 7}, {-5, 7}} {

@@ -82,8 +82,13 @@ func (r *Rules) estimate(answer *message.Head, date, received int64) int64 {
 	return min((date-modified)/heuristicShare, int64(cmp.Or(r.HeuristicMax, heuristicMaxDefault)))
 }
 
-// ageReceived returns the age of an answer when it came, RFC 9111 §4.2.3: the corrected initial age.
+// ageReceived returns the age of an answer when it came, RFC 9111 §4.2.3: the corrected initial age. Date names the
+// second in which the answer was made: where the request was sent within that second, the answer was made for it. By
+// the start of the second an answer with max-age=1 would be stale whenever the second ends while it is on its way.
 func ageReceived(answer *message.Head, date, asked, received int64) int64 {
+	if date > asked-int64(time.Second) {
+		date = max(date, asked)
+	}
 	// RFC 9111 §5.1: of a list, or of several lines, a cache SHOULD use the first value, and ignore an invalid one.
 	first, _, _ := message.CutElement(answer.Peek(message.Age))
 	stated, _ := parseSeconds(first)

@@ -374,6 +374,9 @@ func (o *oracle) readAge(date time.Time) {
 			ageValue = deltaSeconds(first)
 		}
 	}
+	if date.Before(o.asked) && date.Add(time.Second).After(o.asked) { // it was made for this request
+		date = o.asked
+	}
 	apparentAge := max(0, o.received.Sub(date))
 	responseDelay := max(0, o.received.Sub(o.asked))
 	o.age = min(max(apparentAge, ageValue+responseDelay), 1<<31*time.Second)
