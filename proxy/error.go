@@ -149,391 +149,220 @@ func (e *Error) after() string {
 
 // The failures of a proxy: docs/operations.md says what each of them means. errors.Is finds them.
 var (
-	NoRoute = NewError(Error{
-		Kind: "route", From: SideProxy, Status: 404, Token: "destination_not_found",
-		Text: "There is nothing at this address.",
-	})
-	MethodRefused = NewError(Error{
-		Kind: "method", From: SideProxy, Status: 405, Token: "http_request_denied",
-		Text:  "No route takes this method.",
-		allow: true,
-	})
-	TargetTooLong = NewError(Error{
-		Kind: "rewrite", From: SideProxy, Status: 414, Token: "http_request_error",
-		Text: "The request target is too long to be rewritten.",
-	})
-	SchemeMismatch = NewError(Error{
-		Kind: "scheme", From: SideProxy, Status: 421, Token: "http_request_error",
-		Text: "This connection is not secured, and https was asked for.",
-	})
-	NotSecured = NewError(Error{
-		Kind: "plain", From: SideProxy, Status: 421, Token: "http_request_error",
-		Text: "This connection is not secured, and has to be: use https.",
-		call: grpc.Unauthenticated,
-	})
-	NoClientCert = NewError(Error{
-		Kind: "client_cert", From: SideProxy, Status: 421, Token: "http_request_error",
-		Text: "This connection was made without a client certificate that is trusted.",
-		call: grpc.Unauthenticated,
-	})
-	SNIMismatch = NewError(Error{
-		Kind: "sni", From: SideProxy, Status: 421, Token: "http_request_error",
-		Text: "This connection was secured for another host.",
-	})
-	TermsMismatch = NewError(Error{
-		Kind: "tls_rules", From: SideProxy, Status: 421, Token: "http_request_error",
-		Text: "This connection was secured on other terms than this request needs.",
-		call: grpc.Unauthenticated,
-	})
-	LoopDetected = NewError(Error{
-		Kind: "loop", From: SideProxy, Status: 508, Token: "proxy_loop_detected",
-		Text: "The request goes in circles.",
-	})
+	NoRoute       = failure(SideProxy, "route", 404, "destination_not_found", "There is nothing at this address.")
+	MethodRefused = failure(SideProxy, "method", 405, "http_request_denied", "No route takes this method.", allows)
+	TargetTooLong = failure(SideProxy, "rewrite", 414, "http_request_error",
+		"The request target is too long to be rewritten.")
+	SchemeMismatch = failure(SideProxy, "scheme", 421, "http_request_error",
+		"This connection is not secured, and https was asked for.")
+	NotSecured = failure(SideProxy, "plain", 421, "http_request_error",
+		"This connection is not secured, and has to be: use https.", calls(grpc.Unauthenticated))
+	NoClientCert = failure(SideProxy, "client_cert", 421, "http_request_error",
+		"This connection was made without a client certificate that is trusted.", calls(grpc.Unauthenticated))
+	SNIMismatch = failure(SideProxy, "sni", 421, "http_request_error",
+		"This connection was secured for another host.")
+	TermsMismatch = failure(SideProxy, "tls_rules", 421, "http_request_error",
+		"This connection was secured on other terms than this request needs.", calls(grpc.Unauthenticated))
+	LoopDetected = failure(SideProxy, "loop", 508, "proxy_loop_detected", "The request goes in circles.")
 	// SubTooDeep and SubTooMany are what a filter that asks by a sub-request gets for an answer.
-	SubTooDeep = NewError(Error{
-		Kind: "sub_too_deep", From: SideProxy, Status: 508, Token: "proxy_loop_detected",
-		Text: "A sub-request is too deep.",
-	})
-	SubTooMany = NewError(Error{
-		Kind: "sub_too_many", From: SideProxy, Status: 500, Token: "proxy_internal_error",
-		Text: "There are too many sub-requests.",
-	})
-	BadMaxForwards = NewError(Error{
-		Kind: "max_forwards", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "Max-Forwards is not a number.",
-	})
-	BodyTooLarge = NewError(Error{
-		Kind: "request_body", From: SideProxy, Status: 413, Token: "http_request_error",
-		Text: "The request body is too large.",
-	})
-	RequestHeadTooLarge = NewError(Error{
-		Kind: "head_size", From: SideBackend, Status: 431, Token: "http_request_error",
-		Text: "The head of the request is too large.",
-	})
-	AnswerHeadTooLarge = NewError(Error{
-		Kind: "head_size", From: SideClient, Status: 502, Token: "http_response_header_section_size",
-		Text: "The head of the answer is larger than the client takes.",
-		call: grpc.Exhausted,
-	})
+	SubTooDeep = failure(SideProxy, "sub_too_deep", 508, "proxy_loop_detected", "A sub-request is too deep.")
+	SubTooMany = failure(SideProxy, "sub_too_many", 500, "proxy_internal_error",
+		"There are too many sub-requests.")
+	BadMaxForwards = failure(SideClient, "max_forwards", 400, "http_request_error",
+		"Max-Forwards is not a number.")
+	BodyTooLarge = failure(SideProxy, "request_body", 413, "http_request_error",
+		"The request body is too large.")
+	RequestHeadTooLarge = failure(SideBackend, "head_size", 431, "http_request_error",
+		"The head of the request is too large.")
+	AnswerHeadTooLarge = failure(SideClient, "head_size", 502, "http_response_header_section_size",
+		"The head of the answer is larger than the client takes.", calls(grpc.Exhausted))
 	// Internal says that code of the proxy's own panicked.
-	Internal = NewError(Error{
-		Kind: "internal", From: SideProxy, Status: 500, Token: "proxy_internal_error",
-		Text: "The proxy failed.",
-	})
-	BodyLengthMismatch = NewError(Error{
-		Kind: "body_length", From: SideProxy, Status: 500, Token: "proxy_internal_error",
-		Text: "A filter changed the body, not its length.",
-	})
-	FilterFailed = NewError(Error{
-		Kind: "filter", From: SideProxy, Status: 500, Token: "proxy_internal_error",
-		Text: "A filter ended the answer.",
-	})
+	Internal           = failure(SideProxy, "internal", 500, "proxy_internal_error", "The proxy failed.")
+	BodyLengthMismatch = failure(SideProxy, "body_length", 500, "proxy_internal_error",
+		"A filter changed the body, not its length.")
+	FilterFailed = failure(SideProxy, "filter", 500, "proxy_internal_error", "A filter ended the answer.")
 	// Overload refuses a request for which there is no room at the moment.
-	Overload = NewError(Error{
-		Kind: "shed", From: SideProxy, Status: 503, Token: "proxy_internal_response",
-		Text: "The proxy is overloaded.",
-		wait: true,
-	})
+	Overload = failure(SideProxy, "shed", 503, "proxy_internal_response", "The proxy is overloaded.", waits)
 	// ListsBusy refuses the list of a folder: four lists are being made, or memory is short.
-	ListsBusy = NewError(Error{
-		Kind: "lists", From: SideProxy, Status: 503, Token: "proxy_internal_response",
-		Text: "Too many folders are listed at the moment.",
-		wait: true, apart: true,
-	})
-	NoBackend = NewError(Error{
-		Kind: "no_backend", From: SideProxy, Status: 503, Token: "destination_unavailable", Retry: RetryAlways,
-		Text: "No backend is available.",
-		wait: true,
-	})
-	ConnectRefused = NewError(Error{
-		Kind: "connect", From: SideBackend, Status: 502, Token: "connection_refused", Retry: RetryAlways,
-		Text:    "The backend refused the connection.",
-		trouble: backend.Connecting,
-		try:     "does it run, and listen there? In a container, localhost is the container itself",
-	})
-	NoSocket = NewError(Error{
-		Kind: "no_socket", From: SideBackend, Status: 502, Token: "destination_unavailable", Retry: RetryAlways,
-		Text:    "The socket of the backend does not exist.",
-		trouble: backend.Connecting, try: "is the path right, and does the process run that makes the file?",
-	})
-	ConnectForbidden = NewError(Error{
-		Kind: "permission", From: SideProxy, Status: 502, Token: "proxy_configuration_error", Retry: RetryAlways,
-		Text:    "The proxy may not connect to the backend.",
-		trouble: backend.Connecting,
-		try: "for a socket: the user of edge needs the right to write to the file, and to enter its folders; " +
-			"else a firewall of this machine forbids it",
-	})
-	NetUnreachable = NewError(Error{
-		Kind: "no_route", From: SideBackend, Status: 502, Token: "destination_ip_unroutable", Retry: RetryAlways,
-		Text:    "There is no route to the backend.",
-		trouble: backend.Connecting,
-		try:     "has this machine an address and a route for that network (ip route get ADDRESS)?",
-	})
-	Unreachable = NewError(Error{
-		Kind: "unreachable", From: SideBackend, Status: 502, Token: "destination_ip_unroutable", Retry: RetryAlways,
-		Text:    "The backend cannot be reached.",
-		trouble: backend.Connecting, try: "is the machine up? A router or firewall may refuse the way to it",
-	})
-	NoPorts = NewError(Error{
-		Kind: "ports", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "The proxy has no local port left.",
-		wait: true, try: "more of net.ipv4.ip_local_port_range, or more idle connections (pool.idle)",
-	})
-	NoDescriptors = NewError(Error{
-		Kind: "descriptors", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "The proxy has no descriptor left.",
-		wait: true, try: "a larger limit: LimitNOFILE of the service, or ulimit -n",
-	})
-	BackendLimit = NewError(Error{
-		Kind: "backend_limit", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "The backend has as many connections as it may.",
-		wait: true,
-	})
-	MaxRequests = NewError(Error{
-		Kind: "max_requests", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "The backends have as many requests as they may.",
-		wait: true, apart: true,
-	})
-	ConcurrencyLimit = NewError(Error{
-		Kind: "concurrency", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "The backends take no more requests at present.",
-		wait: true, apart: true,
-	})
-	MaxPending = NewError(Error{
-		Kind: "max_pending", From: SideProxy, Status: 503, Token: "connection_limit_reached", Retry: RetryAlways,
-		Text: "Too many requests wait for a backend.",
-		wait: true, apart: true,
-	})
-	ConnectTimeout = NewError(Error{
-		Kind: "connect_timeout", From: SideBackend, Status: 504, Token: "connection_timeout", Retry: RetryAlways,
-		Text:    "The backend did not accept in time.",
-		phase:   "connect",
-		trouble: backend.Connecting,
-		try: "is the machine up, and does no firewall drop what is sent to it? timeouts.connect says how long " +
-			"it has",
-	})
-	AnswerTimeout = NewError(Error{
-		Kind: "first_byte", From: SideBackend, Status: 504, Token: "http_response_timeout", Retry: RetryIdempotent,
-		Text:    "The backend did not answer in time.",
-		trouble: backend.Answering,
-		try:     "it took the request; timeouts.first_byte and timeouts.read say how long it has",
-	})
-	MalformedAnswer = NewError(Error{
-		Kind: "malformed", From: SideBackend, Status: 502, Token: "http_protocol_error",
-		Text:    "The backend's answer is malformed.",
-		trouble: backend.Answering, try: "does it speak HTTP there?",
-	})
-	AnswerHeadSize = NewError(Error{
-		Kind: "answer_head", From: SideBackend, Status: 502, Token: "http_response_header_section_size",
-		Text:    "The head of the backend's answer is too large.",
-		trouble: backend.Answering, try: "limits.header_size, header_count and field_size of the upstream bound it",
-	})
-	SpeaksTLS = NewError(Error{
-		Kind: "speaks_tls", From: SideBackend, Status: 502, Token: "http_protocol_error",
-		Text:    "The backend answered with TLS.",
-		trouble: backend.Answering, try: "write https:// before its address",
-	})
-	SpeaksHTTP1 = NewError(Error{
-		Kind: "speaks_http1", From: SideBackend, Status: 502, Token: "http_protocol_error",
-		Text:    "The backend was asked by HTTP/2 and answered by HTTP/1.",
-		trouble: backend.Answering, try: "it speaks HTTP/1 there: no grpc = true, h2c:// or protocol = \"h2\"",
-	})
-	SpeaksHTTP2 = NewError(Error{
-		Kind: "speaks_http2", From: SideBackend, Status: 502, Token: "http_protocol_error",
-		Text:    "The backend was asked by HTTP/1 and answered by HTTP/2.",
-		trouble: backend.Answering,
-		try:     "it speaks HTTP/2 there: grpc = true for gRPC, or h2c:// before its address",
-	})
-	TruncatedAnswer = NewError(Error{
-		Kind: "truncated", From: SideBackend, Status: 502, Token: "http_response_incomplete", Retry: RetryIdempotent,
-		Text:    "The backend's answer is incomplete.",
-		trouble: backend.Answering, try: "it closed the connection inside the answer; its own log says why",
-	})
-	ConnectionLost = NewError(Error{
-		Kind: "lost", From: SideBackend, Status: 502, Token: "connection_terminated", Retry: RetryIdempotent,
-		Text:    "The backend closed the connection.",
-		trouble: backend.Answering,
-		try:     "it closed without an answer; if the port is for TLS, write https:// before its address",
-	})
-	StreamRefused = NewError(Error{
-		Kind: "refused", From: SideBackend, Status: 503, Token: "destination_unavailable", Retry: RetryAlways,
-		Text: "The backend refuses the request.",
-		wait: true,
-	})
-	CertificateRefused = NewError(Error{
-		Kind: "certificate", From: SideBackend, Status: 502, Token: "tls_certificate_error", Retry: RetryAlways,
-		Text:    "The backend's certificate is not accepted.",
-		trouble: backend.Connecting,
-		try:     "this machine does not know its authority (tls.ca names another), or it is for another name (tls.sni)",
-	})
-	TLSAlert = NewError(Error{
-		Kind: "tls_alert", From: SideBackend, Status: 502, Token: "tls_alert_received", Retry: RetryAlways,
-		Text:    "The backend refused the secured connection.",
-		trouble: backend.Connecting, try: "does it want a client certificate (tls.cert), or another name (tls.sni)?",
-	})
-	TLSFailed = NewError(Error{
-		Kind: "tls", From: SideBackend, Status: 502, Token: "tls_protocol_error", Retry: RetryAlways,
-		Text:    "The connection to the backend could not be secured.",
-		trouble: backend.Connecting, try: "does it speak TLS there, in a version that both know? http:// is without",
-	})
-	TLSMisconfigured = NewError(Error{
-		Kind: "tls", From: SideProxy, Status: 500, Token: "proxy_configuration_error", Retry: RetryAlways,
-		Text: "The proxy cannot secure connections to the backend.",
-	})
-	BackendCancelled = NewError(Error{
-		Kind: "cancelled", From: SideBackend, Status: 502, Token: "connection_terminated",
-		Text: "The backend cancelled the exchange.",
-		call: grpc.Cancelled,
-	})
-	BackendReset = NewError(Error{
-		Kind: "reset", From: SideBackend, Status: 502, Token: "connection_terminated", Retry: RetryIdempotent,
-		Text: "The backend gave the exchange up.",
-		call: grpc.Internal,
-	})
-	BadTarget = NewError(Error{
-		Kind: "target", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The request target is malformed.",
-	})
-	AmbiguousPath = NewError(Error{
-		Kind: "path", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The path can be read in two ways.",
-		last: true,
-	})
-	ConditionCut = NewError(Error{
-		Kind: "cut", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The request is too long for the conditions that it has to meet.",
-	})
-	JSONUnreadable = NewError(Error{
-		Kind: "json", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "A JSON text of the request is not one that all of its readers understand in the same way.",
-	})
-	BadHost = NewError(Error{
-		Kind: "host", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "What the connection says of the client is no host.",
-	})
-	UnderscoreRefused = NewError(Error{
-		Kind: "underscore", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The name of a field has an underscore.",
-	})
-	ParametersRefused = NewError(Error{
-		Kind: "path_parameters", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The path has parameters.",
-		last: true,
-	})
-	TotalTimeout = NewError(Error{
-		Kind: "total", From: SideProxy, Status: 504, Token: "http_response_timeout",
-		Text: "The request took too long.",
-	})
-	DeadlinePassed = NewError(Error{
-		Kind: "deadline", From: SideClient, Status: 504, Token: "http_response_timeout",
-		Text: "The deadline of the call has passed.",
-	})
-	BadBase64 = NewError(Error{
-		Kind: "base64", From: SideClient, Status: 400, Token: "http_request_error",
-		Text: "The body is not base64.",
-	})
-	UpgradeRefused = NewError(Error{
-		Kind: "upgrade", From: SideProxy, Status: 501, Token: "http_request_denied",
-		Text: "This protocol is not passed on.",
-	})
-	UpgradeFailed = NewError(Error{
-		Kind: "upgrade", From: SideBackend, Status: 502, Token: "http_upgrade_failed",
-		Text: "The backend did not change to the protocol.",
-	})
-	SlowBody = NewError(Error{
-		Kind: "request_body", From: SideClient, Status: 408,
-	})
-	TunnelIdle = NewError(Error{
-		Kind: "tunnel_idle", From: SideProxy,
-	})
-	Drained = NewError(Error{
-		Kind: "drain", From: SideProxy, Status: 499,
-		Silent: true,
-	})
-	ClientGone = NewError(Error{
-		Kind: "gone", From: SideClient, Status: 499,
-	})
-	MalformedBody = NewError(Error{
-		Kind: "malformed", From: SideClient, Status: 400,
-	})
-	ClientSlow = NewError(Error{
-		Kind: "timeout", From: SideClient, Status: 499,
-	})
+	ListsBusy = failure(SideProxy, "lists", 503, "proxy_internal_response",
+		"Too many folders are listed at the moment.", waitsApart)
+	NoBackend = failure(SideProxy, "no_backend", 503, "destination_unavailable",
+		"No backend is available.", retries(RetryAlways), waits)
+	ConnectRefused = failure(SideBackend, "connect", 502, "connection_refused", "The backend refused the connection.",
+		connectTrouble("does it run, and listen there? In a container, localhost is the container itself"))
+	NoSocket = failure(SideBackend, "no_socket", 502, "destination_unavailable",
+		"The socket of the backend does not exist.",
+		connectTrouble("is the path right, and does the process run that makes the file?"))
+	ConnectForbidden = failure(SideProxy, "permission", 502, "proxy_configuration_error",
+		"The proxy may not connect to the backend.",
+		connectTrouble("for a socket: the user of edge needs the right to write to the file, and to enter its "+
+			"folders; else a firewall of this machine forbids it"))
+	NetUnreachable = failure(SideBackend, "no_route", 502, "destination_ip_unroutable",
+		"There is no route to the backend.",
+		connectTrouble("has this machine an address and a route for that network (ip route get ADDRESS)?"))
+	Unreachable = failure(SideBackend, "unreachable", 502, "destination_ip_unroutable",
+		"The backend cannot be reached.",
+		connectTrouble("is the machine up? A router or firewall may refuse the way to it"))
+	NoPorts = failure(SideProxy, "ports", 503, "connection_limit_reached",
+		"The proxy has no local port left.", retries(RetryAlways), waits,
+		advice("more of net.ipv4.ip_local_port_range, or more idle connections (pool.idle)"))
+	NoDescriptors = failure(SideProxy, "descriptors", 503, "connection_limit_reached",
+		"The proxy has no descriptor left.", retries(RetryAlways), waits,
+		advice("a larger limit: LimitNOFILE of the service, or ulimit -n"))
+	BackendLimit = failure(SideProxy, "backend_limit", 503, "connection_limit_reached",
+		"The backend has as many connections as it may.", retries(RetryAlways), waits)
+	MaxRequests = failure(SideProxy, "max_requests", 503, "connection_limit_reached",
+		"The backends have as many requests as they may.", retries(RetryAlways), waitsApart)
+	ConcurrencyLimit = failure(SideProxy, "concurrency", 503, "connection_limit_reached",
+		"The backends take no more requests at present.", retries(RetryAlways), waitsApart)
+	MaxPending = failure(SideProxy, "max_pending", 503, "connection_limit_reached",
+		"Too many requests wait for a backend.", retries(RetryAlways), waitsApart)
+	ConnectTimeout = failure(SideBackend, "connect_timeout", 504, "connection_timeout",
+		"The backend did not accept in time.", inPhase("connect"),
+		connectTrouble("is the machine up, and does no firewall drop what is sent to it? timeouts.connect says how "+
+			"long it has"))
+	AnswerTimeout = failure(SideBackend, "first_byte", 504, "http_response_timeout",
+		"The backend did not answer in time.", retries(RetryIdempotent),
+		answerTrouble("it took the request; timeouts.first_byte and timeouts.read say how long it has"))
+	MalformedAnswer = failure(SideBackend, "malformed", 502, "http_protocol_error",
+		"The backend's answer is malformed.", answerTrouble("does it speak HTTP there?"))
+	AnswerHeadSize = failure(SideBackend, "answer_head", 502, "http_response_header_section_size",
+		"The head of the backend's answer is too large.",
+		answerTrouble("limits.header_size, header_count and field_size of the upstream bound it"))
+	SpeaksTLS = failure(SideBackend, "speaks_tls", 502, "http_protocol_error",
+		"The backend answered with TLS.", answerTrouble("write https:// before its address"))
+	SpeaksHTTP1 = failure(SideBackend, "speaks_http1", 502, "http_protocol_error",
+		"The backend was asked by HTTP/2 and answered by HTTP/1.",
+		answerTrouble(`it speaks HTTP/1 there: no grpc = true, h2c:// or protocol = "h2"`))
+	SpeaksHTTP2 = failure(SideBackend, "speaks_http2", 502, "http_protocol_error",
+		"The backend was asked by HTTP/1 and answered by HTTP/2.",
+		answerTrouble("it speaks HTTP/2 there: grpc = true for gRPC, or h2c:// before its address"))
+	TruncatedAnswer = failure(SideBackend, "truncated", 502, "http_response_incomplete",
+		"The backend's answer is incomplete.", retries(RetryIdempotent),
+		answerTrouble("it closed the connection inside the answer; its own log says why"))
+	ConnectionLost = failure(SideBackend, "lost", 502, "connection_terminated",
+		"The backend closed the connection.", retries(RetryIdempotent),
+		answerTrouble("it closed without an answer; if the port is for TLS, write https:// before its address"))
+	StreamRefused = failure(SideBackend, "refused", 503, "destination_unavailable",
+		"The backend refuses the request.", retries(RetryAlways), waits)
+	CertificateRefused = failure(SideBackend, "certificate", 502, "tls_certificate_error",
+		"The backend's certificate is not accepted.",
+		connectTrouble("this machine does not know its authority (tls.ca names another), or it is for another name "+
+			"(tls.sni)"))
+	TLSAlert = failure(SideBackend, "tls_alert", 502, "tls_alert_received",
+		"The backend refused the secured connection.",
+		connectTrouble("does it want a client certificate (tls.cert), or another name (tls.sni)?"))
+	TLSFailed = failure(SideBackend, "tls", 502, "tls_protocol_error",
+		"The connection to the backend could not be secured.",
+		connectTrouble("does it speak TLS there, in a version that both know? http:// is without"))
+	TLSMisconfigured = failure(SideProxy, "tls", 500, "proxy_configuration_error",
+		"The proxy cannot secure connections to the backend.", retries(RetryAlways))
+	BackendCancelled = failure(SideBackend, "cancelled", 502, "connection_terminated",
+		"The backend cancelled the exchange.", calls(grpc.Cancelled))
+	BackendReset = failure(SideBackend, "reset", 502, "connection_terminated",
+		"The backend gave the exchange up.", retries(RetryIdempotent), calls(grpc.Internal))
+	BadTarget     = failure(SideClient, "target", 400, "http_request_error", "The request target is malformed.")
+	AmbiguousPath = failure(SideClient, "path", 400, "http_request_error", "The path can be read in two ways.", closes)
+	ConditionCut  = failure(SideClient, "cut", 400, "http_request_error",
+		"The request is too long for the conditions that it has to meet.")
+	JSONUnreadable = failure(SideClient, "json", 400, "http_request_error",
+		"A JSON text of the request is not one that all of its readers understand in the same way.")
+	BadHost = failure(SideClient, "host", 400, "http_request_error",
+		"What the connection says of the client is no host.")
+	UnderscoreRefused = failure(SideClient, "underscore", 400, "http_request_error",
+		"The name of a field has an underscore.")
+	ParametersRefused = failure(SideClient, "path_parameters", 400, "http_request_error",
+		"The path has parameters.", closes)
+	TotalTimeout   = failure(SideProxy, "total", 504, "http_response_timeout", "The request took too long.")
+	DeadlinePassed = failure(SideClient, "deadline", 504, "http_response_timeout",
+		"The deadline of the call has passed.")
+	BadBase64      = failure(SideClient, "base64", 400, "http_request_error", "The body is not base64.")
+	UpgradeRefused = failure(SideProxy, "upgrade", 501, "http_request_denied", "This protocol is not passed on.")
+	UpgradeFailed  = failure(SideBackend, "upgrade", 502, "http_upgrade_failed",
+		"The backend did not change to the protocol.")
+	SlowBody      = failure(SideClient, "request_body", 408, "", "")
+	TunnelIdle    = failure(SideProxy, "tunnel_idle", 0, "", "")
+	Drained       = failure(SideProxy, "drain", 499, "", "", silently)
+	ClientGone    = failure(SideClient, "gone", 499, "", "")
+	MalformedBody = failure(SideClient, "malformed", 400, "", "")
+	ClientSlow    = failure(SideClient, "timeout", 499, "", "")
 )
+
+// failure returns a row of the table above. more sets fields that most rows leave at zero.
+func failure(from Side, kind Kind, status int, token, text string, more ...func(*Error)) *Error {
+	e := Error{From: from, Kind: kind, Status: status, Token: token, Text: text}
+	for _, set := range more {
+		set(&e)
+	}
+	return NewError(e)
+}
+
+// The functions that rows give to failure as more. The fields that they set have comments in Error.
+func retries(when Retry) func(*Error)   { return func(e *Error) { e.Retry = when } }
+func calls(status int) func(*Error)     { return func(e *Error) { e.call = status } }
+func advice(text string) func(*Error)   { return func(e *Error) { e.try = text } }
+func inPhase(phase string) func(*Error) { return func(e *Error) { e.phase = phase } }
+func waits(e *Error)                    { e.wait = true }
+func waitsApart(e *Error)               { e.wait, e.apart = true, true }
+func allows(e *Error)                   { e.allow = true }
+func closes(e *Error)                   { e.last = true }
+func silently(e *Error)                 { e.Silent = true }
+
+// connectTrouble is for failures of a backend before it was sent anything: try is what to look at first.
+func connectTrouble(try string) func(*Error) {
+	return func(e *Error) { e.trouble, e.try, e.Retry = backend.Connecting, try, RetryAlways }
+}
+
+// answerTrouble is for failures of a backend that was sent a request: try is what to look at first.
+func answerTrouble(try string) func(*Error) {
+	return func(e *Error) { e.trouble, e.try = backend.Answering, try }
+}
 
 // ConnectError returns the failure that a connection to a backend is which was not established.
 func ConnectError(cause error) *Error { return errorOfReset(session.ConnectFailed, cause) }
 
+// errorOfReset returns the failure of an attempt that ended with code.
+func errorOfReset(code session.Code, cause error) *Error {
+	if f, ok := cause.(*Error); ok {
+		return f
+	}
+	switch {
+	case code == session.ConnectFailed:
+		return errorOfDial(cause)
+	case code == session.Malformed:
+		return cmp.Or(errorOfCause(answerCauses, cause), MalformedAnswer)
+	case errorOfCode[code] != nil:
+		return errorOfCode[code]
+	case isAlert(cause): // with TLS 1.3 a server looks at our certificate when the handshake is done for us
+		return TLSAlert
+	}
+	return ConnectionLost
+}
+
+// errorOfCode has the failures of resets that need no look at the cause.
+var errorOfCode = map[session.Code]*Error{
+	session.ConnectTimeout: ConnectTimeout,
+	session.Timeout:        AnswerTimeout,
+	session.Truncated:      TruncatedAnswer,
+	session.Refused:        StreamRefused,
+	session.Cancelled:      BackendCancelled,
+	session.Aborted:        BackendReset,
+	session.NoUpgrade:      UpgradeFailed,
+	session.HeadSize:       RequestHeadTooLarge,
+}
+
 // errorOfDial returns the failure of a connection that was not established.
 func errorOfDial(err error) *Error {
 	if e := syscall.Errno(0); errors.As(err, &e) {
-		if f := errorOfErrno[e]; f != nil {
-			return f
-		}
-		return ConnectRefused
+		return cmp.Or(errorOfErrno[e], ConnectRefused)
 	}
-	switch {
-	case err == forward.ErrMaxPending:
-		return MaxPending
-	case err == forward.ErrMaxRequests:
-		return MaxRequests
-	case err == forward.ErrConcurrency:
-		return ConcurrencyLimit
-	case err == forward.ErrNoBackend, errors.Is(err, upstream.ErrNoAddress):
-		return NoBackend
-	case errors.Is(err, upstream.ErrQueueFull), errors.Is(err, upstream.ErrQueueTimeout):
-		return BackendLimit
-	case errors.Is(err, engine.ErrNoDescriptors):
-		return NoDescriptors
-	case errors.Is(err, engine.ErrConnectTimeout):
-		return ConnectTimeout
-	case errors.Is(err, upstream.ErrNotSecured):
-		return TLSMisconfigured
-	case errors.Is(err, session.ErrNotH2):
-		return TLSFailed
+	if f := errorOfCause(dialCauses, err); f != nil {
+		return f
 	}
 	if failed := (*tlsconn.HandshakeError)(nil); errors.As(err, &failed) {
 		return errorOfHandshake(failed.Reason)
 	}
 	return ConnectRefused
-}
-
-// errorOfErrno has what connect(2) says that is no refusal.
-var errorOfErrno = map[syscall.Errno]*Error{
-	syscall.ETIMEDOUT:     ConnectTimeout,
-	syscall.ENOENT:        NoSocket,
-	syscall.EACCES:        ConnectForbidden,
-	syscall.EPERM:         ConnectForbidden,
-	syscall.ENETUNREACH:   NetUnreachable,
-	syscall.ENETDOWN:      NetUnreachable,
-	syscall.EHOSTUNREACH:  Unreachable,
-	syscall.EHOSTDOWN:     Unreachable,
-	syscall.EADDRNOTAVAIL: NoPorts,
-	syscall.ENOBUFS:       Overload,
-	syscall.ENOMEM:        Overload,
-}
-
-// errorOfAnswer tells apart what came in place of an answer.
-func errorOfAnswer(cause error) *Error {
-	switch cause {
-	case session.ErrSpeaksTLS:
-		return SpeaksTLS
-	case session.ErrSpeaksH1:
-		return SpeaksHTTP1
-	case session.ErrSpeaksH2:
-		return SpeaksHTTP2
-	}
-	for _, size := range headSizes {
-		if errors.Is(cause, size) {
-			return AnswerHeadSize
-		}
-	}
-	return MalformedAnswer
-}
-
-// headSizes are the causes of AnswerHeadSize.
-var headSizes = []error{
-	h1.ErrHeadTooLarge, h1.ErrFieldTooLarge, h1.ErrTooManyFields, h2.ErrHeadTooLarge, h2.ErrTooManyFields,
 }
 
 // errorOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.
@@ -556,34 +385,47 @@ func isAlert(err error) bool {
 	return ok
 }
 
-func errorOfReset(code session.Code, cause error) *Error {
-	if f, ok := cause.(*Error); ok {
-		return f
+// errorOfErrno has what connect(2) says that is no refusal.
+var errorOfErrno = map[syscall.Errno]*Error{
+	syscall.ETIMEDOUT:     ConnectTimeout,
+	syscall.ENOENT:        NoSocket,
+	syscall.EACCES:        ConnectForbidden,
+	syscall.EPERM:         ConnectForbidden,
+	syscall.ENETUNREACH:   NetUnreachable,
+	syscall.ENETDOWN:      NetUnreachable,
+	syscall.EHOSTUNREACH:  Unreachable,
+	syscall.EHOSTDOWN:     Unreachable,
+	syscall.EADDRNOTAVAIL: NoPorts,
+	syscall.ENOBUFS:       Overload,
+	syscall.ENOMEM:        Overload,
+}
+
+// knownCause is an error of a package below, and the failure that it is here.
+type knownCause struct {
+	err     error
+	failure *Error
+}
+
+// errorOfCause returns the failure of the first of causes that errors.Is finds in err; nil: none of them.
+func errorOfCause(causes []knownCause, err error) *Error {
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return c.failure
+		}
 	}
-	switch code {
-	case session.ConnectFailed:
-		return errorOfDial(cause)
-	case session.ConnectTimeout:
-		return ConnectTimeout
-	case session.Timeout:
-		return AnswerTimeout
-	case session.Malformed:
-		return errorOfAnswer(cause)
-	case session.Truncated:
-		return TruncatedAnswer
-	case session.Refused:
-		return StreamRefused
-	case session.Cancelled:
-		return BackendCancelled
-	case session.Aborted:
-		return BackendReset
-	case session.NoUpgrade:
-		return UpgradeFailed
-	case session.HeadSize:
-		return RequestHeadTooLarge
-	}
-	if isAlert(cause) { // with TLS 1.3 a server looks at our certificate when the handshake is done for us
-		return TLSAlert
-	}
-	return ConnectionLost
+	return nil
+}
+
+var dialCauses = []knownCause{
+	{forward.ErrMaxPending, MaxPending}, {forward.ErrMaxRequests, MaxRequests},
+	{forward.ErrConcurrency, ConcurrencyLimit}, {forward.ErrNoBackend, NoBackend}, {upstream.ErrNoAddress, NoBackend},
+	{upstream.ErrQueueFull, BackendLimit}, {upstream.ErrQueueTimeout, BackendLimit},
+	{engine.ErrNoDescriptors, NoDescriptors}, {engine.ErrConnectTimeout, ConnectTimeout},
+	{upstream.ErrNotSecured, TLSMisconfigured}, {session.ErrNotH2, TLSFailed},
+}
+
+var answerCauses = []knownCause{
+	{session.ErrSpeaksTLS, SpeaksTLS}, {session.ErrSpeaksH1, SpeaksHTTP1}, {session.ErrSpeaksH2, SpeaksHTTP2},
+	{h1.ErrHeadTooLarge, AnswerHeadSize}, {h1.ErrFieldTooLarge, AnswerHeadSize},
+	{h1.ErrTooManyFields, AnswerHeadSize}, {h2.ErrHeadTooLarge, AnswerHeadSize}, {h2.ErrTooManyFields, AnswerHeadSize},
 }

@@ -65,7 +65,8 @@ func (f *fault) shownBy(row *fault) bool {
 		(f.token == row.token || f.token == "" && (row.token == "http_request_error" || row.token == ""))
 }
 
-// faultsOfCode returns the composite literals of type Error in package proxy and below it.
+// faultsOfCode returns the rows of the table of failures, and the composite literals of type Error in package proxy and
+// below it.
 func faultsOfCode(t *testing.T) (all []fault) {
 	t.Helper()
 	root := testutil.Root(t)
@@ -87,10 +88,19 @@ func faultsOfCode(t *testing.T) (all []fault) {
 			t.Fatal(err)
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			lit, ok := n.(*ast.CompositeLit)
-			if ok && nameOf(lit.Type) == "Error" && len(lit.Elts) > 0 {
-				at := set.Position(lit.Pos())
-				all = append(all, faultOf(t, lit, fmt.Sprintf("%s:%d", filepath.Base(path), at.Line)))
+			if n == nil {
+				return false
+			}
+			where := fmt.Sprintf("%s:%d", filepath.Base(path), set.Position(n.Pos()).Line)
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if nameOf(n.Fun) == "failure" {
+					all = append(all, faultOfRow(n, where))
+				}
+			case *ast.CompositeLit:
+				if nameOf(n.Type) == "Error" && slices.ContainsFunc(n.Elts, namesKind) {
+					all = append(all, faultOf(t, n, where))
+				}
 			}
 			return true
 		})
@@ -101,7 +111,34 @@ func faultsOfCode(t *testing.T) (all []fault) {
 	return all
 }
 
-// nameOf returns the name of a type without its package.
+// namesKind reports whether a field of an Error is a Kind that is written there.
+func namesKind(field ast.Expr) bool {
+	pair, ok := field.(*ast.KeyValueExpr)
+	if !ok {
+		return false
+	}
+	_, ok = pair.Value.(*ast.BasicLit)
+	return ok && nameOf(pair.Key) == "Kind"
+}
+
+// faultOfRow returns what a call of failure says: the side, the kind, the status, the token, and maybe the phase.
+func faultOfRow(row *ast.CallExpr, at string) fault {
+	text := func(e ast.Expr) string {
+		s, _ := strconv.Unquote(e.(*ast.BasicLit).Value)
+		return s
+	}
+	kind := text(row.Args[1])
+	for _, more := range row.Args[5:] {
+		if c, ok := more.(*ast.CallExpr); ok && nameOf(c.Fun) == "inPhase" {
+			kind = text(c.Args[0])
+		}
+	}
+	f := fault{at: at, token: text(row.Args[3]), reason: sides[nameOf(row.Args[0])].String() + ":" + kind}
+	f.status, _ = strconv.Atoi(row.Args[2].(*ast.BasicLit).Value)
+	return f
+}
+
+// nameOf returns the name of a type or a function without its package.
 func nameOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
