@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 func init() {
-	filter.Register("everything", "Has a key of each kind.", newEverything)
-	filter.Register("polite", "Asks for manners.",
-		func(*struct{}, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
+	plugin.Register(plugin.Filters, "everything", "Has a key of each kind.", newEverything)
+	plugin.Register(plugin.Filters, "polite", "Asks for manners.",
+		func(*struct{}, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
 }
 
-func newEverything(*everything, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
+func newEverything(*everything, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
 
 const head = "[http]\nlisten = \":0\"\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n"
 
@@ -51,7 +51,7 @@ store.address = "here"
 	if f.Name != "a" || f.Type != "everything" || f.When.String() != `method == "GET"` || f.Pos.Line != 7 {
 		t.Errorf("got %+v", f)
 	}
-	if e.Message != "no" || e.Rate != (filter.Rate{Count: 7, Per: time.Minute}) || e.Wait != 3*time.Second ||
+	if e.Message != "no" || e.Rate != (plugin.Rate{Count: 7, Per: time.Minute}) || e.Wait != 3*time.Second ||
 		e.Count != 3 || e.Room != 2048 || *e.Fields || e.Secret != "s3cr3t" || e.Key.String() != "{method}" ||
 		e.Add["x"] != "1" || e.Store.Address != "here" || e.Mode != "soft" || e.Who.String() != "true" {
 		t.Errorf("got %+v", e)

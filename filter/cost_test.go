@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -15,8 +16,8 @@ type ask struct {
 	Field string `edge:"field" doc:"The field." default:"X-Please"`
 }
 
-func newAsk(c *ask, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func newAsk(c *ask, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func newAsk(c *ask, b *filter.Build) (*proxy.Filter, error) {
 	}}, nil
 }
 
-func init() { filter.Register("xask", "Looks for a field.", newAsk) }
+func init() { plugin.Register(plugin.Filters, "xask", "Looks for a field.", newAsk) }
 
 // made returns the filter made in Go, and as a file has it.
 func made(t testing.TB) (inGo, registered *proxy.Filter) {
@@ -43,8 +44,8 @@ func made(t testing.TB) (inGo, registered *proxy.Filter) {
 	if cfg == nil {
 		t.Fatal(rep.Errors)
 	}
-	var store filter.Store
-	b := &filter.Build{Name: "a", Reactors: 1, Kept: store.Claim()}
+	var store plugin.Store
+	b := &plugin.Build{Name: "a", Reactors: 1, Kept: store.Claim()}
 	if registered, err = filter.Make(&cfg.Defined[0].Table, b); err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,9 @@
 //		Message string `edge:"message" doc:"Text of the answer." default:"go away" example:"\"later\""`
 //	}
 //
-//	func init() { filter.Register("polite", "Asks for manners.", New) }
+//	func init() { plugin.Register(plugin.Filters, "polite", "Asks for manners.", New) }
 //
-//	func New(c *Config, b *filter.Build) (*proxy.Filter, error)
+//	func New(c *Config, b *plugin.Build) (*proxy.Filter, error)
 //
 // A file then says
 //
@@ -19,7 +19,7 @@
 // types that edge itself has, one each.
 //
 // The registry is package plugin, as it is for destinations and all other kinds of types: it says what fields and tags
-// there are, what Completed does, and what outlives a reload. This package is that one as types of filters see it.
+// there are, what Completed does, and what outlives a reload.
 //
 // # Life cycle
 //

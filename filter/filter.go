@@ -1,30 +1,13 @@
 package filter
 
 import (
-	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// What types of filters use of package plugin.
-type (
-	Build   = plugin.Build
-	Counter = plugin.Counter
-	Report  = plugin.Report
-	Rate    = plugin.Rate
-	Text    = plugin.Text
-	Store   = plugin.Store
-	Claims  = plugin.Claims
-)
-
-// Register adds a type of filters whose tables are decoded into a C, a struct: see plugin.Register.
-func Register[C any](name, doc string, create func(c *C, b *Build) (*proxy.Filter, error)) {
-	plugin.Register(plugin.Filters, name, doc, create)
-}
-
 // Make makes a filter of a table of a configuration. It has the name of the table.
-func Make(d *plugin.Table, b *Build) (*proxy.Filter, error) {
+func Make(d *plugin.Table, b *plugin.Build) (*proxy.Filter, error) {
 	made, err := plugin.Make[*proxy.Filter](d, b)
 	if err != nil {
 		return nil, err
@@ -45,25 +28,6 @@ func Try(d *plugin.Table, request *message.Head) (phases []string, explained str
 	})
 	return phases, explained, warned, err
 }
-
-// Completed is plugin.Completed.
-func Completed[C any](c *C, b *Build) (*C, error) { return plugin.Completed(c, b) }
-
-// Keep is plugin.Keep.
-func Keep[T any](b *Build, identity string, create func() (T, error)) (T, error) {
-	return plugin.Keep(b, identity, create)
-}
-
-// ParseRate is plugin.ParseRate.
-func ParseRate(s string) (Rate, error) { return plugin.ParseRate(s) }
-
-// Condition is plugin.Condition.
-func Condition(text string, in lang.Phases) (*lang.Condition, error) {
-	return plugin.Condition(text, in)
-}
-
-// Template is plugin.Template.
-func Template(text string, in lang.Phases) (*lang.Template, error) { return plugin.Template(text, in) }
 
 // Refusal makes the failure of requests that a filter refuses. They are answered with a status and a sentence, or where
 // silent is set, by the end of the connection.

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -26,9 +26,9 @@ type everything struct {
 	Fields  *bool             `edge:"fields" doc:"Whether." default:"true"`
 	Names   []string          `edge:"names" doc:"Who." default:"a"`
 	Words   []string          `edge:"words" doc:"Which." enum:"x y" default:"[\"x\", \"y\"]"`
-	Rate    filter.Rate       `edge:"rate" doc:"How often." min:"1/h" max:"1000/s" required:"true" example:"100/s"`
+	Rate    plugin.Rate       `edge:"rate" doc:"How often." min:"1/h" max:"1000/s" required:"true" example:"100/s"`
 	From    []netip.Prefix    `edge:"from" doc:"From where." example:"10.0.0.0/8"`
-	Secret  filter.Text       `edge:"secret" doc:"What nobody sees."`
+	Secret  plugin.Text       `edge:"secret" doc:"What nobody sees."`
 	Add     map[string]string `edge:"add" doc:"What is added." example:"{ x = \"1\" }"`
 	Who     *lang.Condition   `edge:"who" doc:"For whom." default:"true"`
 	Key     *lang.Template    `edge:"key" doc:"By what." default:"same"`
@@ -39,15 +39,15 @@ type everything struct {
 }
 
 // Check finds a message that is too long.
-func (e *everything) Check(r *filter.Report) {
+func (e *everything) Check(r *plugin.Report) {
 	if len(e.Message) > 20 {
 		r.At("message").Errorf("say less", "it has %d bytes", len(e.Message))
 	}
 }
 
 func TestCompleted_fillsZeroFields(t *testing.T) {
-	given := &everything{Rate: filter.Rate{Count: 5, Per: time.Second}, Message: "no"}
-	e, err := filter.Completed(given, nil)
+	given := &everything{Rate: plugin.Rate{Count: 5, Per: time.Second}, Message: "no"}
+	e, err := plugin.Completed(given, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func TestCompleted_fillsZeroFields(t *testing.T) {
 	if given.Mode != "" {
 		t.Error("the struct of the caller was changed")
 	}
-	if s := fmt.Sprintf("%v %#v %s", filter.Text("x"), filter.Text("x"), filter.Text("x")); strings.Contains(s, "x") {
+	if s := fmt.Sprintf("%v %#v %s", plugin.Text("x"), plugin.Text("x"), plugin.Text("x")); strings.Contains(s, "x") {
 		t.Errorf("a secret is shown: %s", s)
 	}
 }
 
 func TestCompleted_refusesMistakes(t *testing.T) {
-	rate := filter.Rate{Count: 1, Per: time.Second}
+	rate := plugin.Rate{Count: 1, Per: time.Second}
 	inStore := everything{Rate: rate}
 	inStore.Store.Name = "x"
 	for _, c := range []struct {
@@ -81,7 +81,7 @@ func TestCompleted_refusesMistakes(t *testing.T) {
 		{"check", "message: it has 21 bytes (say less)",
 			&everything{Rate: rate, Message: strings.Repeat("m", 21)}},
 	} {
-		if _, err := filter.Completed(c.given, nil); err == nil || err.Error() != c.want {
+		if _, err := plugin.Completed(c.given, nil); err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
 		}
 	}
@@ -156,15 +156,15 @@ func TestRegister_panicsOnMistakes(t *testing.T) {
 }
 
 func try[C any](name string) {
-	filter.Register(name, "A type.", func(*C, *filter.Build) (*proxy.Filter, error) { return nil, nil })
+	plugin.Register(plugin.Filters, name, "A type.", func(*C, *plugin.Build) (*proxy.Filter, error) { return nil, nil })
 }
 
 func TestStore_keepsOverGenerations(t *testing.T) {
-	var s filter.Store
+	var s plugin.Store
 	made := 0
-	keep := func(c *filter.Claims, name, identity string) *closing {
-		b := &filter.Build{Name: name, Type: "t", Kept: c}
-		v, err := filter.Keep(b, identity, func() (*closing, error) { made++; return &closing{}, nil })
+	keep := func(c *plugin.Claims, name, identity string) *closing {
+		b := &plugin.Build{Name: name, Type: "t", Kept: c}
+		v, err := plugin.Keep(b, identity, func() (*closing, error) { made++; return &closing{}, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,14 +193,14 @@ func TestStore_keepsOverGenerations(t *testing.T) {
 		t.Error("a thing is used that was closed")
 	}
 	failed := errors.New("no")
-	if _, err := filter.Keep(&filter.Build{Kept: third}, "x", func() (int, error) { return 0, failed }); err != failed {
+	if _, err := plugin.Keep(&plugin.Build{Kept: third}, "x", func() (int, error) { return 0, failed }); err != failed {
 		t.Errorf("got %v, want what create said", err)
 	}
 }
 
 // What a configuration no longer has leaves the metrics with the reload, not with the next garbage collection.
 func TestStore_listsWhatIsInForce(t *testing.T) {
-	var s filter.Store
+	var s plugin.Store
 	var r observe.Registry
 	s.List(&r)
 	listed := func() string {
@@ -215,7 +215,7 @@ func TestStore_listsWhatIsInForce(t *testing.T) {
 	}{{[]string{"a", "b"}, "ab"}, {[]string{"b", "c"}, "bc"}, {nil, ""}} {
 		claims := s.Claim() // the one before is not released: requests use it
 		for _, name := range c.has {
-			(&filter.Build{Name: name, Type: "t", Kept: claims}).Counter("done")
+			(&plugin.Build{Name: name, Type: "t", Kept: claims}).Counter("done")
 		}
 		claims.TakeEffect()
 		if got := listed(); got != c.want {
@@ -229,16 +229,16 @@ type closing struct{ closed int }
 func (c *closing) Close() error { c.closed++; return nil }
 
 func TestParseRate(t *testing.T) {
-	for text, want := range map[string]filter.Rate{
+	for text, want := range map[string]plugin.Rate{
 		"100/s": {Count: 100, Per: time.Second}, "5/m": {Count: 5, Per: time.Minute},
 		"1000/h": {Count: 1000, Per: time.Hour}, "1/d": {Count: 1, Per: 24 * time.Hour},
 	} {
-		if r, err := filter.ParseRate(text); err != nil || r != want || r.String() != text {
+		if r, err := plugin.ParseRate(text); err != nil || r != want || r.String() != text {
 			t.Errorf("%s: got %v, %v", text, r, err)
 		}
 	}
 	for _, text := range []string{"", "100", "0/s", "-1/s", "1/", "/s", "1/w", "1.5/s", "1/s/s", "4294967296/s"} {
-		if r, err := filter.ParseRate(text); err == nil {
+		if r, err := plugin.ParseRate(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, r)
 		}
 	}

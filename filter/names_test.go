@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/basicauth"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
@@ -16,9 +15,9 @@ import (
 func TestRegister_namesPackages(t *testing.T) {
 	const own = "github.com/edge-proxy/edge/filter_test"
 	if plugin.TypeNamed(plugin.Filters, "nameless_struct") == nil { // the test runs for the first time
-		filter.Register("nameless_struct", "Has a struct without a name.",
-			func(*struct{}, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
-		filter.Register("foreign_struct", "Has a struct of another package.", newForeign)
+		plugin.Register(plugin.Filters, "nameless_struct", "Has a struct without a name.",
+			func(*struct{}, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil })
+		plugin.Register(plugin.Filters, "foreign_struct", "Has a struct of another package.", newForeign)
 	}
 	for name, want := range map[string]string{
 		"nameless_struct": own, "foreign_struct": own, "basic_auth": "github.com/edge-proxy/edge/filter/basicauth",
@@ -35,7 +34,7 @@ func TestRegister_namesPackages(t *testing.T) {
 			}
 		}
 	}()
-	filter.Register("basic_auth", "Takes a name that is taken.", newForeign)
+	plugin.Register(plugin.Filters, "basic_auth", "Takes a name that is taken.", newForeign)
 }
 
-func newForeign(*basicauth.Config, *filter.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }
+func newForeign(*basicauth.Config, *plugin.Build) (*proxy.Filter, error) { return &proxy.Filter{}, nil }

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -29,7 +29,7 @@ var bearers = proxy.NewLocal[bearer]()
 
 func init() {
 	type none struct{}
-	filter.Register("test_token", "Takes a token for what it says.", func(*none, *filter.Build) (*proxy.Filter, error) {
+	create := func(*none, *plugin.Build) (*proxy.Filter, error) {
 		return &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 			v := bearers.Of(x)
 			for word := range strings.FieldsSeq(x.Request.Get("X-Token")) {
@@ -41,7 +41,8 @@ func init() {
 			}
 			return proxy.Next
 		}}, nil
-	})
+	}
+	plugin.Register(plugin.Filters, "test_token", "Takes a token for what it says.", create)
 }
 
 // What an authentication filter gives is known to the filters after it, to fields and to the log, and to nobody else.

@@ -25,7 +25,7 @@ type definitions struct {
 
 // defined is what was asked for of the definitions of a configuration.
 type defined struct {
-	claims  *filter.Claims // of filters and destinations; released when no exchange uses them
+	claims  *plugin.Claims // of filters and destinations; released when no exchange uses them
 	filters map[string]*proxy.Filter
 	leads   map[string]proxy.Destination
 	lasting map[definedKey]definedValue
@@ -141,9 +141,9 @@ func (p *definitions) service(d *config.Definition) (*plugin.Service, error) {
 type tenure struct{ _ *tenure }
 
 // tenureOf returns a tenure after which claims are released.
-func tenureOf(claims *filter.Claims) *tenure {
+func tenureOf(claims *plugin.Claims) *tenure {
 	t := &tenure{}
-	runtime.AddCleanup(t, func(claims *filter.Claims) {
+	runtime.AddCleanup(t, func(claims *plugin.Claims) {
 		for _, err := range claims.Release() {
 			slog.Warn("a filter that a reload took away was not closed", "error", err)
 		}

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config/changes"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -21,7 +21,7 @@ type noteConfig struct {
 	Fail string `edge:"fail" doc:"What New says." enum:"error panic nothing"`
 }
 
-func newNote(c *noteConfig, b *filter.Build) (*proxy.Filter, error) {
+func newNote(c *noteConfig, b *plugin.Build) (*proxy.Filter, error) {
 	switch c.Fail {
 	case "error":
 		return nil, errors.New("it does not want to")
@@ -56,8 +56,8 @@ var (
 	waiting = make(chan proxy.Ref, 1)
 )
 
-func newTally(c *tallyConfig, b *filter.Build) (*proxy.Filter, error) {
-	of, err := filter.Keep(b, c.Identity, func() (*sum, error) {
+func newTally(c *tallyConfig, b *plugin.Build) (*proxy.Filter, error) {
+	of, err := plugin.Keep(b, c.Identity, func() (*sum, error) {
 		t := &sum{}
 		tallies <- t
 		return t, nil
@@ -73,8 +73,8 @@ func newTally(c *tallyConfig, b *filter.Build) (*proxy.Filter, error) {
 }
 
 func init() {
-	filter.Register("test_note", "Notes its name.", newNote)
-	filter.Register("test_tally", "Counts.", newTally)
+	plugin.Register(plugin.Filters, "test_note", "Notes its name.", newNote)
+	plugin.Register(plugin.Filters, "test_tally", "Counts.", newTally)
 }
 
 const noteRoutes = quiet + `

@@ -10,7 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -104,7 +104,7 @@ type shared struct {
 	secure   *tlsconn.Handshaker
 	counters *metrics.Counters
 	traffic  *metrics.Traffic
-	kept     filter.Store // by modules, over reloads
+	kept     plugin.Store // by modules, over reloads
 
 	// applying orders what replaces the present configuration, and is taken before mu. mu is free while a reload waits
 	// for registries: others count, look and end meanwhile.

@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/internal/yield"
@@ -124,7 +123,7 @@ func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.
 	}
 	ruled := &rules.Maker{
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
-		Build:   func(name string) *filter.Build { return p.definitions.of(plugin.Filters, name, rules.Type) },
+		Build:   func(name string) *plugin.Build { return p.definitions.of(plugin.Filters, name, rules.Type) },
 		Filters: p.reload.config.RuledFilters(),
 		Cache:   p.caches.choices.of,
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -29,7 +29,7 @@ type Config struct {
 }
 
 func init() {
-	filter.Register("basic_auth", "Asks for a user and a password.", New)
+	plugin.Register(plugin.Filters, "basic_auth", "Asks for a user and a password.", New)
 }
 
 // auth is a filter.
@@ -46,11 +46,11 @@ type auth struct {
 	busy      proxy.Verdict
 	log       *slog.Logger
 
-	remembered, verified, missing, malformed, wrong, refused *filter.Counter
+	remembered, verified, missing, malformed, wrong, refused *plugin.Counter
 }
 
 // Check finds users that are none.
-func (c *Config) Check(r *filter.Report) {
+func (c *Config) Check(r *plugin.Report) {
 	for _, char := range c.Realm {
 		if char < ' ' || char > '~' {
 			r.At("realm").Errorf("", "%q is no printable character of ASCII", char)
@@ -69,8 +69,8 @@ func (c *Config) Check(r *filter.Report) {
 }
 
 // New makes the filter.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang/table"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -38,19 +39,19 @@ type Access struct {
 }
 
 // Check finds a filter that would let everybody through.
-func (c *Access) Check(r *filter.Report) {
+func (c *Access) Check(r *plugin.Report) {
 	if len(c.Allow)+len(c.Deny) == 0 {
 		r.At("allow").Errorf("give allow or deny a prefix", "the filter would let everybody through")
 	}
 }
 
 func init() {
-	filter.Register("ip", "Lets clients through by their addresses.", NewAccess)
+	plugin.Register(plugin.Filters, "ip", "Lets clients through by their addresses.", NewAccess)
 }
 
 // NewAccess makes a filter of c.
-func NewAccess(c *Access, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewAccess(c *Access, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

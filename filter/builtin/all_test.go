@@ -14,7 +14,7 @@ import (
 	"github.com/edge-proxy/edge/plugin"
 )
 
-var registers = regexp.MustCompile(`(?m)^\s*(?:func init\(\) \{ )?filter\.Register\("(\w+)"`)
+var registers = regexp.MustCompile(`(?m)^\s*(?:func init\(\) \{ )?plugin\.Register\(plugin\.Filters, "(\w+)"`)
 
 // Every type that a package below filter registers is here, and plugins.Filters.Own names it.
 func TestAll(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -44,7 +44,7 @@ type CORS struct {
 }
 
 func init() {
-	filter.Register("cors", "Lets pages of other sites read answers.", NewCORS)
+	plugin.Register(plugin.Filters, "cors", "Lets pages of other sites read answers.", NewCORS)
 }
 
 // corsPolicy is a CORS as fields of answers. Immutable.
@@ -57,12 +57,12 @@ type corsPolicy struct {
 	expose      string
 	maxAge      string
 
-	preflight, refused, allowed, foreign *filter.Counter
+	preflight, refused, allowed, foreign *plugin.Counter
 }
 
 // NewCORS makes the filter.
-func NewCORS(c *CORS, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewCORS(c *CORS, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

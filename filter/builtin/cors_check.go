@@ -3,12 +3,12 @@ package builtin
 import (
 	"strings"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // Check finds what browsers would not follow, and what would give answers away to any page.
-func (c *CORS) Check(r *filter.Report) {
+func (c *CORS) Check(r *plugin.Report) {
 	if len(c.Origins) == 0 {
 		r.At("origins").Errorf("", "no origin is listed")
 	}
@@ -42,7 +42,7 @@ func (c *CORS) Check(r *filter.Report) {
 	c.checkNames(r, "expose", c.Expose)
 }
 
-func (c *CORS) checkNames(r *filter.Report, key string, names []string) {
+func (c *CORS) checkNames(r *plugin.Report, key string, names []string) {
 	for i, name := range names {
 		at := r.Element(key, i, len(names))
 		switch {

@@ -1,9 +1,9 @@
 package builtin
 
 import (
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -38,7 +38,7 @@ type CSRF struct {
 }
 
 func init() {
-	filter.Register("csrf", "Refuses requests that another site made a browser send.", NewCSRF)
+	plugin.Register(plugin.Filters, "csrf", "Refuses requests that another site made a browser send.", NewCSRF)
 }
 
 // csrfRules is a CSRF that was checked, with its counters. Immutable.
@@ -47,11 +47,11 @@ type csrfRules struct {
 	bypass  *lang.Condition // nil: none
 	isolate bool
 
-	refused, isolated, exempt *filter.Counter
+	refused, isolated, exempt *plugin.Counter
 }
 
 // Check finds origins that are none.
-func (c *CSRF) Check(r *filter.Report) {
+func (c *CSRF) Check(r *plugin.Report) {
 	for i, o := range c.TrustedOrigins {
 		at := r.Element("trusted_origins", i, len(c.TrustedOrigins))
 		if set, err := newOriginSet([]string{o}); err != nil {
@@ -63,8 +63,8 @@ func (c *CSRF) Check(r *filter.Report) {
 }
 
 // NewCSRF makes the filter.
-func NewCSRF(c *CSRF, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewCSRF(c *CSRF, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (r *csrfRules) request(x *proxy.Exchange) proxy.Verdict {
 }
 
 // judge returns the counter of those that are refused as h is; nil: it passes.
-func (r *csrfRules) judge(h *message.Head) *filter.Counter {
+func (r *csrfRules) judge(h *message.Head) *plugin.Counter {
 	switch {
 	case !isSafe(h):
 		if crossOrigin(h) {

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 )
 
 // The values that requests are put together of, "" for a field that is not sent.
@@ -42,7 +42,7 @@ func csrfRig(t testing.TB) (*csrfRules, *http.CrossOriginProtection) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b *filter.Build
+	var b *plugin.Build
 	return &csrfRules{trusted: set, refused: b.Counter(""), isolated: b.Counter(""), exempt: b.Counter("")}, model
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -50,7 +51,7 @@ type Fault struct {
 }
 
 // Check finds what is no share, and a filter that would do nothing.
-func (c *Fault) Check(r *filter.Report) {
+func (c *Fault) Check(r *plugin.Report) {
 	abort, ok := parseShare(c.Abort)
 	delayed, okay := parseShare(c.Delay)
 	if !ok {
@@ -65,7 +66,7 @@ func (c *Fault) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("fault", "Fails and delays a share of requests, for tests.", NewFault)
+	plugin.Register(plugin.Filters, "fault", "Fails and delays a share of requests, for tests.", NewFault)
 }
 
 // faults is a filter of this type. Safe for the reactors of a server.
@@ -76,12 +77,12 @@ type faults struct {
 	held         *filter.DelayLine
 	abortion     proxy.Verdict
 
-	aborted, delayed, undelayed *filter.Counter
+	aborted, delayed, undelayed *plugin.Counter
 }
 
 // NewFault makes a filter of c.
-func NewFault(c *Fault, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewFault(c *Fault, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

@@ -10,22 +10,22 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // newBuild returns the build of a filter that may keep state and count, as a reload would make it.
-func newBuild(name, of string) *filter.Build {
-	var store filter.Store
-	return &filter.Build{Name: name, Type: of, Reactors: 2, Kept: store.Claim()}
+func newBuild(name, of string) *plugin.Build {
+	var store plugin.Store
+	return &plugin.Build{Name: name, Type: of, Reactors: 2, Kept: store.Claim()}
 }
 
-func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *filter.Build) {
+func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *plugin.Build) {
 	t.Helper()
 	b := newBuild("chaos", "fault")
 	f, err := builtin.NewFault(c, b)
@@ -103,7 +103,7 @@ func TestFault_delaysNoMoreThanItsBound(t *testing.T) {
 
 // Half of the keys are aborted, and always the same half.
 func TestFault_keysFareAlike(t *testing.T) {
-	key, err := filter.Template("{header.x-key}", lang.Request)
+	key, err := plugin.Template("{header.x-key}", lang.Request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,17 +6,17 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // gateOf makes a gate for a file, and its filter.
 func gateOf(t *testing.T, file string) (*gate, *proxy.Filter) {
 	t.Helper()
-	c, err := filter.Completed(&Maintenance{File: file, Except: []string{"/healthz"}}, nil)
+	c, err := plugin.Completed(&Maintenance{File: file, Except: []string{"/healthz"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

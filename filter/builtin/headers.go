@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -54,7 +54,8 @@ type SecurityHeaders struct {
 }
 
 func init() {
-	filter.Register("security_headers", "Sets the fields of an answer that make browsers careful.", NewSecurityHeaders)
+	plugin.Register(plugin.Filters, "security_headers",
+		"Sets the fields of an answer that make browsers careful.", NewSecurityHeaders)
 }
 
 // The names of the fields, in the order of a row.
@@ -106,7 +107,7 @@ var headerWords = map[string][]string{
 }
 
 // Check finds values that browsers would pass over.
-func (c *SecurityHeaders) Check(r *filter.Report) {
+func (c *SecurityHeaders) Check(r *plugin.Report) {
 	for i, value := range c.values() {
 		at, known := r.At(headerKeys[i]), headerWords[headerKeys[i]]
 		same := func(word string) bool { return strings.EqualFold(word, value) }
@@ -127,7 +128,7 @@ type headerPolicy struct {
 	fields   []headerField
 	bits     [message.NameCount]uint16 // of the fields that have a number: their bit among fields
 	override bool
-	set      *filter.Counter
+	set      *plugin.Counter
 }
 
 // headerField is a field that is set.
@@ -138,8 +139,8 @@ type headerField struct {
 }
 
 // NewSecurityHeaders makes the filter.
-func NewSecurityHeaders(c *SecurityHeaders, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewSecurityHeaders(c *SecurityHeaders, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/limits"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -60,7 +61,7 @@ type Maintenance struct {
 }
 
 // Check finds a filter that would never answer.
-func (c *Maintenance) Check(r *filter.Report) {
+func (c *Maintenance) Check(r *plugin.Report) {
 	if !c.On && c.File == "" {
 		r.At("on").Errorf("say on = true or name a file", "the filter would never answer")
 	}
@@ -75,7 +76,7 @@ func (c *Maintenance) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("maintenance", "Answers 503 while a switch is on or a file exists.", NewMaintenance)
+	plugin.Register(plugin.Filters, "maintenance", "Answers 503 while a switch is on or a file exists.", NewMaintenance)
 }
 
 // gate is a filter of this type. Safe for the reactors of a server.
@@ -94,8 +95,8 @@ type gate struct {
 }
 
 // NewMaintenance makes a filter of c.
-func NewMaintenance(c *Maintenance, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewMaintenance(c *Maintenance, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func NewMaintenance(c *Maintenance, b *filter.Build) (*proxy.Filter, error) {
 	return g.filter(c, b), nil
 }
 
-func newGate(c *Maintenance, b *filter.Build) (*gate, error) {
+func newGate(c *Maintenance, b *plugin.Build) (*gate, error) {
 	g := &gate{on: c.On, file: c.File, allow: c.Allow, except: c.Except, log: b.Log().Warn}
 	if c.File != "" {
 		if err := g.look(); err != nil {
@@ -118,7 +119,7 @@ func newGate(c *Maintenance, b *filter.Build) (*gate, error) {
 	return g, nil
 }
 
-func (g *gate) filter(c *Maintenance, b *filter.Build) *proxy.Filter {
+func (g *gate) filter(c *Maintenance, b *plugin.Build) *proxy.Filter {
 	after := strconv.FormatInt(limits.Seconds(c.RetryAfter), 10)
 	page := proxy.Respond(g.failure.Status, c.Body).Type(c.Type)
 	refused := b.Counter("refused")

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -46,7 +47,7 @@ type RequestLimits struct {
 }
 
 // Check finds what is no method and no type, and a filter without a limit.
-func (c *RequestLimits) Check(r *filter.Report) {
+func (c *RequestLimits) Check(r *plugin.Report) {
 	for i, m := range c.Methods {
 		if !message.ValidName(m) {
 			r.Element("methods", i, len(c.Methods)).Errorf("", "%q is no method", m)
@@ -64,7 +65,8 @@ func (c *RequestLimits) Check(r *filter.Report) {
 }
 
 func init() {
-	filter.Register("request_limits", "Bounds methods, targets, fields and bodies of requests.", NewRequestLimits)
+	plugin.Register(plugin.Filters, "request_limits",
+		"Bounds methods, targets, fields and bodies of requests.", NewRequestLimits)
 }
 
 // The failures that a request meets. The failure of a body is proxy.BodyTooLarge.
@@ -80,22 +82,22 @@ var (
 type requestLimiter struct {
 	checks []limitCheck
 	body   int64 // 0: any
-	large  *filter.Counter
+	large  *plugin.Counter
 }
 
 // limitCheck is one limit: what it asks, and what becomes of a request that is not within it.
 type limitCheck struct {
 	within  func(x *proxy.Exchange) bool
 	refusal proxy.Verdict
-	refused *filter.Counter
+	refused *plugin.Counter
 }
 
 // counting is the limiter that counts the body of an exchange whose length is not told.
 var counting = proxy.NewLocal[*requestLimiter]()
 
 // NewRequestLimits makes a filter of c.
-func NewRequestLimits(c *RequestLimits, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func NewRequestLimits(c *RequestLimits, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func (l *requestLimiter) log(x *proxy.Exchange, _ *observe.Record) {
 }
 
 // addChecks adds the limits that are set, in the order in which they are looked at.
-func (l *requestLimiter) addChecks(c *RequestLimits, b *filter.Build) {
+func (l *requestLimiter) addChecks(c *RequestLimits, b *plugin.Build) {
 	add := func(on bool, result string, failure *proxy.Error, within func(x *proxy.Exchange) bool) {
 		if on {
 			l.checks = append(l.checks, limitCheck{within, proxy.Fail(failure), b.Counter(result)})

@@ -9,16 +9,16 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // countedLimits returns a filter and the build that has its counters.
-func countedLimits(t *testing.T, c *builtin.RequestLimits) (*proxy.Filter, *filter.Build) {
+func countedLimits(t *testing.T, c *builtin.RequestLimits) (*proxy.Filter, *plugin.Build) {
 	t.Helper()
 	b := newBuild("bounds", "request_limits")
 	f, err := builtin.NewRequestLimits(c, b)

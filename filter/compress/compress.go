@@ -6,9 +6,9 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/compress"
 )
@@ -24,7 +24,7 @@ type Config struct {
 }
 
 func init() {
-	filter.Register("compress", "Compresses bodies of answers with zstd or gzip.", New)
+	plugin.Register(plugin.Filters, "compress", "Compresses bodies of answers with zstd or gzip.", New)
 }
 
 // codings are the words of encodings.
@@ -34,7 +34,7 @@ var codings = map[string]compress.Coding{"zstd": compress.Zstd, "gzip": compress
 var levels = map[string]compress.Level{"fast": compress.Fast, "auto": compress.Auto, "best": compress.Best}
 
 // Check finds codings and types that are none.
-func (c *Config) Check(r *filter.Report) {
+func (c *Config) Check(r *plugin.Report) {
 	for i, name := range c.Encodings {
 		switch at := r.Element("encodings", i, len(c.Encodings)); {
 		case name == "br":
@@ -61,7 +61,7 @@ type compressor struct {
 	policy  compress.Policy
 	level   compress.Level
 	lenders *lenders
-	counts  [2 + compress.Results]*filter.Counter // of gzip and zstd, then of answers that stay as they are
+	counts  [2 + compress.Results]*plugin.Counter // of gzip and zstd, then of answers that stay as they are
 }
 
 // lenders has the Lender of each reactor, from one configuration to the next.
@@ -78,8 +78,8 @@ func (l *lenders) on(r *engine.Reactor) *compress.Lender {
 }
 
 // New makes the filter.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
-	c, err := filter.Completed(c, b)
+func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +95,10 @@ func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
 		b.Log().Warn("images, films and archives are compressed once more, which takes time and makes them no smaller",
 			"types", strings.Join(c.Types, " "))
 	}
-	if f.lenders, err = filter.Keep(b, "encoders", func() (*lenders, error) { return &lenders{}, nil }); err != nil {
+	if f.lenders, err = plugin.Keep(b, "encoders", func() (*lenders, error) { return &lenders{}, nil }); err != nil {
 		return nil, err
 	}
-	count := func(coding compress.Coding, why compress.Result) *filter.Counter {
+	count := func(coding compress.Coding, why compress.Result) *plugin.Counter {
 		return b.Counter(why.String(), observe.Label{Name: "encoding", Value: coding.String()})
 	}
 	f.counts[0], f.counts[1] = count(compress.Gzip, compress.Compressed), count(compress.Zstd, compress.Compressed)

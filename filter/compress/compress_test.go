@@ -13,10 +13,10 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/compress"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
@@ -236,7 +236,7 @@ func TestNew_warns(t *testing.T) {
 		"*": true, "*/*": true, "image/*": true, "usual": false, "text/*": false,
 	} {
 		var log bytes.Buffer
-		b := &filter.Build{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		b := &plugin.Build{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		_, err := compress.New(&compress.Config{Types: []string{pattern}}, b)
 		if err != nil || (log.Len() > 0) != warns {
 			t.Errorf("%s: %v, logged %q", pattern, err, log.String())

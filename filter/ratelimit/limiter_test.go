@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/limits"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/variables"
 )
@@ -56,7 +56,7 @@ func TestLimiter_millionKeysInFixedMemory(t *testing.T) {
 	testutil.OnlyPlain(t)
 	var n [8]byte
 	key := n[:]
-	c := &Config{Key: keyOf(t, "{n}", &key), Rate: filter.Rate{Count: 1, Per: time.Hour}, MaxKeys: 1000}
+	c := &Config{Key: keyOf(t, "{n}", &key), Rate: plugin.Rate{Count: 1, Per: time.Hour}, MaxKeys: 1000}
 	within(t, c, func(l *limiter, x *proxy.Exchange) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -80,7 +80,7 @@ func TestLimiter_millionKeysInFixedMemory(t *testing.T) {
 // A key as long as a text can be is one key, whatever it begins with, and leaves the request as it was.
 func TestLimiter_longKeys(t *testing.T) {
 	key := make([]byte, lang.ComputedMax)
-	c := &Config{Key: keyOf(t, "{n}", &key), Rate: filter.Rate{Count: 1, Per: time.Hour}}
+	c := &Config{Key: keyOf(t, "{n}", &key), Rate: plugin.Rate{Count: 1, Per: time.Hour}}
 	within(t, c, func(l *limiter, x *proxy.Exchange) {
 		path := string(x.Path())
 		size := len(x.Request.Base)
@@ -101,13 +101,13 @@ func TestLimiter_longKeys(t *testing.T) {
 func TestFilter_allocatesNothing(t *testing.T) {
 	key := []byte("203.0.113.195")
 	for name, c := range map[string]*Config{
-		"address": {Rate: filter.Rate{Count: 1e6, Per: time.Second}, Fields: "off"},
-		"fields":  {Rate: filter.Rate{Count: 1e6, Per: time.Second}},
-		"x":       {Rate: filter.Rate{Count: 1e6, Per: time.Second}, Fields: "x"},
-		"key":     {Rate: filter.Rate{Count: 1e6, Per: time.Second}, Key: keyOf(t, "{n}/{header.user-agent}", &key)},
-		"delay":   {Rate: filter.Rate{Count: 1e6, Per: time.Second}, Mode: "delay"},
-		"log":     {Rate: filter.Rate{Count: 1, Per: time.Hour}, Mode: "log"},
-		"refused": {Rate: filter.Rate{Count: 1, Per: time.Hour}},
+		"address": {Rate: plugin.Rate{Count: 1e6, Per: time.Second}, Fields: "off"},
+		"fields":  {Rate: plugin.Rate{Count: 1e6, Per: time.Second}},
+		"x":       {Rate: plugin.Rate{Count: 1e6, Per: time.Second}, Fields: "x"},
+		"key":     {Rate: plugin.Rate{Count: 1e6, Per: time.Second}, Key: keyOf(t, "{n}/{header.user-agent}", &key)},
+		"delay":   {Rate: plugin.Rate{Count: 1e6, Per: time.Second}, Mode: "delay"},
+		"log":     {Rate: plugin.Rate{Count: 1, Per: time.Hour}, Mode: "log"},
+		"refused": {Rate: plugin.Rate{Count: 1, Per: time.Hour}},
 	} {
 		f, err := New(c, nil)
 		if err != nil {
@@ -131,7 +131,7 @@ func endless() *limits.SharedGCRATable {
 
 // bench measures one check of a limiter that lets everything through.
 func bench(b *testing.B, key *lang.Template) {
-	c := &Config{Rate: filter.Rate{Count: 1e9, Per: time.Second}, Key: key, Fields: "off"}
+	c := &Config{Rate: plugin.Rate{Count: 1e9, Per: time.Second}, Key: key, Fields: "off"}
 	within(b, c, func(l *limiter, x *proxy.Exchange) {
 		l.table = endless()
 		measure(b, func() { l.request(x, nil, nil) })
@@ -158,7 +158,7 @@ func BenchmarkLimiter_header(b *testing.B) { bench(b, keyOf(b, "{header.accept-l
 
 // The cell alone, with the same hash again and again.
 func BenchmarkLimiter_cell(b *testing.B) {
-	c := &Config{Rate: filter.Rate{Count: 1e9, Per: time.Second}}
+	c := &Config{Rate: plugin.Rate{Count: 1e9, Per: time.Second}}
 	within(b, c, func(l *limiter, x *proxy.Exchange) {
 		l.table = endless()
 		hash := l.hasher.Addr(address)

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/limits"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -26,7 +27,7 @@ import (
 type Config struct {
 	Key *lang.Template `edge:"key" doc:"Key of the limit; empty: none holds." default:"{cidr(client.ip, 32, 64)}"`
 
-	Rate filter.Rate `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
+	Rate plugin.Rate `edge:"rate" doc:"Rate of requests that each key may keep up." required:"true" example:"100/s"`
 
 	Burst   int `edge:"burst" doc:"Requests a key may send at once; 0: as in rate." min:"0" max:"1000000" example:"200"`
 	MaxKeys int `edge:"max_keys" doc:"Largest number of keys counted." default:"100000" min:"1" max:"100000000"`
@@ -42,7 +43,7 @@ type Config struct {
 }
 
 // Check finds what the types of keys cannot say.
-func (c *Config) Check(r *filter.Report) {
+func (c *Config) Check(r *plugin.Report) {
 	if err := c.quota().Validate(); err != nil {
 		r.At("rate").Errorf("", "%v", err)
 	}
@@ -84,7 +85,7 @@ func networkOf(key *lang.Template) network {
 }
 
 func init() {
-	filter.Register("rate_limit", "Bounds the rate of requests by client or another key.", New)
+	plugin.Register(plugin.Filters, "rate_limit", "Bounds the rate of requests by client or another key.", New)
 }
 
 // counts is what is kept over reloads. Safe for all reactors.
@@ -107,11 +108,11 @@ type limiter struct {
 	refusal proxy.Verdict
 	fields  fields
 
-	allowed, limited, delayed, evictions *filter.Counter
+	allowed, limited, delayed, evictions *plugin.Counter
 }
 
 // New makes a filter of c.
-func New(c *Config, b *filter.Build) (*proxy.Filter, error) {
+func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
 	l, err := newLimiter(c, b, "")
 	if err != nil {
 		return nil, err
@@ -131,7 +132,7 @@ var errDelays = errors.New(`mode "delay": only a filter of its own holds request
 
 // NewLimit makes the limit of c, which does not delay. It has the name of b, and is one with those that have the same
 // name, keys and whose.
-func NewLimit(c *Config, b *filter.Build, whose string) (*Limit, error) {
+func NewLimit(c *Config, b *plugin.Build, whose string) (*Limit, error) {
 	l, err := newLimiter(c, b, " of "+whose)
 	if err != nil {
 		return nil, err
@@ -153,13 +154,13 @@ func (l *Limit) Take(x *proxy.Exchange, v *lang.X, when *lang.Condition) (refuse
 func (l *Limit) Tell(x *proxy.Exchange) { l.response(x) }
 
 // newLimiter makes the limiter of c. Limiters with the same name, keys and whose share their state.
-func newLimiter(c *Config, b *filter.Build, whose string) (*limiter, error) {
-	c, err := filter.Completed(c, b)
+func newLimiter(c *Config, b *plugin.Build, whose string) (*limiter, error) {
+	c, err := plugin.Completed(c, b)
 	if err != nil {
 		return nil, err
 	}
 	q := c.quota()
-	kept, err := filter.Keep(b, identityOf(c, q)+whose, func() (*counts, error) {
+	kept, err := plugin.Keep(b, identityOf(c, q)+whose, func() (*counts, error) {
 		return &counts{hasher: limits.NewHasher(), table: limits.NewSharedGCRATable(q, c.MaxKeys)}, nil
 	})
 	if err != nil {
@@ -182,7 +183,7 @@ func identityOf(c *Config, q limits.Quota) string {
 	return fmt.Sprintf("%d/%v %d %d %s", q.Count, q.Per, q.Burst, c.MaxKeys, c.Key)
 }
 
-func nameOf(b *filter.Build) string {
+func nameOf(b *plugin.Build) string {
 	if b == nil || b.Name == "" {
 		return "rate_limit"
 	}

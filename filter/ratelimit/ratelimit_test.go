@@ -12,18 +12,18 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // rig is a server with one limit.
 type rig struct {
 	*filterrig.Rig
-	*filter.Build
+	*plugin.Build
 	said testutil.Output // by the filter
 }
 
@@ -34,8 +34,8 @@ func newRig(t *testing.T, c *ratelimit.Config) *rig {
 
 func newRigOn(t *testing.T, reactors int, c *ratelimit.Config) *rig {
 	t.Helper()
-	var store filter.Store
-	g := &rig{Build: &filter.Build{Name: "api", Type: "rate_limit", Reactors: 2, Kept: store.Claim()}}
+	var store plugin.Store
+	g := &rig{Build: &plugin.Build{Name: "api", Type: "rate_limit", Reactors: 2, Kept: store.Claim()}}
 	g.Logger = slog.New(slog.NewTextHandler(&g.said, nil))
 	f, err := ratelimit.New(c, g.Build)
 	if err != nil {
@@ -58,7 +58,7 @@ func (g *rig) wantCounts(t *testing.T, want ...uint64) {
 // template compiles a key of fields of the request.
 func template(t *testing.T, text string) *lang.Template {
 	t.Helper()
-	key, err := filter.Template(text, lang.Request)
+	key, err := plugin.Template(text, lang.Request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func template(t *testing.T, text string) *lang.Template {
 
 func TestFilter_refusesWhatIsTooMuchByAddress(t *testing.T) {
 	for name, client := range filterrig.Clients(t) {
-		g := newRig(t, &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}, Burst: 2})
+		g := newRig(t, &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Hour}, Burst: 2})
 		for i, c := range []struct {
 			client string
 			status int
@@ -103,7 +103,7 @@ func TestFilter_countsByNetwork(t *testing.T) {
 		"{ cidr(client.ip,8,32) }":   {200, 429, 429, 429, 200, 429, 429},
 	} {
 		for _, text := range []string{key, "is " + key} {
-			g := newRig(t, &ratelimit.Config{Key: template(t, text), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+			g := newRig(t, &ratelimit.Config{Key: template(t, text), Rate: plugin.Rate{Count: 1, Per: time.Hour}})
 			client := filterrig.Clients(t)["HTTP/1"]
 			for i, from := range clients {
 				if resp, _ := testutil.Do(t, client, g.From(t, from, "/")); resp.StatusCode != statuses[i] {
@@ -116,7 +116,7 @@ func TestFilter_countsByNetwork(t *testing.T) {
 
 func TestFilter_countsByItsKey(t *testing.T) {
 	g := newRig(t, &ratelimit.Config{
-		Key: template(t, "{header.x-key}"), Rate: filter.Rate{Count: 1, Per: time.Hour}, Status: 503,
+		Key: template(t, "{header.x-key}"), Rate: plugin.Rate{Count: 1, Per: time.Hour}, Status: 503,
 	})
 	client := filterrig.Clients(t)["HTTP/1"]
 	long := strings.Repeat("a", 15<<10)
@@ -145,7 +145,7 @@ func TestFilter_countsByItsKey(t *testing.T) {
 // A text beside the value has requests without the value counted together, and "static:" counts all requests together.
 func TestFilter_countsTogetherWhereItIsSaid(t *testing.T) {
 	for _, key := range []string{"id={header.x-key}", "static:all"} {
-		g := newRig(t, &ratelimit.Config{Key: template(t, key), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+		g := newRig(t, &ratelimit.Config{Key: template(t, key), Rate: plugin.Rate{Count: 1, Per: time.Hour}})
 		client := filterrig.Clients(t)["HTTP/1"]
 		for i, want := range []int{200, 429} {
 			if resp, _ := testutil.Do(t, client, g.From(t, "", "/")); resp.StatusCode != want {
@@ -157,7 +157,7 @@ func TestFilter_countsTogetherWhereItIsSaid(t *testing.T) {
 
 // A path counts in each way that servers read it, so that no spelling of it is a key of its own.
 func TestFilter_countsByReadingsOfThePath(t *testing.T) {
-	g := newRig(t, &ratelimit.Config{Key: template(t, "{path}"), Rate: filter.Rate{Count: 1, Per: time.Hour}})
+	g := newRig(t, &ratelimit.Config{Key: template(t, "{path}"), Rate: plugin.Rate{Count: 1, Per: time.Hour}})
 	client := filterrig.Clients(t)["HTTP/1"]
 	for _, c := range []struct {
 		path   string
@@ -181,7 +181,7 @@ func TestFilter_tellsWhatIsLeft(t *testing.T) {
 		"x":     {"3|2|60", "3|1|120"},
 		"off":   {"", ""},
 	} {
-		g := newRig(t, &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Minute}, Burst: 3, Fields: form})
+		g := newRig(t, &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Minute}, Burst: 3, Fields: form})
 		client := filterrig.Clients(t)["HTTP/1"]
 		for i := range want {
 			resp, _ := testutil.Get(t, client, g.URL)
@@ -202,8 +202,8 @@ func TestFilter_tellsWhatIsLeft(t *testing.T) {
 func TestFilter_tellsOfSeveral(t *testing.T) {
 	var all []*proxy.Filter
 	for i, name := range []string{"a", "b"} {
-		f, err := ratelimit.New(&ratelimit.Config{Rate: filter.Rate{Count: i + 1, Per: time.Minute}},
-			&filter.Build{Name: name})
+		f, err := ratelimit.New(&ratelimit.Config{Rate: plugin.Rate{Count: i + 1, Per: time.Minute}},
+			&plugin.Build{Name: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestFilter_tellsOfSeveral(t *testing.T) {
 func TestFilter_delays(t *testing.T) {
 	const apart, clients = 200 * time.Millisecond, 4
 	for name, client := range filterrig.Clients(t) {
-		rate := filter.Rate{Count: 5, Per: time.Second}
+		rate := plugin.Rate{Count: 5, Per: time.Second}
 		g := newRigOn(t, 1, &ratelimit.Config{Rate: rate, Burst: 3, Mode: "delay"})
 		began := time.Now()
 		statuses := make(chan int)
@@ -266,7 +266,7 @@ func TestFilter_delays(t *testing.T) {
 // A client that leaves gives its place back; where there is none a request is refused.
 func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
 	g := newRig(t, &ratelimit.Config{
-		Rate: filter.Rate{Count: 1, Per: time.Minute}, Burst: 100, Mode: "delay", MaxDelay: time.Minute, MaxDelayed: 1,
+		Rate: plugin.Rate{Count: 1, Per: time.Minute}, Burst: 100, Mode: "delay", MaxDelay: time.Minute, MaxDelayed: 1,
 	})
 	client := filterrig.Clients(t)["HTTP/1"]
 	for i, want := range []int{200, 0, 429} {
@@ -285,7 +285,7 @@ func TestFilter_delaysNoMoreThanItsBound(t *testing.T) {
 }
 
 func TestFilter_onlyLogs(t *testing.T) {
-	g := newRig(t, &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}, Mode: "log"})
+	g := newRig(t, &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Hour}, Mode: "log"})
 	client := filterrig.Clients(t)["HTTP/1"]
 	for range 3 {
 		if resp, _ := testutil.Get(t, client, g.URL); resp.StatusCode != 200 {
@@ -297,7 +297,7 @@ func TestFilter_onlyLogs(t *testing.T) {
 
 // More keys than there is room for: nobody is refused for it, and the operator is told once.
 func TestFilter_fullTable(t *testing.T) {
-	g := newRig(t, &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}, MaxKeys: 1})
+	g := newRig(t, &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Hour}, MaxKeys: 1})
 	client := filterrig.Clients(t)["HTTP/1"]
 	for i := range 50 {
 		if resp, _ := testutil.Do(t, client, g.From(t, fmt.Sprint("192.0.2.", i), "/")); resp.StatusCode != 200 {
@@ -314,12 +314,12 @@ func TestFilter_fullTable(t *testing.T) {
 
 // What was counted is known after a reload, unless the limit is another one.
 func TestNew_keepsOverReloads(t *testing.T) {
-	var store filter.Store
+	var store plugin.Store
 	client := filterrig.Clients(t)["HTTP/1"]
 	load := func(c ratelimit.Config) int {
 		t.Helper()
 		claims := store.Claim() // never released: as the former generation, which is still in use
-		f, err := ratelimit.New(&c, &filter.Build{Name: "api", Type: "rate_limit", Reactors: 2, Kept: claims})
+		f, err := ratelimit.New(&c, &plugin.Build{Name: "api", Type: "rate_limit", Reactors: 2, Kept: claims})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +327,7 @@ func TestNew_keepsOverReloads(t *testing.T) {
 		resp, _ := testutil.Get(t, client, g.URL)
 		return resp.StatusCode
 	}
-	c := ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}}
+	c := ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Hour}}
 	if first, second := load(c), load(c); first != 200 || second != 429 {
 		t.Errorf("%d, after a reload %d", first, second)
 	}
@@ -342,11 +342,11 @@ func TestNew_keepsOverReloads(t *testing.T) {
 }
 
 func TestNew_refusesMistakes(t *testing.T) {
-	rate := filter.Rate{Count: 1, Per: time.Second}
+	rate := plugin.Rate{Count: 1, Per: time.Second}
 	for want, c := range map[string]*ratelimit.Config{
 		"rate: it is required":     {},
 		`mode: it must be "reject`: {Rate: rate, Mode: "shed"},
-		"fills again in more than": {Rate: filter.Rate{Count: 1, Per: 24 * time.Hour}, Burst: 1e6},
+		"fills again in more than": {Rate: plugin.Rate{Count: 1, Per: 24 * time.Hour}, Burst: 1e6},
 		"key: it is the same for":  {Rate: rate, Key: template(t, "header.x-api-key")},
 	} {
 		if _, err := ratelimit.New(c, nil); err == nil || !strings.Contains(err.Error(), want) {
@@ -356,7 +356,7 @@ func TestNew_refusesMistakes(t *testing.T) {
 }
 
 func Example() {
-	limit, err := ratelimit.New(&ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Minute}}, nil)
+	limit, err := ratelimit.New(&ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Minute}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

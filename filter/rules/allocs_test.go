@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/cache"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -47,9 +47,9 @@ var switching = []rules.Rule{{On: 1}, {When: when(`has(query.off)`), Off: 1}, {O
 
 // limiting are rules with a limit that all requests stay within, by address and by a group.
 var limiting = []rules.Rule{
-	{Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1_000_000, Per: time.Second}}},
+	{Limit: &ratelimit.Config{Rate: plugin.Rate{Count: 1_000_000, Per: time.Second}}},
 	{When: when(`path ~ "^/(.)"`), Limit: &ratelimit.Config{Key: text("{match.1}"),
-		Rate: filter.Rate{Count: 1_000_000, Per: time.Second}}},
+		Rate: plugin.Rate{Count: 1_000_000, Per: time.Second}}},
 }
 
 func TestRules_allocateNothing(t *testing.T) {

@@ -6,9 +6,9 @@ import (
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -18,7 +18,7 @@ const Type = "rules"
 // Maker makes filters of the rules of a configuration.
 type Maker struct {
 	Dest  func(upstream string) proxy.Destination // the destination with the name of an upstream
-	Build func(name string) *filter.Build         // nil: there is no server
+	Build func(name string) *plugin.Build         // nil: there is no server
 
 	// Cache returns what a rule says of the cache, nil where it says nothing; without Cache no rule says anything.
 	Cache func(of *config.Rule) *cache.Choice
@@ -59,7 +59,7 @@ func (m *Maker) make(list []config.Rule, whose string, in proxy.Phase) (*proxy.F
 	if len(list) == 0 {
 		return nil, nil
 	}
-	var b *filter.Build
+	var b *plugin.Build
 	if m.Build != nil {
 		b = m.Build(whose)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -22,10 +23,10 @@ var tarpitted atomic.Int32
 
 // counters count what rules of one filter have ended. Immutable.
 type counters struct {
-	responded, redirected, denied, dropped, tarpitted, full *filter.Counter
+	responded, redirected, denied, dropped, tarpitted, full *plugin.Counter
 }
 
-func countersOf(b *filter.Build) counters {
+func countersOf(b *plugin.Build) counters {
 	return counters{
 		b.Counter("responded"), b.Counter("redirected"), b.Counter("denied"), b.Counter("dropped"),
 		b.Counter("tarpitted"), b.Counter("tarpit_full"),

@@ -6,18 +6,18 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/cache"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/location"
 )
 
 // newSet makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
 // proxy.PhaseRequest. It checks them. b may be nil.
-func newSet(rules []Rule, in proxy.Phase, b *filter.Build) (*set, *proxy.Filter, error) {
+func newSet(rules []Rule, in proxy.Phase, b *plugin.Build) (*set, *proxy.Filter, error) {
 	s := &set{before: in == proxy.PhaseBeforeRoute, counters: countersOf(b)}
 	f := &proxy.Filter{Name: "rules"}
 	noted := false
@@ -64,10 +64,10 @@ func title(r *Rule, i int) string {
 
 // newLimit makes the limit of the last of rules, which are among those that b is for. Its counters have the name of the
 // rule.
-func newLimit(rules []Rule, b *filter.Build) (*ratelimit.Limit, error) {
+func newLimit(rules []Rule, b *plugin.Build) (*ratelimit.Limit, error) {
 	last := len(rules) - 1
 	r, whose := &rules[last], ""
-	own := filter.Build{Name: cmp.Or(r.Name, title(r, last)), Type: "rate_limit"}
+	own := plugin.Build{Name: cmp.Or(r.Name, title(r, last)), Type: "rate_limit"}
 	if b != nil {
 		own.Logger, own.Reactors, own.Kept, whose = b.Logger, b.Reactors, b.Kept, b.Name
 		if r.Name == "" {

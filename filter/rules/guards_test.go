@@ -13,11 +13,11 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
@@ -282,7 +282,7 @@ func TestGuards_honest(t *testing.T) {
 // A limit counts all readings of a path as one, whatever its key has of the path.
 func TestGuards_limitsByTextsAndGroups(t *testing.T) {
 	limit := func(key string) *ratelimit.Config {
-		return &ratelimit.Config{Key: text(key), Rate: filter.Rate{Count: 1, Per: time.Hour}}
+		return &ratelimit.Config{Key: text(key), Rate: plugin.Rate{Count: 1, Per: time.Hour}}
 	}
 	byFilter, err := ratelimit.New(limit("{match.1}"), nil)
 	if err != nil {

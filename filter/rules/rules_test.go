@@ -18,12 +18,12 @@ import (
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/cache"
 	configured "github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/filter"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/session"
@@ -438,10 +438,10 @@ func TestRules_log(t *testing.T) {
 
 // Rules of one name have limits of their own, which are kept over reloads.
 func TestRules_limitsOfOneName(t *testing.T) {
-	var store filter.Store
+	var store plugin.Store
 	claims := store.Claim()
-	build := func() *filter.Build { return &filter.Build{Name: "defaults", Kept: claims} }
-	limit := &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: time.Hour}, Burst: 1, Fields: "off"}
+	build := func() *plugin.Build { return &plugin.Build{Name: "defaults", Kept: claims} }
+	limit := &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: time.Hour}, Burst: 1, Fields: "off"}
 	list := []rules.Rule{
 		{Name: "a", When: when(`path == "/1"`), Limit: limit}, {Name: "a", When: when(`path == "/2"`), Limit: limit},
 	}
@@ -468,9 +468,9 @@ func TestRules_limit(t *testing.T) {
 		return []rules.Rule{
 			{Name: "tenants", When: when(`path ~ "^/` + prefix + `/t/([^/]+)"`), Set: one("who", "{header.x-a}"),
 				Tag: "asked", RequestFields: one("X-B", "{match.1}"), Limit: &ratelimit.Config{
-					Key: text("{match.1} {local.who}"), Rate: filter.Rate{Count: 2, Per: time.Hour}, Fields: "draft"}},
+					Key: text("{match.1} {local.who}"), Rate: plugin.Rate{Count: 2, Per: time.Hour}, Fields: "draft"}},
 			{When: when(`has(query.late)`), Limit: &ratelimit.Config{Mode: "log", Fields: "off",
-				Rate: filter.Rate{Count: 1, Per: time.Hour}}},
+				Rate: plugin.Rate{Count: 1, Per: time.Hour}}},
 			{AnswerFields: oneLate("X-After-"+prefix, "{status}")},
 		}
 	}
@@ -598,8 +598,8 @@ func TestNew_refuses(t *testing.T) {
 		`field "Connection"`:     {AnswerFields: oneLate("Connection", "x")},
 		"a tag is":               {Tag: "a b"},
 		"rate: it is required":   {Limit: &ratelimit.Config{}},
-		"holds requests back":    {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}, Mode: "delay"}},
-		"answers itself":         {Limit: &ratelimit.Config{Rate: filter.Rate{Count: 1, Per: 1}}, Deny: 403},
+		"holds requests back":    {Limit: &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: 1}, Mode: "delay"}},
+		"answers itself":         {Limit: &ratelimit.Config{Rate: plugin.Rate{Count: 1, Per: 1}}, Deny: 403},
 		"itself has no effect":   {Cache: new(cache.Choice), Drop: true},
 		"a time is":              {Timeout: -1, Tag: "a"},
 		"a path begins":          {Rewrite: text("a")},
