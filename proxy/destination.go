@@ -227,18 +227,14 @@ type shown struct {
 	noVia   bool
 	secured bool
 	choose  func(x *Exchange) string
-	show    func(x *Exchange)
+	show    func(x *Exchange, call bool)
 }
 
 // Show sends nothing: show is given each exchange with its Request as To with o would send it to the backend at the
-// address that choose returns, over a connection that is secured or not. The answer is 204. Both run on the reactor of
-// x and must return at once. o may be nil; only Host and NoVia of it count.
-func Show(choose func(x *Exchange) string, secured bool, o *ToOptions, show func(x *Exchange)) Destination {
-	d := &shown{secured: secured, choose: choose, show: show}
-	if o != nil {
-		d.host, d.noVia = o.Host, o.NoVia
-	}
-	return d
+// address that choose returns, over a connection that is secured or not; call says that it is a call of gRPC. The
+// answer is 204. Both run on the reactor of x and must return at once. Only Host and NoVia of o count.
+func Show(choose func(x *Exchange) string, secured bool, o *ToOptions, show func(x *Exchange, call bool)) Destination {
+	return &shown{o.Host, o.NoVia, secured, choose, show}
 }
 
 // Open shows the request and answers.
@@ -247,7 +243,7 @@ func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
 	if address := d.choose(x); x.up.NameHost {
 		x.Request.SetAuthority(forward.HostOfAddress(address, d.secured))
 	}
-	d.show(x)
+	d.show(x, x.call.form != grpc.None)
 	return nil, Respond(204, "")
 }
 

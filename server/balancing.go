@@ -25,8 +25,8 @@ type choosing struct {
 	method      *balance.Method
 }
 
-// leadTo leads to u as c uses it, or to its failover, which has a method and keys of its own. Calls of gRPC go to both
-// over HTTP/2.
+// leadTo leads to u as c uses it, by the method of u or of c, or to its failover, which has a method and keys of its
+// own. Calls of gRPC go to both over HTTP/2. A reload that has the same method goes on with the turns where they were.
 func (p *upstreams) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error) {
 	protocol := constant[upstream.Protocol](u, &u.Protocol)
 	if grpc {
@@ -44,14 +44,6 @@ func (p *upstreams) leadTo(u *config.Upstream, c *config.Route, grpc bool) (prox
 			return nil, err
 		}
 	}
-	return p.destination(up, u, c, failover)
-}
-
-// destination leads to up, which was made of u, by the method of u or of c. A reload that has the same goes on
-// with the turns where they were.
-func (p *upstreams) destination(
-	up *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,
-) (proxy.Destination, error) {
 	method, err := p.method(cmp.Or(c.LoadBalancing, u.LoadBalancing))
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/filter"
+	"github.com/edge-proxy/edge/filter/rules"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -110,6 +111,9 @@ func (p *definitions) of(kind *plugin.Kind, name, typ string) *plugin.Build {
 	return &plugin.Build{Kind: kind, Name: name, Type: typ, Reactors: p.Reactors(), Kept: p.next.claims,
 		Logger: slog.Default().With(kind.Name, name)}
 }
+
+// build returns what the filters of rules may use of the server.
+func (p *definitions) build(name string) *plugin.Build { return p.of(plugin.Filters, name, rules.Type) }
 
 // service returns what a configuration defines as a service, or the program's own. It goes on over a reload where its
 // keys are the same; its connections keep it in any case.

@@ -145,7 +145,6 @@ type dryRun struct {
 	request *DryRequest
 	routes  []*config.Route // as the snapshot has them
 	zone    string          // where the process runs
-	scope   *lang.Scope     // of the texts of the configuration
 	result  DryResult
 
 	looked bool // DryRequest.Look was called
@@ -153,101 +152,90 @@ type dryRun struct {
 	explainErr error
 }
 
-// snapshot returns the routes, which lead to destinations that show what they would send.
+// snapshot returns the routes of a server of cfg, whose ends are those of d.
 func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
-	d.scope = cfg.Language.Scope()
-	var routes []proxy.Route
 	said := choicesOf(cfg)
-	ruled := &rules.Maker{
-		Filters: cfg.RuledFilters(),
-		Cache:   said.of,
-		Dest: func(upstream string) proxy.Destination {
-			if u := cfg.Upstream(upstream); u != nil {
-				return d.destination(u, &config.Route{}, false)
-			}
-			return d.defined(cfg, upstream)
-		},
-		Watch: func(of *config.Rule, asked rules.Asked) {
-			d.result.Rules = append(d.result.Rules, DryRule{of, asked})
-		},
+	p := &routes{
+		shared: &shared{reload: &reload{config: cfg}}, choices: &said, ends: &dryEnds{d, cfg, said},
+		watch: func(r *config.Rule, asked rules.Asked) { d.result.Rules = append(d.result.Rules, DryRule{r, asked}) },
 	}
-	for _, c := range d.routes {
-		r, err := baseRoute(c)
-		if err != nil {
-			return nil, err
-		}
-		if r.Filters, err = ruled.Around(r.Filters, c.Rules, "route "+c.Name); err != nil {
-			return nil, err
-		}
-		switch c.Dest.Kind {
-		case config.DestDefined:
-			r.To = d.defined(cfg, c.Dest.Name)
-		case config.DestUpstream:
-			u := &cfg.Upstreams[c.Dest.Upstream]
-			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
-			if u.Template != "" {
-				list, err := allowedBy(u)
-				if err != nil {
-					return nil, err
-				}
-				r.To, r.GRPCTo = d.named(list, u, false), d.named(list, u, true)
-			} else {
-				r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
-			}
-		}
-		if cached, on := said.routeOf(cfg, c); on {
-			r.To = &dryCache{r.To, cached, d}
-		}
-		routes = append(routes, r)
-	}
-	first := &proxy.Filter{Name: "dry run begins", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
+	p.first = []*proxy.Filter{{Name: "dry run begins", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
 		proxy.View(x).State.Stopwatch = d.request.Stopwatch
 		return proxy.Next
-	}}
-	watch := &proxy.Filter{
-		Name:        "dry run",
-		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { return d.explain(x) },
+	}}}
+	p.last = []*proxy.Filter{{
+		Name: "dry run", BeforeRoute: d.explain, Request: d.look,
 		Error: func(_ *proxy.Exchange, e *proxy.Error) proxy.Verdict {
 			d.result.Text = e.Text
 			return proxy.Next
 		},
-		Request: func(x *proxy.Exchange) proxy.Verdict {
-			d.look(x)
-			return proxy.Next
-		},
 		Log: func(x *proxy.Exchange, _ *observe.Record) { d.look(x) },
-	}
-	before, err := rulesBefore(ruled, cfg, d.request.Listener)
+	}}
+	routes, named, err := p.all(d.routes, p.leading)
 	if err != nil {
 		return nil, err
 	}
-	return proxy.NewSnapshot(routes, slices.Concat([]*proxy.Filter{first}, before, []*proxy.Filter{watch}))
+	return p.snapshot(d.routes, routes, d.request.Listener, named)
 }
 
-func (d *dryRun) look(x *proxy.Exchange) {
+func (d *dryRun) look(x *proxy.Exchange) proxy.Verdict {
 	if look := d.request.Look; look != nil && !d.looked {
 		d.looked = true
 		look(proxy.View(x))
 	}
+	return proxy.Next
 }
 
-// destination shows what c sends to u.
-func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) proxy.Destination {
+// dryEnds are the ends of routes in a dry run.
+type dryEnds struct {
+	*dryRun
+	config  *config.Config
+	choices choices
+}
+
+// filter returns a filter that does nothing.
+func (d *dryEnds) filter(name string) (*proxy.Filter, error) { return &proxy.Filter{Name: name}, nil }
+
+// build returns nil: nothing is counted.
+func (d *dryEnds) build(string) *plugin.Build { return nil }
+
+// destination takes what the destination of that name would.
+func (d *dryEnds) destination(name string) (proxy.Destination, error) {
+	taken := proxy.Answer(204, "", "")
+	return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination {
+		d.result.Defined = d.config.Find(plugin.Destinations, name)
+		return taken
+	}), nil
+}
+
+// leadTo shows what c sends to u.
+func (d *dryEnds) leadTo(u *config.Upstream, c *config.Route, _ bool) (proxy.Destination, error) {
 	set, index := d.membersOf(u)
 	// All have the weight 0, or are in other zones.
 	if len(index) == 0 && len(u.Discovery.Sources) == 0 && u.Failover == "" {
-		return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil })
+		return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil }), nil
 	}
-	by := chooserOf(u, c, set, index, d.scope)
+	by := chooserOf(u, c, set, index, d.config.Language.Scope())
 	choose := func(x *proxy.Exchange) string {
 		if d.result.Backend, d.result.Cookie = by.pick(x); len(u.Backends) == 0 {
 			return ""
 		}
 		return u.Backends[max(d.result.Backend, 0)].String()
 	}
-	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
-		d.result.Sent, d.result.GRPC, d.result.To = h1.AppendRequest(nil, &x.Request), grpc, u
+	return d.show(u, choose, u.TLS.On, func() {
+		d.result.To = u
 		d.result.share(u, set, index)
+	}), nil
+}
+
+// show notes the head that u is sent at the address that choose returns, and calls sent.
+func (d *dryEnds) show(
+	u *config.Upstream, choose func(x *proxy.Exchange) string, secured bool, sent func(),
+) proxy.Destination {
+	o := &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}
+	return proxy.Show(choose, secured, o, func(x *proxy.Exchange, call bool) {
+		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), call
+		sent()
 	})
 }
 
@@ -317,24 +305,28 @@ func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, 
 	return nil, refusal
 }
 
+// before returns to with a stand-in for the cache before it.
+func (d *dryEnds) before(to proxy.Destination, c *config.Route) proxy.Destination {
+	if cached, on := d.choices.routeOf(d.config, c); on {
+		return &dryCache{to, cached, d.dryRun}
+	}
+	return to
+}
+
 // Onward returns the destination that shows the request.
 func (d *dryCache) Onward() proxy.Destination { return d.onward }
 
 // OnPassed does nothing: there is no answer.
 func (d *dryCache) OnPassed(*proxy.Exchange) {}
 
-// defined takes what the destination of that name would.
-func (d *dryRun) defined(cfg *config.Config, name string) proxy.Destination {
-	taken := proxy.Answer(204, "", "")
-	return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination {
-		d.result.Defined = cfg.Find(plugin.Destinations, name)
-		return taken
-	})
-}
-
-// named shows what is sent to the destination that a request names, or refuses it. No name is looked up.
-func (d *dryRun) named(allowed *target.List, u *config.Upstream, grpc bool) proxy.Destination {
-	return proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
+// lead shows what is sent to the destination that a request of r names, or refuses it. No name is looked up.
+func (d *dryEnds) lead(r *proxy.Route, c *config.Route, u *config.Upstream) error {
+	allowed, err := allowedBy(u)
+	if err != nil {
+		return err
+	}
+	r.GRPC = proxy.Switch(c.GRPC)
+	r.To = proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
 		text := string(u.Named.Append(nil, &x.Request, x.Path(), proxy.View(x)))
 		to, err := target.Parse(text)
 		if err == nil {
@@ -347,11 +339,9 @@ func (d *dryRun) named(allowed *target.List, u *config.Upstream, grpc bool) prox
 			return dynamic.Refused
 		}
 		choose := func(*proxy.Exchange) string { return to.Address() }
-		o := &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}
-		return proxy.Show(choose, to.Scheme == target.HTTPS, o, func(x *proxy.Exchange) {
-			d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
-		})
+		return d.show(u, choose, to.Scheme == target.HTTPS, func() {})
 	})
+	return nil
 }
 
 // membersOf makes a set of the backends of u that this instance uses, as if all were up. index has their indices in u
@@ -390,9 +380,9 @@ func chooserOf(
 	u *config.Upstream, c *config.Route, set *backend.Set, index []int, scope *lang.Scope,
 ) (by chooser) {
 	by.cookie, by.index = u.Sticky.Cookie, index
-	if s := u.Sticky; s.Cookie != "" && len(s.Secrets) > 0 {
-		o := sticky.Options{Service: u.Name, Name: s.Cookie, TTL: s.TTL, Secrets: s.Secrets}
-		by.sticky, _ = sticky.New(set, o) // config has checked them
+	if m := (&members{set: set}); len(u.Sticky.Secrets) > 0 {
+		_ = m.setCookie(u, "") // config has checked them
+		by.sticky = m.cookie
 	}
 	method := balance.ByName(cmp.Or(c.LoadBalancing, u.LoadBalancing))
 	if method == nil || method.Hash == nil {

@@ -20,27 +20,11 @@ import (
 // reasonOf returns why a connection has ended, by the words of the access log; zero for an ordinary end.
 func reasonOf(r *l4.Record) recent.Reason {
 	word := "closed"
-	switch {
+	switch i := slices.IndexFunc(relayWords, func(o relayWord) bool { return o.of == r.Why }); {
 	case r.Why == nil:
 		return recent.Reason{}
-	case r.Why == l4.ErrIdle:
-		word = "idle"
-	case r.Why == l4.ErrNoBackend:
-		word = "no_backend"
-	case r.Why == l4.ErrMaxConns:
-		word = "max_requests"
-	case r.Why == l4.ErrClientLeft:
-		word = "gone"
-	case r.Why == l4.ErrTruncated:
-		word = "truncated"
-	case r.Why == l4.ErrNoRoute:
-		word = "no_route"
-	case r.Why == l4.ErrHello:
-		word = "hello"
-	case r.Why == l4.ErrHelloSlow:
-		word = "hello_timeout"
-	case r.Why == l4.ErrNoTLS:
-		word = "no_tls"
+	case i >= 0:
+		word = relayWords[i].word
 	case errors.Is(r.Why, engine.ErrStopped):
 		return recent.Reason{Word: "edge:drain", Text: "The process was ending."}
 	case r.By == l4.ByBackend && r.Connect == 0:
@@ -55,6 +39,18 @@ func reasonOf(r *l4.Record) recent.Reason {
 		return relayReasons[i]
 	}
 	return recent.Reason{Word: word, Text: "It failed: " + word + "."}
+}
+
+// relayWords are the words for what package l4 ends connections for.
+var relayWords = []relayWord{
+	{l4.ErrIdle, "idle"}, {l4.ErrNoBackend, "no_backend"}, {l4.ErrMaxConns, "max_requests"},
+	{l4.ErrClientLeft, "gone"}, {l4.ErrTruncated, "truncated"}, {l4.ErrNoRoute, "no_route"},
+	{l4.ErrHello, "hello"}, {l4.ErrHelloSlow, "hello_timeout"}, {l4.ErrNoTLS, "no_tls"},
+}
+
+type relayWord struct {
+	of   error
+	word string
 }
 
 // relayReasons are reasons of connections that ended in no ordinary way.

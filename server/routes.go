@@ -30,37 +30,66 @@ const htmlType = "text/html; charset=utf-8"
 type routes struct {
 	nothing
 	*shared
-	definitions  *definitions
-	logs         *accessLogs
-	traces       *traces
-	upstreams    *upstreams
-	destinations *destinations
-	caches       *caches
-	tables       *language.Follower // of the lists and maps of the configuration
-	next         *proxy.Snapshot
-	untimed      bool // there are too many routes to count how long the requests of each take
+	definitions *definitions
+	logs        *accessLogs
+	traces      *traces
+	upstreams   *upstreams
+	choices     *choices // of the cache
+	ends        ends
+	first, last []*proxy.Filter                          // of a dry run, around all others
+	watch       func(of *config.Rule, asked rules.Asked) // of a dry run; nil: nobody is told of rules
+	tables      *language.Follower                       // of the lists and maps of the configuration
+	next        *proxy.Snapshot
+	untimed     bool // there are too many routes to count how long the requests of each take
+}
+
+// ends make the destinations and the filters of routes. In a Server they send requests, in a dry run they tell of them.
+type ends interface {
+	filter(name string) (*proxy.Filter, error)
+	build(rules string) *plugin.Build
+	destination(name string) (proxy.Destination, error) // of [destinations]
+	// leadTo leads to u as c uses it.
+	leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error)
+	// lead has r lead where each request says, as u allows.
+	lead(r *proxy.Route, c *config.Route, u *config.Upstream) error
+	// before returns to, where the route c leads, with the cache before it if c has one.
+	before(to proxy.Destination, c *config.Route) proxy.Destination
+}
+
+// sending are the ends of a Server.
+type sending struct {
+	*definitions
+	*upstreams
+	*destinations
+	*caches
 }
 
 // prepare makes the routes, and what they lead to. It waits a moment for names of new upstreams.
 func (p *routes) prepare() error {
 	list := served(p.reload.config)
-	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
 	p.untimed = p.reload.config.Metrics().Untimed(len(list))
-	var pace yield.Pace
-	for _, c := range list {
-		pace.Step()
-		r, err := p.route(c)
-		if err != nil {
-			return err
-		}
-		routes = append(routes, r)
-	}
-	named, err := p.named()
+	routes, named, err := p.all(list, p.route)
 	if err != nil {
 		return err
 	}
 	p.upstreams.lookups.Wait()
 	return p.snapshots(list, routes, named)
+}
+
+// all makes the routes of list by one, and the destinations with names.
+func (p *routes) all(
+	list []*config.Route, one func(c *config.Route) (proxy.Route, error),
+) (routes []proxy.Route, named map[string]proxy.Destination, err error) {
+	routes = make([]proxy.Route, len(list)) // a Route is large, and there may be thousands
+	var pace yield.Pace
+	for i, c := range list {
+		pace.Step()
+		if routes[i], err = one(c); err != nil {
+			return nil, nil, err
+		}
+	}
+	named, err = p.named()
+	return routes, named, err
 }
 
 // commit has requests that begin take the new routes, to the backends of the same configuration.
@@ -88,7 +117,7 @@ func tellTable(c language.Change) {
 
 // snapshots makes the routes for each listener that has filters or rules of its own, and for all others.
 func (p *routes) snapshots(list []*config.Route, routes []proxy.Route, named map[string]proxy.Destination) error {
-	next, err := p.snapshot(list, routes, nil, named)
+	next, err := p.snapshot(list, routes, &config.Listener{}, named)
 	if err != nil {
 		return err
 	}
@@ -114,18 +143,16 @@ func (p *routes) snapshots(list []*config.Route, routes []proxy.Route, named map
 	return nil
 }
 
-// snapshot makes the routes for requests that come by l, which has filters or rules of its own; nil: by any other
-// listener. The routes do not have their filters and rules of the configuration yet.
+// snapshot makes the routes for requests that come by l, with its filters and rules; of those that list describes,
+// routes do not have theirs yet.
 func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.Listener,
 	named map[string]proxy.Destination) (*proxy.Snapshot, error) {
-	if l == nil {
-		l = &config.Listener{}
-	}
 	ruled := &rules.Maker{
 		Dest:    func(upstream string) proxy.Destination { return named[upstream] },
-		Build:   func(name string) *plugin.Build { return p.definitions.of(plugin.Filters, name, rules.Type) },
+		Build:   p.ends.build,
 		Filters: p.reload.config.RuledFilters(),
-		Cache:   p.caches.choices.of,
+		Cache:   p.choices.of,
+		Watch:   p.watch,
 	}
 	first, err := rulesBefore(ruled, p.reload.config, l)
 	if err != nil {
@@ -154,7 +181,7 @@ func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.
 			return nil, err
 		}
 	}
-	s, err := proxy.NewSnapshot(routes, append(first, all...))
+	s, err := proxy.NewSnapshot(routes, slices.Concat(p.first, first, all, p.last))
 	if err != nil {
 		return nil, err
 	}
@@ -211,13 +238,13 @@ func (p *routes) named() (map[string]proxy.Destination, error) {
 		if u.Template != "" {
 			continue // requests of its routes alone are asked where they lead
 		}
-		if named[u.Name], err = p.upstreams.leadTo(u, &config.Route{}, false); err != nil {
+		if named[u.Name], err = p.ends.leadTo(u, &config.Route{}, false); err != nil {
 			return nil, err
 		}
 	}
 	for i := range p.reload.config.Defined {
 		if d := &p.reload.config.Defined[i]; d.Kind == plugin.Destinations {
-			to, err := p.definitions.destination(d.Name)
+			to, err := p.ends.destination(d.Name)
 			if err != nil {
 				return nil, err
 			}
@@ -230,7 +257,7 @@ func (p *routes) named() (map[string]proxy.Destination, error) {
 // placed returns filters in their places. Those that rules name ask what the rules said.
 func (p *routes) placed(list []plugins.FilterMember, m *rules.Maker) (all []*proxy.Filter, err error) {
 	for _, one := range list {
-		f, err := p.definitions.filter(one.Name)
+		f, err := p.ends.filter(one.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -249,22 +276,11 @@ func (p *routes) placed(list []plugins.FilterMember, m *rules.Maker) (all []*pro
 
 // route makes one route, without its filters of the configuration.
 func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
-	if r, err = baseRoute(c); err != nil {
+	if r, err = p.leading(c); err != nil {
 		return r, err
 	}
-	switch c.Dest.Kind {
-	case config.DestUpstream:
-		if err := p.toUpstream(&r, c); err != nil {
-			return r, err
-		}
-	case config.DestDefined:
-		if r.To, err = p.definitions.destination(c.Dest.Name); err != nil {
-			return r, err
-		}
-		r.To, r.GRPC = p.caches.before(r.To, c), proxy.Switch(c.GRPC)
-	}
 	for _, name := range c.Dest.Files {
-		files, err := p.definitions.destination(name)
+		files, err := p.ends.destination(name)
 		if err != nil {
 			return r, err
 		}
@@ -282,9 +298,8 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 // classes are the classes of requests, by the priority of their route.
 var classes = [...]admission.Class{admission.First, admission.Usual, admission.Later, admission.Last}
 
-// baseRoute makes of a route what needs nothing that is open: without filters of the program, logs and pages. To is
-// nil where the route leads to an upstream.
-func baseRoute(c *config.Route) (r proxy.Route, err error) {
+// leading makes one route with where it leads, without its filters of the configuration, files, logs and pages.
+func (p *routes) leading(c *config.Route) (r proxy.Route, err error) {
 	rule := c.Rule()
 	r = proxy.Route{
 		Name: c.Name, Host: rule.Host, Path: rule.Path, Exact: rule.Exact, Methods: rule.Methods,
@@ -300,9 +315,15 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 		r.Rewrite = &w
 	}
 	switch c.Dest.Kind {
+	case config.DestUpstream:
+		err = p.toUpstream(&r, c)
+	case config.DestDefined:
+		if r.To, err = p.ends.destination(c.Dest.Name); err == nil {
+			r.To, r.GRPC = p.ends.before(r.To, c), proxy.Switch(c.GRPC)
+		}
 	case config.DestRedirect:
 		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
-			return r, fmt.Errorf("route %s: %w", c.Name, err)
+			err = fmt.Errorf("route %s: %w", c.Name, err)
 		}
 	case config.DestStatus:
 		if c.Dest.Status < 400 {
@@ -319,7 +340,7 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
 	}
-	return r, nil
+	return r, err
 }
 
 // toUpstream makes the upstream of c the destination of r. A route of gRPC speaks HTTP/2 to its backends. Where the
@@ -327,15 +348,15 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 func (p *routes) toUpstream(r *proxy.Route, c *config.Route) (err error) {
 	u := &p.reload.config.Upstreams[c.Dest.Upstream]
 	if u.Template != "" {
-		return p.destinations.lead(r, c, u)
+		return p.ends.lead(r, c, u)
 	}
-	if r.To, err = p.upstreams.leadTo(u, c, c.GRPC == config.On); err != nil {
+	if r.To, err = p.ends.leadTo(u, c, c.GRPC == config.On); err != nil {
 		return err
 	}
-	r.To, r.Timeout = p.caches.before(r.To, c), cmp.Or(r.Timeout, u.Timeouts.Total)
+	r.To, r.Timeout = p.ends.before(r.To, c), cmp.Or(r.Timeout, u.Timeouts.Total)
 	r.GRPC = proxy.Switch(c.GRPC)
 	if r.GRPC == proxy.ByListener && anyGRPC(p.reload.config) && (u.Protocol != "h2" || u.Failover != "") {
-		r.GRPCTo, err = p.upstreams.leadTo(u, c, true)
+		r.GRPCTo, err = p.ends.leadTo(u, c, true)
 	}
 	return err
 }

@@ -206,7 +206,9 @@ func (s *Server) assemble() {
 	s.destinations = destinations{shared: &s.shared, listeners: &s.listeners, upstreams: &s.upstreams}
 	s.caches.shared = &s.shared
 	s.routes = routes{shared: &s.shared, definitions: &s.definitions, logs: &s.logs, traces: &s.traces,
-		upstreams: &s.upstreams, destinations: &s.destinations, caches: &s.caches, tables: language.Follow(tellTable)}
+		upstreams: &s.upstreams, choices: &s.caches.choices,
+		ends:   sending{&s.definitions, &s.upstreams, &s.destinations, &s.caches},
+		tables: language.Follow(tellTable)}
 	s.parts = []part{&s.definitions, &s.logs, &s.traces, &s.program, &s.issuing, &s.certificates, &s.listeners,
 		&s.registrations, &s.upstreams, &s.relays, &s.destinations, &s.caches, &s.ledger, &s.routes}
 	s.ledger.shared, s.ledger.parts = &s.shared, s.parts
