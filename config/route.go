@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -190,6 +191,22 @@ type Dest struct {
 	// Files are names of [destinations] of the type static that lead here by their fallback: the first that has
 	// the file answers.
 	Files []string `json:",omitempty"`
+}
+
+// DestText says where d, of c, leads: the name of an upstream or of one of [destinations], a status, the place of a
+// redirect without its credentials, or "hello page".
+func (c *Config) DestText(d *Dest) string {
+	switch d.Kind {
+	case DestUpstream:
+		return c.Upstreams[d.Upstream].Name
+	case DestStatus:
+		return strconv.Itoa(d.Status)
+	case DestRedirect:
+		return schema.WithoutCredentials(d.Location.String())
+	case DestHello:
+		return "hello page"
+	}
+	return d.Name
 }
 
 // Before puts the names of Files before a text that says where d leads.

@@ -60,6 +60,9 @@ upstreams.u.backends = [{ address = "10.0.0.1:80" }, { address = "10.0.0.2:80", 
 			"~ route r (a.test) [priority, timeouts.read]" + poolEnds},
 		{`dest = "u"`, `dest = "10.0.0.1:80"`, "+ upstream 10.0.0.1:80 [+ backend 10.0.0.1:80]\n" +
 			"~ route r (a.test) [dest] [- dest u, + dest 10.0.0.1:80]\n"},
+		{`dest = "u"`, `dest = "redirect:https://b.test/?token=t"`,
+			"~ route r (a.test) [dest, redirect.status, redirect.to] " +
+				"[- dest u, + dest redirect:https://b.test/?token=(hidden)]\n"},
 		{`a.test/x/*`, `a.test/y/*`, "~ route r (a.test) [path]\n"},
 		{`a.test/x/*`, `b.test/x/*`, "+ route r (b.test) [dest u]\n- route r (a.test)\n"},
 		{`a.test/x/*", dest = "u"`, `a.test/x/*", dest = "u", websocket = false, grpc = true`,

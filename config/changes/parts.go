@@ -106,20 +106,11 @@ func partOfRoute(c *config.Config, r *config.Route) part {
 		name += " (" + r.Host + ")"
 	}
 	one.Dest.Upstream, one.Entry = 0, 0
-	return part{kind: "route", name: name, value: &routePart{&one, r.Dest.Before(destOf(c, r))}}
-}
-
-// destOf returns where a route leads to as text.
-func destOf(c *config.Config, r *config.Route) string {
-	switch r.Dest.Kind {
-	case config.DestUpstream:
-		return c.Upstreams[r.Dest.Upstream].Name
-	case config.DestStatus:
-		return "status:" + strconv.Itoa(r.Dest.Status)
-	case config.DestDefined:
-		return r.Dest.Name
+	to := c.DestText(&r.Dest)
+	if k := r.Dest.Kind; k == config.DestStatus || k == config.DestRedirect {
+		to = k.String() + ":" + to
 	}
-	return r.Dest.Kind.String()
+	return part{kind: "route", name: name, value: &routePart{&one, r.Dest.Before(to)}}
 }
 
 // number makes equal names different: names of certificates in one file.

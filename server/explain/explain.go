@@ -264,16 +264,14 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 		}
 	}
 	switch d := &r.Dest; d.Kind {
-	case config.DestUpstream:
-		out.Leads = "upstream " + cfg.Upstreams[d.Upstream].Name
-	case config.DestStatus:
-		out.Leads = fmt.Sprintf("status %d", d.Status)
+	case config.DestUpstream, config.DestStatus:
+		out.Leads = d.Kind.String() + " " + cfg.DestText(d)
 	case config.DestRedirect:
-		out.Leads = fmt.Sprintf("redirect %d to %s", cmp.Or(d.Status, 308), d.Location)
+		out.Leads = fmt.Sprintf("redirect %d to %s", cmp.Or(d.Status, 308), cfg.DestText(d))
 	case config.DestDefined:
 		out.Leads = fmt.Sprintf("destination %s, of type %s", d.Name, cfg.Find(plugin.Destinations, d.Name).Type)
-	case config.DestHello:
-		out.Leads = "hello page"
+	default:
+		out.Leads = cfg.DestText(d)
 	}
 	out.Leads = r.Dest.Before(out.Leads)
 	return out

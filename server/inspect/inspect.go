@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/certs"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -50,7 +47,8 @@ func (v *Inspector) Routes() []admin.Route {
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		all[i] = admin.Route{Name: r.Name, Host: r.Host, Path: r.Path, Match: r.PathKind.String(), Methods: r.Methods,
-			Listeners: r.Listeners, Kind: r.Dest.Kind.String(), To: r.Dest.Before(destOf(c, &r.Dest)), Weight: r.Weight}
+			Listeners: r.Listeners, Weight: r.Weight, Kind: r.Dest.Kind.String(),
+			To: r.Dest.Before(c.DestText(&r.Dest))}
 		switch {
 		case r.Off:
 			all[i].Unused = "its weight is 0"
@@ -59,21 +57,6 @@ func (v *Inspector) Routes() []admin.Route {
 		}
 	}
 	return all
-}
-
-// destOf says where a route leads.
-func destOf(c *config.Config, d *config.Dest) string {
-	switch d.Kind {
-	case config.DestUpstream:
-		return c.Upstreams[d.Upstream].Name
-	case config.DestRedirect:
-		return schema.WithoutCredentials(d.Location.String())
-	case config.DestStatus:
-		return strconv.Itoa(d.Status)
-	case config.DestDefined:
-		return d.Name
-	}
-	return "the hello page"
 }
 
 // Upstreams returns the upstreams with their backends, by name.

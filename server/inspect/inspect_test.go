@@ -316,14 +316,14 @@ func TestAsked_drainsOfAllAtATime(t *testing.T) {
 }
 
 // A place of a redirect is shown without the values of parameters that are called as credentials are.
-func TestDestOf_hidesCredentials(t *testing.T) {
+func TestDestText_hidesCredentials(t *testing.T) {
 	const text = "[http]\nlisten = \":80\"\n[[routes]]\npattern = \"/*\"\n" +
 		"dest = \"redirect:https://a.test/?token=s3cret&id=1&sig=s3cret\"\n"
 	c, rep := config.Parse("edge.toml", []byte(text))
 	if c == nil {
 		t.Fatal(rep.Errors)
 	}
-	if got := destOf(c, &c.Routes[0].Dest); strings.Contains(got, "s3cret") || !strings.Contains(got, "id=1") {
+	if got := c.DestText(&c.Routes[0].Dest); strings.Contains(got, "s3cret") || !strings.Contains(got, "id=1") {
 		t.Error(got)
 	}
 }
