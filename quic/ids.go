@@ -88,6 +88,7 @@ type peerID struct {
 	token    [16]byte
 	hasToken bool
 	sequence uint64
+	at       *Path // the last path of packets with it; nil: none, or the path in use
 }
 
 // take sets the id that a long header of the peer named.
@@ -99,21 +100,44 @@ func (p *peerIDs) take(b []byte) {
 
 func (p *peerIDs) current() *ID { return &p.ids[0].id }
 
-// spare returns the id for packets to another address (RFC 9000 §9.5: observers must not join addresses by an id), or
-// the id in use where the peer has given no other.
-func (p *peerIDs) spare() *ID {
-	if p.count > 1 {
-		return &p.ids[1].id
+// spare returns which id is for packets to another address: 0, the id in use, where the peer has given none that went
+// nowhere else.
+func (p *peerIDs) spare(to Path) (i int) {
+	for n := p.count - 1; n > 0; n-- {
+		if at := p.ids[n].at; at == nil {
+			i = n
+		} else if *at == to {
+			return n
+		}
 	}
-	return p.current()
+	p.ids[i].at = &to
+	return i
 }
 
-// change makes the spare id that in use, if the peer has given one.
-func (p *peerIDs) change() {
-	if p.count > 1 && p.dropID(p.ids[0].sequence) == nil {
-		p.count--
-		p.ids[0] = p.ids[1]
-		p.ids[1] = p.ids[p.count]
+// idFor returns the id for packets to another address, or nil where none may go there. RFC 9000 §9.5: observers must
+// not join addresses by an id; but where a NAT has changed the address, the peer still sends by the same id of ours.
+func (p *peerIDs) idFor(to Path, same bool) *ID {
+	i := p.spare(to)
+	if i == 0 && !same && p.current().n > 0 {
+		return nil
+	}
+	return &p.ids[i].id
+}
+
+// change makes the id for another address the id in use.
+func (p *peerIDs) change(from, to Path) {
+	i := p.spare(to)
+	p.ids[0].at = &from
+	p.ids[0], p.ids[i] = p.ids[i], p.ids[0]
+}
+
+// dropElsewhere drops the ids that went to addresses which are not in use.
+func (p *peerIDs) dropElsewhere() {
+	for i := p.count - 1; i > 0; i-- {
+		if p.ids[i].at != nil && p.dropID(p.ids[i].sequence) == nil {
+			p.count--
+			p.ids[i] = p.ids[p.count]
+		}
 	}
 }
 

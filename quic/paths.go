@@ -14,6 +14,7 @@ import "encoding/binary"
 // Acknowledgements and challenges alone leave by a path that is challenged, three times what came at most.
 type paths struct {
 	used    Path  // datagrams leave by it
+	lead    ID    // of ours, by which the peer sends there
 	in, out int64 // bytes by used, until it is validated
 	movedAt int64
 	trial   *trial // of used; nil: it is not challenged
@@ -78,32 +79,50 @@ func (x *paths) add(a aside) bool {
 // onChallenge takes PATH_CHALLENGE: it is answered where it came from (RFC 9000 §8.2.2), once a flush and address.
 func (c *Conn) onChallenge(f *frame) {
 	x := &c.paths
-	a := aside{to: c.in.from, id: *c.theirs.spare(), kind: framePathResponse, full: 3*c.in.size >= DatagramSize}
-	if a.to == x.used {
-		a.id, a.full = *c.theirs.current(), a.full || c.flag&validated != 0
+	id, full := c.theirs.current(), 3*c.in.size >= DatagramSize || c.in.from == x.used && c.flag&validated != 0
+	if c.in.from != x.used {
+		id = c.theirs.idFor(c.in.from, c.in.lead == x.lead)
 	}
-	copy(a.data[:], f.body)
-	if !x.add(a) {
+	if id == nil && x.trial == nil {
+		c.theirs.dropElsewhere() // the peer has tried many addresses, and gives other ids for them
+	}
+	if id == nil || !x.add(aside{c.in.from, *id, framePathResponse, [8]byte(f.body), full}) {
 		c.arena.Stats.Strays++
 	}
 }
 
 // onPathResponse takes PATH_RESPONSE.
 func (c *Conn) onPathResponse(f *frame) *Error {
-	x := &c.paths
-	if x.trial == nil || string(f.body) != string(x.trial.challenge[:]) {
+	switch t := c.paths.trial; {
+	case t == nil:
+		return c.useless()
+	case [8]byte(f.body) == t.challenge:
+		c.flag |= tellMoved
+		c.arena.Stats.Moves++
+		c.endTrial(c.paths.used)
+	default:
 		return c.useless()
 	}
-	x.trial = nil
-	c.flag |= validated | tellMoved
-	c.arena.Stats.Moves++
 	return nil
+}
+
+// endTrial has the path in use, or the path before, count as validated.
+func (c *Conn) endTrial(by Path) {
+	if by != c.paths.used {
+		c.arena.Stats.MovesFailed++
+		c.use(by)
+	}
+	c.paths.trial = nil
+	c.flag |= validated
+	c.theirs.dropElsewhere()
 }
 
 // move follows the peer to another address.
 func (c *Conn) move(to Path) {
 	x := &c.paths
-	if x.movedAt != 0 && c.now < x.movedAt+c.sent.rtt.smoothed {
+	back := x.trial != nil && to == x.trial.safe
+	soon := x.movedAt != 0 && c.now < x.movedAt+c.sent.rtt.smoothed
+	if soon || !back && c.theirs.idFor(to, c.in.lead == x.lead) == nil {
 		c.arena.Stats.Strays++ // the next packet from there moves c, if the peer stays
 		return
 	}
@@ -117,12 +136,12 @@ func (c *Conn) move(to Path) {
 	}
 	c.use(to)
 	x.movedAt, x.in, x.out = c.now, int64(c.in.size), 0
-	if to == x.trial.safe {
-		x.trial = nil
-		c.flag |= validated
+	if back {
+		c.endTrial(to)
 		return
 	}
 	c.flag &^= validated
+	x.lead = c.in.lead
 	binary.LittleEndian.PutUint64(x.trial.challenge[:], c.o.random())
 	x.trial.tries = 0
 	c.tryPath()
@@ -141,8 +160,8 @@ func (c *Conn) use(to Path) {
 		c.sent.sampledAt, c.sent.ptoCount = 0, 0
 		c.length.reset()
 	}
+	c.theirs.change(x.used, to)
 	x.used = to
-	c.theirs.change()
 }
 
 // tryPath challenges the path in use, again until the time is over: then the path before is used again.
@@ -150,10 +169,7 @@ func (c *Conn) tryPath() {
 	x, t := &c.paths, c.paths.trial
 	wait := c.sent.rtt.probeAfter(ackDelay)
 	if c.now >= x.movedAt+pathPTOs*max(wait, 3*rttStart) { // the PTO of a path that is not known
-		x.trial = nil
-		c.flag |= validated
-		c.arena.Stats.MovesFailed++
-		c.use(t.safe)
+		c.endTrial(t.safe)
 		return
 	}
 	if room := x.room(); room >= leastAside {

@@ -287,6 +287,68 @@ func TestPaths_back(t *testing.T) {
 	}
 }
 
+// RFC 9000 §9.5: an id of the client goes to one address alone, also where the server comes back to the address before,
+// and where the client tries several addresses.
+func TestPaths_anIDForEachAddress(t *testing.T) {
+	r := roaming(t, far)
+	r.in(OneRTT, newIDFrame(3, 0))
+	r.out()
+	at := map[string]Path{}
+	sent := func(all []left) {
+		t.Helper()
+		for _, f := range all {
+			if p, ok := at[f.dest]; ok && p != f.path {
+				t.Fatalf("%x goes to %v and %v", f.dest, p.Peer, f.path.Peer)
+			}
+			at[f.dest] = f.path
+		}
+	}
+	r.in(OneRTT, ping) // moves
+	sent(r.out())
+	for _, r.from = range []Path{farther, farthest} {
+		r.in(OneRTT, challengeFrame("12345678"))
+	}
+	sent(r.out())
+	all := r.pass(20e9) // nothing answers at far
+	if r.from = testPath; r.conn.Path() != testPath {
+		t.Fatalf("at %v", r.conn.Path())
+	}
+	r.in(OneRTT, ping, ping)
+	all = append(all, r.out()...)
+	if sent(all); len(at) != 4 {
+		t.Errorf("%d ids were used", len(at))
+	}
+	var retired []uint64
+	for _, f := range all {
+		if f.kind == frameRetireID {
+			retired = append(retired, f.value)
+		}
+	}
+	if slices.Sort(retired); !slices.Equal(retired, []uint64{1, 2, 3}) { // the client gives others for them
+		t.Errorf("%d were retired", retired)
+	}
+}
+
+// A client that tried as many addresses as it gave ids has these retired, and gives others for the next address.
+func TestPaths_idsOfAddressesThatWereTried(t *testing.T) {
+	r := roaming(t, far)
+	for i, want := range []int{1, 1, 0, 1} {
+		r.from = []Path{far, farther, farthest, farthest}[i]
+		r.first = r.conn.own.ids[1].id
+		r.in(OneRTT, challengeFrame("12345678"))
+		all := r.out()
+		if n, _ := count(all, framePathResponse); n != want {
+			t.Fatalf("%d answers to probe %d", n, i)
+		}
+		if n, _ := count(all, frameRetireID); i == 2 {
+			if n != 2 {
+				t.Fatalf("%d ids were retired", n)
+			}
+			r.in(OneRTT, challengeFrame("abcdefgh"), newIDFrame(3, 0))
+		}
+	}
+}
+
 // A wrong answer validates nothing, and an answer that nobody asked for does nothing.
 func TestPaths_aWrongAnswer(t *testing.T) {
 	r := roaming(t, far)
@@ -331,6 +393,38 @@ func TestPaths_withoutASpareID(t *testing.T) {
 	r.in(OneRTT, answerTo(t, all, far))
 	if r.arena.Stats.Moves != 1 {
 		t.Errorf("%+v", r.arena.Stats)
+	}
+}
+
+// RFC 9000 §9.5: a client that has changed its id, and gave no other one for its new address, has nothing sent there by
+// the id of the address before. It is followed once it gave an id.
+func TestPaths_withoutASpareIDForAnotherID(t *testing.T) {
+	r := established(t, Server, Options{})
+	r.from, r.roams = far, true
+	r.first = r.conn.own.ids[1].id
+	r.in(OneRTT, challengeFrame("12345678"))
+	r.in(OneRTT, ping, make([]byte, 100))
+	for _, f := range append(r.out(), r.pass(1e9)...) {
+		if f.path == far {
+			t.Fatalf("frame %#x by id %q", f.kind, f.dest)
+		}
+	}
+	r.in(OneRTT, newIDFrame(1, 0))
+	r.in(OneRTT, ping)
+	if all := r.out(); r.conn.Path() != far || len(answerTo(t, all, far)) == 0 {
+		t.Errorf("at %v", r.conn.Path())
+	}
+}
+
+// A client whose ids have no octets gives no others, and is followed.
+func TestPaths_withAnEmptyID(t *testing.T) {
+	r := established(t, Server, Options{})
+	r.conn.theirs.ids[0].id = ID{}
+	r.from, r.roams = far, true
+	r.first = r.conn.own.ids[1].id
+	r.in(OneRTT, ping)
+	if r.conn.Path() != far {
+		t.Errorf("at %v", r.conn.Path())
 	}
 }
 
@@ -387,5 +481,8 @@ func TestPaths_anEndThatTheClientMissed(t *testing.T) {
 	n, f := count(r.out(), frameCloseApp)
 	if n != 1 || f.path != otherPort || f.size > 2*3*(50+1+IDLen+4+1+tagLen) {
 		t.Errorf("%d answers, the last to %v", n, f.path.Peer)
+	}
+	if f.dest == string(r.ours.Bytes()) { // §9.5
+		t.Errorf("the id %q goes to both addresses", f.dest)
 	}
 }

@@ -16,6 +16,7 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 		return
 	case c.state == closing:
 		// RFC 9000 §10.2.1: a client that has not heard of the end is answered where it is now, within its share.
+		c.theirs.change(c.paths.used, p)
 		c.paths.used, c.paths.in, c.paths.out = p, int64(len(d)), 0
 		c.flag &^= validated
 	}
@@ -314,7 +315,9 @@ func (c *Conn) endPacket() {
 	s.recv.add(c.arena, c.in.number)
 	if c.in.number > high {
 		s.highAt = c.now
-		if c.in.from != c.paths.used && !c.in.probing && c.role == Server {
+		if c.in.from == c.paths.used {
+			c.paths.lead = c.in.lead
+		} else if !c.in.probing && c.role == Server {
 			c.move(c.in.from)
 		}
 	}
