@@ -9,7 +9,7 @@ import "encoding/binary"
 //	┌───────────┐ ───────────────────────────────────────────────────────► ┌────────────┐
 //	│ validated │                                                          │ challenged │
 //	└───────────┘ ◄─────────────────────────────────────────────────────── └────────────┘
-//	              PATH_RESPONSE; or no answer in time, and safe is in use again
+//	              PATH_RESPONSE; or one by safe, or no answer in time, and safe is in use again
 //
 // Acknowledgements and challenges alone leave by a path that is challenged, three times what came at most.
 type paths struct {
@@ -24,6 +24,8 @@ type paths struct {
 // trial is the state of a path that is challenged.
 type trial struct {
 	safe      Path    // the last path that was validated
+	meant     bool    // the peer has changed its id: it moves on purpose
+	old       [8]byte // of PATH_CHALLENGE by safe
 	challenge [8]byte // of PATH_CHALLENGE
 	at        int64   // when the challenge is sent again, or given up
 	tries     int
@@ -100,6 +102,8 @@ func (c *Conn) onPathResponse(f *frame) *Error {
 		c.flag |= tellMoved
 		c.arena.Stats.Moves++
 		c.endTrial(c.paths.used)
+	case [8]byte(f.body) == t.old && c.in.from == t.safe && !t.meant:
+		c.endTrial(t.safe) // RFC 9000 §9.3.3: the peer is still there, and somebody has sent its packets on
 	default:
 		return c.useless()
 	}
@@ -130,9 +134,8 @@ func (c *Conn) move(to Path) {
 		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
 		// answer to this challenge brings c back.
 		x.trial = &trial{safe: x.used}
-		a := aside{to: x.used, id: *c.theirs.current(), kind: framePathChallenge, full: true}
-		binary.LittleEndian.PutUint64(a.data[:], c.o.random())
-		x.add(a)
+		binary.LittleEndian.PutUint64(x.trial.old[:], c.o.random())
+		x.add(aside{x.used, *c.theirs.current(), framePathChallenge, x.trial.old, true})
 	}
 	c.use(to)
 	x.movedAt, x.in, x.out = c.now, int64(c.in.size), 0
@@ -141,6 +144,7 @@ func (c *Conn) move(to Path) {
 		return
 	}
 	c.flag &^= validated
+	x.trial.meant = x.trial.meant || c.in.lead != x.lead
 	x.lead = c.in.lead
 	binary.LittleEndian.PutUint64(x.trial.challenge[:], c.o.random())
 	x.trial.tries = 0

@@ -287,6 +287,50 @@ func TestPaths_back(t *testing.T) {
 	}
 }
 
+// RFC 9000 §9.3.3: packets of a client were sent on from another address, with the id that they had. The answer to the
+// challenge of the old path, by that path, brings the server back, without any other packet of the client. An answer by
+// the new path does not: a NAT may lead both addresses to the client.
+func TestPaths_theOldPathAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		by   Path
+		want Path
+	}{"by itself": {testPath, testPath}, "by the new path": {far, far}} {
+		t.Run(name, func(t *testing.T) {
+			r := roaming(t, far)
+			r.in(OneRTT, ping)
+			all := r.out()
+			r.from = c.by
+			r.in(OneRTT, answerTo(t, all, testPath))
+			back := c.want == testPath
+			if r.conn.Path() != c.want || (r.conn.paths.trial == nil) != back || (r.conn.flag&validated != 0) != back {
+				t.Fatalf("at %v, flags %b", r.conn.Path(), r.conn.flag)
+			}
+			if len(r.events) != 0 || r.arena.Stats.Moves != 0 || r.arena.Stats.MovesFailed > 0 != back {
+				t.Errorf("%q, %+v", r.events, r.arena.Stats)
+			}
+		})
+	}
+}
+
+// RFC 9000 §9.3.3: a path that is viable but not desired any more gets probing frames alone. A client that changed its
+// id meant to move, and stays where it went, also where its old address answers first.
+func TestPaths_aClientThatMeantToMove(t *testing.T) {
+	r := roaming(t, far)
+	r.first = r.conn.own.ids[1].id
+	r.in(OneRTT, ping)
+	all := r.out()
+	r.from = testPath
+	r.in(OneRTT, answerTo(t, all, testPath))
+	if r.conn.Path() != far {
+		t.Fatalf("at %v", r.conn.Path())
+	}
+	r.from = far
+	r.in(OneRTT, answerTo(t, all, far))
+	if r.conn.Path() != far || r.arena.Stats.Moves != 1 {
+		t.Errorf("at %v, %+v", r.conn.Path(), r.arena.Stats)
+	}
+}
+
 // RFC 9000 §9.5: an id of the client goes to one address alone, also where the server comes back to the address before,
 // and where the client tries several addresses.
 func TestPaths_anIDForEachAddress(t *testing.T) {
