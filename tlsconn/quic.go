@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -16,6 +17,10 @@ import (
 // flightSize is handshakeSize over QUIC, where there is no goroutine of ours between two flights.
 // TestHeldQUIC_isWhatItTakes measures it.
 const flightSize = 20 << 10
+
+// drainTime is how long a handshake may take in a drain once it is computed. A client sends requests together with its
+// Finished, and they are answered.
+const drainTime = 800 * time.Millisecond
 
 // QUIC is a connection of QUIC whose handshake is going on, by tls.QUICConn: the handler of its engine.Conn until then.
 // Its carrier gives it the bytes of the handshake. Each flight of the client has a turn, and a goroutine that ends with
@@ -361,6 +366,16 @@ func (s *QUIC) OnClose(c *engine.Conn, _ error) {
 		s.owner.counts.left.Add(1)
 	}
 	s.abandon()
+}
+
+// OnDrainBegin ends a handshake whose client has no flight of ours yet, and others after drainTime: they hold the UDP
+// port, for which the next process waits. It may come before OnOpen. engine.DrainBeginner.
+func (s *QUIC) OnDrainBegin(c *engine.Conn) {
+	if s.phase < begun {
+		c.Close(nil)
+		return
+	}
+	c.SetTimeout(min(drainTime, time.Duration(s.remaining(c.Reactor().Now()))))
 }
 
 // ended returns why the codec is closed; nil: it is not, or for no reason.

@@ -407,17 +407,45 @@ func toSlow() *tls.Config {
 	return o
 }
 
+// flying has the server's flight come, and answers nothing.
+func (k *quicClient) flying() *quicClient {
+	k.change = func(l quic.Level, p []byte) []byte {
+		if l == quic.Handshake {
+			return nil
+		}
+		return p
+	}
+	return k.begin().until(func() bool { return k.done })
+}
+
+// A drain waits a moment for the clients that have a flight of the server, and ends all other handshakes at once: they
+// hold the port.
+func TestQUIC_drain(t *testing.T) {
+	g := &gate{make(chan bool), make(chan bool)}
+	v := newQUICHouse(t, tlsconn.HandshakerOptions{Timeout: time.Hour, Computing: 1},
+		tlsconn.ServerOptions{Config: g.config(false)}, nops)
+	flying, silent := v.client(quicClientConfig()).flying(), v.partly(3)
+	slow, waits := v.client(toSlow()).begin(), v.client(quicClientConfig())
+	<-g.entered // it computes
+	waits.begin()
+	testutil.Eventually(t, patience, func() bool { s := v.hs.Stats(); return s.Current == 4 && s.Queued == 1 })
+	drained := make(chan bool, 1)
+	go func() { drained <- v.engine.Drain(time.Hour) }()
+	for i, k := range []*quicClient{silent, waits, flying, slow} {
+		k.until(func() bool { return false })
+		if e := k.codec.Closed(); !e.ByPeer {
+			t.Errorf("client %d: %+v", i, e)
+		}
+	}
+	g.release <- true
+	if !<-drained {
+		t.Error("connections were left")
+	}
+	v.settled(func(s tlsconn.Stats) bool { return s.Left == 2 && s.Timeouts == 2 })
+}
+
 // However far a handshake is when its connection is closed, nothing of it is left.
 func TestQUIC_closedInEachPhase(t *testing.T) {
-	flying := func(k *quicClient) *quicClient { // the server's flight has come, and nothing is answered
-		k.change = func(l quic.Level, p []byte) []byte {
-			if l == quic.Handshake {
-				return nil
-			}
-			return p
-		}
-		return k.begin().until(func() bool { return k.done })
-	}
 	for _, c := range []struct {
 		name  string
 		await bool
@@ -441,11 +469,11 @@ func TestQUIC_closedInEachPhase(t *testing.T) {
 			return func() { g.release <- true }
 		}},
 		{"between flights", false, func(v *quicHouse, g *gate) func() {
-			flying(v.client(quicClientConfig()))
+			v.client(quicClientConfig()).flying()
 			return nil
 		}},
 		{"awaiting a second turn", false, func(v *quicHouse, g *gate) func() {
-			k := flying(v.client(quicClientConfig()))
+			k := v.client(quicClientConfig()).flying()
 			v.client(toSlow()).begin()
 			<-g.entered
 			k.codec.SendCrypto(quic.Handshake, []byte{20, 0, 0, 1, 0})

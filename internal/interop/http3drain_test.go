@@ -41,15 +41,16 @@ func TestHTTP3_drain(t *testing.T) {
 	}
 }
 
-// A stop waits neither for idle clients of HTTP/3 nor for clients that have vanished, and the UDP port is free for the
-// next process.
+// A stop waits neither for idle clients of HTTP/3 nor for clients that have vanished, during their handshake or after
+// it, and the UDP port is free for the next process.
 func TestHTTP3_stopEndsIdleClients(t *testing.T) {
 	t.Parallel()
-	p := startPlaced(t, newSlow(t), "[global]\ngrace_period = \"10m\"\n")
+	p := startPlaced(t, newSlow(t), "[global]\ngrace_period = \"10m\"\n[tls]\nhandshake_timeout = \"10m\"\n")
 	config := p.client("h3")
 	config.MinVersion = tls.VersionTLS13
 	for range 100 {
 		p.connect(t)
+		quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil) // proves nothing
 		gone := quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil)
 		if !gone.Until(testutil.Patience, func() bool { return gone.Established }) {
 			t.Fatal("no handshake")
