@@ -19,9 +19,9 @@ type Settings struct {
 	schema.Given
 
 	// Address of the admin surface; `false` or `"off"`: none. Default: `admin.sock` in the folder that
-	// `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in `XDG_RUNTIME_DIR`: see
-	// [admin](admin.md#where-it-listens). An address that is no loopback address needs `cert`, and `token` or
-	// `client_ca`.
+	// `RUNTIME_DIRECTORY` names, else in `/run/edge`; else beside the pid file; else in `XDG_RUNTIME_DIR` or
+	// `/tmp/edge-UID`: see [admin](admin.md#where-it-listens). An address that is no loopback address needs `cert`,
+	// and `token` or `client_ca`.
 	Listen Listen `edge:"listen" example:"unix:/run/edge/admin.sock"`
 	// Secret that clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. A reload
 	// changes it.

@@ -23,6 +23,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/internal/private"
 	"github.com/edge-proxy/edge/internal/socketfile"
 )
 
@@ -175,8 +176,15 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 	}
 	failed, replaces := errNoFolder, b.replaces
 	defer func() { b.replaces = replaces }()
-	for _, path := range DefaultSockets(g) {
-		if !usable(filepath.Dir(path)) {
+	for _, path := range defaultSockets(g) {
+		dir := filepath.Dir(path)
+		if dir == temporaryFolder() {
+			_ = os.Mkdir(dir, 0o700)
+		}
+		if err := checkFolder(path); err != nil || !usable(dir) {
+			if err != nil && err != errNoFolder {
+				failed = err
+			}
 			continue
 		}
 		b.replaces = replaces && b.isServedAt(path)
@@ -189,8 +197,8 @@ func (b *building) addDefault(g *config.Global, p *policy) error {
 	return failed
 }
 
-var errNoFolder = errors.New("there is neither /run/edge nor XDG_RUNTIME_DIR, and no pid_file to have a socket " +
-	"beside, or their paths are too long for one")
+var errNoFolder = errors.New("there is neither /run/edge nor a folder of XDG_RUNTIME_DIR or below /tmp, and no " +
+	"pid_file to have a socket beside, or their paths are too long for one")
 
 // isServedAt reports whether the process at a socket is the process that this one takes over from. Where its number is
 // not known it is the process that serves the same file.
@@ -213,31 +221,61 @@ func (p *policy) usual(path string) *policy {
 	return &own
 }
 
-// tellNone logs once why there is no surface. mu is held.
+// tellNone logs once why there is no surface. That a process has no folder for one, or is not the first one, is no
+// fault. mu is held.
 func (s *Surfaces) tellNone(err error) {
 	if text := err.Error(); s.told != text {
 		s.told = text
-		slog.Info("no admin surface", "error", text, "try", "[admin] listen names an address, false turns it off")
+		level, key := slog.LevelWarn, "error"
+		if err == errNoFolder || errors.Is(err, errTaken) {
+			level, key = slog.LevelInfo, "reason"
+		}
+		slog.Log(context.Background(), level, "no admin surface", key, text,
+			"try", "[admin] listen names an address, false turns it off")
 	}
 }
 
 // DefaultSockets returns sockets for a process whose configuration names no address. It has the first socket that it
 // can make: in the folder of RUNTIME_DIRECTORY, which systemd sets, else in /run/edge; beside the pid file; and in
-// XDG_RUNTIME_DIR, unless the process is to be locked down, which would open that folder to it. A folder where any user
-// may make files has none, and neither has one with a path that is too long for a socket.
-func DefaultSockets(g *config.Global) (paths []string) {
+// XDG_RUNTIME_DIR, where that is not set in a folder for the user below /tmp, unless the process is to be locked down,
+// which would open that folder to it. A folder where any user may make files has none, and neither has one with a path
+// that is too long for a socket.
+func DefaultSockets(g *config.Global) []string {
+	return slices.DeleteFunc(defaultSockets(g), func(path string) bool { return checkFolder(path) != nil })
+}
+
+// defaultSockets is DefaultSockets without a look at the folders.
+func defaultSockets(g *config.Global) (paths []string) {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
 	paths = append(paths, filepath.Join(cmp.Or(dir, runtimeFolder), socketName))
 	if path, err := filepath.Abs(g.FromWorkingDirectory(g.PIDFile)); err == nil && g.PIDFile != "" {
 		paths = append(paths, strings.TrimSuffix(path, ".pid")+"."+socketName)
 	}
-	if dir = os.Getenv("XDG_RUNTIME_DIR"); dir != "" && g.Lockdown == config.LockdownOff {
+	if g.Lockdown == config.LockdownOff {
+		dir = cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), temporaryFolder())
 		paths = append(paths, filepath.Join(dir, "edge."+socketName))
 	}
-	return slices.DeleteFunc(paths, func(path string) bool {
-		at, err := os.Stat(filepath.Dir(path))
-		return err != nil || !at.IsDir() || at.Mode()&0o002 != 0 || len(path) > value.UnixPathMax
-	})
+	return paths
+}
+
+// checkFolder reports that the folder of a socket is not there, or that other users may make files in it.
+func checkFolder(path string) error {
+	dir := filepath.Dir(path)
+	at, err := os.Stat(dir)
+	if err != nil || !at.IsDir() || at.Mode()&0o002 != 0 || len(path) > value.UnixPathMax {
+		return errNoFolder
+	}
+	if dir == temporaryFolder() { // another user may have made it, as a link too
+		if err = private.Check(dir, os.Geteuid()); err == nil && at.Mode().Perm()&0o077 != 0 {
+			err = fmt.Errorf("%s is open to other users: chmod 700 %[1]s", dir)
+		}
+	}
+	return err
+}
+
+// temporaryFolder returns the folder for the sockets of a user without XDG_RUNTIME_DIR.
+func temporaryFolder() string {
+	return filepath.Join(os.TempDir(), "edge-"+strconv.Itoa(os.Geteuid()))
 }
 
 const (

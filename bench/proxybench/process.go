@@ -46,7 +46,7 @@ func startOn(name string, argv []string, cpus []int, dir string, env ...string) 
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	// In XDG_RUNTIME_DIR the first edge would have an admin surface, and the others none.
-	cmd.Env = append(append(os.Environ(), "XDG_RUNTIME_DIR="), env...)
+	cmd.Env = append(append(os.Environ(), "XDG_RUNTIME_DIR=/nonexistent"), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: an interrupt at the terminal comes to us alone, and stop reaches workers.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -265,7 +265,7 @@ func TestOperate_defaultSocket(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	second := start(t, oneRoute, "/two")
-	second.WaitLine(`"msg":"no admin surface","error":".*another process serves there`)
+	second.WaitLine(`"level":"INFO","msg":"no admin surface","reason":".*another process serves there`)
 	if code, out := second.tell(t, "routes"); code != 1 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
 		t.Errorf("of the second one: %d %s", code, out)
 	}
@@ -289,6 +289,37 @@ func TestOperate_defaultSocket(t *testing.T) {
 	fourth := start(t, "admin.listen = false\n"+oneRoute, "/four")
 	if code, out := fourth.tell(t, "upstreams"); code != 1 || !strings.Contains(out, "no admin surface is known") {
 		t.Errorf("turned off: %d %s", code, out)
+	}
+}
+
+// Without a session's runtime folder, as in a container or by su, the commands find the process without a flag: its
+// socket is in a folder below /tmp that no other user may enter.
+func TestOperate_socketBelowTmp(t *testing.T) {
+	binary := testutil.Binary(t, "./cmd/edge")
+	file := write(t, "http.listen = \"127.0.0.1:0\"\nroutes = [{pattern = \"/*\", dest = \"127.0.0.1:1\"}]\n")
+	for name, args := range map[string][]string{
+		"proxy": {"proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1"},
+		"run":   {"run", "-c", file},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("XDG_RUNTIME_DIR", "")
+			t.Setenv("TMPDIR", filepath.Dir(testutil.SocketPath(t)))
+			p := testutil.Start(t, testutil.Command{Path: binary, Args: args})
+			address := p.WaitLine(`"msg":"listening".*"address":"(127[^"]+)"`)[1]
+			if resp, _ := testutil.Get(t, client(t), "http://"+address+"/asked"); resp.StatusCode != 502 {
+				t.Errorf("status %d", resp.StatusCode)
+			}
+			p.WaitLine(`"msg":"listening","section":"admin"`)
+			number := p.WaitLine(`backend fails".*"request":"([^"]+)"`)[1]
+			for _, ask := range [][]string{{"why", number}, {"conns"}, {"status"}, {"upstreams"}} {
+				if code, out := in(t, t.TempDir(), ask...); code != 0 {
+					t.Errorf("%v: %d %s", ask, code, out)
+				}
+			}
+			if strings.Contains(p.Output(), `"msg":"no admin surface"`) {
+				t.Error(p.Output())
+			}
+		})
 	}
 }
 

@@ -151,7 +151,7 @@ func TestProxy_internalAuthorityWithoutHome(t *testing.T) {
 		t.Skip(err)
 	}
 	cmd := exec.Command(bin, "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1", "--tls", "internal")
-	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir}
+	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir, "XDG_RUNTIME_DIR=/nonexistent"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	if out := fails(t, cmd); !strings.Contains(out, "set STATE_DIRECTORY, or HOME") {
 		t.Error(out)

@@ -26,8 +26,8 @@ type asking struct {
 
 const asksText = "The process is asked over its admin surface. It is found by --admin, else by EDGE_ADMIN, else by " +
 	"[admin] listen of the configuration, which is looked for as edge run does it, else at the sockets that " +
-	"a process without it has: /run/edge/admin.sock, one beside the pid file, or one in XDG_RUNTIME_DIR. " +
-	"Over TCP the token is taken from EDGE_ADMIN_TOKEN, else from the configuration."
+	"a process without it has: /run/edge/admin.sock, one beside the pid file, or one in XDG_RUNTIME_DIR, where that " +
+	"is not set in /tmp/edge-UID. Over TCP the token is taken from EDGE_ADMIN_TOKEN, else from the configuration."
 
 func (a *asking) flags(cmd *cobra.Command) {
 	a.control.flags(cmd)

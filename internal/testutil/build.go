@@ -21,7 +21,7 @@ var built struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
 func Main(m *testing.M) int {
-	os.Unsetenv("XDG_RUNTIME_DIR") // processes would meet there
+	os.Setenv("XDG_RUNTIME_DIR", "/nonexistent") // processes would meet in that folder, and without one below /tmp
 	code := m.Run()
 	built.mu.Lock()
 	defer built.mu.Unlock()
