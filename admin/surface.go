@@ -221,17 +221,11 @@ func (p *policy) usual(path string) *policy {
 	return &own
 }
 
-// tellNone logs once why there is no surface. That a process has no folder for one, or is not the first one, is no
-// fault. mu is held.
+// tellNone logs once why there is no surface. mu is held.
 func (s *Surfaces) tellNone(err error) {
 	if text := err.Error(); s.told != text {
 		s.told = text
-		level, key := slog.LevelWarn, "error"
-		if err == errNoFolder || errors.Is(err, errTaken) {
-			level, key = slog.LevelInfo, "reason"
-		}
-		slog.Log(context.Background(), level, "no admin surface", key, text,
-			"try", "[admin] listen names an address, false turns it off")
+		slog.Info("no admin surface", "reason", text, "try", "[admin] listen names an address, false turns it off")
 	}
 }
 

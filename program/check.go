@@ -12,7 +12,9 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/acme"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/tracing"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/observe/otlp"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/logsink"
@@ -24,7 +26,7 @@ import (
 type CheckOptions struct {
 	JSON     bool      // findings are JSON on Out, see docs/operations.md
 	Strict   bool      // warnings count as errors do, with the Code 2
-	Connect  bool      // an empty batch is sent to each collector
+	Connect  bool      // servers of logs, traces and events are tried
 	ACME     string    // Staging, or the URL of an ACME directory: certificates are tried there; "": none are
 	Out      io.Writer // for a summary; nil: stdout
 	Problems io.Writer // for findings; nil: stderr
@@ -86,25 +88,42 @@ func (p *Program) Check(o CheckOptions) error {
 	return nil
 }
 
-// connect reports collectors that do not take an empty batch. main is the file of cfg.
+// connect reports servers that get logs, traces or events and cannot be reached. main is the file of cfg.
 func connect(cfg *config.Config, report *config.Report, main string) {
-	try := func(c *tracing.Collector, signal otlp.Signal, at config.Pos, table string) {
-		if err := logsink.Ping(c, signal); err != nil {
+	wrong := func(err error, at config.Pos, name string) {
+		if err != nil {
+			at.File = cmp.Or(at.File, main, noFile)
 			report.Errors = append(report.Errors, config.Problem{Pos: at, Severity: config.SeverityError,
-				Message: table + " reaches no collector: " + strings.TrimPrefix(err.Error(), "otlp: ")})
+				Message: name + " reaches no server: " + strings.TrimPrefix(err.Error(), "otlp: ")})
 		}
 	}
 	if t := tracing.Of(cfg); t != nil {
-		at, given := cfg.Places.Of(t, "endpoint")
-		if !given {
-			at.File = cmp.Or(main, noFile)
+		at, _ := cfg.Places.Of(t, "endpoint")
+		wrong(logsink.Ping(logsink.NewExporter(&t.Collector, otlp.Traces, "", nil)), at, "[tracing]")
+	}
+	for _, f := range cfg.Features {
+		if p, ok := f.(interface {
+			Ping() (key string, err error)
+		}); ok {
+			key, err := p.Ping()
+			at, _ := cfg.Places.Of(f, key)
+			wrong(err, at, "["+schema.SectionOf(f).Name()+"]")
 		}
-		try(&t.Collector, otlp.Traces, at, "[tracing]")
 	}
 	for i := range cfg.Defined {
 		d := &cfg.Defined[i]
-		if c, ok := d.Config.(*logsink.OTLP); ok {
-			try(&c.Collector, otlp.Logs, d.Pos, "[log_sinks."+d.Name+"]")
+		switch c := d.Config.(type) {
+		case *logsink.OTLP:
+			wrong(logsink.Ping(logsink.NewOTLP(c, nil)), d.Pos, "[log_sinks."+d.Name+"]")
+		case *logsink.Syslog:
+			wrong(logsink.Ping(logsink.NewSyslog(c, nil)), d.Pos, "[log_sinks."+d.Name+"]")
+		}
+	}
+	tried := make(map[string]bool)
+	for _, f := range cfg.Files("log", "write") { // the second use is the use of error_log
+		if value.IsLogTarget(f.Path) && !tried[f.Path] {
+			tried[f.Path] = true
+			wrong(logsink.Ping(logsink.Target(f.Path)), f.Pos, f.Path)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
@@ -230,6 +233,42 @@ func TestConclude(t *testing.T) {
 	}
 }
 
+// A server of syslog that is not there is an error at its place, by a table and by a URL; TLS is tried too.
+func TestCheck_connectSyslog(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // it knows no TLS
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	const table = "log.output = \"a\"\n[log_sinks.a]\ntype = \"syslog\"\nto = \"syslog+%s://%s\"\n"
+	gone := testutil.FreeAddr(t)
+	for name, c := range map[string]struct{ conf, want string }{
+		"table": {fmt.Sprintf(table, "tcp", l.Addr()), ""},
+		"url":   {fmt.Sprintf("log.output = \"syslog+tcp://%s\"\n", l.Addr()), ""},
+		"table gone": {fmt.Sprintf(table, "tcp", gone),
+			"conf.toml:2:1: error: [log_sinks.a] reaches no server: syslog over tcp"},
+		"url gone":  {fmt.Sprintf("log.output = \"syslog+tcp://%s\"\n", gone), "reaches no server: syslog over tcp"},
+		"error log": {fmt.Sprintf("error_log = \"syslog+tcp://%s\"\n", gone), "reaches no server: syslog over tcp"},
+		"no tls":    {fmt.Sprintf(table, "tls", l.Addr()), "[log_sinks.a] reaches no server: syslog over tls"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := checked(t, toMemory, c.conf, CheckOptions{Connect: true})
+			if (err == nil) != (c.want == "") || !strings.Contains(out, c.want) {
+				t.Errorf("%v %s", err, out)
+			}
+		})
+	}
+}
+
 // With Connect a collector gets an empty batch. A collector that is not there is an error at its place.
 func TestCheck_connect(t *testing.T) {
 	asked := ""
@@ -247,13 +286,13 @@ func TestCheck_connect(t *testing.T) {
 	}
 	c.Close()
 	out, err = checked(t, toMemory, section+c.URL+"\"\n", CheckOptions{Connect: true})
-	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [tracing] reaches no collector: ") ||
+	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [tracing] reaches no server: ") ||
 		!strings.Contains(out, "connection refused") {
 		t.Fatalf("%v %s", err, out)
 	}
 	out, err = checked(t, toMemory, "log.output = \"a\"\n[log_sinks.a]\ntype = \"otlp\"\nendpoint = \""+c.URL+"\"\n",
 		CheckOptions{Connect: true})
-	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [log_sinks.a] reaches no collector: ") {
+	if err != Code(1) || !strings.Contains(out, "conf.toml:2:1: error: [log_sinks.a] reaches no server: ") {
 		t.Fatalf("%v %s", err, out)
 	}
 }

@@ -38,7 +38,8 @@ func newCheck() *cobra.Command {
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
-	cmd.Flags().BoolVar(&o.connect, "connect", false, "send each OpenTelemetry collector an empty batch")
+	cmd.Flags().BoolVar(&o.connect, "connect", false,
+		"try the servers that get logs, traces and events: OpenTelemetry, syslog, Sentry")
 	cmd.Flags().StringVar(&o.acme, "acme", "", "try to get certificates from a staging authority, or from the one at "+
 		"`URL` (--acme=URL), see docs/acme.md")
 	cmd.Flags().Lookup("acme").NoOptDefVal = program.Staging

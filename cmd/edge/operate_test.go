@@ -306,11 +306,11 @@ func TestOperate_socketBelowTmp(t *testing.T) {
 			t.Setenv("TMPDIR", filepath.Dir(testutil.SocketPath(t)))
 			p := testutil.Start(t, testutil.Command{Path: binary, Args: args})
 			address := p.WaitLine(`"msg":"listening".*"address":"(127[^"]+)"`)[1]
+			p.WaitLine(`"msg":"listening","section":"admin"`)
 			if resp, _ := testutil.Get(t, client(t), "http://"+address+"/asked"); resp.StatusCode != 502 {
 				t.Errorf("status %d", resp.StatusCode)
 			}
-			p.WaitLine(`"msg":"listening","section":"admin"`)
-			number := p.WaitLine(`backend fails".*"request":"([^"]+)"`)[1]
+			number := p.WaitLine(`(?:request failed","request|Z","id)":"([^"]+)"`)[1]
 			for _, ask := range [][]string{{"why", number}, {"conns"}, {"status"}, {"upstreams"}} {
 				if code, out := in(t, t.TempDir(), ask...); code != 0 {
 					t.Errorf("%v: %d %s", ask, code, out)

@@ -68,7 +68,7 @@ func (l *link) connect() error {
 	if l.now().Before(l.again) {
 		return l.refusal
 	}
-	conn, err := l.dial()
+	conn, err := l.dial(l.ctx)
 	if err != nil {
 		return l.postpone(err)
 	}
@@ -92,8 +92,21 @@ func (l *link) connect() error {
 	return nil
 }
 
-func (l *link) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.o.Timeout)
+// Ping makes a connection as a write would, TLS included, and closes it: nothing is sent.
+func (l *link) Ping(ctx context.Context) error {
+	conn, err := l.dial(ctx)
+	if err != nil {
+		return l.failed(err)
+	}
+	return conn.Close()
+}
+
+func (l *link) failed(err error) error {
+	return fmt.Errorf("syslog over %s to %s: %w", l.o.Network, l.o.Address, err)
+}
+
+func (l *link) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.o.Timeout)
 	defer cancel()
 	var d net.Dialer
 	switch l.o.Network {
@@ -150,7 +163,7 @@ func (l *link) postpone(err error) error {
 	}
 	l.wait = min(max(2*l.wait, waitMin), waitMax)
 	l.again = l.now().Add(l.wait)
-	l.refusal = fmt.Errorf("syslog over %s to %s: %w", l.o.Network, l.o.Address, err)
+	l.refusal = l.failed(err)
 	return l.refusal
 }
 

@@ -82,11 +82,15 @@ var instanceID = func() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }()
 
-// Ping sends an empty batch of a signal to a collector whose keys are complete.
-func Ping(c *tracing.Collector, signal otlp.Signal) error {
-	e, err := NewExporter(c, signal, "", nil)
-	if err == nil {
-		err = errors.Join(e.Ping(context.Background()), e.Close())
+// Ping tries whether the server of an output of this package can be reached, and closes the output. err is the error
+// of the function that made it.
+func Ping(output io.Writer, err error) error {
+	if err != nil {
+		return err
 	}
-	return err
+	p := output.(interface {
+		io.Closer
+		Ping(ctx context.Context) error
+	})
+	return errors.Join(p.Ping(context.Background()), p.Close())
 }

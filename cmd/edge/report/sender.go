@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,6 +119,29 @@ func (n *sender) close() {
 	n.cancel()
 	n.client.Close()
 	n.way.next.CloseIdleConnections()
+}
+
+// Ping sends the project an envelope without an event, with its key. It returns the key of the file that names it.
+func (e *entry) Ping() (key string, err error) {
+	dsn, err := sentry.NewDsn(e.DSN)
+	if err != nil {
+		return "dsn", nil // there is no [sentry]
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sendTime)
+	defer cancel()
+	const envelope = "{}\n"
+	ask := &http.Request{Method: http.MethodPost, URL: dsn.GetAPIURL(), Header: make(http.Header),
+		Body: io.NopCloser(strings.NewReader(envelope)), ContentLength: int64(len(envelope))}
+	for name, text := range dsn.RequestHeaders() {
+		ask.Header.Set(name, text)
+	}
+	w := way{next: http.DefaultTransport.(*http.Transport).Clone(), ctx: ctx}
+	defer w.next.CloseIdleConnections()
+	answer, err := w.RoundTrip(ask)
+	if err == nil {
+		_ = answer.Body.Close()
+	}
+	return "dsn", w.err
 }
 
 var errAsked = errors.New("it has asked for fewer")
