@@ -4,8 +4,10 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/config/changes"
 )
 
@@ -25,7 +27,13 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 		return Diff{}, errSuspended
 	}
 	diff := s.diff(cfg)
-	err := s.replace(&reload{config: cfg, listen: s.state != made})
+	var err error
+	if slices.ContainsFunc(diff.Restart, func(key string) bool { return strings.HasPrefix(key, "cache.disk.") }) {
+		err = atDisk(caching.Of(cfg).DiskPos(), checkDisk(cfg)) // the restart would refuse it
+	}
+	if err == nil {
+		err = s.replace(&reload{config: cfg, listen: s.state != made})
+	}
 	s.counters.CountReload(err == nil)
 	if err != nil {
 		return Diff{}, err

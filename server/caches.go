@@ -41,15 +41,33 @@ func tellDisk(err error) { slog.Error("the disk of the cache has failed", "error
 
 // openDisk has the cache use its disk, if it has one. The error has its place.
 func (c *cached) openDisk() error {
-	err := c.Zone.OpenDisk()
+	return atDisk(c.diskAt, withSize(c.Zone.OpenDisk()))
+}
+
+// atDisk returns err with the place of the disk in the file, if it has one.
+func atDisk(at config.Pos, err error) error {
+	if err != nil && at.Line > 0 {
+		err = fmt.Errorf("%s: error: %w", at, err)
+	}
+	return err
+}
+
+// withSize returns err with the size that there is room for, where err is that there is too little.
+func withSize(err error) error {
 	var space *disk.SpaceError
 	if errors.As(err, &space) {
 		err = fmt.Errorf(`%w: write a size of [cache] of %d MiB at most`, err, space.Room>>20)
 	}
-	if err != nil && c.diskAt.Line > 0 {
-		err = fmt.Errorf("%s: error: %w", c.diskAt, err)
-	}
 	return err
+}
+
+// checkDisk reports a disk of the cache that a start of c would not open for want of room.
+func checkDisk(c *config.Config) error {
+	of := caching.Of(c)
+	if of.DiskPath == "" || !caching.Any(c) {
+		return nil
+	}
+	return withSize(disk.CheckSpace(c.Global.FromWorkingDirectory(of.DiskPath), of.DiskSize))
 }
 
 // takeDisk is openDisk for a process that takes over from another one, or back from it: that gives the disk up about

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/cache"
 	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -391,6 +393,47 @@ func TestCaches_rulesOverReloads(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantCached(t, s, "/a"+fresh, c.body, c.status)
+	}
+}
+
+// A disk without room for its size is refused by a check, by a start and by the reload that brings it; a reload that
+// leaves it as it is goes through.
+func TestCaches_diskWithoutRoom(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	of := func(size string) *config.Config {
+		return parse(t, quiet+web+"[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = \"127.0.0.1:1\"\ncache = true\n"+
+			fmt.Sprintf("[cache]\ndisk = { path = %q, size = %q }\n", dir, size))
+	}
+	const want = "and keeps a 20th free: write a size of [cache] of "
+	fine, large := of("64m"), of("1024t")
+	if found := CheckState(fine, dir); len(found) > 0 {
+		t.Errorf("a check: %q", found)
+	}
+	if found := CheckState(large, dir); len(found) != 1 || !strings.Contains(found[0].Message, want) ||
+		found[0].Line == 0 {
+		t.Errorf("a check: %q, want %q", found, want)
+	}
+	s := serve(t, fine, Options{})
+	if _, err := s.Apply(large); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a reload: %v, want %q", err, want)
+	}
+	s.present = large // of a time when there was room
+	if _, err := s.Apply(of("1024t")); err != nil {
+		t.Errorf("a reload that does not touch the disk: %v", err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(large, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop() //nolint:errcheck // it has not started
+	if err = s.Start(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a start: %v, want %q", err, want)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	wanted "github.com/edge-proxy/edge/config/acme"
+	"github.com/edge-proxy/edge/config/caching"
 	"github.com/edge-proxy/edge/internal/private"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -221,8 +222,8 @@ func (p *certificates) openInternal() (names []string, err error) {
 	return slices.Compact(names), nil
 }
 
-// CheckState reports folders for secrets that a start of c could not use: of the internal authority, and of the
-// certificates that c orders. It makes nothing. stateDir is Options.StateDir.
+// CheckState reports folders that a start of c could not use: of the internal authority, of the certificates that c
+// orders, and of the cache. It makes nothing. stateDir is Options.StateDir.
 func CheckState(c *config.Config, stateDir string) (found []config.Problem) {
 	if stateDir == "" {
 		stateDir, _ = StateDir(os.Geteuid())
@@ -244,6 +245,7 @@ func CheckState(c *config.Config, stateDir string) (found []config.Problem) {
 			report(wanted.PlaceOf(c), fmt.Errorf("acme: %w", err))
 		}
 	}
+	report(caching.Of(c).DiskPos(), checkDisk(c))
 	return found
 }
 

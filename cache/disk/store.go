@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,7 @@ func Open(o Options) (s *Store, err error) {
 	if err = s.openSegments(!ok); err != nil {
 		return s, err
 	}
-	if err = s.checkSpace(); err != nil {
+	if err = s.checkSpace(s.segments.bytes()); err != nil {
 		return s, err
 	}
 	if err = s.rewriteJournal(shorten(purged)); err != nil {
@@ -199,10 +200,29 @@ func (s *Store) space() (int64, error) {
 	return (int64(of.Bavail) - int64(keep)) * of.Bsize, nil
 }
 
-// checkSpace reports a file system without room for what Options.Size has beside what is there.
-func (s *Store) checkSpace() error {
+// CheckSpace reports a file system without room for a Store of size bytes in a folder, beside what the folder has. It
+// changes nothing. A folder that this process may not read is no error.
+func CheckSpace(path string, size int64) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer folder.Close()
+	files, err := folder.ReadDir(-1)
+	have := int64(0)
+	for _, f := range files {
+		if at, err := f.Info(); err == nil && strings.HasSuffix(f.Name(), ".seg") {
+			have += at.Size()
+		}
+	}
+	s := &Store{opts: Options{Path: path, Size: size}, folder: folder}
+	return cmp.Or(err, s.checkSpace(have))
+}
+
+// checkSpace reports a file system without room for what Options.Size has beside the bytes of segments that are there.
+func (s *Store) checkSpace(have int64) error {
 	free, err := s.space()
-	if have := s.segments.bytes(); err == nil && free+have < s.opts.Size {
+	if err == nil && free+have < s.opts.Size {
 		err = &SpaceError{s.opts.Path, max(free+have, 0)}
 	}
 	return err
