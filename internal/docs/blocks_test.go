@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +94,9 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/operations.md", `time=… level=INFO msg="certificate changed"`, "the log of a terminal"},
 	{"docs/operations.md", `level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/operations.md", "$ edge why fcff", "of a request on another machine; TestWhy runs the command"},
+	{"examples/configured/edge.toml", "[http]", "a filter of its program, which TestConfigured starts"},
+	{"examples/plugin/edge.toml", "[http]", "a type of its module, which TestBuild starts"},
+	{"examples/plugin/fleet/edge.toml", "[http]", "types of its modules, whose tests start it"},
 	{"docs/operations.md", "source <(edge completion bash)", "needs shells with their completion"},
 	{"docs/quick-start.md", `time=… level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/tls.md", "openssl ocsp", "asks a server of the authority"},
@@ -108,12 +112,17 @@ func (b *block) exception() int {
 	return -1
 }
 
-// pages returns the blocks of every page.
+// embedded matches a configuration in a file of Kubernetes or Helm.
+var embedded = regexp.MustCompile(`(?m)^ *(?:config|edge\.toml): \|\n((?:  .*\n|\n)+)`)
+
+// pages returns the blocks of every page. A configuration in examples/ or packaging/ is a page of one block.
 func pages(t *testing.T) map[string][]*block {
 	t.Helper()
 	root := testutil.Root(t)
 	var files []string
-	for _, pattern := range []string{"docs/*.md", "*/README.md", "*.md"} {
+	for _, pattern := range []string{"docs/*.md", "*/README.md", "*.md", "examples/*.toml", "examples/*/*.toml",
+		"examples/*/*/edge.toml", "packaging/*.toml", "packaging/*/*.toml", "packaging/*/*/*.toml",
+		"packaging/kubernetes/edge.yaml", "packaging/helm/edge/values.yaml"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +139,13 @@ func pages(t *testing.T) map[string][]*block {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[filepath.ToSlash(page)] = blocks(filepath.ToSlash(page), string(text))
+		page = filepath.ToSlash(page)
+		if all[page] = blocks(page, string(text)); path.Ext(page) != ".md" {
+			if within := embedded.FindSubmatch(text); within != nil {
+				text = within[1]
+			}
+			all[page] = []*block{{page: page, line: 1, lang: "toml", lines: strings.Split(string(text), "\n")}}
+		}
 	}
 	return all
 }

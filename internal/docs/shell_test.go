@@ -45,6 +45,7 @@ func runPage(t *testing.T, list []*block) error {
 	for i, b := range list {
 		script += stage.command(b, i)
 	}
+	script += "where=end\nstop\n"
 	binary := testutil.Binary(t, "./cmd/edge") // which the first page has to build
 	programs := t.TempDir()
 	if err := os.Symlink(testutil.Binary(t, "./cmd/edge-import"), filepath.Join(programs, "edge-import")); err != nil {
@@ -86,6 +87,7 @@ func TestShell_fires(t *testing.T) {
 		"```sh\ncurl -f http://localhost:8080/status/404\n```":      "a.md:2: exit code 22",
 		"```sh\ncurl http://localhost:8080/ | grep serve-demo\n```": "",
 		"```toml\nlisten = 1\n```":                                  "a.md:2: exit code 1",
+		"```toml\n[http]\nlisten = \":3000\"\n```":                  "a.md:2: exit code 1", // which another has
 		"```console\n$ echo b; false\nb\n```":                       "",
 		"```console\n$ echo \\\n    a\nb\n```":                      `a.md:2: no line "b"`,
 		"```toml\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n```\n" + // served for the command
@@ -104,30 +106,19 @@ func TestShell_fires(t *testing.T) {
 // command returns what the shell does for a block.
 func (s *stage) command(b *block, i int) string {
 	text := fmt.Sprintf("where=%v output=$DIR/output%d\n", b, i)
+	commands := b.text()
 	switch b.lang {
 	case "toml":
-		file := b.text()
-		if !strings.Contains(file, "listen") {
-			file += "[http]\nlisten = \":8080\"\n" // as edge has it without one
+		if !strings.Contains(commands, "listen") {
+			commands += "[http]\nlisten = \":8080\"\n" // as edge has it without one
 		}
-		text += "cat >edge.toml <<'END'\n" + s.place(file) + "END\n"
-		return text + "$EDGE check -c edge.toml >$output 2>&1\nfresh=1\n"
+		text += "cat >edge.toml <<'END'\n" + s.place(commands) + "END\n"
+		return text + "$EDGE check -c edge.toml >$output 2>&1\nserve\n"
 	case "console":
-		commands, _ := console(b)
-		return text + serveFresh(b) + "{\n" + s.place(commands) + "} >$output 2>&1\n"
+		commands, _ = console(b)
 	}
-	return text + serveFresh(b) + "{\n" + s.place(b.text()) + "} >$output 2>&1\n"
+	return text + "{\n" + s.place(commands) + "} >$output 2>&1\n"
 }
-
-// serveFresh serves a configuration that the page has just shown, unless the block does.
-func serveFresh(b *block) string {
-	if startsEdge.MatchString(b.text()) {
-		return "fresh=\n"
-	}
-	return "[ -z \"${fresh-}\" ] || { start run -c edge.toml; fresh=; }\n"
-}
-
-var startsEdge = regexp.MustCompile(`\bedge (run|proxy|check)\b|\bmake run\b`)
 
 // console returns the commands of a console, whatever their exit code, and the other lines: the output, which is what
 // counts.
@@ -185,10 +176,11 @@ type stage struct {
 }
 
 // printed are the ports that pages print.
-var printed = []string{"80", "443", "3000", "3001", "3002", "4000", "7007", "8080", "8443", "9145", "50051"}
+var printed = []string{"80", "443", "3000", "3001", "3002", "4000", "5432", "5433", "6188", "6191", "6192", "6193",
+	"6379", "7007", "8080", "8443", "9145", "9901", "50051"}
 
-// port matches one of them as the end of an address.
-var port = regexp.MustCompile(`:(` + strings.Join(printed, "|") + `)\b`)
+// port matches one of them as the end of an address, and the address where it is of another machine.
+var port = regexp.MustCompile(`(\b10(?:\.\d+){3})?:(` + strings.Join(printed, "|") + `)\b`)
 
 func newStage(t *testing.T, dir string) *stage {
 	t.Helper()
@@ -201,7 +193,9 @@ func newStage(t *testing.T, dir string) *stage {
 		s.ports[n] = free
 	}
 	a, keys, texts := testutil.NewAuthority(t), filepath.Join(dir, "etc", "tls"), filepath.Join(dir, "etc", "pages")
-	if err := errors.Join(os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700),
+		os.MkdirAll(filepath.Join(dir, "run", "edge"), 0o700), os.Mkdir(filepath.Join(dir, "log"), 0o700),
+		os.Mkdir(filepath.Join(dir, "lib"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"404.html", "5xx.html", "5xx.json"} {
@@ -235,9 +229,16 @@ func newStage(t *testing.T, dir string) *stage {
 func (s *stage) place(text string) string {
 	text = strings.NewReplacer(
 		"https://localhost/", "https://localhost:443/", "http://localhost/", "http://localhost:80/",
-		"/etc/edge/tls", filepath.Join(s.dir, "etc", "tls"), "/etc/edge/pages", filepath.Join(s.dir, "etc", "pages"),
+		"/etc/edge/", filepath.Join(s.dir, "etc")+"/", "/run/", filepath.Join(s.dir, "run")+"/",
+		"/mnt/", filepath.Join(s.dir, "mnt")+"/",
 		"/srv/www", filepath.Join(s.dir, "www"), "/var/cache/edge", filepath.Join(s.dir, "cache"),
-		"10.0.0.1", "127.0.0.1",
+		"/var/lib/edge", filepath.Join(s.dir, "lib"), "/var/log/edge", filepath.Join(s.dir, "log"),
+		"10.0.0.1", "127.0.0.1", "//10.0.0.", "//127.0.0.", `"100g"`, `"1g"`, // the size of a disk
 	).Replace(text)
-	return port.ReplaceAllStringFunc(text, func(p string) string { return ":" + s.ports[p[1:]] })
+	return port.ReplaceAllStringFunc(text, func(p string) string {
+		if p[0] != ':' {
+			return p
+		}
+		return ":" + s.ports[p[1:]]
+	})
 }

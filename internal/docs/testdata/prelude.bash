@@ -6,15 +6,52 @@ trap 'code=$?; [ $code = 0 ] || { echo "$where: exit code $code"; cat "$output" 
 	kill -KILL $server $demos 2>/dev/null || true' EXIT
 exec 4>&1
 
-# start runs edge in the background until the next start. It returns when edge serves.
-start() {
-	[ -z "$server" ] || { kill -INT $server || true; wait $server || true; } 2>/dev/null
+# stop ends the edge that runs, without a connection that has to be cut.
+stop() {
+	[ -z "$server" ] || ! kill -TERM $server 2>/dev/null || wait $server
+	server=
+	! grep 'grace period over' "$log"
+}
+
+# begin runs edge in the background until the next begin. It reaches no server of the Internet.
+begin() {
+	stop
 	: >"$log"
-	"$EDGE" "$@" >>"$log" 2>&1 & server=$!
-	until grep -q 'msg.*listening' "$log"; do
+	HTTPS_PROXY=http://127.0.0.1:1 "$EDGE" "$@" >>"$log" 2>&1 & server=$!
+}
+
+# await returns when a command succeeds, or fails when edge has ended.
+await() {
+	until "$@"; do
 		kill -0 $server 2>/dev/null || { server=; return 1; }
 		sleep 0.02
 	done
+}
+
+# start is begin, and returns when edge serves, also at its admin socket.
+start() {
+	begin "$@"
+	await grep -q 'msg.*listening' "$log"
+	await grep -q 'no admin surface\|listening.*section' "$log"
+}
+
+# serve runs edge.toml until the next start, and returns when each address that it listens on takes a connection.
+serve() {
+	case $(<edge.toml) in
+	*error_log\ =*) begin run -c edge.toml ;; # the lines that start waits for are elsewhere
+	*) start run -c edge.toml ;;
+	esac
+	local address
+	for address in $(sed -n 's/#.*//; /listen\b.*[=:]/p' edge.toml | grep -oE 'unix:[^"]+|:[0-9]+\b'); do
+		await accepts "$address"
+	done
+}
+
+accepts() {
+	case $1 in
+	unix:*) command curl -s --max-time 20 --unix-socket "${1#unix:}" http://localhost/ >/dev/null || [ $? != 7 ] ;;
+	*) (: </dev/tcp/127.0.0.1/"${1#:}") 2>/dev/null ;;
+	esac
 }
 
 edge() {
