@@ -230,6 +230,14 @@ func (b *bodies) cut() {
 	})
 }
 
+// unlist has one not be cut, unless that was done already. mu is held.
+func (b *bodies) unlist(one *body) {
+	if !one.until.IsZero() {
+		one.until = time.Time{}
+		b.left = slices.DeleteFunc(b.left, func(other *body) bool { return other == one })
+	}
+}
+
 // truncate frees the pages of b, to which the caller has a reference, and gives that back.
 func (b *body) truncate() {
 	_ = b.file.Truncate() // else they are freed with the last client
@@ -246,6 +254,14 @@ func (b *body) pin(n int) {
 // keep has the store refer to one, whose bytes are all there.
 func (b *bodies) keep(one *body) {
 	if b.has(one.number) || !one.Take() {
+		return
+	}
+	b.mu.Lock()
+	b.unlist(one) // it may have left while a 304 renewed its record
+	isCut := one.isCut
+	b.mu.Unlock()
+	if isCut {
+		one.Release()
 		return
 	}
 	if b.store.Set(one.number, one); b.closed.Load() { // after Set: close may have passed it by
@@ -318,9 +334,7 @@ func (b *body) close() {
 	all := b.bodies
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if !b.until.IsZero() {
-		all.left = slices.DeleteFunc(all.left, func(one *body) bool { return one == b })
-	}
+	all.unlist(b)
 	if !b.isCut {
 		all.live.Add(-b.room)
 	}

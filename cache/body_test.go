@@ -149,3 +149,33 @@ func TestBodies_cut(t *testing.T) {
 		t.Errorf("%d bodies are remembered", len(b.left))
 	}
 }
+
+// A body that a record names again after it has left the store is the store's: it is not cut.
+func TestBodies_keptAgain(t *testing.T) {
+	b := &bodies{}
+	b.init(8 << 20)
+	b.least = 0
+	one := b.begin(400_000)
+	if one == nil || !one.write([]byte("text"), 0) {
+		t.Fatal("no memory")
+	}
+	b.keep(one)
+	b.store.Delete(one.number) // another reactor needs the room, while a 304 renews the record
+	b.keep(one)
+	one.Release()
+	b.mu.Lock()
+	if len(b.left) > 0 {
+		one.until = time.Now().Add(-1)
+	}
+	b.mu.Unlock()
+	if b.cut(); b.take(one.number) == nil {
+		t.Fatal("the store has no body")
+	}
+	if size, err := one.file.Size(); err != nil || size != 4 || one.isCut {
+		t.Errorf("a body in the store has %d bytes, %v", size, err)
+	}
+	one.Release()
+	if b.close(); b.live.Load() != 0 || len(b.left) > 0 {
+		t.Errorf("%d bytes, %d bodies are left", b.live.Load(), len(b.left))
+	}
+}
