@@ -3,6 +3,7 @@ package cache_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -1075,6 +1076,73 @@ func TestLarge_clientLeaves(t *testing.T) {
 		s := g.zone.Stats()
 		return s.Bodies == 1 && s.BodyBytes < 5<<20
 	}, "the memory of the other one is given back")
+}
+
+// A client that leaves before the head of its answer is charged for what comes: small answers are all fetched to their
+// end, and large ones are given up, whether their length is stated or not.
+func TestLarge_clientLeavesBeforeTheHead(t *testing.T) {
+	const size = 31 << 20
+	came, next, sent := make(chan bool), make(chan bool), atomic.Int64{}
+	g := &rig{bodies: 512 << 20}
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PUT" {
+			return
+		}
+		came <- true
+		<-next
+		w.Header().Set("Cache-Control", "max-age=60")
+		if strings.HasPrefix(r.URL.Path, "/small") {
+			_ = http.NewResponseController(w).Flush() // its length is not stated
+			_, _ = io.WriteString(w, "small")
+			return
+		}
+		if r.URL.Path == "/stated" {
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+		}
+		for range size >> 16 {
+			n, _ := w.Write(make([]byte, 1<<16))
+			sent.Add(int64(n))
+		}
+	}))
+	t.Cleanup(o.Close)
+	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	c := testutil.H2C(t)
+	leave := func(path string) {
+		t.Helper()
+		before := g.zone.Stats()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-came
+			cancel()
+		}()
+		for _, r := range []*http.Request{
+			httptest.NewRequestWithContext(ctx, "GET", g.url+path, nil),
+			httptest.NewRequest("PUT", g.url+"/put", nil), // its answer comes after edge was told that the client left
+		} {
+			r.RequestURI = ""
+			if resp, err := c.Do(r); err == nil {
+				resp.Body.Close()
+			} else if r.Method == "PUT" {
+				t.Fatal(err)
+			}
+		}
+		next <- true
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			s := g.zone.Stats()
+			return s.Stored+s.Failed > before.Stored+before.Failed
+		}, "its answer is stored, or given up")
+	}
+	for i := range 12 {
+		leave(fmt.Sprint("/small/", i))
+	}
+	if s := g.zone.Stats(); s.Stored != 12 {
+		t.Errorf("%d small answers of 12 were fetched to their end", s.Stored)
+	}
+	leave("/stated")
+	leave("/unstated")
+	if s := g.zone.Stats(); s.Failed != 2 || sent.Load() > size {
+		t.Errorf("%d large answers of 2 were given up, %d bytes were sent", s.Failed, sent.Load())
+	}
 }
 
 // Clients that ask for a byte of large answers have no more fetched for nobody than 32 MiB, and as much as others take.

@@ -46,23 +46,22 @@ const (
 type fill struct {
 	session.NopStream
 	growth
-	next     *fill // of local.free
-	entry    entry // in the table, from the beginning
-	second   entry // likewise, once it is known by what the answer varies; without a key: it is not needed
-	front    *front
-	route    *Route
-	reactor  *engine.Reactor
-	plain    []byte // key without the values of varying fields
-	fork     proxy.Forked
-	asked    int64     // ns since 1970
-	subject  subject   // of the request
-	memory   []byte    // of subject
-	stamp    uint64    // see generations
-	first    *follower // nil once it is over
-	self     follower  // first, while it is not over
-	detached bool      // counted in front.detached
-	renews   bool      // the backend is asked about a stored answer
-	content  bool      // the request has some
+	next    *fill // of local.free
+	entry   entry // in the table, from the beginning
+	second  entry // likewise, once it is known by what the answer varies; without a key: it is not needed
+	front   *front
+	route   *Route
+	reactor *engine.Reactor
+	plain   []byte // key without the values of varying fields
+	fork    proxy.Forked
+	asked   int64     // ns since 1970
+	subject subject   // of the request
+	memory  []byte    // of subject
+	stamp   uint64    // see generations
+	first   *follower // nil once it is over
+	self    follower  // first, while it is not over
+	renews  bool      // the backend is asked about a stored answer
+	content bool      // the request has some
 
 	state     atomic.Uint32
 	published atomic.Uint32
@@ -356,6 +355,7 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 		if f.state.Load() == passed {
 			f.fork.Cancel()
 		}
+		f.exceed()
 		return
 	}
 	proxy.Credit(w.x, &f.fork)
@@ -432,6 +432,7 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 	}
 	switch {
 	case w == nil:
+		f.exceed()
 	case f.file != nil && w.begun && int64(w.sent) == before && w.owed == 0 && w.until == 0 && len(p) > 0:
 		w.sent += len(p) // a copy costs less than the call for a small piece of the file
 		w.give(p, end)
@@ -537,9 +538,12 @@ func (f *fill) finish(s fillState) {
 	}
 	z.fills.remove(f)
 	f.publish(s)
-	if f.detached {
-		f.detached = false
+	if n := f.unasked; n != 0 {
+		f.unasked = 0
 		f.front.detached.Add(-1)
+		if n > 0 { // what was charged was an estimate
+			f.front.earn(n - f.mark.Load())
+		}
 	} else if s == stored && f.from == aBackend {
 		f.front.earn(f.mark.Load())
 	}
@@ -574,26 +578,3 @@ func (f *fill) release() {
 
 // resume has the backend send more where it has waited for followers. Safe for any goroutine.
 func (f *fill) resume() { f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { f.fork.Resume() }}) }
-
-// left is told, on the reactor of f, that maybe nobody follows it any more.
-func (f *fill) left(*engine.Reactor) {
-	s := f.state.Load()
-	if f.followers.Load() > 0 || f.detached {
-		return
-	}
-	switch {
-	case s == passed:
-		f.fork.Cancel()
-	case s == asked || s == filling:
-		if n, worth := f.rest(); !f.route.Abandon && worth && f.front.afford(n) && f.front.detach() {
-			if f.detached = true; f.paced.Load() {
-				f.resume()
-			}
-			return
-		}
-		if f.front.zone.fills.removeLonely(f) {
-			f.fork.Cancel()
-			f.finish(failed)
-		}
-	}
-}

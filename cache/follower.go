@@ -325,6 +325,41 @@ func (w *follower) end(over bool) {
 	f.release()
 }
 
+// left is told, on the reactor of f, that maybe nobody follows it any more.
+func (f *fill) left(*engine.Reactor) {
+	s := f.state.Load()
+	if f.followers.Load() > 0 || f.unasked != 0 {
+		return
+	}
+	switch {
+	case s == passed:
+		f.fork.Cancel()
+	case s == asked || s == filling:
+		if n, worth := f.rest(); !f.route.Abandon && worth && f.front.detach(n) {
+			if f.unasked = max(f.mark.Load()+n, 1); f.paced.Load() {
+				f.resume()
+			}
+			return
+		}
+		f.giveUp()
+	}
+}
+
+// exceed ends f where nobody follows it and its body is longer than was charged: the length was not known then.
+func (f *fill) exceed() {
+	if f.unasked > 0 && max(f.length, f.mark.Load()) > f.unasked && f.followers.Load() == 0 {
+		f.giveUp()
+	}
+}
+
+// giveUp ends f, unless an exchange follows it.
+func (f *fill) giveUp() {
+	if f.front.zone.fills.removeLonely(f) {
+		f.fork.Cancel()
+		f.finish(failed)
+	}
+}
+
 // Congested has the exchange keep the content of its request: it may have to go to the backend by itself.
 func (w *follower) Congested() bool { return true }
 

@@ -16,6 +16,9 @@ type growth struct {
 	length int64  // of the body; below 0: it is not stated
 	file   *body  // has the body; nil: the record has
 	from   source
+	// unasked is up to where the body is fetched, and was charged so, where nobody follows it; 0: that is not so;
+	// below 0: there is no bound.
+	unasked int64
 
 	mark  atomic.Int64  // bytes of the body that are here
 	taken atomic.Uint64 // up to where a follower has taken it, where it is in a file
@@ -38,7 +41,7 @@ const (
 
 // begin makes g, which is free, ready for another answer.
 func (g *growth) begin() {
-	g.length, g.from = -1, aBackend
+	g.length, g.from, g.unasked = -1, aBackend, 0
 	g.mark.Store(0)
 	g.taken.Store(0)
 	g.paced.Store(false)

@@ -166,6 +166,8 @@ func (f *fill) wrote(err error) {
 	f.forward()
 	if w := f.first; w != nil {
 		w.feed()
+	} else {
+		f.exceed()
 	}
 	f.fork.Resume()
 }

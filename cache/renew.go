@@ -47,13 +47,13 @@ func (f *front) refresh(a *asking, found record) {
 	z, hash := f.zone, f.zone.fills.hash(a.under)
 	s := z.fills.of(hash)
 	s.mu.Lock()
-	if z.filling.Load() >= z.fillingMax || a.findFill(s, hash) != nil || !f.detach() {
+	if z.filling.Load() >= z.fillingMax || a.findFill(s, hash) != nil || !f.detach(0) {
 		s.mu.Unlock()
 		return
 	}
 	one := a.l.takeFill()
 	one.begin(f, a, hash, found)
-	one.detached = true
+	one.unasked = -1
 	s.add(&one.entry)
 	s.mu.Unlock()
 	one.ask(a, found)

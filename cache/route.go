@@ -175,23 +175,16 @@ const (
 	unaskedMax  = 32 << 20 // bytes: see front.unasked
 )
 
-// detach counts a fill that nobody follows. It reports false where there are too many.
-func (f *front) detach() bool {
-	if f.detached.Add(1) <= detachedMax {
-		return true
+// detach counts a fill that nobody follows, and n bytes that it is still to fetch. It reports false where there are too
+// many. Without a bound for bytes, clients that ask for a byte, or leave at once, would have backends send 8 MiB for
+// each request.
+func (f *front) detach(n int64) bool {
+	many, costly := f.detached.Add(1) > detachedMax, f.unasked.Add(n) > unaskedMax
+	if many || costly {
+		f.detached.Add(-1)
+		f.unasked.Add(-n)
 	}
-	f.detached.Add(-1)
-	return false
-}
-
-// afford reports whether n further bytes may be fetched that no client takes, and counts them. Without a bound, clients
-// that ask for a byte, or leave at once, would have backends send 8 MiB for each request.
-func (f *front) afford(n int64) bool {
-	if f.unasked.Add(n) <= unaskedMax {
-		return true
-	}
-	f.unasked.Add(-n)
-	return false
+	return !many && !costly
 }
 
 // earn notes an answer of n bytes that was followed to its end: as many may be fetched for nobody.
