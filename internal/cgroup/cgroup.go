@@ -25,18 +25,12 @@ func Text(root fs.FS, controller, file string) (text string) {
 	return text
 }
 
-// MemoryIn is Memory in a system whose files are root.
-func MemoryIn(root fs.FS) int64 { return memory(root) }
-
-// CPUsIn is CPUs in a system whose files are root.
-func CPUsIn(root fs.FS) float64 { return cpus(root) }
-
 // Memory returns how many bytes the process may have: the least limit of its cgroup and of those above it, in either
 // version; 0 when there is none.
-func Memory() int64 { return memory(os.DirFS("/")) }
+func Memory() int64 { return MemoryIn(os.DirFS("/")) }
 
-// memory is Memory in a system whose files are root.
-func memory(root fs.FS) int64 {
+// MemoryIn is Memory in a system whose files are root.
+func MemoryIn(root fs.FS) int64 {
 	least := int64(0)
 	walk(root, "memory", func(dir string, v1 bool) {
 		file := "memory.max"
@@ -50,12 +44,12 @@ func memory(root fs.FS) int64 {
 	return least
 }
 
-// CPUs returns how many CPUs' worth of time the process may have: the least quota of its cgroup and of those above it,
-// in either version; 0 when there is none.
-func CPUs() float64 { return cpus(os.DirFS("/")) }
+// CPUs is CPUsIn on this machine.
+func CPUs() float64 { return CPUsIn(os.DirFS("/")) }
 
-// cpus is CPUs in a system whose files are root.
-func cpus(root fs.FS) float64 {
+// CPUsIn returns how many CPUs' worth of time the process may have in a system whose files are root: the least quota of
+// its cgroup and of those above it, in either version; 0 when there is none.
+func CPUsIn(root fs.FS) float64 {
 	least := 0.0
 	walk(root, "cpu", func(dir string, v1 bool) {
 		var quota, period int64

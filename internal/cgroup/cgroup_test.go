@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"os"
 	"testing"
 	"testing/fstest"
 )
@@ -47,7 +48,7 @@ func TestMemory(t *testing.T) {
 		for name, text := range c.files {
 			root["sys/fs/cgroup/"+name] = &fstest.MapFile{Data: []byte(text)}
 		}
-		if got := memory(root); got != c.want {
+		if got := MemoryIn(root); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -78,11 +79,11 @@ func TestCPUs(t *testing.T) {
 		for name, text := range c.files {
 			root["sys/fs/cgroup/"+name] = &fstest.MapFile{Data: []byte(text)}
 		}
-		if got := cpus(root); got != c.want {
+		if got := CPUsIn(root); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
-	if n := CPUs(); n < 0 {
+	if n := CPUsIn(os.DirFS("/")); n < 0 {
 		t.Errorf("%v CPUs here", n)
 	}
 }
