@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/message"
 )
@@ -12,12 +13,11 @@ import (
 type Arena struct {
 	Stats Stats
 
-	free    *Stream  // unused streams, linked by Stream.free
-	spare   int      // how many streams are in free
-	blocks  [][]byte // for header blocks in parts
-	render  []byte   // Head.Base of the head that Next returned last
-	literal []byte   // where literals are decoded
-	ctl     [][]byte // for pending output
+	streams list.Spare[Stream]
+	blocks  list.Buffers // for header blocks in parts
+	render  []byte       // Head.Base of the head that Next returned last
+	literal []byte       // where literals are decoded
+	ctl     list.Buffers // for pending output
 }
 
 // Bounds of the memory that an Arena keeps.
@@ -59,39 +59,6 @@ type Stats struct {
 
 // Add adds what o has counted.
 func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
-
-func (a *Arena) takeStream() *Stream {
-	s := a.free
-	if s == nil {
-		return new(Stream)
-	}
-	a.free, s.free = s.free, nil
-	a.spare--
-	return s
-}
-
-func (a *Arena) putStream(s *Stream) {
-	*s = Stream{flag: dead}
-	if a.spare < spareStreams {
-		s.free, a.free = a.free, s
-		a.spare++
-	}
-}
-
-func takeBuf(list *[][]byte, size int) []byte {
-	if n := len(*list); n > 0 {
-		b := (*list)[n-1]
-		*list = (*list)[:n-1]
-		return b
-	}
-	return make([]byte, 0, size)
-}
-
-func putBuf(list *[][]byte, b []byte, keep, largest int) {
-	if cap(b) > 0 && cap(b) <= largest && len(*list) < keep {
-		*list = append(*list, b[:0])
-	}
-}
 
 // borrow points h at the render buffer with nothing in it.
 func (a *Arena) borrow(h *message.Head) {

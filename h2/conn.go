@@ -65,9 +65,9 @@ type Conn struct {
 	fault *Error
 
 	order     *order
-	starved   list // streams that wait for their own window, or for a share of the connection's; longest first
-	readers   list // streams that owe bytes; the one longest without a release first
-	lingering list // answered streams whose remaining request is discarded; longest first
+	starved   streamList // streams that wait for their own window, or for a share of the connection's; longest first
+	readers   streamList // streams that owe bytes; the one longest without a release first
+	lingering streamList // answered streams whose remaining request is discarded; longest first
 
 	ackBy    int64 // deadline of the peer's acknowledgement of our SETTINGS; 0: none, as for those below
 	headBy   int64
@@ -120,7 +120,7 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 		localStart: defaultWindow, peerStart: defaultWindow,
 		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerList: math.MaxUint32, peerLast: idMax, sentLast: idMax,
 		heardAt: now,
-		readers: list{kind: byReading}, lingering: list{kind: byReading}, budget: int64(o.budget()),
+		readers: streamList{kind: byReading}, lingering: streamList{kind: byReading}, budget: int64(o.budget()),
 	}
 	c.localStart = max(int64(o.streamWindow()), defaultWindow)
 	c.dec.Init(hpack.DecoderOptions{ListMax: c.listMax(), Scratch: &arena.literal})
@@ -168,7 +168,7 @@ func (c *Conn) sendSettings() {
 // control makes room for pending output.
 func (c *Conn) control() {
 	if c.ctl == nil {
-		c.ctl = takeBuf(&c.arena.ctl, 256)
+		c.ctl = c.arena.ctl.Take(256)
 	}
 }
 
@@ -177,7 +177,7 @@ func (c *Conn) control() {
 func (c *Conn) AppendControl(dst []byte) []byte {
 	if c.ctl != nil {
 		dst = append(dst, c.ctl...)
-		putBuf(&c.arena.ctl, c.ctl, spareCtl, 4<<10)
+		c.arena.ctl.Put(c.ctl, spareCtl, 4<<10)
 		c.ctl = nil
 	}
 	return dst
@@ -346,14 +346,7 @@ func (c *Conn) awaitRest(n int) {
 }
 
 // spend takes one of the budget of k, and returns the fault when that is not allowed.
-func (c *Conn) spend(k abuse) *Error {
-	b := &budgets[k]
-	if c.buckets[k].Spend(b.limit, 1, c.now) {
-		return nil
-	}
-	*b.counter(&c.arena.Stats)++
-	return b.fault
-}
+func (c *Conn) spend(k abuse) *Error { return budgets[k].Charge(&c.buckets[k], &c.arena.Stats, c.now) }
 
 // fail ends the connection: GOAWAY is pending. Nothing else that is pending is of use, but the answers that others wait
 // for have been appended before.
@@ -370,7 +363,7 @@ func (c *Conn) over(e *Error, code Code) {
 	c.control()
 	c.ctl = appendGoAway(c.ctl, c.lastPeer, code)
 	c.flag |= sentGoAway | sentLastCall
-	putBuf(&c.arena.blocks, c.block, spareBlocks, 64<<10)
+	c.arena.blocks.Put(c.block, spareBlocks, 64<<10)
 	c.block, c.blockID, c.data = nil, 0, nil
 }
 

@@ -39,7 +39,7 @@ func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Err
 	}
 	c.blockID, c.headEnd, c.selfDep, c.blockNum = f.id, f.has(flagEndStream), selfDep, 0
 	c.headBy = c.now + c.o.headTimeout()
-	c.block = append(takeBuf(&c.arena.blocks, maxFrame), p...)
+	c.block = append(c.arena.blocks.Take(maxFrame), p...)
 	return ev, nil
 }
 
@@ -58,7 +58,7 @@ func (c *Conn) onContinuation(f frame, p []byte, h *message.Head) (ev Event, err
 	block := c.block
 	c.block, c.blockID, c.headBy = nil, 0, 0
 	ev, err = c.onBlock(f.id, c.headEnd, c.selfDep, block, h)
-	putBuf(&c.arena.blocks, block, spareBlocks, 64<<10)
+	c.arena.blocks.Put(block, spareBlocks, 64<<10)
 	return ev, err
 }
 

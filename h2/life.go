@@ -15,7 +15,7 @@ func (c *Conn) Open(now int64) (*Stream, error) {
 }
 
 func (c *Conn) newStream() *Stream {
-	s := c.arena.takeStream()
+	s := c.arena.streams.Take()
 	*s = Stream{
 		conn: c, urgency: urgencyDefault, left: -1, sendWindow: c.peerStart, recvWindow: c.localStart,
 		windowSize: c.localStart, drainedAt: c.now,
@@ -65,14 +65,15 @@ func (c *Conn) finish(s *Stream, how ending) {
 	s.flag |= dead
 	c.open--
 	c.grown -= s.grown
-	s.free, c.dying = c.dying, s
+	s.nextDying, c.dying = c.dying, s
 }
 
 // reap gives the streams that were closed since the last call back.
 func (c *Conn) reap() {
 	for s := c.dying; s != nil; s = c.dying {
-		c.dying = s.free
-		c.arena.putStream(s)
+		c.dying = s.nextDying
+		*s = Stream{flag: dead}
+		c.arena.streams.Put(s, spareStreams)
 	}
 }
 

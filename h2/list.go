@@ -1,8 +1,8 @@
 package h2
 
-// list is a doubly linked list of streams. A stream is in one list of each kind at most; the zero value is one of those
-// by what is to be sent.
-type list struct {
+// streamList is a doubly linked list of streams. A stream is in one list of each kind at most; the zero value is one of
+// those by what is to be sent.
+type streamList struct {
 	first, last *Stream
 	kind        listKind
 }
@@ -19,10 +19,10 @@ const (
 // links are the neighbours of a stream.
 type links struct{ prev, next *Stream }
 
-func (l *list) push(s *Stream) { l.insert(s, nil) }
+func (l *streamList) push(s *Stream) { l.insert(s, nil) }
 
 // insert puts s in front of at, or at the end when that is nil.
-func (l *list) insert(s, at *Stream) {
+func (l *streamList) insert(s, at *Stream) {
 	before := l.last
 	if at != nil {
 		before = at.links[l.kind].prev
@@ -39,7 +39,7 @@ func (l *list) insert(s, at *Stream) {
 }
 
 // remove takes s out, if it is in.
-func (l *list) remove(s *Stream) {
+func (l *streamList) remove(s *Stream) {
 	k := s.links[l.kind]
 	if k.prev == nil && l.first != s {
 		return
@@ -58,7 +58,7 @@ func (l *list) remove(s *Stream) {
 }
 
 // behindSerial returns the first stream that is not serial or that came later than s: s goes in front of it.
-func (l *list) behindSerial(s *Stream) *Stream {
+func (l *streamList) behindSerial(s *Stream) *Stream {
 	at := l.first
 	for at != nil && at.serial && at.ID < s.ID {
 		at = at.links[l.kind].next

@@ -5,7 +5,7 @@ package h2
 //
 //	queue  serial, by their numbers ─► the others, in turns      RFC 9218 §10
 type order struct {
-	queues [8]list
+	queues [8]streamList
 	count  int
 	full   int // of count: queueFull
 	picks  uint8

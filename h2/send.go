@@ -239,7 +239,7 @@ func (c *Conn) endBlock(dst []byte, at int, s *Stream, end bool) []byte {
 
 // splitBlock makes HEADERS and CONTINUATION of a block that is too large for a frame.
 func (c *Conn) splitBlock(dst []byte, at int, id uint32, flags uint8) []byte {
-	block := append(takeBuf(&c.arena.blocks, maxFrame), dst[at+frameHead:]...)
+	block := append(c.arena.blocks.Take(maxFrame), dst[at+frameHead:]...)
 	rest, kind, first := block, frameHeaders, flags&^flagEndHeaders
 	for dst = dst[:at]; len(rest) > 0; {
 		n := min(len(rest), c.peerFrame)
@@ -249,7 +249,7 @@ func (c *Conn) splitBlock(dst []byte, at int, id uint32, flags uint8) []byte {
 		dst = append(appendFrame(dst, n, kind, first, id), rest[:n]...)
 		rest, kind, first = rest[n:], frameContinuation, 0
 	}
-	putBuf(&c.arena.blocks, block, spareBlocks, 64<<10)
+	c.arena.blocks.Put(block, spareBlocks, 64<<10)
 	return dst
 }
 

@@ -32,8 +32,8 @@ type Stream struct {
 
 	protocol string // :protocol of an extended CONNECT
 
-	links [listKinds]links
-	free  *Stream // the next stream that is free, or dead
+	links     [listKinds]links
+	nextDying *Stream // the next one of Conn.dying
 }
 
 type streamFlags uint16

@@ -158,7 +158,7 @@ func TestServer_headsInParts(t *testing.T) {
 	if len(s.events) != 10 || s.last.Kind != HeadDone {
 		t.Errorf("%q", s.events)
 	}
-	if n := len(s.o.Arena.bufs); n != 10 {
+	if n := keptBuffers(s.o.Arena); n != 10 {
 		t.Errorf("%d buffers came back", n)
 	}
 }

@@ -2,6 +2,7 @@ package h3
 
 import (
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/internal/tally"
 )
 
@@ -12,12 +13,11 @@ import (
 type Arena struct {
 	Stats Stats
 
-	free   *Stream  // unused streams, linked by Stream.free
-	spare  int      // how many streams are in free
-	bufs   [][]byte // for frames in parts, and heads that wait for a window
-	render []byte   // Head.Base of the head that Next returned last
-	dec    qpack.Decoder
-	out    []byte // where frames are encoded
+	streams list.Spare[Stream]
+	bufs    list.Buffers // for frames in parts, and heads that wait for a window
+	render  []byte       // Head.Base of the head that Next returned last
+	dec     qpack.Decoder
+	out     []byte // where frames are encoded
 }
 
 // Bounds of the memory that an Arena keeps.
@@ -51,36 +51,3 @@ type Stats struct {
 
 // Add adds what o has counted.
 func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
-
-func (a *Arena) takeStream() *Stream {
-	s := a.free
-	if s == nil {
-		return new(Stream)
-	}
-	a.free, s.free = s.free, nil
-	a.spare--
-	return s
-}
-
-func (a *Arena) putStream(s *Stream) {
-	*s = Stream{flag: dead}
-	if a.spare < spareStreams {
-		s.free, a.free = a.free, s
-		a.spare++
-	}
-}
-
-func (a *Arena) takeBuf() []byte {
-	if n := len(a.bufs); n > 0 {
-		b := a.bufs[n-1]
-		a.bufs = a.bufs[:n-1]
-		return b
-	}
-	return make([]byte, 0, bufLeast)
-}
-
-func (a *Arena) putBuf(b []byte) {
-	if cap(b) > 0 && cap(b) <= spareBytes && len(a.bufs) < spareBufs {
-		a.bufs = append(a.bufs, b[:0])
-	}
-}

@@ -23,7 +23,7 @@ func (c *Conn) Open(now int64) (*Stream, error) {
 }
 
 func (c *Conn) newStream(role streamRole) *Stream {
-	s := c.arena.takeStream()
+	s := c.arena.streams.Take()
 	*s = Stream{conn: c, role: role, left: message.LengthUnknown, openedAt: c.now}
 	if role == request {
 		c.open++
@@ -92,14 +92,15 @@ func (c *Conn) finish(s *Stream) {
 		c.q.Done(s.qs)
 	}
 	s.flag |= dead
-	s.free, c.dying = c.dying, s
+	s.nextDying, c.dying = c.dying, s
 }
 
 // reap gives the streams that were closed since the last call back.
 func (c *Conn) reap() {
 	for s := c.dying; s != nil; s = c.dying {
-		c.dying = s.free
-		c.arena.putStream(s)
+		c.dying = s.nextDying
+		*s = Stream{flag: dead}
+		c.arena.streams.Put(s, spareStreams)
 	}
 }
 

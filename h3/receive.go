@@ -225,7 +225,7 @@ func (c *Conn) dropBlock(s *Stream) {
 func (c *Conn) keep(buf, b []byte) []byte {
 	c.kept -= cap(buf)
 	if buf == nil {
-		buf = c.arena.takeBuf()
+		buf = c.arena.bufs.Take(bufLeast)
 	}
 	buf = append(buf, b...)
 	c.kept += cap(buf)
@@ -235,7 +235,7 @@ func (c *Conn) keep(buf, b []byte) []byte {
 // drop gives a buffer back that keep has returned, or nil.
 func (c *Conn) drop(buf []byte) {
 	c.kept -= cap(buf)
-	c.arena.putBuf(buf)
+	c.arena.bufs.Put(buf, spareBufs, spareBytes)
 }
 
 // beginData takes the head of a DATA frame.

@@ -33,9 +33,9 @@ type Stream struct {
 	queue    []byte // of ours, waits for a window
 	protocol string // :protocol of an extended CONNECT
 
-	opening list.Node[Stream] // in Conn.streams
-	heading list.Node[Stream] // in Conn.heads
-	free    *Stream           // the next stream that is free, or dead
+	opening   list.Node[Stream] // in Conn.streams
+	heading   list.Node[Stream] // in Conn.heads
+	nextDying *Stream           // the next one of Conn.dying
 }
 
 type streamFlags uint16

@@ -1,6 +1,9 @@
 package quic
 
-import "github.com/edge-proxy/edge/internal/tally"
+import (
+	"github.com/edge-proxy/edge/internal/list"
+	"github.com/edge-proxy/edge/internal/tally"
+)
 
 // Arena is the memory that the connections of one reactor share: pages that are unused, and counters. Owned by its
 // reactor. The zero value is good.
@@ -11,8 +14,8 @@ type Arena struct {
 
 	free    *page // linked by next
 	spare   int   // how many pages are in free
-	tables  []*table
-	streams []*Stream
+	tables  list.Spare[table]
+	streams list.Spare[Stream]
 	sent    rings[sentPacket]
 	frames  rings[sentFrame]
 	in      arriving
@@ -99,35 +102,17 @@ func (a *Arena) putPage(p *page) (next *page) {
 
 func (a *Arena) takeTable() *table {
 	a.Stats.Pages++
-	if n := len(a.tables); n > 0 {
-		t := a.tables[n-1]
-		a.tables = a.tables[:n-1]
-		return t
-	}
-	return new(table)
+	return a.tables.Take()
 }
 
 func (a *Arena) putTable(t *table) {
 	a.Stats.Pages--
-	if len(a.tables) < spareTables {
-		a.tables = append(a.tables, t)
-	}
-}
-
-func (a *Arena) takeStream() *Stream {
-	if n := len(a.streams); n > 0 {
-		s := a.streams[n-1]
-		a.streams = a.streams[:n-1]
-		return s
-	}
-	return new(Stream)
+	a.tables.Put(t, spareTables)
 }
 
 func (a *Arena) putStream(s *Stream) {
 	lost, acked := s.out.lost[:0], s.out.acked[:0]
 	*s = Stream{}
 	s.out.lost, s.out.acked = lost, acked
-	if len(a.streams) < spareStreams {
-		a.streams = append(a.streams, s)
-	}
+	a.streams.Put(s, spareStreams)
 }

@@ -13,13 +13,9 @@ const (
 )
 
 // budgets say what each kind of abuse may cost, and how the connection ends above it.
-var budgets = [abuseCount]struct {
-	limit   budget.Limit
-	fault   *Error
-	counter func(*Stats) *uint64
-}{
+var budgets = [abuseCount]budget.Rule[Stats, Error]{
 	// PING, MAX_… that raise nothing, packets of PADDING alone: each costs us a packet to open and one to acknowledge.
-	idleFrames: {budget.Allow(10_000, 1_000), errIdleFrames, func(s *Stats) *uint64 { return &s.IdleFrames }},
+	idleFrames: budget.NewRule(10_000, 1_000, errIdleFrames, func(s *Stats) *uint64 { return &s.IdleFrames }),
 	// Each makes us derive keys.
-	keyUpdates: {budget.Allow(10, 1), errKeyUpdates, func(s *Stats) *uint64 { return &s.KeyUpdates }},
+	keyUpdates: budget.NewRule(10, 1, errKeyUpdates, func(s *Stats) *uint64 { return &s.KeyUpdates }),
 }

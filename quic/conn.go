@@ -44,9 +44,9 @@ type Conn struct {
 	opened  [streamTypes]uint64 // how many were opened, by type: the number of the next one
 	limit   [streamTypes]uint64 // how many may be opened
 	ending  int                 // streams of the peer that are done and not freed
-	sending list                // have data to send
-	waiting list                // Send had no room for them
-	control list                // have frames other than STREAM to send
+	sending streamList          // have data to send
+	waiting streamList          // Send had no room for them
+	control streamList          // have frames other than STREAM to send
 	kept    kept                // of streams, and of the handshake
 	flow    flow
 	sent    recovery

@@ -413,11 +413,4 @@ func (c *Conn) take(f *frame) (ev Event, err *Error) {
 func (c *Conn) useless() *Error { return c.spend(idleFrames) }
 
 // spend takes one of the budget of k, and returns the fault when that is not allowed.
-func (c *Conn) spend(k abuse) *Error {
-	b := &budgets[k]
-	if c.buckets[k].Spend(b.limit, 1, c.now) {
-		return nil
-	}
-	*b.counter(&c.arena.Stats)++
-	return b.fault
-}
+func (c *Conn) spend(k abuse) *Error { return budgets[k].Charge(&c.buckets[k], &c.arena.Stats, c.now) }

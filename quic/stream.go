@@ -67,15 +67,15 @@ func (s *Stream) openWindow(now, most int64) {
 // links are the place of a stream in a list.
 type links struct{ next, prev *Stream }
 
-// list is a queue of streams in the order of their priorities. which names the links that it uses.
-type list struct {
+// streamList is a queue of streams in the order of their priorities. which names the links that it uses.
+type streamList struct {
 	first, last *Stream
 	which       func(*Stream) *links
 }
 
-func (l *list) has(s *Stream) bool { return l.first == s || l.which(s).prev != nil }
+func (l *streamList) has(s *Stream) bool { return l.first == s || l.which(s).prev != nil }
 
-func (l *list) push(s *Stream) {
+func (l *streamList) push(s *Stream) {
 	if l.has(s) {
 		return
 	}
@@ -104,7 +104,7 @@ func (s *Stream) precedes(t *Stream) bool {
 }
 
 // remove takes s out, and reports whether it was in l.
-func (l *list) remove(s *Stream) bool {
+func (l *streamList) remove(s *Stream) bool {
 	if !l.has(s) {
 		return false
 	}

@@ -8,7 +8,7 @@ import (
 // Streams have their turns by urgency. Of equal ones those that are not incremental go by their age, the others by
 // turns.
 func TestList_priorities(t *testing.T) {
-	l := list{which: sendingLinks}
+	l := streamList{which: sendingLinks}
 	streams := map[uint64]*Stream{}
 	for i, x := range []struct {
 		urgency uint8

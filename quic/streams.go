@@ -47,7 +47,7 @@ func (c *Conn) RoomFor(k StreamKind) int {
 }
 
 func (c *Conn) newStream(id uint64) *Stream {
-	s := c.arena.takeStream()
+	s := c.arena.streams.Take()
 	c.arena.lent += streamSize
 	s.ID = id
 	ours := id&byServerBit == uint64(c.ourType(TwoWay))
@@ -284,7 +284,7 @@ func (c *Conn) Await(s *Stream) {
 // not called is incremental, and among the first.
 func (c *Conn) Prioritise(s *Stream, urgency uint8, incremental bool) {
 	s.urgency, s.serial = urgency, !incremental
-	for _, l := range []*list{&c.sending, &c.waiting} {
+	for _, l := range []*streamList{&c.sending, &c.waiting} {
 		if l.remove(s) {
 			l.push(s)
 		}

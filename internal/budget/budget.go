@@ -9,9 +9,6 @@ type Limit struct {
 	burst, perSecond int32
 }
 
-// Allow makes a Limit.
-func Allow(burst, perSecond int32) Limit { return Limit{burst, perSecond} }
-
 // Bucket is how much of a Limit is used up. The zero value is empty. Owned by its connection.
 //
 // It leaks only when it is full, so that work below the limit costs an addition.
@@ -45,6 +42,28 @@ func (b *Bucket) leak(l Limit, now uint32) {
 		b.leakedAt += uint32((n*stepsPerSecond + int64(l.perSecond) - 1) / int64(l.perSecond))
 		b.level -= int32(min(n, int64(b.level)))
 	}
+}
+
+// Rule says what one kind of work may cost, and the fault of a peer that asks for more. S are the statistics that count
+// such faults, E is a fault.
+type Rule[S, E any] struct {
+	limit   Limit
+	fault   *E
+	counter func(*S) *uint64
+}
+
+// NewRule makes a Rule.
+func NewRule[S, E any](burst, perSecond int32, fault *E, counter func(*S) *uint64) Rule[S, E] {
+	return Rule[S, E]{Limit{burst, perSecond}, fault, counter}
+}
+
+// Charge takes one from b, and returns the fault when that is not allowed.
+func (r *Rule[S, E]) Charge(b *Bucket, stats *S, now int64) *E {
+	if b.Spend(r.limit, 1, now) {
+		return nil
+	}
+	*r.counter(stats)++
+	return r.fault
 }
 
 // Earn gives n back: useful work pays for work that goes with it, but for none that is still to come.

@@ -17,6 +17,8 @@
 // An element that is in two lists at a time has two Nodes. Nothing here locks: a List and the Nodes of its elements
 // belong to one goroutine, or to the lock that guards them.
 //
+// Spare and Buffers keep unused elements and buffers for later.
+//
 // What is moved for each request has links of its own, without the pointers of a Node to its List and its element: the
 // streams of h2, the connections of pool.
 package list

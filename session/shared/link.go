@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/session/stream"
 )
 
@@ -104,21 +105,14 @@ func (l *Link) Charge(n int) {
 }
 
 // Pool is the free streams of one reactor, which owns it.
-type Pool struct {
-	free *Stream
-	kept int
-}
+type Pool struct{ free list.Spare[Stream] }
 
 // streamsKept bounds the free streams of a pool.
 const streamsKept = 1024
 
 func (p *Pool) take() *Stream {
-	s := p.free
-	if s == nil {
-		return &Stream{}
-	}
-	p.free, s.next, s.peer = s.next, nil, nil
-	p.kept--
+	s := p.free.Take()
+	s.peer = nil
 	return s
 }
 
@@ -131,10 +125,7 @@ func (p *Pool) park(s *Stream) {
 		early = nil
 	}
 	*s = Stream{link: s.link, peer: s.peer, earlyBytes: early} // a method that is called too late finds no receiver
-	if p.kept < streamsKept {
-		s.next, p.free = p.free, s
-		p.kept++
-	}
+	p.free.Put(s, streamsKept)
 }
 
 // earlyKept is the capacity for early bytes that a free stream keeps.

@@ -23,7 +23,6 @@ type Stream struct {
 	link            *Link
 	handle          any // the stream of the codec
 	receiver        stream.Receiver
-	next            *Stream       // in a Pool
 	peer            *poller.Addr  // that it began with; nil: the address of the connection
 	earlyBytes      []byte        // of a server: arrived before the tunnel opened
 	pendingHead     *message.Head // of a client: waits for the connection, or for the settings of the peer
