@@ -83,8 +83,8 @@ func tags() *schema.Tags {
 	listen := schema.Type{Name: "address, list or false", Truth: true, Parse: parseListen}
 	return &schema.Tags{Comments: schema.Comments(source), Kinds: map[string]schema.FieldType{
 		"admin.Listen": {Type: listen, Plain: true},
-		"path":         {Type: schema.Type{Name: "path", Parse: parsePath}, Plain: true},
-		"names":        {Type: schema.Type{Name: "host or list", Parse: parseNames}, Plain: true},
+		"path":         {Type: schema.Type{Name: "path", Parse: schema.TextOf("a path", metricsPathOf)}, Plain: true},
+		"names":        {Type: schema.Type{Name: "host or list", Parse: schema.ListOf("a host", nameOf)}, Plain: true},
 	}}
 }
 
@@ -122,18 +122,15 @@ func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	return Listen{Addresses: list}, right
 }
 
-func parsePath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a path")
-	if ok && isOther(s) {
-		d.Report.Errorf(n.Value, `write one such as "/metrics"`, "%s is the path of something else, which the metrics "+
-			"would hide", syntax.Quote(s))
-		return "", false
+func metricsPathOf(s string) (path, wrong, hint string) {
+	const sample = `write one such as "/metrics"`
+	switch {
+	case isOther(s):
+		return s, syntax.Quote(s) + " is the path of something else, which the metrics would hide", sample
+	case !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%{} "):
+		return s, syntax.Quote(s) + " is not a path for metrics", sample
 	}
-	if ok && (!strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%{} ")) {
-		d.Report.Errorf(n.Value, `write one such as "/metrics"`, "%s is not a path for metrics", syntax.Quote(s))
-		return "", false
-	}
-	return s, ok
+	return s, "", ""
 }
 
 // isOther reports whether a path is one of the endpoints that are not the metrics.
@@ -142,18 +139,11 @@ func isOther(path string) bool {
 		strings.HasPrefix(path, "/debug/")
 }
 
-func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a host", func(c *syntax.Node, s string) bool {
-		name := hostOf(s)
-		if name == "" || strings.Contains(s, ":") {
-			d.Report.Errorf(c.Value, "it has neither scheme nor port", "%s is not the name of a host", syntax.Quote(s))
-			return false
-		}
-		all = append(all, name)
-		return true
-	})
-	return all, right
+func nameOf(_ []string, s string) (name, wrong, hint string) {
+	if name = hostOf(s); name == "" || strings.Contains(s, ":") {
+		return s, syntax.Quote(s) + " is not the name of a host", "it has neither scheme nor port"
+	}
+	return name, "", ""
 }
 
 // resolve checks [admin] as a whole.

@@ -29,8 +29,8 @@ const balancingDoc = "`adaptive`: the least loaded of three that are drawn; a ba
 
 // The types of the keys of sticky. The comment after each is the Go type of its values.
 var (
-	typeCookieName = schema.Type{Name: "name of a cookie", Parse: parseCookieName}   // string
-	typeSecrets    = schema.Type{Name: "secret or list of two", Parse: parseSecrets} // []string
+	typeCookieName = schema.Type{Name: "name of a cookie", Parse: parseCookieName} // string
+	typeSecrets    = schema.Type{Name: "secret or list of two", Parse: schema.FilledListOf("a secret", secretOf)}
 )
 
 func parseCookieName(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -46,27 +46,19 @@ func parseCookieName(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return s, ok
 }
 
-// parseSecrets reads secrets, and repeats none of them.
-func parseSecrets(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a secret", func(c *syntax.Node, s string) bool {
-		switch {
-		case len(s) < sticky.SecretMin:
-			d.Report.Errorf(c.Value, "make one with openssl rand -base64 32",
-				"a secret has %d bytes or more, this has %d", sticky.SecretMin, len(s))
-			return false
-		case slices.Contains(all, s):
-			d.Report.Errorf(c.Value, "", "this secret is there already")
-			return false
-		case len(all) == sticky.SecretsMax:
-			d.Report.Errorf(c.Value, "the first signs, the second is believed until its cookies have ended",
-				"there are %d secrets at most", sticky.SecretsMax)
-			return false
-		}
-		all = append(all, s)
-		return true
-	})
-	return all, right && d.Filled(n)
+// secretOf reads a secret, and does not repeat it.
+func secretOf(before []string, s string) (secret, wrong, hint string) {
+	switch {
+	case len(s) < sticky.SecretMin:
+		return s, fmt.Sprintf("a secret has %d bytes or more, this has %d", sticky.SecretMin, len(s)),
+			"make one with openssl rand -base64 32"
+	case slices.Contains(before, s):
+		return s, "this secret is there already", ""
+	case len(before) == sticky.SecretsMax:
+		return s, fmt.Sprintf("there are %d secrets at most", sticky.SecretsMax),
+			"the first signs, the second is believed until its cookies have ended"
+	}
+	return s, "", ""
 }
 
 // checkSticky warns of keys of sticky that have no cookie.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,23 +39,16 @@ func (a *Discovery) Equal(b *Discovery) bool {
 
 const sourcesMax = 4
 
-var typeSources = schema.Type{Name: "source or list", Parse: parseSourcesValue} // []string
+var typeSources = schema.Type{Name: "source or list", Parse: schema.FilledListOf("a source", sourceOf)} // []string
 
-func parseSourcesValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a source", func(c *syntax.Node, s string) bool {
-		switch {
-		case slices.Contains(all, s):
-			d.Report.Errorf(c.Value, "", "%s is there already", syntax.Quote(s))
-			return false
-		case len(all) == sourcesMax:
-			d.Report.Errorf(c.Value, "", "an upstream has %d sources at most", sourcesMax)
-			return false
-		}
-		all = append(all, s)
-		return true
-	})
-	return all, right && d.Filled(n)
+func sourceOf(before []string, s string) (source, wrong, hint string) {
+	switch {
+	case slices.Contains(before, s):
+		return s, syntax.Quote(s) + " is there already", ""
+	case len(before) == sourcesMax:
+		return s, fmt.Sprintf("an upstream has %d sources at most", sourcesMax), ""
+	}
+	return s, "", ""
 }
 
 func checkSource(r *resolver, text string, at syntax.Span) {
@@ -134,13 +128,10 @@ type registerEntry struct {
 }
 
 // typeAdvertised is an address that may lack its host or its port: value.Endpoint.
-var typeAdvertised = schema.Type{Name: "host:port, host, :port or unix:/path", Parse: func(
-	d *schema.Decoder, _ *schema.Key, n *syntax.Node,
-) (any, bool) {
-	s, ok := d.String(n, "an address")
-	if !ok {
-		return nil, false
-	}
+var typeAdvertised = schema.Type{Name: "host:port, host, :port or unix:/path",
+	Parse: schema.TextOf("an address", advertisedOf)}
+
+func advertisedOf(s string) (e value.Endpoint, wrong, hint string) {
 	whole, lacksPort := s, false
 	if strings.HasPrefix(s, ":") {
 		whole = "any" + s
@@ -149,17 +140,14 @@ var typeAdvertised = schema.Type{Name: "host:port, host, :port or unix:/path", P
 	} else if !strings.ContainsAny(s, ":/") {
 		whole, lacksPort = s+":1", true
 	}
-	e, wrong, hint := value.ParseEndpoint(whole)
-	switch {
-	case wrong != "":
-		d.Report.Errorf(n.Value, hint, "%s", wrong)
-	case lacksPort:
+	e, wrong, hint = value.ParseEndpoint(whole)
+	if lacksPort {
 		e.Port = 0
-	case whole != s:
+	} else if whole != s {
 		e.Host = ""
 	}
-	return e, wrong == ""
-}}
+	return e, wrong, hint
+}
 
 func resolveRegistrations(r *resolver) {
 	type id struct{ to, name, listener, address string }

@@ -101,7 +101,7 @@ type healthEntry struct {
 var (
 	typeStatuses = schema.Type{Name: "status, range or list", Parse: parseStatuses} // []StatusRange
 	typeBytes    = schema.Type{Name: "string or hex:…", Parse: parseBytes}          // string
-	typeTarget   = schema.Type{Name: "path", Parse: parseTarget}                    // string
+	typeTarget   = schema.Type{Name: "path", Parse: schema.TextOf("a path", targetOf)}
 )
 
 // parseStatuses reads 200, "200-299", or a list of both.
@@ -153,18 +153,17 @@ func parseBytes(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	return string(b), true
 }
 
-// parseTarget reads a path as a request line has it.
-func parseTarget(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a path")
-	if ok && (s[0] != '/' || !message.ValidTarget([]byte(s))) {
-		hint := "a path begins with a slash, and is percent-encoded"
-		if s[0] != '/' && message.ValidTarget([]byte(s)) && !strings.Contains(s, "://") {
-			hint = "did you mean " + syntax.Quote("/"+s) + "?"
-		}
-		d.Report.Errorf(n.Value, hint, "%s is no path", syntax.Quote(s))
-		return s, false
+// targetOf reads a path as a request line has it.
+func targetOf(s string) (target, wrong, hint string) {
+	switch valid := message.ValidTarget([]byte(s)); {
+	case valid && s[0] == '/':
+		return s, "", ""
+	case valid && !strings.Contains(s, "://"):
+		hint = "did you mean " + syntax.Quote("/"+s) + "?"
+	default:
+		hint = "a path begins with a slash, and is percent-encoded"
 	}
-	return s, ok
+	return s, syntax.Quote(s) + " is no path", hint
 }
 
 func resolveHealth(r *resolver) {

@@ -17,7 +17,7 @@ import (
 var (
 	typeAccount  = schema.Type{Name: "name or number", Parse: parseAccountValue} // string
 	typeFileMode = schema.Type{Name: "octal string", Parse: parseFileModeValue}  // fs.FileMode
-	typeOwner    = schema.Type{Name: "user:group", Parse: parseOwnerValue}       // Account
+	typeOwner    = schema.Type{Name: "user:group", Parse: schema.TextOf("a user, or user:group", ownerOf)}
 )
 
 // typeLockdown reads a Lockdown.
@@ -176,35 +176,28 @@ func parseAccountValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 	return s, true
 }
 
-// parseOwnerValue reads "user", "user:group" or ":group".
-func parseOwnerValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a user, or user:group")
-	if !ok {
-		return nil, false
-	}
+// ownerOf reads "user", "user:group" or ":group".
+func ownerOf(s string) (owner Account, wrong, hint string) {
 	user, group, _ := strings.Cut(s, ":")
-	owner := Account{Text: s, UID: -1, GID: -1}
+	owner = Account{Text: s, UID: -1, GID: -1}
+	if user == "" && group == "" {
+		return owner, fmt.Sprintf("%q names neither a user nor a group", s), `write it as "www-data:www-data"`
+	}
 	if group != "" {
 		gid, err := groupOf(group)
 		if err != nil {
-			d.Report.Errorf(n.Value, syntax.DidYouMean(group, accounts("/etc/group")), "%s", err)
-			return nil, false
+			return owner, err.Error(), syntax.DidYouMean(group, accounts("/etc/group"))
 		}
 		owner.GID = gid
 	}
 	if user != "" {
 		id := Identity{UID: -1, GID: owner.GID}
 		if err := id.become(user); err != nil {
-			d.Report.Errorf(n.Value, syntax.DidYouMean(user, accounts("/etc/passwd")), "%s", err)
-			return nil, false
+			return owner, err.Error(), syntax.DidYouMean(user, accounts("/etc/passwd"))
 		}
 		owner.UID, owner.GID = id.UID, id.GID
 	}
-	if user == "" && group == "" {
-		d.Report.Errorf(n.Value, "write it as \"www-data:www-data\"", "%q names neither a user nor a group", s)
-		return nil, false
-	}
-	return owner, true
+	return owner, "", ""
 }
 
 // parseFileModeValue reads the rights of a file as chmod(1) takes them.

@@ -82,8 +82,8 @@ func (log Log) with(a *AccessLog) Log {
 var (
 	TypeSample = schema.Type{Name: "number from 0 to 1", Parse: parseSample}                  // *float64
 	TypeAlways = schema.Type{Name: "list of words, [conditions](DSL.md)", Parse: parseAlways} // []string, see Always
-	typeRedact = schema.Type{Name: "list of names", Parse: parseRedact}                       // []string
-	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields}        // *[]value.Text
+	typeRedact = schema.Type{Name: "list of names", Parse: schema.ListOf("the name of a parameter", redactedOf)}
+	typeFields = schema.Type{Name: "table of [templates](DSL.md)", Parse: parseFields} // *[]value.Text
 )
 
 func parseSample(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -157,40 +157,23 @@ func (log *Log) Redaction() *observe.Redaction {
 	return observe.NewRedaction(names)
 }
 
-func parseRedact(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	all := []string{}
-	right := d.Each(n, "the name of a parameter", func(c *syntax.Node, name string) bool {
-		switch {
-		case strings.HasPrefix(name, "preset:") && name != presetSecrets:
-			d.Report.Errorf(c.Value, "the one preset is "+syntax.Quote(presetSecrets), "there is no %s", name)
-			return false
-		case name == "" || strings.ContainsAny(name, "=&;#?% "):
-			d.Report.Errorf(c.Value, `write it without "?", "&" and "=", and unescaped`,
-				"%s is not the name of a parameter", syntax.Quote(name))
-			return false
-		case len(name) > observe.NameMax:
-			d.Report.Errorf(c.Value, "", "the name of a parameter has %d bytes at most", observe.NameMax)
-			return false
-		}
-		all = append(all, name)
-		return true
-	})
-	return all, right
+func redactedOf(_ []string, name string) (parameter, wrong, hint string) {
+	switch {
+	case strings.HasPrefix(name, "preset:") && name != presetSecrets:
+		return name, "there is no " + name, "the one preset is " + syntax.Quote(presetSecrets)
+	case name == "" || strings.ContainsAny(name, "=&;#?% "):
+		return name, syntax.Quote(name) + " is not the name of a parameter",
+			`write it without "?", "&" and "=", and unescaped`
+	case len(name) > observe.NameMax:
+		return name, fmt.Sprintf("the name of a parameter has %d bytes at most", observe.NameMax), ""
+	}
+	return name, "", ""
 }
 
 // parseAlways reads a list of texts, which Language compiles later. A status may be a number.
-func parseAlways(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	all := []string{}
-	for _, c := range append([]*syntax.Node{n}, n.Children...) {
-		if c.Kind == syntax.KindInt {
-			c.Kind, c.Text = syntax.KindString, strconv.FormatInt(c.Integer, 10)
-		}
-	}
-	right := d.Each(n, "a word or a condition", func(_ *syntax.Node, s string) bool {
-		all = append(all, s)
-		return true
-	})
-	return all, right
+func parseAlways(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	numbersAsTexts(append([]*syntax.Node{n}, n.Children...))
+	return schema.ListOf("a word or a condition", schema.AnyText)(d, k, n)
 }
 
 type logFile struct {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,26 +99,25 @@ func checkHedge(r *resolver, e *upstreamEntry) {
 }
 
 // parseConditions reads a list of conditions of retries. A status may be a number.
-func parseConditions(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	all := []string{}
-	for _, c := range n.Children {
-		if c.Kind == syntax.KindInt {
-			c.Kind, c.Text = syntax.KindString, strconv.FormatInt(c.Integer, 10)
+func parseConditions(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	numbersAsTexts(n.Children)
+	return readConditions(d, k, n)
+}
+
+var readConditions = schema.ListOf("a condition", func(_ []string, s string) (condition, wrong, hint string) {
+	if _, err := retry.Parse(s); err != nil {
+		return s, syntax.Quote(s) + " is no condition of a retry", cmp.Or(syntax.DidYouMean(s, retry.Words()),
+			"conditions are "+syntax.Alternatives(retry.Words()[:4])+", statuses and grpc:STATUS")
+	}
+	return s, "", ""
+})
+
+func numbersAsTexts(list []*syntax.Node) {
+	for _, n := range list {
+		if n.Kind == syntax.KindInt {
+			n.Kind, n.Text = syntax.KindString, strconv.FormatInt(n.Integer, 10)
 		}
 	}
-	right := d.Each(n, "a condition", func(c *syntax.Node, s string) bool {
-		if _, err := retry.Parse(s); err != nil {
-			hint := syntax.DidYouMean(s, retry.Words())
-			if hint == "" {
-				hint = "conditions are " + syntax.Alternatives(retry.Words()[:4]) + ", statuses and grpc:STATUS"
-			}
-			d.Report.Errorf(c.Value, hint, "%s is no condition of a retry", syntax.Quote(s))
-			return false
-		}
-		all = append(all, s)
-		return true
-	})
-	return all, right
 }
 
 // parseBudget reads "20%" or a word.

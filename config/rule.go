@@ -419,21 +419,10 @@ func parseDeny(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 
 func parseNames(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	return value.ParseTexts(d, n, func(c *syntax.Node) (wrong, hint string) {
-		if k.Path == "set" && !isName(c.Key) {
+		if k.Path == "set" && !language.IsName(c.Key) {
 			return syntax.Quote(c.Key) + " is no name: it begins with a letter and has letters, digits, \"_\" and " +
 				"\"-\" alone, 64 at most", ""
 		}
 		return "", ""
 	})
-}
-
-func isName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
-		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 64
 }

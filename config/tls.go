@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -16,11 +17,11 @@ var (
 	typeProtocols    = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
 	typeALPN         = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
 	typeSwitch       = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
-	typeServerName   = schema.Type{Name: "host", Parse: parseServerName}              // string
-	typeOfferedHosts = schema.Type{Name: "host or list", Parse: parseOfferedHosts}    // []string
-	typeVersion      = schema.Type{Name: "version", Parse: parseVersion}              // uint16
-	typeCurves       = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
-	typeCiphers      = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
+	typeServerName   = schema.Type{Name: "host", Parse: parseServerName} // string
+	typeOfferedHosts = schema.Type{Name: "host or list", Parse: schema.FilledListOf("a host", offeredHostOf)}
+	typeVersion      = schema.Type{Name: "version", Parse: parseVersion}             // uint16
+	typeCurves       = schema.Type{Name: "key exchange or list", Parse: parseCurves} // []tls.CurveID
+	typeCiphers      = schema.Type{Name: "cipher suite or list", Parse: schema.ListOf("a cipher suite", cipherSuite)}
 )
 
 // parseSomeChoices reads one choice or more.
@@ -41,29 +42,21 @@ func parseServerName(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, boo
 	return value.TypeHost.Parse(d, k, n)
 }
 
-// parseOfferedHosts reads hosts, "*" for all of them, and hosts after "!".
-func parseOfferedHosts(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all, bare []string
-	right := d.Each(n, "a host", func(c *syntax.Node, s string) bool {
-		host, no := strings.CutPrefix(s, "!")
-		if host != "*" {
-			var wrong, hint string
-			if host, wrong, hint = value.ParseHost(host, ""); wrong != "" || host == "" {
-				d.Report.Errorf(c.Value, hint, "%s is not a host", syntax.Quote(s))
-				return false
-			}
+// offeredHostOf reads a host, "*" for all of them, or a host after "!".
+func offeredHostOf(before []string, s string) (host, wrong, hint string) {
+	host, no := strings.CutPrefix(s, "!")
+	if host != "*" {
+		if host, wrong, hint = value.ParseHost(host, ""); wrong != "" || host == "" {
+			return s, syntax.Quote(s) + " is not a host", hint
 		}
-		if slices.Contains(bare, host) {
-			d.Report.Errorf(c.Value, "leave one of them out", "host %q is there twice", host)
-			return false
-		}
-		if bare = append(bare, host); no {
-			host = "!" + host
-		}
-		all = append(all, host)
-		return true
-	})
-	return all, right && d.Filled(n)
+	}
+	if slices.Contains(before, host) || slices.Contains(before, "!"+host) {
+		return s, fmt.Sprintf("host %q is there twice", host), "leave one of them out"
+	}
+	if no {
+		host = "!" + host
+	}
+	return host, "", ""
 }
 
 func parseTLSMode(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -177,21 +170,7 @@ var fipsSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
 }
 
-func parseCiphers(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []uint16
-	right := d.Each(n, "a cipher suite", func(c *syntax.Node, s string) bool {
-		id, wrong, hint := cipherSuite(s)
-		if wrong != "" {
-			d.Report.Errorf(c.Value, hint, "%s", wrong)
-			return false
-		}
-		all = append(all, id)
-		return true
-	})
-	return all, right
-}
-
-func cipherSuite(name string) (id uint16, wrong, hint string) {
+func cipherSuite(_ []uint16, name string) (id uint16, wrong, hint string) {
 	upper := strings.ToUpper(name)
 	if id, found := openSSLNames[upper]; found {
 		return id, "", ""

@@ -8,7 +8,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/plugins"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 )
 
@@ -36,30 +35,22 @@ func init() {
 	config.RegisterCheck(check)
 }
 
-var typeAsk = schema.Type{Name: "URL", Parse: parseAsk}
+var typeAsk = schema.Type{Name: "URL", Parse: schema.TextOf("a URL", askOf)}
 
-// parseAsk does not repeat the text, which may have a key.
-func parseAsk(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	text, right := d.String(n, "a URL")
-	u, err := url.Parse(text)
-	if right && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		d.Report.Errorf(n.Value, `write one such as "http://127.0.0.1:9000/may"`, "this is no URL of http or https")
-		return nil, false
+// askOf does not repeat the text, which may have a key.
+func askOf(text string) (ask, wrong, hint string) {
+	if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return text, "this is no URL of http or https", `write one such as "http://127.0.0.1:9000/may"`
 	}
-	return text, right
+	return text, "", ""
 }
 
-var typeKey = schema.Type{Name: "string", Parse: parseKey}
+var typeKey = schema.Type{Name: "string", Parse: schema.TextOf("a key in base64url", keyOf)}
 
-// parseKey does not repeat the text, which is a secret.
-func parseKey(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	text, right := d.String(n, "a key in base64url")
-	if !right {
-		return nil, false
-	}
+// keyOf does not repeat the text, which is a secret.
+func keyOf(text string) (key, wrong, hint string) {
 	if _, err := base64.RawURLEncoding.DecodeString(text); err != nil {
-		d.Report.Errorf(n.Value, `it has letters, digits, "-" and "_" alone`, "this is no key in base64url")
-		return nil, false
+		return text, "this is no key in base64url", `it has letters, digits, "-" and "_" alone`
 	}
-	return text, true
+	return text, "", ""
 }

@@ -64,7 +64,7 @@ func keyTypes() *schema.Tags {
 var (
 	typeTTL   = schema.Type{Name: "time, or table of times by status", Parse: parseTTL}              // []StatusTTL
 	typeKey   = schema.Type{Name: "[template](DSL.md) or list of them", Parse: schema.Strings.Parse} // []string
-	typeNames = schema.Type{Name: "name or list", Parse: parseNames}                                 // []string
+	typeNames = schema.Type{Name: "name or list", Parse: schema.FilledListOf("the name of a parameter", parameterOf)}
 )
 
 // bareStatuses are the statuses that a time alone is for: RFC 9110 §15.1 allows to cache them without a stated
@@ -114,17 +114,10 @@ func parseTime(d *schema.Decoder, k *schema.Key, n *syntax.Node) (time.Duration,
 	return t, right
 }
 
-// parseNames reads names of parameters, in which a * stands for any rest.
-func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "the name of a parameter", func(c *syntax.Node, s string) bool {
-		all = append(all, s)
-		if strings.ContainsAny(strings.TrimSuffix(s, "*"), "*&=#?") {
-			d.Report.Errorf(c.Value, `write a name alone, such as "page" or "utm_*"`,
-				"%s is not the name of a parameter", syntax.Quote(s))
-			return false
-		}
-		return true
-	})
-	return all, right && d.Filled(n)
+// parameterOf reads the name of a parameter, in which a * stands for any rest.
+func parameterOf(_ []string, s string) (name, wrong, hint string) {
+	if strings.ContainsAny(strings.TrimSuffix(s, "*"), "*&=#?") {
+		return s, syntax.Quote(s) + " is not the name of a parameter", `write a name alone, such as "page" or "utm_*"`
+	}
+	return s, "", ""
 }

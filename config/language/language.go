@@ -253,13 +253,19 @@ type reader struct {
 	language *Language
 }
 
-// named reports whether texts can have a name in them, and reports to rep where they cannot.
-func (r *reader) named(g *schema.Given, name string) bool {
+// IsName reports whether texts can have a name in them.
+func IsName(name string) bool {
 	right := name != "" && len(name) <= 64
 	for i, c := range []byte(name) {
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 		right = right && (letter || i > 0 && (c >= '0' && c <= '9' || c == '-'))
 	}
+	return right
+}
+
+// named is IsName, and reports to rep a name that is none.
+func (r *reader) named(g *schema.Given, name string) bool {
+	right := IsName(name)
 	if !right {
 		r.rep.Errorf(g.Node().Name, "as in office or office-net",
 			"%s is no name: it begins with a letter and has letters, digits, \"_\" and \"-\" alone, 64 at most",

@@ -206,23 +206,17 @@ func (k *Key) structIn(t Target) any {
 
 // Prefixes and Texts are types of keys.
 var (
-	Prefixes = Type{Name: "addresses", Parse: parsePrefixes} // []netip.Prefix, none an IPv4 one written as IPv6
+	Prefixes = Type{Name: "addresses", Parse: ListOf("an address or a prefix", prefixOf)}
 	Texts    = Type{Name: "table of strings", Parse: parseTexts}
 )
 
-func parsePrefixes(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
-	var all []netip.Prefix
-	right := d.Each(n, "an address or a prefix", func(c *syntax.Node, s string) bool {
-		p, err := tags.ParsePrefix(s)
-		if err != nil {
-			d.Report.Errorf(c.Value, `write it as "10.0.0.0/8" or "2001:db8::1"`,
-				"%s is no address, and no prefix of some", syntax.Quote(s))
-			return false
-		}
-		all = append(all, p)
-		return true
-	})
-	return all, right
+// prefixOf reads a prefix, never an IPv4 one written as IPv6.
+func prefixOf(_ []netip.Prefix, s string) (p netip.Prefix, wrong, hint string) {
+	p, err := tags.ParsePrefix(s)
+	if err != nil {
+		return p, syntax.Quote(s) + " is no address, and no prefix of some", `write it as "10.0.0.0/8" or "2001:db8::1"`
+	}
+	return p, "", ""
 }
 
 func parseTexts(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {

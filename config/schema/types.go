@@ -17,19 +17,65 @@ import (
 // Type is a type of values: how to read one from a node, and what to call it. A package may have types of its own.
 type Type struct {
 	Name   string // in the reference
-	Parse  func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
+	Parse  Parse
 	Number func(text string) (int64, bool) // reads a bound; nil for a type without bounds
 	Unit   string                          // what a file writes after a number: "%"
 	Truth  bool                            // true or false are among its values
 	Text   bool                            // any text is among its values, beside the values of Truth and tables
 }
 
-// The types of keys that are not about one feature. The comment after each is the Go type of its values.
+// Parse reads a value. Where it is not right, it has reported why.
+type Parse = func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
+
+// TextOf returns what reads a text that read makes a value of. wrong says what is wrong with it, "": nothing, and hint
+// what helps.
+func TextOf[T any](want string, read func(s string) (v T, wrong, hint string)) Parse {
+	return func(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+		s, right := d.String(n, want)
+		if !right {
+			return nil, false
+		}
+		v, wrong, hint := read(s)
+		if wrong != "" {
+			d.Report.Errorf(n.Value, hint, "%s", wrong)
+		}
+		return v, wrong == ""
+	}
+}
+
+// ListOf is TextOf for a text or a list of texts, whose value is a []T. read is told the values before.
+func ListOf[T any](want string, read func(before []T, s string) (v T, wrong, hint string)) Parse {
+	return func(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+		all := []T{}
+		right := d.Each(n, want, func(c *syntax.Node, s string) bool {
+			v, wrong, hint := read(all, s)
+			if wrong != "" {
+				d.Report.Errorf(c.Value, hint, "%s", wrong)
+				return false
+			}
+			all = append(all, v)
+			return true
+		})
+		return all, right
+	}
+}
+
+// FilledListOf is ListOf for a list that is not empty.
+func FilledListOf[T any](want string, read func(before []T, s string) (v T, wrong, hint string)) Parse {
+	parse := ListOf(want, read)
+	return func(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+		all, right := parse(d, k, n)
+		return all, right && d.Filled(n)
+	}
+}
+
+// The types of keys that are not about one feature. The comment after each is the Go type of its values, unless the
+// function of TextOf or ListOf tells it.
 var (
-	String   = Type{Name: "string", Parse: parseString}                           // string, not empty
-	Lines    = Type{Name: "string, in several lines too", Parse: parseLines}      // string, not empty
-	Optional = Type{Name: "string", Parse: parseOptional}                         // string, maybe empty
-	Strings  = Type{Name: "string or list", Parse: parseStrings}                  // []string
+	String   = Type{Name: "string", Parse: parseString}                      // string, not empty
+	Lines    = Type{Name: "string, in several lines too", Parse: parseLines} // string, not empty
+	Optional = Type{Name: "string", Parse: parseOptional}                    // string, maybe empty
+	Strings  = Type{Name: "string or list", Parse: ListOf("a string", AnyText)}
 	Choice   = Type{Name: "choice", Parse: parseChoice}                           // string
 	Choices  = Type{Name: "list of choices", Parse: parseChoices}                 // []string; files join them
 	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}         // int
@@ -125,14 +171,8 @@ func parseString(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 
 func parseLines(d *Decoder, _ *Key, n *syntax.Node) (any, bool) { return d.text(n, "a string", "\t\n") }
 
-func parseStrings(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a string", func(_ *syntax.Node, s string) bool {
-		all = append(all, s)
-		return true
-	})
-	return all, right
-}
+// AnyText is for ListOf: it takes each text as it is.
+func AnyText(_ []string, s string) (text, wrong, hint string) { return s, "", "" }
 
 func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 	if same := k.Synonyms[strconv.FormatBool(n.Truth)]; same != "" && n.Kind == syntax.KindBool {

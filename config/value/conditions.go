@@ -1,6 +1,7 @@
 package value
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"regexp"
@@ -15,12 +16,12 @@ import (
 
 // The types of the keys of conditions. The comment after each is the Go type of its values.
 var (
-	TypeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: parseHostValue} // string
-	TypeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue}                 // Trusted
-	TypeMethods    = schema.Type{Name: "method or list", Parse: parseMethodsValue}                   // []string
-	TypeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}               // []Condition
-	TypeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}           // []Condition
-	TypeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true}         // *ClientCert
+	TypeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: schema.TextOf("a host", hostOf)}
+	TypeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue} // Trusted
+	TypeMethods    = schema.Type{Name: "method or list", Parse: schema.FilledListOf("a method", methodOf)}
+	TypeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}       // []Condition
+	TypeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}   // []Condition
+	TypeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true} // *ClientCert
 )
 
 // conditionsMax bounds the conditions of one route: each costs every request that comes near it.
@@ -141,51 +142,39 @@ func expression(d *schema.Decoder, n *syntax.Node, expr string, secret bool) boo
 	return true
 }
 
-func parseMethodsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a method", func(c *syntax.Node, s string) bool {
-		switch upper := strings.ToUpper(s); {
-		case s == "*":
-			d.Report.Errorf(c.Value, "leave it out for any method", "%s is not a method", syntax.Quote(s))
-		case !message.ValidName(s):
-			d.Report.Errorf(c.Value, "", "%s is not a method", syntax.Quote(s))
-		case s != upper:
-			d.Report.Errorf(c.Value, "did you mean "+syntax.Quote(upper)+"?", "methods are told apart by case: %s",
-				syntax.Quote(s))
-		case slices.Contains(all, s):
-			d.Report.Errorf(c.Value, "", "method %q is there twice", s)
-		default:
-			all = append(all, s)
-			return true
-		}
-		return false
-	})
-	return all, right && d.Filled(n)
+func methodOf(before []string, s string) (method, wrong, hint string) {
+	switch upper := strings.ToUpper(s); {
+	case s == "*":
+		return s, syntax.Quote(s) + " is not a method", "leave it out for any method"
+	case !message.ValidName(s):
+		return s, syntax.Quote(s) + " is not a method", ""
+	case s != upper:
+		return s, "methods are told apart by case: " + syntax.Quote(s), "did you mean " + syntax.Quote(upper) + "?"
+	case slices.Contains(before, s):
+		return s, fmt.Sprintf("method %q is there twice", s), ""
+	}
+	return s, "", ""
 }
 
-// parseHostValue reads "keep", "backend", or what a Host field may say.
-func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a host")
-	if !ok || s == "keep" || s == "backend" {
-		return s, ok
+// hostOf reads "keep", "backend", or what a Host field may say.
+func hostOf(s string) (host, wrong, hint string) {
+	if s == "keep" || s == "backend" {
+		return s, "", ""
 	}
-	host := s
 	if !strings.HasSuffix(s, "]") && strings.Contains(s, ":") {
 		e, wrong, hint := ParseEndpoint(s)
 		if wrong != "" || e.Unix != "" {
-			d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
-			return s, false
+			return s, syntax.Quote(s) + " is not a host", hint
 		}
-		return e.String(), true
+		return e.String(), "", ""
 	}
-	if _, wrong, hint := ParseHost(host, ""); wrong != "" || strings.Contains(s, "*") {
-		if foreignVariable().MatchString(s) {
-			hint = `"keep" is the host that the client asked for, "backend" the host of the backend`
-		}
-		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
-		return s, false
+	if _, wrong, hint = ParseHost(s, ""); wrong == "" && !strings.Contains(s, "*") {
+		return s, "", ""
 	}
-	return s, true
+	if foreignVariable().MatchString(s) {
+		hint = `"keep" is the host that the client asked for, "backend" the host of the backend`
+	}
+	return s, syntax.Quote(s) + " is not a host", hint
 }
 
 // parseNetworksValue reads networks, single addresses, and "unix".

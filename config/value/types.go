@@ -2,6 +2,7 @@ package value
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -15,37 +16,31 @@ import (
 
 // Types of keys, beside the types of package schema. The comment after each is the Go type of its values.
 var (
-	TypeUpgrades  = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
-	TypeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
-	TypeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // Endpoint
-	TypeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
-	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
+	TypeUpgrades  = schema.Type{Name: "protocol or list", Parse: schema.ListOf("a protocol", protocolOf)}
+	TypeListen    = schema.Type{Name: "address or list", Parse: parseListenValue} // []Address
+	TypeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: schema.TextOf("an address", ParseEndpoint)}
+	TypeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue} // []Header
+	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: schema.ListOf("a path", logTo)}
 
-	TypeLogPath = schema.Type{Name: "string", Parse: parseLogPath} // string
+	TypeLogPath = schema.Type{Name: "string", Parse: schema.TextOf("a string", logPath)}
 
-	TypeResolver = schema.Type{Name: "IP address or list", Parse: parseResolverValue, Truth: true} // []netip.AddrPort
+	TypeResolver = schema.Type{Name: "IP address or list", Truth: true, // []netip.AddrPort
+		Parse: schema.FilledListOf("the address of a DNS server", resolverOf)}
 
 	TypeAccessLog = schema.Type{Name: "path, false or a table", Parse: parseAccessLog, Truth: true, Text: true} // Where
 )
 
-// parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.
-func parseUpgradesValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []string
-	right := d.Each(n, "a protocol", func(c *syntax.Node, s string) bool {
-		name, version, versioned := strings.Cut(s, "/")
-		lower := strings.ToLower(name)
-		switch {
-		case !message.ValidName(name) || versioned && !message.ValidName(version):
-			d.Report.Errorf(c.Value, "", "%s is not the name of a protocol", syntax.Quote(s))
-			return false
-		case strings.HasPrefix(lower, "h2") || strings.HasPrefix(lower, "http"):
-			d.Report.Errorf(c.Value, "", "an upgrade to %s is never passed on", syntax.Quote(s))
-			return false
-		}
-		all = append(all, s)
-		return true
-	})
-	return all, right
+// protocolOf reads the name of a protocol as Upgrade has it: RFC 9110 §7.8.
+func protocolOf(_ []string, s string) (protocol, wrong, hint string) {
+	name, version, versioned := strings.Cut(s, "/")
+	lower := strings.ToLower(name)
+	switch {
+	case !message.ValidName(name) || versioned && !message.ValidName(version):
+		return s, syntax.Quote(s) + " is not the name of a protocol", ""
+	case strings.HasPrefix(lower, "h2") || strings.HasPrefix(lower, "http"):
+		return s, "an upgrade to " + syntax.Quote(s) + " is never passed on", ""
+	}
+	return s, "", ""
 }
 
 func parseListenValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -73,20 +68,8 @@ func parseListenValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bo
 	return all, right && d.Filled(n)
 }
 
-func parseEndpointValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "an address")
-	if !ok {
-		return nil, false
-	}
-	e, wrong, hint := ParseEndpoint(s)
-	if wrong != "" {
-		d.Report.Errorf(n.Value, hint, "%s", wrong)
-	}
-	return e, wrong == ""
-}
-
 // parseAccessLog reads a path, or false for none.
-func parseAccessLog(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+func parseAccessLog(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindBool && !n.Truth {
 		return Where{Off: true}, true
 	}
@@ -94,24 +77,19 @@ func parseAccessLog(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		d.WrongKind(n, "a path, false or a table", "leave it out: requests are logged then")
 		return nil, false
 	}
-	s, ok := d.String(n, "a path, false or a table")
-	return Where{Path: s}, ok && logPath(d, n, s)
+	return schema.TextOf("a path, false or a table", func(s string) (at Where, wrong, hint string) {
+		s, wrong, hint = logPath(s)
+		return Where{Path: s}, wrong, hint
+	})(d, k, n)
 }
 
-func parseLogPath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a string")
-	return s, ok && logPath(d, n, s)
-}
-
-// logPath reports a log that is no file, and returns whether s may name one.
-func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
+// logPath reads where a log may go.
+func logPath(s string) (path, wrong, hint string) {
 	if IsLogTarget(s) {
-		_, _, err := syslog.ParseTarget(s)
-		if err != nil {
-			wrong, hint, _ := strings.Cut(err.Error(), ": ")
-			d.Report.Errorf(n.Value, hint, "%s", wrong)
+		if _, _, err := syslog.ParseTarget(s); err != nil {
+			wrong, hint, _ = strings.Cut(err.Error(), ": ")
 		}
-		return err == nil
+		return s, wrong, hint
 	}
 	scheme, _, found := strings.Cut(s, "://")
 	switch {
@@ -122,19 +100,17 @@ func logPath(d *schema.Decoder, n *syntax.Node, s string) bool {
 		if path, local := strings.CutPrefix(to, "unix:"); local {
 			url = "syslog+unix://" + path
 		}
-		d.Report.Errorf(n.Value, "write "+syntax.Quote(url), "%s is not the URL of a syslog server", syntax.Quote(s))
-		return false
+		return s, syntax.Quote(s) + " is not the URL of a syslog server", "write " + syntax.Quote(url)
 	case s == "otlp" || scheme == "otlp":
-		d.Report.Errorf(n.Value, `write [log_sinks.NAME] with type = "otlp", and NAME here`,
-			"%s is no log output", syntax.Quote(s))
-		return false
+		return s, syntax.Quote(s) + " is no log output", `write [log_sinks.NAME] with type = "otlp", and NAME here`
 	case found:
-		d.Report.Errorf(n.Value, `write "stdout", "stderr", a path or "syslog+udp://host:514"`,
-			"log output %s is not supported by this version", syntax.Quote(scheme))
-		return false
+		return s, "log output " + syntax.Quote(scheme) + " is not supported by this version",
+			`write "stdout", "stderr", a path or "syslog+udp://host:514"`
 	}
-	return true
+	return s, "", ""
 }
+
+func logTo(_ []string, s string) (path, wrong, hint string) { return logPath(s) }
 
 // IsLogTarget reports whether the output of a log is the URL of a server, not a path.
 func IsLogTarget(output string) bool {
@@ -142,53 +118,33 @@ func IsLogTarget(output string) bool {
 	return found && strings.HasPrefix(scheme, "syslog")
 }
 
-func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	all := []string{}
-	right := d.Each(n, "a path", func(c *syntax.Node, s string) bool {
-		all = append(all, s)
-		return logPath(d, c, s)
-	})
-	return all, right
-}
-
 // TypeFieldName is the name of a field that edge sets: string.
-var TypeFieldName = schema.Type{Name: "name of a field", Parse: func(
-	d *schema.Decoder, _ *schema.Key, n *syntax.Node,
-) (any, bool) {
-	name, ok := d.String(n, "the name of a field")
-	switch {
-	case !ok:
-		return nil, false
-	case !message.ValidName(name):
-		d.Report.Errorf(n.Value, "", "%s is not the name of a field", syntax.Quote(name))
-		return nil, false
-	case slices.Contains(framingHeaders, strings.ToLower(name)) || strings.EqualFold(name, "host"):
-		d.Report.Errorf(n.Value, "", "%s is written by edge itself", syntax.Quote(name))
-		return nil, false
-	}
-	return name, true
-}}
+var TypeFieldName = schema.Type{Name: "name of a field", Parse: schema.TextOf("the name of a field",
+	func(name string) (field, wrong, hint string) {
+		switch {
+		case !message.ValidName(name):
+			return name, syntax.Quote(name) + " is not the name of a field", ""
+		case slices.Contains(framingHeaders, strings.ToLower(name)) || strings.EqualFold(name, "host"):
+			return name, syntax.Quote(name) + " is written by edge itself", ""
+		}
+		return name, "", ""
+	})}
 
 // TypeFieldNames is a list of names of fields, in lower case, which may be empty: []string. wrong says why a name
 // cannot be in it, and what helps; "": it can.
 func TypeFieldNames(wrong func(name string) (wrong, hint string)) schema.Type {
+	parse := schema.ListOf("the name of a field", func(_ []string, s string) (name, says, hint string) {
+		says, hint = wrong(s)
+		return strings.ToLower(s), says, hint
+	})
 	return schema.Type{Name: "list of fields", Parse: func(
-		d *schema.Decoder, _ *schema.Key, n *syntax.Node,
+		d *schema.Decoder, k *schema.Key, n *syntax.Node,
 	) (any, bool) {
 		if n.Kind == syntax.KindBool {
 			d.WrongKind(n, "a list of fields", "write [], so that none counts")
 			return nil, false
 		}
-		all := []string{}
-		right := d.Each(n, "the name of a field", func(c *syntax.Node, s string) bool {
-			all = append(all, strings.ToLower(s))
-			says, hint := wrong(s)
-			if says != "" {
-				d.Report.Errorf(c.Value, hint, "%s", says)
-			}
-			return says == ""
-		})
-		return all, right
+		return parse(d, k, n)
 	}}
 }
 
@@ -251,7 +207,7 @@ func header(d *schema.Decoder, n *syntax.Node) bool {
 		return false
 	}
 	if strings.EqualFold(n.Key, "host") && !strings.Contains(n.Text, "{") {
-		_, right := parseHostValue(d, nil, n)
+		_, right := TypeHost.Parse(d, nil, n)
 		return right
 	}
 	WarnForeignVariables(d.Report, n, headerVariables)
@@ -282,26 +238,18 @@ func ParseTexts(d *schema.Decoder, n *syntax.Node, wrong func(*syntax.Node) (wro
 
 const resolversMax = 8
 
-func parseResolverValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	var all []netip.AddrPort
-	right := d.Each(n, "the address of a DNS server", func(c *syntax.Node, s string) bool {
-		server, err := netip.ParseAddrPort(s)
-		if err != nil {
-			var ip netip.Addr
-			ip, err = netip.ParseAddr(strings.Trim(s, "[]"))
-			server = netip.AddrPortFrom(ip, 53)
-		}
-		switch {
-		case err != nil || server.Port() == 0:
-			d.Report.Errorf(c.Value, `write one such as "10.0.0.53"`, "%s is not the IP address of a DNS server",
-				syntax.Quote(s))
-			return false
-		case len(all) == resolversMax:
-			d.Report.Errorf(c.Value, "", "%d DNS servers are enough", resolversMax)
-			return false
-		}
-		all = append(all, server)
-		return true
-	})
-	return all, right && d.Filled(n)
+func resolverOf(before []netip.AddrPort, s string) (server netip.AddrPort, wrong, hint string) {
+	server, err := netip.ParseAddrPort(s)
+	if err != nil {
+		var ip netip.Addr
+		ip, err = netip.ParseAddr(strings.Trim(s, "[]"))
+		server = netip.AddrPortFrom(ip, 53)
+	}
+	switch {
+	case err != nil || server.Port() == 0:
+		return server, syntax.Quote(s) + " is not the IP address of a DNS server", `write one such as "10.0.0.53"`
+	case len(before) == resolversMax:
+		return server, fmt.Sprintf("%d DNS servers are enough", resolversMax), ""
+	}
+	return server, "", ""
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // entry is [sentry] of a file.
@@ -54,19 +53,14 @@ func init() {
 
 const hintDSN = `write dsn = "https://KEY@HOST/PROJECT", or "${SENTRY_DSN}"`
 
-var typeDSN = schema.Type{Name: "string", Parse: parseDSN}
+var typeDSN = schema.Type{Name: "string", Parse: schema.TextOf("a DSN", dsnOf)}
 
-// parseDSN does not repeat the text, which is a secret.
-func parseDSN(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	text, right := d.String(n, "a DSN")
-	if !right {
-		return nil, false
-	}
+// dsnOf does not repeat the text, which is a secret.
+func dsnOf(text string) (dsn, wrong, hint string) {
 	if _, err := sentry.NewDsn(text); err != nil {
-		d.Report.Errorf(n.Value, hintDSN, "this is not the DSN of a project of Sentry")
-		return nil, false
+		return text, "this is not the DSN of a project of Sentry", hintDSN
 	}
-	return text, true
+	return text, "", ""
 }
 
 func resolve(doc *schema.Document, t schema.Target) {
