@@ -62,9 +62,11 @@ func (s *Server) overQUIC(l *Listener, srv *session.Server) quicconn.Accept {
 	begin := session.FilterSecured(l.Listener.Name, s.ConnFilters, func(c *engine.Conn) engine.Handler {
 		return sessions.Accept(quicconn.Of(c), false)
 	})
-	begin = quicconn.Secure(s.shakes(), tlsconn.ServerOptions{Config: configHTTP3(l.TLS)}, begin)
+	proved := quicconn.IfRetried(begin, session.FilterAccepted(l.Listener.Name, s.ConnFilters, begin))
+	begin = quicconn.Secure(s.shakes(), tlsconn.ServerOptions{Config: configHTTP3(l.TLS)}, proved)
+	begin = quicconn.IfRetried(session.FilterAccepted(l.Listener.Name, s.ConnFilters, begin), begin)
 	return quicconn.Accept{
-		Begin: session.FilterAccepted(l.Listener.Name, s.ConnFilters, begin), QUIC: sessions.QUIC(),
+		Begin: begin, QUIC: sessions.QUIC(),
 		Scarce: http3.StreamsScarce, Crowded: s.shakes().Crowded,
 	}
 }

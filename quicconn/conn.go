@@ -89,9 +89,6 @@ func (c *Conn) QUIC() *quic.Conn { return &c.codec }
 // Conn is the connection of the engine.
 func (c *Conn) Conn() *engine.Conn { return c.carried.Conn() }
 
-// Retried reports whether the client has proved its address by the token of a Retry before c began.
-func (c *Conn) Retried() bool { return c.options.Retried != (quic.ID{}) }
-
 // Wake has the datagrams of the codec leave in this tick.
 func (c *Conn) Wake() { c.carried.AskFlush() }
 
@@ -119,6 +116,16 @@ func Secure(
 			return next
 		}, c.turn)
 		return c.shake
+	}
+}
+
+// IfRetried begins a connection by yes where its client has proved its address by the token of a Retry, else by no.
+func IfRetried(yes, no func(*engine.Conn) engine.Handler) func(*engine.Conn) engine.Handler {
+	return func(ec *engine.Conn) engine.Handler {
+		if Of(ec).options.Retried != (quic.ID{}) {
+			return yes(ec)
+		}
+		return no(ec)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/limits"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/quicconn"
 )
 
 // How many clients a clientConns tells apart, in 18 to 36 bytes each. There cannot be more than one for clientMemory
@@ -74,31 +73,26 @@ func (p *clientConns) list(r *observe.Registry) {
 		})
 }
 
-// accept makes begin get the connections within the limit alone. The others are closed.
+// accept makes begin get the connections within the limit alone. The others are closed. n is nil without a limit.
 func (n *clientLimit) accept(begin func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
 	return n.acceptIf(func(c *engine.Conn) bool { return n.enter(c, n.most) }, begin)
 }
 
-// acceptFirst is accept for the first packet of a connection of QUIC. Without the token of a Retry its address may be
-// forged, and would take the place of the client there (RFC 9000 §21.3): it is not counted before acceptProved.
-func (n *clientLimit) acceptFirst(begin func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
+// acceptUnproved is accept for a connection whose address may be forged: it would take the place of the client there,
+// and is not counted.
+func (n *clientLimit) acceptUnproved(begin func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
 	return n.acceptIf(func(c *engine.Conn) bool {
-		if quicconn.Of(c).Retried() {
-			return n.enter(c, n.most)
-		}
 		return n.table.Count(n.hasher.Addr(engine.PeerIP(c).Addr())^n.salt) < n.most
 	}, begin)
-}
-
-// acceptProved is accept for a connection of QUIC whose handshake is done, unless acceptFirst has counted it.
-func (n *clientLimit) acceptProved(begin func(c *engine.Conn) engine.Handler) func(c *engine.Conn) engine.Handler {
-	return n.acceptIf(func(c *engine.Conn) bool { return quicconn.Of(c).Retried() || n.enter(c, n.most) }, begin)
 }
 
 // acceptIf makes begin get the connections for which allows returns true. The others are closed.
 func (n *clientLimit) acceptIf(
 	allows func(c *engine.Conn) bool, begin func(c *engine.Conn) engine.Handler,
 ) func(c *engine.Conn) engine.Handler {
+	if n == nil {
+		return begin
+	}
 	return func(c *engine.Conn) engine.Handler {
 		if allows(c) {
 			return begin(c)

@@ -66,14 +66,12 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	sessions := d.sessions[len(d.sessions)-1]
 	begin := func(c *engine.Conn) engine.Handler { return sessions.Accept(quicconn.Of(c), d.ending.Load()) }
 	begin = p.counted(session.FilterSecured(s.config.Name, s.filters, begin))
-	if l.clients != nil {
-		begin = l.clients.acceptProved(begin)
+	// RFC 9000 §21.3: the source of a first packet may be forged, so that address is judged once it is proved.
+	proved := func(begin func(*engine.Conn) engine.Handler) func(*engine.Conn) engine.Handler {
+		return l.clients.accept(session.FilterAccepted(s.config.Name, s.filters, begin))
 	}
-	begin = quicconn.Secure(p.secure, *s.quic, begin)
-	begin = session.FilterAccepted(s.config.Name, s.filters, begin)
-	if l.clients != nil {
-		begin = l.clients.acceptFirst(begin)
-	}
+	begin = quicconn.Secure(p.secure, *s.quic, quicconn.IfRetried(begin, proved(begin)))
+	begin = quicconn.IfRetried(proved(begin), l.clients.acceptUnproved(begin))
 	d.serverOn(p.engine).Use(quicconn.Accept{
 		Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce,
 		Retry: retryModes[s.config.Versions.H3.Retry], Crowded: p.secure.Crowded,

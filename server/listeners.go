@@ -350,10 +350,8 @@ func (p *listeners) apply(s *setting) {
 	if s.postgres {
 		begin = l4.AfterAsking(begin)
 	}
-	begin = session.FilterAccepted(name, s.filters, begin)
-	if l.clients = p.clients.limit(s.config, p.engine); l.clients != nil {
-		begin = l.clients.accept(begin)
-	}
+	l.clients = p.clients.limit(s.config, p.engine)
+	begin = l.clients.accept(session.FilterAccepted(name, s.filters, begin))
 	p.applyDatagrams(l, s)
 	begin = p.preambles.announced(s.config, expect, begin)
 	l.begin.Store(&begin)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +15,11 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -507,6 +510,46 @@ refuse = "none"
 	want := `edge_plugin_total{kind="connection filter",name="door",result="refused",type="test_door"} `
 	if page := scrape(t, s); !strings.Contains(page, want) || strings.Contains(page, want+"0") {
 		t.Errorf("no %s in\n%s", want, page)
+	}
+}
+
+// RFC 9000 §21.3: the source of an Initial may be forged. A connection filter, which may count by addresses, is asked
+// about a connection of QUIC once its client has proved its address: after a Retry at once, else after the handshake.
+func TestPlugins_connectionFiltersOverQUIC(t *testing.T) {
+	for retry, proved := range map[string]bool{"never": false, "always": true} {
+		t.Run(retry, func(t *testing.T) {
+			ca := testutil.NewAuthority(t)
+			text := quiet + secured(t, ca, t.TempDir()) + withH3 + `connection_filters = ["door"]
+h3.retry = "` + retry + `"
+[connection_filters.door]
+type = "test_door"
+refuse = "none"
+` + all200
+			s := start(t, Options{}, "%s", text)
+			dial := func() *quicpeer.Socket {
+				return quicpeer.DialSocket(t, strings.TrimPrefix(secureURL(t, s), "https://"), &tls.Config{
+					RootCAs: ca.Pool, ServerName: "example.org", NextProtos: []string{"h3"},
+					MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}, // one datagram
+				}, quic.Options{}, nil)
+			}
+			c := dial()
+			begun := func() bool { return s.Conns() > 0 && (len(met) > 0 || !proved) }
+			if !c.Until(testutil.Patience, begun) || len(met) > 0 != proved { // the client has not answered yet
+				t.Fatalf("it was asked %d times during the handshake", len(met))
+			}
+			if !c.Until(testutil.Patience, func() bool { return len(met) == 2 }) {
+				t.Fatalf("it was asked %d times", len(met))
+			}
+			first, second := <-met, <-met
+			if first.TLS != nil || second.TLS == nil || first.Listener != "web" || first.Peer != second.Peer {
+				t.Errorf("it was asked about %+v and %+v", first, second)
+			}
+			apply(t, s, "%s", strings.Replace(text, `"none"`, `"all"`, 1))
+			if c = dial(); c.Until(testutil.Patience, func() bool { return false }) || !c.Closed || len(met) != 1 {
+				t.Errorf("it is not refused, or by %d questions", len(met))
+			}
+			<-met
+		})
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // the reactor of the connection. They must return at once. A panic closes that connection, and is logged by the engine.
 type ConnFilter struct {
 	// Accept reports whether a connection that was accepted goes on. Nothing of it was read, but for its header of the
-	// PROXY protocol.
+	// PROXY protocol, and over QUIC for what proves its address: a token, or the whole handshake.
 	Accept func(c ConnInfo) bool
 	// Secure reports whether a connection goes on whose handshake is done: c.TLS has what was agreed upon.
 	Secure func(c ConnInfo) bool

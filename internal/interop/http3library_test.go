@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,22 +27,33 @@ func TestHTTP3_library(t *testing.T) {
 	cert, key := a.Issue(t, nil, "localhost", "127.0.0.1")
 	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 	secured := make(chan string, 16) // of more connections than there are
+	var accepted atomic.Int32
 	s := &root.Server{
 		Addr: "127.0.0.1:0", HTTP3: true, Routes: []proxy.Route{{To: root.Backends(o.addr)}},
 		TLS: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 		}},
-		ConnFilters: []*session.ConnFilter{{Secure: func(c session.ConnInfo) bool {
+		ConnFilters: []*session.ConnFilter{{Accept: func(session.ConnInfo) bool {
+			accepted.Add(1)
+			return true
+		}, Secure: func(c session.ConnInfo) bool {
 			secured <- c.TLS.ALPN
 			return true
 		}}},
 	}
 	addr := serve(t, s)
+	(&placed{edge: &edge{pool: a.Pool}, addr: addr}).forge(t, "127.0.0.9", 5)
+	if n := accepted.Load(); n > 0 {
+		t.Errorf("a filter was asked about %d addresses that proved nothing", n)
+	}
 	quic := newHTTP3(t, &tls.Config{RootCAs: a.Pool})
 	c := &http.Client{Transport: quic}
 	fetch(t, c, "GET", "https://"+addr+"/", nil)
 	if got := <-secured; got != "h3" {
 		t.Errorf("a connection of %q", got)
+	}
+	if n := accepted.Load(); n != 1 {
+		t.Errorf("a filter was asked %d times about one connection", n)
 	}
 	over := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool}}}
 	_, port, err := net.SplitHostPort(addr)
