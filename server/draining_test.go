@@ -44,7 +44,7 @@ func TestServer_draining(t *testing.T) {
 		<-goOn
 	})
 	s := start(t, Options{}, quiet+`
-listeners = [{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"] }]
+listeners = [{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"], limits.header_timeout = "10m" }]
 [upstreams.ws]
 backends = [{ address = %q }]
 [[routes]]

@@ -847,7 +847,7 @@ func TestHandover_registersAgain(t *testing.T) {
 	cfg, report := config.Options{Registries: []string{"noted"}}.Parse("test.toml", []byte(quiet+
 		`http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = "status:200" }]
-register = { to = "noted://x", linger = "1m" }`))
+register = { to = "noted://x", linger = "1m", ttl = "1h" }`))
 	if !report.OK() {
 		t.Fatal(report.Errors)
 	}

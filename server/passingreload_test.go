@@ -20,7 +20,7 @@ func TestPassing_reload(t *testing.T) {
 	h.pair(t, "a.example")
 	base := filepath.Join(h.dir, "a.example")
 	text := func(keys string) string {
-		return fmt.Sprintf(quiet+"[services.in]\nlisten = \"127.0.0.1:0\"\n%s\n", keys)
+		return fmt.Sprintf(quiet+"tls.handshake_timeout = \"10m\"\n[services.in]\nlisten = \"127.0.0.1:0\"\n%s\n", keys)
 	}
 	ends := text(fmt.Sprintf("cert = %q\nkey = %q\ndest = %q", base+".pem", base+".key", named(t, "plain")))
 	peeks := text(fmt.Sprintf("peek = true\n[[services.in.routes]]\nwhen = 'tls.sni == \"b.example\"'\ndest = %q",

@@ -45,7 +45,7 @@ func TestRegistrations_followTheConfiguration(t *testing.T) {
 http = { name = "web", listen = "127.0.0.1:0" }
 listeners = [{ name = "all", listen = "0.0.0.0:0" }, { name = "unix", listen = "unix:%s/sock" }]
 routes = [{ pattern = "/*", dest = "status:200" }]
-`, dir) + strings.ReplaceAll(registrations, "FILE", `to = "file://`+path+`", linger = "0s"`)
+`, dir) + strings.ReplaceAll(registrations, "FILE", `to = "file://`+path+`", linger = "0s", ttl = "1h"`)
 	}
 	s := start(t, Options{}, "%s", file(`register = [
 	{ FILE }, { FILE, listener = "all", weight = 2, name = "a" }, { FILE, listener = "unix" },

@@ -57,7 +57,8 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 			if how.secured {
 				listener = secured(t, testutil.NewAuthority(t), t.TempDir())
 			}
-			s := start(t, Options{}, "%s%s\nlimits.connections = 4\n%s", quiet, listener, all200)
+			s := start(t, Options{}, "%stls.handshake_timeout = \"10m\"\n%s\n"+
+				"limits = { connections = 4, header_timeout = \"10m\" }\n%s", quiet, listener, all200)
 			addr := s.Addresses()[0].Addr.String()
 			var idle []net.Conn
 			for range 4 {

@@ -172,24 +172,24 @@ func TestRebinding(t *testing.T) {
 		"the connections to the address of before are closed")
 }
 
-// answeredAt returns a resolver that answers when release is closed. It counts what it is asked.
-func answeredAt(release <-chan struct{}, asked *atomic.Int64) fakeNames {
-	return func(ctx context.Context, _ string) (dns.Answer, error) {
+// answeredAt returns a resolver that answers after release, however long that takes. It counts what it is asked.
+func answeredAt(asked *atomic.Int64) (names fakeNames, release func()) {
+	released := make(chan struct{})
+	names = func(context.Context, string) (dns.Answer, error) {
 		asked.Add(1)
-		select {
-		case <-release:
-		case <-ctx.Done():
-		}
-		return answer(time.Hour, "127.0.0.1"), ctx.Err()
+		<-released
+		return answer(time.Hour, "127.0.0.1"), nil
 	}
+	return names, sync.OnceFunc(func() { close(released) })
 }
 
 // Requests for one new name wait for one look-up.
 func TestLookup_isShared(t *testing.T) {
 	port := origin(t, "127.0.0.1:0", "a")
 	var asked atomic.Int64
-	release := make(chan struct{})
-	g := newRig(t, answeredAt(release, &asked), local, nil)
+	names, release := answeredAt(&asked)
+	g := newRig(t, names, local, nil)
+	t.Cleanup(release) // when the test fails, too
 	var done sync.WaitGroup
 	for range 20 {
 		done.Go(func() {
@@ -209,7 +209,7 @@ func TestLookup_isShared(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	close(release)
+	release()
 	done.Wait()
 	if n := asked.Load(); n != 1 {
 		t.Errorf("%d look-ups", n)
@@ -305,9 +305,10 @@ func TestClose(t *testing.T) {
 
 // A reload ends no look-up that a request waits for, and that request goes on. The end of the process does.
 func TestRetire_requestsGoOn(t *testing.T) {
-	release := make(chan struct{})
 	var asked atomic.Int64
-	g := newRig(t, answeredAt(release, &asked), local, nil)
+	names, release := answeredAt(&asked)
+	g := newRig(t, names, local, nil)
+	t.Cleanup(release)
 	port := origin(t, "127.0.0.1:0", "a")
 	var done sync.WaitGroup
 	for range 5 {
@@ -319,7 +320,7 @@ func TestRetire_requestsGoOn(t *testing.T) {
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return g.stats().Waited == 5 })
 	g.to.Retire()
-	close(release)
+	release()
 	done.Wait()
 	if status, _ := g.ask("a.test:" + port); status != 200 || asked.Load() < 2 {
 		t.Errorf("later: %d, %d look-ups", status, asked.Load())
