@@ -297,7 +297,7 @@ func TestChoose_timeouts(t *testing.T) {
 	o.Config.Protocols.SetHTTP1(true)
 	o.Config.Protocols.SetUnencryptedHTTP2(true)
 	o.Start()
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	filter := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		const short = 50 * time.Millisecond
 		x.SetTimeouts(map[string]proxy.Timeouts{

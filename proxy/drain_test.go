@@ -21,7 +21,7 @@ func TestProxy_drainEndsBehindTheAnswerInProgress(t *testing.T) {
 		<-goOn
 		_, _ = io.WriteString(w, "hello")
 	}))
-	defer origin.Close()
+	testutil.CloseServer(t, origin)
 	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
 	c, err := net.Dial("tcp", s.addr())
 	if err != nil {

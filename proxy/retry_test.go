@@ -48,7 +48,7 @@ func newFaulty(t *testing.T, protocols string, handle http.HandlerFunc) *faulty 
 	p.SetUnencryptedHTTP2(protocols == "h2")
 	s.Config.Protocols = &p
 	s.Start()
-	t.Cleanup(s.Close)
+	testutil.CloseServer(t, s)
 	f.address, f.close = s.Listener.Addr().String(), s.Close
 	return f
 }

@@ -223,7 +223,7 @@ func newGate(t *testing.T) *gate {
 		g.seen <- r.URL.Path
 		<-g.open
 	}))
-	t.Cleanup(g.Close)
+	testutil.CloseServer(t, g.Server)
 	return g
 }
 

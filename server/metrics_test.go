@@ -274,7 +274,7 @@ func TestMetrics_connectionsOfAddressesThatAreGone(t *testing.T) {
 		close(begun)
 		<-end
 	}))
-	defer o.Close()
+	testutil.CloseServer(t, o)
 	const file = quiet + `
 upstreams.default.backends = [{ address = %q }]
 [[listeners]]

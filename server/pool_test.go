@@ -48,7 +48,7 @@ func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
 		<-open
 		fmt.Fprint(w, "ok")
 	}))
-	t.Cleanup(h.Close)
+	testutil.CloseServer(t, h)
 	s := start(t, Options{}, quiet+`
 [[listeners]]
 name = "web"

@@ -23,7 +23,7 @@ func countingOrigin(t *testing.T, handle http.HandlerFunc) (address string, aske
 		asked.Add(1)
 		handle(w, r)
 	}))
-	t.Cleanup(s.Close)
+	testutil.CloseServer(t, s)
 	return s.Listener.Addr().String(), asked
 }
 

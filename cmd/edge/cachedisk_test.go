@@ -255,7 +255,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 		<-next
 		_, _ = w.Write(bytes.Repeat([]byte("x"), size/2))
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	d := &onDisk{t: t, dir: t.TempDir(), origin: o.Listener.Addr().String(), cache: smallMemory}
 	d.start()
 	ask := func() (resp *http.Response) {

@@ -37,7 +37,7 @@ func TestTracing_cacheFetchesWithoutClient(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "well")
 	}))
-	t.Cleanup(origin.Close)
+	testutil.CloseServer(t, origin)
 	addr, stop := s.hop(t, "cache", origin.Listener.Addr().String(), "sample = 1\n[defaults]\ncache = true\n")
 	asked := 0
 	get := func(path string) {

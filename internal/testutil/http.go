@@ -3,8 +3,21 @@ package testutil
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 )
+
+// CloseServer closes s when the test ends. Close waits for handlers; after a failure CloseServer does not, because a
+// handler may wait for a step that the test has not reached.
+func CloseServer(t testing.TB, s *httptest.Server) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			go s.Close()
+			return
+		}
+		s.Close()
+	})
+}
 
 // H2C makes a client that speaks HTTP/2 alone, without TLS. Its connections are closed when the test ends.
 func H2C(t testing.TB) *http.Client {

@@ -7,6 +7,8 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +28,7 @@ type verdict struct {
 }
 
 func (v *verdict) Helper()                      {}
+func (v *verdict) Failed() bool                 { return v.said != "" }
 func (v *verdict) Cleanup(f func())             { v.cleanups = append(v.cleanups, f) }
 func (v *verdict) Fatal(args ...any)            { v.said = fmt.Sprint(args...); panic(v) }
 func (v *verdict) Errorf(f string, args ...any) { v.said += fmt.Sprintf(f, args...) }
@@ -50,6 +53,25 @@ func verdictOf(t *testing.T, f func(t testing.TB)) string {
 		c()
 	}
 	return v.said
+}
+
+// A handler that waits for the test keeps a test that has failed from nothing.
+func TestCloseServer_afterAFailure(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	defer close(end)
+	said := verdictOf(t, func(tb testing.TB) {
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			close(begun)
+			<-end
+		}))
+		CloseServer(tb, s)
+		go http.Get(s.URL) //nolint:errcheck,bodyclose // it gets no answer
+		<-begun
+		tb.Fatal("on purpose")
+	})
+	if said != "on purpose" {
+		t.Error(said)
+	}
 }
 
 func TestEventually_returnsWhenItHolds(t *testing.T) {

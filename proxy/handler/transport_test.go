@@ -56,7 +56,7 @@ func serve(t testing.TB, h http.HandlerFunc) string {
 	o.Config.Protocols.SetHTTP1(true)
 	o.Config.Protocols.SetUnencryptedHTTP2(true)
 	o.Start()
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	return o.Listener.Addr().String()
 }
 
