@@ -65,7 +65,6 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/plugins.md", "[http]\nlisten = \":8080\"\n\n[balance_methods", "examples/plugin/fleet serves it"},
 	{"docs/plugins.md", "[connection_filters.door]", "examples/plugin/fleet serves it"},
 	{"docs/plugins.md", "[https]\nlisten = \":443\"\ncert = \"acme\"", "types of examples/plugin/fleet; its tests"},
-	{"docs/acme.md", "[https]\nlisten = \":443\"\n\n[acme]\nhosts = [\"e", "needs a program; internal/interop has one"},
 	{"docs/acme.md", "#!/bin/sh", "needs a zone; internal/interop runs it with BIND"},
 	{"docs/plugins.md", "[services.pager]", "examples/plugin/fleet serves it"},
 	{"docs/framework.md", "[services.lines]", "a test of package program reads it"},

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -186,16 +188,13 @@ func newStage(t *testing.T, dir string) *stage {
 	t.Helper()
 	s := &stage{dir, map[string]string{}}
 	for _, n := range printed {
-		_, free, err := net.SplitHostPort(testutil.FreeAddr(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.ports[n] = free
+		s.ports[n] = freePort(t)
 	}
 	a, keys, texts := testutil.NewAuthority(t), filepath.Join(dir, "etc", "tls"), filepath.Join(dir, "etc", "pages")
 	if err := errors.Join(os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700),
 		os.MkdirAll(filepath.Join(dir, "run", "edge"), 0o700), os.Mkdir(filepath.Join(dir, "log"), 0o700),
-		os.Mkdir(filepath.Join(dir, "lib"), 0o700)); err != nil {
+		os.Mkdir(filepath.Join(dir, "lib"), 0o700),
+		os.WriteFile(filepath.Join(dir, "etc", "dns-hook"), []byte("#!/bin/sh\n"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"404.html", "5xx.html", "5xx.json"} {
@@ -222,6 +221,33 @@ func newStage(t *testing.T, dir string) *stage {
 		}
 	}
 	return s
+}
+
+// lastPort follows the port that freePort gave last.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(portCount)) }
+
+const (
+	firstPort = 30000
+	portCount = 2768 // the kernel gives those from 32768 on to connections
+)
+
+// freePort returns a port that nobody listens on. testutil.FreeAddr gives none of its range: edge listens at all
+// addresses of the machine here, so also at those that FreeAddr gives other processes.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for {
+		port := fmt.Sprint(firstPort + lastPort.Add(1)%portCount)
+		l, err := net.Listen("tcp", ":"+port)
+		if err == nil {
+			defer l.Close() //nolint:errcheck // nothing was accepted
+			return port
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // place puts the ports and folders of the test in place of those that a page prints. Backends of other machines are
