@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -228,10 +229,7 @@ func changeLog(c *call, ask *LogChange) (any, error) {
 	if d < 0 || d > logTimeMost {
 		return nil, fmt.Errorf("%w: for is 24h at most", ErrInvalid)
 	}
-	if d == 0 {
-		d = logTime
-	}
-	return c.process.SetLogLevel(ask.Level, d)
+	return c.process.SetLogLevel(ask.Level, cmp.Or(d, logTime))
 }
 
 func (s *Surfaces) serveReady(w http.ResponseWriter, _ *http.Request) {

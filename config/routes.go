@@ -87,10 +87,7 @@ func (r *resolver) resolveRoutes() {
 
 // patternName returns the name of a route that has none: its pattern, as the file writes it where it does.
 func patternName(e *routeEntry, p route.Pattern) string {
-	if e.Pattern != "" {
-		return e.Pattern
-	}
-	return value.PatternText(p)
+	return cmp.Or(e.Pattern, value.PatternText(p))
 }
 
 // patternsOf returns what the route matches, one pattern for each of its hosts.

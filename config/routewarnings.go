@@ -346,7 +346,7 @@ func (h *hop) resolve(c *Config, location string) (next hop, known bool) {
 	}
 	next.target, next.port = target, map[string]string{"http": "80", "https": "443"}[next.scheme]
 	next.host = host
-	if name, port, ok := cutPort(host); ok {
+	if name, port, err := net.SplitHostPort(host); err == nil {
 		next.host, next.port = name, port
 	}
 	if next.host != h.host && !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.Host == next.host }) {
@@ -363,10 +363,4 @@ func (h *hop) resolve(c *Config, location string) (next hop, known bool) {
 		}
 	}
 	return next, false
-}
-
-// cutPort cuts the port off a host, where it has one.
-func cutPort(s string) (host, port string, ok bool) {
-	host, port, err := net.SplitHostPort(s)
-	return host, port, err == nil
 }

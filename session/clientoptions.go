@@ -49,9 +49,4 @@ func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
 	}
 }
 
-func (o *MuxOptions) pingAfter() time.Duration {
-	if o.PingAfter == 0 {
-		return pingAfterDefault
-	}
-	return o.PingAfter
-}
+func (o *MuxOptions) pingAfter() time.Duration { return cmp.Or(o.PingAfter, pingAfterDefault) }

@@ -77,19 +77,14 @@ const (
 	TooHeavy                  // it was too heavy to be taken in
 )
 
+var causeText = [...]string{Evicted: "evicted", Expired: "expired", Deleted: "deleted", TooHeavy: "too heavy"}
+
 // String is the cause in lower case.
 func (c Cause) String() string {
-	switch c {
-	case Evicted:
-		return "evicted"
-	case Expired:
-		return "expired"
-	case Deleted:
-		return "deleted"
-	case TooHeavy:
-		return "too heavy"
+	if c-Evicted > TooHeavy-Evicted {
+		return fmt.Sprintf("Cause(%d)", uint8(c))
 	}
-	return fmt.Sprintf("Cause(%d)", uint8(c))
+	return causeText[c]
 }
 
 // check panics when the options contradict each other: that is a mistake in a program, not in what it is given.

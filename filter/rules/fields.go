@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"html"
 	"slices"
 	"strings"
 
@@ -173,25 +174,7 @@ func escapeFor(contentType string) func(dst []byte, from int) []byte {
 
 // escapeMarkup makes dst[from:] a text of HTML or XML, or of an attribute between quotation marks.
 func escapeMarkup(dst []byte, from int) []byte {
-	tail := slices.Clone(dst[from:])
-	dst = dst[:from]
-	for _, c := range tail {
-		switch c {
-		case '&':
-			dst = append(dst, "&amp;"...)
-		case '<':
-			dst = append(dst, "&lt;"...)
-		case '>':
-			dst = append(dst, "&gt;"...)
-		case '"':
-			dst = append(dst, "&#34;"...)
-		case '\'':
-			dst = append(dst, "&#39;"...)
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return dst
+	return append(dst[:from], html.EscapeString(string(dst[from:]))...)
 }
 
 // escapeScript makes dst[from:] a part of a text of JSON or JavaScript, as it stands between quotation marks.

@@ -77,7 +77,7 @@ func Timeout(h *message.Head) time.Duration {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	unit := unitOf(v[len(v)-1])
+	unit := units[v[len(v)-1]]
 	switch {
 	case unit == 0:
 		return 0
@@ -87,23 +87,10 @@ func Timeout(h *message.Head) time.Duration {
 	return max(time.Duration(n)*unit, 1)
 }
 
-// unitOf returns the unit that a letter of grpc-timeout names, 0 for none.
-func unitOf(letter byte) time.Duration {
-	switch letter {
-	case 'H':
-		return time.Hour
-	case 'M':
-		return time.Minute
-	case 'S':
-		return time.Second
-	case 'm':
-		return time.Millisecond
-	case 'u':
-		return time.Microsecond
-	case 'n':
-		return time.Nanosecond
-	}
-	return 0
+// units are the units that the letters of grpc-timeout name.
+var units = map[byte]time.Duration{
+	'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+	'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
 }
 
 // timeoutMax is longer than any client waits. The largest value of the grammar, 99999999H, does not fit a Duration.

@@ -86,8 +86,7 @@ func AppendServerName[T string | []byte](dst []byte, name T) []byte {
 	if host, _, ok := message.SplitAuthority(own); !ok || len(host) < len(own) || own[0] == '[' || numeric(own) {
 		return dst[:begin]
 	}
-	lower(own)
-	return dst
+	return message.AppendLower(dst[:begin], own)
 }
 
 // numeric reports whether name has digits and dots alone, as an address of IPv4.

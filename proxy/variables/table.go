@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -35,7 +36,8 @@ var connection = []lang.Variable{
 	{Name: "tls.sni", Kind: lang.Text, Phases: lang.Always, Example: `tls.sni == "db.example.com"`,
 		Doc: "The name that the client asked for in the handshake, in lower case; missing where it is no name.",
 		Text: of(func(x *lang.X, s Subject) []byte {
-			return lower(kept(x, secured(serverName)(s)))
+			name := kept(x, secured(serverName)(s))
+			return message.AppendLower(name[:0], name)
 		})},
 	text("tls.alpn", lang.Always, "The protocol that both sides agreed upon. In a handshake those that the client "+
 		"offers, of which one has to be so.", `tls.alpn == "h2"`,
@@ -195,14 +197,4 @@ func claim(name string) (lang.TextsFunc, error) {
 		}
 		return dst
 	}, nil
-}
-
-// lower makes letters of ASCII lower case, in place.
-func lower(b []byte) []byte {
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return b
 }

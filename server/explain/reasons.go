@@ -194,9 +194,4 @@ func conditionsOf(r *config.Route) int {
 	return n
 }
 
-func hostOf(r *config.Route) string {
-	if r.Host == "" {
-		return "any host"
-	}
-	return r.Host
-}
+func hostOf(r *config.Route) string { return cmp.Or(r.Host, "any host") }
