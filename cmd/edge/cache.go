@@ -98,11 +98,7 @@ func newCacheStats() *cobra.Command {
 		Use: "stats [FILE]", Short: admin.Help("cache stats"), Long: admin.Help("cache stats") + ".\n\n" + asksText,
 		Args: a.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var s admin.CacheStats
-			if err := a.ask("GET", "/v1/cache", nil, &s); err != nil {
-				return err
-			}
-			return a.show(cmd.OutOrStdout(), &s, func(w io.Writer) { printCacheStats(w, &s) })
+			return tell(&a, cmd.OutOrStdout(), "GET", "/v1/cache", nil, printCacheStats)
 		},
 	}
 	a.flags(cmd)
@@ -129,19 +125,10 @@ func newCacheGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get URL", Short: admin.Help("cache get"), Long: admin.Help("cache get") + "\n\n" + asksText,
 		Example: "  edge cache get http://example.com/news -H 'Accept-Encoding: br'",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage{cmd, fmt.Errorf("%s takes one URL, got %d", cmd.CommandPath(), len(args))}
-			}
-			return nil
-		},
+		Args:    oneArgument("URL", "", new(string)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var e admin.CacheEntry
 			q := url.Values{"url": args, "field": fields}
-			if err := a.ask("GET", "/v1/cache/entry?"+q.Encode(), nil, &e); err != nil {
-				return err
-			}
-			return a.show(cmd.OutOrStdout(), &e, func(w io.Writer) { printCacheEntry(w, &e) })
+			return tell(&a, cmd.OutOrStdout(), "GET", "/v1/cache/entry?"+q.Encode(), nil, printCacheEntry)
 		},
 	}
 	a.flags(cmd)

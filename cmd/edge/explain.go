@@ -35,16 +35,8 @@ func newExplain() *cobra.Command {
 		Example: "  edge explain http://localhost:8080/api\n" +
 			"  edge explain https://example.com/login -d user=me -H 'X-Beta: 1' -c /etc/edge/edge.toml\n" +
 			"  edge explain tcp://db.example.com:5432 --client-ip 10.0.0.9",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage{cmd, fmt.Errorf("%s takes one URL, got %d", cmd.CommandPath(), len(args))}
-			}
-			o.ask.URL = args[0]
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.run(cmd)
-		},
+		Args: oneArgument("URL", "", &o.ask.URL),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
 	o.flags(f)

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,25 +33,12 @@ func newList[T any](name, path string, table func(w io.Writer, list []T)) *cobra
 		Use: name + " [FILE]", Short: admin.Help(name), Long: admin.Help(name) + ".\n\n" + asksText,
 		Args: a.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list admin.List[T]
-			if err := a.ask("GET", path, nil, &list); err != nil {
-				return err
-			}
-			return a.show(cmd.OutOrStdout(), &list, func(w io.Writer) { table(w, list.Items) })
+			return tell(&a, cmd.OutOrStdout(), "GET", path, nil,
+				func(w io.Writer, list *admin.List[T]) { table(w, list.Items) })
 		},
 	}
 	a.flags(cmd)
 	return cmd
-}
-
-// show prints an answer as JSON, or as a table whose columns are separated by tabs.
-func (a *asking) show(out io.Writer, v any, table func(w io.Writer)) error {
-	if a.json {
-		return printJSON(out, v)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	table(w)
-	return w.Flush()
 }
 
 func printRoutes(w io.Writer, list []admin.Route) {
@@ -216,14 +202,6 @@ type changing struct {
 	lasts   time.Duration
 }
 
-func (c *changing) argument(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 || args[0] == "" {
-		return usage{cmd, fmt.Errorf("%s takes UPSTREAM/BACKEND: edge upstreams lists them", cmd.CommandPath())}
-	}
-	c.backend = args[0]
-	return nil
-}
-
 // run asks for the change and prints how the backend stands then.
 func (c *changing) run(cmd *cobra.Command) error {
 	if c.lasts < 0 {
@@ -290,7 +268,7 @@ func newDrain() *cobra.Command {
 			"there stay, unless --down is given. The last backend of its upstream that serves needs --force. " +
 			"edge enable takes it back.\n\n" + asksText,
 		Example: "  edge drain api/10.0.0.11:8080 --for 10m",
-		Args:    c.argument,
+		Args:    oneArgument("UPSTREAM/BACKEND", ": edge upstreams lists them", &c.backend),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if down {
 				c.change.State = admin.BackendDown
@@ -313,7 +291,7 @@ func newEnable() *cobra.Command {
 		Long: "Send a backend requests again: what edge drain has asked for is over. Checks that fail, and " +
 			"ejections, hold on. --share has it get a part of its weight only.\n\n" + asksText,
 		Example: "  edge enable api/10.0.0.11:8080\n  edge enable api/10.0.0.11:8080 --share 25 --for 1h",
-		Args:    c.argument,
+		Args:    oneArgument("UPSTREAM/BACKEND", ": edge upstreams lists them", &c.backend),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if share < 0 || share > 100 {
 				return usage{cmd, errors.New("--share takes a number from 0 to 100")}
@@ -341,22 +319,12 @@ func newLog() *cobra.Command {
 			"again.\n\n" +
 			asksText,
 		Example: "  edge log debug --for 60s",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage{cmd, fmt.Errorf("%s takes a level: debug, info, warn or error", cmd.CommandPath())}
-			}
-			change.Level = args[0]
-			return nil
-		},
+		Args:    oneArgument("level", ": debug, info, warn or error", &change.Level),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			change.For = admin.Duration(lasts)
-			var level admin.LogLevel
-			if err := a.ask("PUT", "/v1/log", &change, &level); err != nil {
-				return err
-			}
-			return a.show(cmd.OutOrStdout(), &level, func(w io.Writer) {
-				printable.Printf(w, "edge: the error log has the level %s until %s\n", level.Level,
-					level.Until.Local().Format(time.TimeOnly))
+			return tell(&a, cmd.OutOrStdout(), "PUT", "/v1/log", &change, func(w io.Writer, now *admin.LogLevel) {
+				printable.Printf(w, "edge: the error log has the level %s until %s\n", now.Level,
+					now.Until.Local().Format(time.TimeOnly))
 			})
 		},
 	}

@@ -100,7 +100,7 @@ func TestOperate(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"drain api/127.0.0.1:3": "there is no backend", "conns --filter x==1": "there is no field",
-		"log loud": "level is debug", "enable": "takes UPSTREAM/BACKEND",
+		"log loud": "level is debug", "enable": "takes one UPSTREAM/BACKEND, got 0",
 	} {
 		if code, out := e.tell(t, strings.Fields(args)...); code == 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: %d, want %q:\n%s", args, code, want, out)

@@ -50,11 +50,7 @@ func newRollback() *cobra.Command {
 }
 
 func (a *asking) versions(out io.Writer) error {
-	var list admin.List[admin.Version]
-	if err := a.ask("GET", "/v1/versions", nil, &list); err != nil {
-		return err
-	}
-	return a.show(out, &list, func(w io.Writer) {
+	return tell(a, out, "GET", "/v1/versions", nil, func(w io.Writer, list *admin.List[admin.Version]) {
 		fmt.Fprintln(w, "VERSION\tAPPLIED\tBY\tFILES\tBYTES")
 		for _, v := range list.Items {
 			number := strconv.Itoa(v.Version)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,6 +139,25 @@ func serves(st *admin.Status, path string, g *config.Global) bool {
 	// There is none, or the kernel hides what the process has open: its file has to do.
 	full, err := filepath.Abs(path)
 	return err == nil && full == st.Configuration.File
+}
+
+// tell asks an operation and prints its answer, as JSON or by table.
+func tell[T any](a *asking, out io.Writer, method, path string, in any, table func(w io.Writer, answer *T)) error {
+	var answer T
+	if err := a.ask(method, path, in, &answer); err != nil {
+		return err
+	}
+	return a.show(out, &answer, func(w io.Writer) { table(w, &answer) })
+}
+
+// show prints an answer as JSON, or as a table whose columns are separated by tabs.
+func (a *asking) show(out io.Writer, v any, table func(w io.Writer)) error {
+	if a.json {
+		return printJSON(out, v)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table(w)
+	return w.Flush()
 }
 
 // ask asks an operation. Where there is no surface the error says so.

@@ -48,11 +48,7 @@ func newWhy() *cobra.Command {
 
 // why prints what became of the requests with a number.
 func (a *asking) why(out io.Writer, id string) error {
-	var list admin.List[admin.Request]
-	if err := a.ask("GET", admin.RequestPath(id), nil, &list); err != nil {
-		return err
-	}
-	return a.show(out, &list, func(w io.Writer) {
+	return tell(a, out, "GET", admin.RequestPath(id), nil, func(w io.Writer, list *admin.List[admin.Request]) {
 		for i := range list.Items {
 			if i > 0 {
 				fmt.Fprintln(w)

@@ -24,6 +24,17 @@ var otherWords = map[string]string{
 	"reverse-proxy": "edge proxy --from :8080 --to localhost:3000",
 }
 
+// oneArgument takes the one argument of a command. hint, which may be empty, says what it may be.
+func oneArgument(noun, hint string, into *string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 || args[0] == "" {
+			return usage{cmd, fmt.Errorf("%s takes one %s, got %d%s", cmd.CommandPath(), noun, len(args), hint)}
+		}
+		*into = args[0]
+		return nil
+	}
+}
+
 // noArguments refuses arguments that are neither a command nor a flag.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
