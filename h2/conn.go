@@ -67,7 +67,7 @@ type Conn struct {
 	order     *order
 	starved   streamList // streams that wait for their own window, or for a share of the connection's; longest first
 	readers   streamList // streams that owe bytes; the one longest without a release first
-	lingering streamList // answered streams whose remaining request is discarded; longest first
+	lingering streamList // answered streams whose remaining request is discarded
 
 	ackBy    int64 // deadline of the peer's acknowledgement of our SETTINGS; 0: none, as for those below
 	headBy   int64

@@ -14,7 +14,7 @@ func (c *Conn) Deadline() int64 {
 	if i := int64(c.o.PingInterval); i > 0 && c.pongBy == 0 {
 		at = earlier(at, c.heardAt+i)
 	}
-	if s := c.lingering.first; s != nil {
+	for s := c.lingering.first; s != nil; s = s.links[byReading].next {
 		at = earlier(at, s.lingerBy)
 	}
 	if s := c.starved.first; s != nil {

@@ -297,7 +297,13 @@ func TestConn_expectation(t *testing.T) {
 			s.get(3, true, "expect", ", 100-Continue ,")
 			s.recv()
 			s.want("Reset NO_ERROR", "HeadDone 3 GET / end")
-			s.wantWire("HEADERS 1 :status=417 end", "RST_STREAM 1 NO_ERROR")
+			s.wantWire("HEADERS 1 :status=417 end")
+			s.framer.WriteData(1, true, make([]byte, 1000)) // is thrown away: a reset would take the answer from some
+			s.recv()
+			s.want()
+			if s.wantWire("PING"); s.c.Streams() != 1 {
+				t.Errorf("%d streams", s.c.Streams())
+			}
 		})
 	}
 	s := scriptFor(t, Server, Options{})

@@ -211,11 +211,19 @@ func (c *Conn) malformed(s *Stream, id uint32, e *Error, end bool) (Event, *Erro
 	default:
 		c.arena.Stats.Malformed++
 	}
-	if end && code == NoError { // answered: §5.1, nothing MUST be sent on a stream that is closed
-		c.past.note(id, ended)
-		return c.blame(nil, e, code)
+	if code != NoError {
+		return c.streamFault(s, id, e, code)
 	}
-	return c.streamFault(s, id, e, code)
+	if end { // answered: §5.1, nothing MUST be sent on a stream that is closed
+		c.past.note(id, ended)
+	} else {
+		s = c.newStream()
+		s.ID, s.left = id, message.LengthUnknown
+		c.enter(s)
+		s.flag |= recvHead | sentEnd
+		c.Linger(s)
+	}
+	return c.blame(nil, e, code)
 }
 
 // answerFault answers a request that its owner does not hear of, and returns the code to reset it with: code itself
@@ -226,7 +234,7 @@ func (c *Conn) answerFault(s *Stream, id uint32, status int, code Code) Code {
 	}
 	c.control()
 	c.ctl = c.appendStatusOnly(c.ctl, id, status)
-	return NoError // §8.1: a server that has answered asks so for the rest not to be sent
+	return NoError // §8.1: a server that has answered asks so for the rest not to be sent: see Linger
 }
 
 // streamFault resets a stream for a fault of the peer. s is nil when the caller has not heard of it.

@@ -1,7 +1,13 @@
 package h2
 
-// lingerMax is how many bytes of a request are thrown away after its answer before the peer is told to stop.
-const lingerMax = 64 << 10
+import "time"
+
+const (
+	// lingerMax is how many bytes of a request are thrown away after its answer before the peer is told to stop.
+	lingerMax = 64 << 10
+	// resetAfter is how long the peer has to read its answer then: curl 7.88 drops an answer that comes with its reset.
+	resetAfter = 100 * time.Millisecond
+)
 
 // Linger discards what the peer still sends on s, which we have ended. RFC 9113 §8.1: a server MAY ask by RST_STREAM
 // with NO_ERROR that the rest of a request that is answered is not sent, and clients MUST NOT discard the answer for
@@ -39,10 +45,11 @@ func (c *Conn) forgive(s *Stream) (n int64) {
 
 // discard throws n bytes that came on s away.
 func (c *Conn) discard(s *Stream, n int64) {
-	s.credit += n
 	if s.lingerLeft -= n; s.lingerLeft < 0 {
-		c.Reset(s, NoError)
+		s.lingerBy = min(s.lingerBy, c.now+int64(resetAfter)) // meanwhile its window bounds what comes
+		return
 	}
+	s.credit += n
 }
 
 // lingered is told that s, which lingers, is closed. curl 7.88 does not notice the end of a stream that it brought
@@ -57,7 +64,11 @@ func (c *Conn) lingered(s *Stream, how ending) {
 
 // declineLate resets the streams that have lingered for long enough.
 func (c *Conn) declineLate() {
-	for s := c.lingering.first; s != nil && s.lingerBy <= c.now; s = c.lingering.first {
-		c.Reset(s, NoError)
+	for s := c.lingering.first; s != nil; {
+		next := s.links[byReading].next
+		if s.lingerBy <= c.now {
+			c.Reset(s, NoError)
+		}
+		s = next
 	}
 }

@@ -12,7 +12,7 @@ type listKind uint8
 
 const (
 	bySending listKind = iota // streams in the order, or streams that wait for window
-	byReading                 // streams that owe, by their last release; or streams that linger, longest first
+	byReading                 // streams that owe, by their last release; or streams that linger
 	listKinds
 )
 
