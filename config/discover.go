@@ -61,7 +61,6 @@ func checkSource(r *resolver, text string, at syntax.Span) {
 		return
 	}
 	if _, err := locator.Parse(text, r.sources...); err != nil {
-		r.rep.HideUser(at)
 		r.rep.Errorf(at, schemeHint(text, slices.Concat(locator.Schemes, r.sources)), "%v", err)
 	}
 }
@@ -178,7 +177,6 @@ func resolveRegistrations(r *resolver) {
 func checkRegistration(r *resolver, e *registerEntry) {
 	scheme, _, _ := strings.Cut(e.To, "://")
 	if _, err := locator.ParseRegistry(e.To, r.registries...); e.To != "" && err != nil {
-		r.rep.HideUser(e.At("to"))
 		r.rep.Errorf(e.At("to"), schemeHint(e.To, slices.Concat(locator.Registries, r.registries)), "%v", err)
 	}
 	for _, word := range []struct{ key, text string }{{"name", e.Name}, {"zone", e.Zone}} {

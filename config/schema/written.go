@@ -159,7 +159,6 @@ func unquoted(n *syntax.Node) string {
 }
 
 var (
-	userinfo  = syntax.Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
 	parameter = syntax.Expr(`[?&;]([\w.-]+)=[^&;#\s"']*`)
 	preset    = syntax.Expr(`\$\{(\w+):-[^}]*\}`)
 )
@@ -168,7 +167,7 @@ var (
 // default of a variable.
 func WithoutCredentials(s string) string {
 	if strings.Contains(s, "@") {
-		s = userinfo().ReplaceAllString(s, "${1}"+tags.Hidden+"@")
+		s = syntax.Userinfo().ReplaceAllString(s, "${1}"+tags.Hidden+"@")
 	}
 	if strings.Contains(s, "=") {
 		s = parameter().ReplaceAllStringFunc(s, func(p string) string {

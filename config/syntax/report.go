@@ -131,6 +131,7 @@ func (s Span) excerpt() (before, marked, after string) {
 	line, start := s.Source.line(number), s.Source.lines[number-1]
 	from := min(s.From-start, len(line))
 	to := max(from, min(s.To-start, len(line)))
+	s.hideCredentials(line, start)
 	shown := func(from, to int) []rune { return printable(s.Source.shown(start+from, start+to)) }
 	b, m, a := shown(0, from), shown(from, to), shown(to, len(line))
 	if len(b)+len(m)+len(a) > excerptColumns {

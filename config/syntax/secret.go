@@ -43,13 +43,28 @@ func (r *Report) Hide(n *Node) {
 	r.hide(secret{at: n.Value, text: n.Text, values: []string{n.Text}})
 }
 
-// HideUser has problems show nothing of the user and the password in the URL at a place.
-func (r *Report) HideUser(at Span) {
-	text := at.Source.Text[at.From:at.To]
-	from, to := bytes.Index(text, []byte("://")), bytes.LastIndexByte(text, '@')
-	if from >= 0 && to > from {
-		user := Span{Source: at.Source, From: at.From + from + len("://"), To: at.From + to}
-		at.Source.hidden = append(at.Source.hidden, user)
+var (
+	// Userinfo finds the user and the password in URLs, with the scheme before them.
+	Userinfo = Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
+	// assigned finds values of eight characters and more of what is called as credentials are, in any format; no paths,
+	// and nothing with a ${…} or a template.
+	assigned = Expr(`(?i)(?:token|secret|passw|authorization|api.?key|credential|dsn|hmac)[\w.-]*["']?\s*[=:]\s*` +
+		`["']?([^\s"'/{}\[\],#][^"'{}\[\],#]{7,})`)
+)
+
+// hideCredentials has excerpts show no credentials that line has: a mistake may keep its keys from being known. What s
+// marks is shown.
+func (s Span) hideCredentials(line []byte, start int) {
+	hide := func(from, to int) {
+		if at := (Span{s.Source, start + from, start + to}); s.From >= at.To || s.To <= at.From {
+			s.Source.hidden = append(s.Source.hidden, at)
+		}
+	}
+	for _, at := range assigned().FindAllSubmatchIndex(line, -1) {
+		hide(at[2], at[3])
+	}
+	for _, at := range Userinfo().FindAllSubmatchIndex(line, -1) {
+		s.Source.hidden = append(s.Source.hidden, Span{s.Source, start + at[3], start + at[1] - 1})
 	}
 }
 
@@ -78,8 +93,11 @@ const hiddenByte = 0
 
 var hiddenBytes = compiled("\x00+")
 
-// redact removes the values of ${…} from a problem.
+// redact removes the values of ${…}, and the users of URLs, from a problem.
 func (r *Report) redact(p *Problem) {
+	if strings.Contains(p.Message, "@") {
+		p.Message = Userinfo().ReplaceAllString(p.Message, "${1}…@")
+	}
 	for i := range r.secrets {
 		s := &r.secrets[i]
 		p.Message = s.redact(p.Message, p.at)
