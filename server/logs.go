@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -23,9 +25,6 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server/logsink"
 )
-
-// lingerTime is how long an access log that a reload took away stays open, for requests that log to it.
-const lingerTime = time.Minute
 
 // watchedFlush is how long a line waits that a person watches for.
 const watchedFlush = 10 * time.Millisecond
@@ -57,6 +56,8 @@ type sink struct {
 	writer  io.Writer          // that it has made
 	claims  *plugin.Claims     // what it keeps, as long as it is open
 	listed  bool               // its counters are registered
+
+	users []weak.Pointer[observe.AccessLog] // in place of logs, where a reload took it away
 
 	once   sync.Once
 	closed error // what close has said
@@ -172,17 +173,44 @@ func (p *accessLogs) retire() {
 	p.now, p.next = p.next, nil
 }
 
-// linger closes k after lingerTime, when requests that log to it are done.
+// linger has k closed when no request can log to it any more.
 func (p *accessLogs) linger(k *sink) {
-	p.lingering = append(p.lingering, k)
-	time.AfterFunc(lingerTime, func() {
-		if err := k.close(); err != nil {
-			slog.Warn("an access log that a reload took away was not closed", "error", err)
+	for _, logs := range k.logs {
+		for _, log := range logs {
+			k.users = append(k.users, weak.Make(log.(*observe.AccessLog)))
+		}
+	}
+	k.logs = nil
+	if p.lingering = append(p.lingering, k); len(p.lingering) == 1 {
+		p.collect(100 * time.Millisecond)
+	}
+}
+
+// collect closes the outputs whose logs are garbage, after some time, and again later, until no output lingers. A
+// process without load would collect garbage every two minutes alone.
+func (p *accessLogs) collect(after time.Duration) {
+	time.AfterFunc(after, func() {
+		runtime.GC()
+		p.mu.Lock()
+		unused := slices.DeleteFunc(slices.Clone(p.lingering), (*sink).isUsed)
+		p.mu.Unlock()
+		for _, k := range unused {
+			if err := k.close(); err != nil {
+				slog.Warn("an access log that a reload took away was not closed", "error", err)
+			}
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.lingering = slices.DeleteFunc(p.lingering, func(other *sink) bool { return other == k })
+		p.lingering = slices.DeleteFunc(p.lingering, func(k *sink) bool { return slices.Contains(unused, k) })
+		if len(p.lingering) > 0 {
+			p.collect(min(2*after, time.Minute))
+		}
 	})
+}
+
+// isUsed reports whether a request may log to k, which a reload took away.
+func (k *sink) isUsed() bool {
+	return slices.ContainsFunc(k.users, func(log weak.Pointer[observe.AccessLog]) bool { return log.Value() != nil })
 }
 
 func (p *accessLogs) describe(*ledger) {
@@ -202,6 +230,7 @@ func (p *accessLogs) describe(*ledger) {
 
 func (p *accessLogs) stop() error {
 	all := slices.AppendSeq(p.lingering, maps.Values(p.now))
+	p.lingering = nil
 	errs := make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, k := range all { // each may wait for a slow output

@@ -2,9 +2,15 @@ package server
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,4 +88,65 @@ none = "{header.x-none}"
 	if string(v[1].Value) != "" || len(v[0].Value) == 0 || !strings.HasSuffix(string(v[2].Value), " 200") {
 		t.Errorf("%+v", v)
 	}
+}
+
+// A file that a reload drops is closed when the requests have ended that were under way, which are logged there, and at
+// once where there is none, whatever idle connections there are.
+func TestLog_closedAfterItsLastRequest(t *testing.T) {
+	dir := t.TempDir()
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			w.(http.Flusher).Flush()
+			<-ended
+		}
+	}))
+	defer o.Close()
+	defer end()
+	const conf = "http.listen = \"127.0.0.1:0\"\nlog.output = \"%s\"\n[[routes]]\npattern = \"/*\"\ndest = \"%s\"\n"
+	first, second, third := dir+"/first", dir+"/second", dir+"/third"
+	s := start(t, Options{}, conf, first, o.Listener.Addr())
+	url := "http://" + s.Addresses()[0].Addr.String()
+	c := &http.Client{Transport: &http.Transport{}}
+	defer c.CloseIdleConnections()
+	ask := func(path string) *http.Response {
+		resp, err := c.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	closed := func(path string) {
+		testutil.Eventually(t, testutil.Patience, func() bool { return !hasOpen(path) }, path+" is closed")
+	}
+	_, _ = io.ReadAll(ask("/").Body) // its connection stays
+	apply(t, s, conf, second, o.Listener.Addr())
+	closed(first)
+	slow := ask("/slow")
+	_, _ = io.ReadAll(ask("/").Body)
+	apply(t, s, conf, third, o.Listener.Addr())
+	runtime.GC()
+	runtime.GC()
+	if !hasOpen(second) {
+		t.Error("closed before a request has ended that logs there")
+	}
+	end()
+	if _, err := io.ReadAll(slow.Body); err != nil {
+		t.Fatal(err)
+	}
+	closed(second)
+	if text, _ := os.ReadFile(second); !strings.Contains(string(text), "/slow") {
+		t.Errorf("logged: %q", text)
+	}
+}
+
+// hasOpen reports whether this process has the file at path open.
+func hasOpen(path string) bool {
+	all, _ := filepath.Glob("/proc/self/fd/*")
+	return slices.ContainsFunc(all, func(fd string) bool {
+		at, err := os.Readlink(fd)
+		return err == nil && at == path
+	})
 }

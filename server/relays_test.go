@@ -367,7 +367,7 @@ func TestRelays_logOfAReload(t *testing.T) {
 	w.Want("one\n")
 	apply(t, s, "%s", relaying("'"+now+"'", "", b))
 	for _, k := range s.logs.lingering {
-		if err := k.close(); err != nil { // as a minute later
+		if err := k.close(); err != nil { // as without requests that log there
 			t.Fatal(err)
 		}
 	}
