@@ -18,6 +18,9 @@ func TestDiff_files(t *testing.T) {
 		"c.toml": "[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n",
 		"d.toml": "http.listen = \":8081\"\nworker_threads = 3\n[[routes]]\nname = \"r\"\npattern = \"/*\"\n" +
 			"dest = \"10.0.0.1:80\"\npriority = 0\n",
+		"rotate.toml": "http.listen = \":8080\"\nlog = { rotate.size = \"20m\", format = \"common\" }\n" +
+			"metrics = { hosts = 9, names = [\"a.test\"] }\n" +
+			"[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n",
 		"wrong.toml": "htp.listen = 1\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -33,6 +36,7 @@ func TestDiff_files(t *testing.T) {
 		{"a.toml d.toml", 3, []string{"~ route r: priority", "    + :8081", "    - :8080",
 			"after a restart or an upgrade alone: worker_threads"}},
 		{"a.toml d.toml --set worker_threads=2", 3, []string{"~ route r: priority"}},
+		{"a.toml rotate.toml", 3, []string{"~ log: format, rotate.size\n~ metrics: hosts, names\n"}},
 		{"a.toml wrong.toml", 1, []string{"wrong.toml:1:1: error"}},
 		{"a.toml missing.toml", 1, []string{"missing.toml"}},
 		{"a.toml b.toml d.toml", 2, []string{"takes one file"}},

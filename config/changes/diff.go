@@ -106,15 +106,15 @@ func (d Diff) LogValue() slog.Value {
 func Of(old, next *config.Config) Diff {
 	var d Diff
 	before, after := partsOf(old), partsOf(next)
-	seen := make(map[[2]string]any, len(before))
+	seen := make(map[[3]any]any, len(before))
 	for _, p := range before {
-		seen[[2]string{p.kind, p.name}] = p.value
+		seen[p.id()] = p.value
 	}
 	c := comparison{old: old, next: next, addresses: [2]map[address]bool{addressesOf(old), addressesOf(next)}}
 	var pace yield.Pace
 	for _, p := range after {
 		pace.Step()
-		id := [2]string{p.kind, p.name}
+		id := p.id()
 		was, found := seen[id]
 		delete(seen, id)
 		switch {
@@ -122,12 +122,11 @@ func Of(old, next *config.Config) Diff {
 			d.Added = append(d.Added, p.title())
 			d.Entries = append(d.Entries, c.added(&p))
 		case !schema.Equal(was, p.value):
-			d.Changed = append(d.Changed, p.title())
-			d.Entries = append(d.Entries, c.changed(&p, was))
+			d.change(c.changed(&p, was))
 		}
 	}
 	for _, p := range before {
-		if _, left := seen[[2]string{p.kind, p.name}]; left {
+		if _, left := seen[p.id()]; left {
 			d.Removed = append(d.Removed, p.title())
 			d.Entries = append(d.Entries, c.removed(&p))
 		}
@@ -135,6 +134,16 @@ func Of(old, next *config.Config) Diff {
 	d.addTables(next)
 	d.Restart = append(config.RestartKeys(old, next), socketKeys(old, next)...)
 	return d
+}
+
+// change adds a part that is changed. The parts of one section that others extend are one entry.
+func (d *Diff) change(e Entry) {
+	same := func(of Entry) bool { return of.Kind == e.Kind && of.Name == "" }
+	if i := slices.IndexFunc(d.Entries, same); e.Name == "" && i >= 0 {
+		d.Entries[i].Keys = append(d.Entries[i].Keys, e.Keys...)
+		return
+	}
+	d.Changed, d.Entries = append(d.Changed, e.Title()), append(d.Entries, e)
 }
 
 // addTables adds the lists and maps that are written as before, and whose files have other content than what is in

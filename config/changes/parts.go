@@ -3,6 +3,7 @@ package changes
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,10 @@ func keyed[T interface{ ChangedKeys(next T) []string }](kind, name string, value
 }
 
 func (p *part) title() string { return titleOf(p.kind, p.name) }
+
+// id tells a part from others of its configuration: packages may extend a section by keys, whose values have a type of
+// their own.
+func (p *part) id() [3]any { return [3]any{p.kind, p.name, reflect.TypeOf(p.value)} }
 
 // routePart is a route with its destination by name: its index says nothing in another configuration, and neither does
 // the number of its entry.
@@ -63,7 +68,11 @@ func partsOf(c *config.Config) []part {
 		all = append(all, keyed(c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]))
 	}
 	for i := range c.Upstreams {
-		all = append(all, keyed("upstream", c.Upstreams[i].Name, &c.Upstreams[i]))
+		u := c.Upstreams[i]
+		if !u.TLS.On { // [upstream_defaults.tls] says nothing of it
+			u.TLS = config.UpstreamTLS{Verify: true}
+		}
+		all = append(all, keyed("upstream", u.Name, &u))
 	}
 	var pace yield.Pace
 	for i := range c.Routes {
@@ -115,9 +124,9 @@ func partOfRoute(c *config.Config, r *config.Route) part {
 
 // number makes equal names different: names of certificates in one file.
 func number(all []part) {
-	times := make(map[[2]string]int, len(all))
+	times := make(map[[3]any]int, len(all))
 	for i := range all {
-		id := [2]string{all[i].kind, all[i].name}
+		id := all[i].id()
 		if times[id]++; times[id] > 1 {
 			all[i].name += " #" + strconv.Itoa(times[id])
 		}
