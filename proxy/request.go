@@ -161,9 +161,9 @@ func (k *record) believe(h *message.Head, down session.Stream, asked bool) {
 		return
 	}
 	k.trusted = true
-	switch by := h.Peek(message.XForwardedProto); {
-	case by != nil:
-		h.HTTPS = message.EqualFold(bytes.Trim(by, ", \t"), "https") // RFC 9110 §5.6.1.2: no empty members
+	switch by := bytes.Trim(h.Peek(message.XForwardedProto), ", \t"); { // RFC 9110 §5.6.1.2: no empty members
+	case len(by) > 0:
+		h.HTTPS = message.EqualFold(by, "https")
 	case asked:
 		h.HTTPS = true
 	}

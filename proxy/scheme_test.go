@@ -43,6 +43,8 @@ func TestScheme_ofBackendsIsThatOfTheConnection(t *testing.T) {
 		{"https", nil, trust, "", "https https"},
 		{"http", overTLS, trust, "http", "http http"},
 		{"https", overTLS, trust, "x y", "http x y"},
+		{"", overTLS, trust, " , ", "https https"}, // an empty value says nothing
+		{"https", nil, trust, " ", "https https"},
 	} {
 		h := headOf("GET", c.claimed, "h", "/")
 		if c.proto != "" {

@@ -23,10 +23,12 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	if f.Forwarded && !says(h, message.Forwarded) {
 		takeOver(h)
 	}
-	if !h.Has(message.XForwardedProto) {
+	if !says(h, message.XForwardedProto) {
+		h.DelID(message.XForwardedProto)
 		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", h.Scheme())
 	}
-	if !h.Has(message.XForwardedHost) && h.Authority.Len > 0 {
+	if !says(h, message.XForwardedHost) && h.Authority.Len > 0 {
+		h.DelID(message.XForwardedHost)
 		at := beginLine(h, message.XForwardedHost)
 		h.Base = append(h.Base, h.Bytes(h.Authority)...)
 		endLine(h, message.XForwardedHost, at)
