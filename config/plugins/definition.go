@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -66,11 +67,13 @@ func (d *Definition) Settings() (list []string) {
 	return list
 }
 
-// Files returns the files that the keys of d name, by these keys.
-func (d *Definition) Files() map[string]string {
+// Files returns the files of these uses that the keys of d name, by these keys: see tag "file" of package tags. A key
+// with the tag "local" alone names a file that is read.
+func (d *Definition) Files(uses ...string) map[string]string {
 	files := make(map[string]string)
 	for _, k := range keysOf(plugin.TypeNamed(d.Kind, d.Type)) {
-		if path, ok := d.keys[k.Path].(string); ok && k.Local && path != "" {
+		use := cmp.Or(k.Field.Tag.Get("file"), "read")
+		if path, ok := d.keys[k.Path].(string); ok && k.Local && path != "" && slices.Contains(uses, use) {
 			files[k.Path] = path
 		}
 	}
@@ -206,7 +209,7 @@ func (k *Kind) try(rep *syntax.Report, e *entry) {
 // blamed returns where the file stands that err is about, else where the table of e begins.
 func (e *entry) blamed(err error) syntax.Span {
 	var wrong *fs.PathError
-	for key, path := range e.Files() {
+	for key, path := range e.Files("read", "page", "write", "log") {
 		if errors.As(err, &wrong) && wrong.Path == path && e.Has(key) {
 			return e.At(key)
 		}

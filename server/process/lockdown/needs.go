@@ -74,8 +74,11 @@ func Of(o Options) *Needs {
 	n.addUpstreams(o.Config)
 	for i := range o.Config.Defined {
 		f := &o.Config.Defined[i]
-		for key, path := range f.Files() {
+		for key, path := range f.Files("read", "page") {
 			n.read(f.Kind.Section+"."+f.Name+"."+key, f.Pos, path)
+		}
+		for key, path := range f.Files("write", "log") {
+			n.write(f.Kind.Section+"."+f.Name+"."+key, f.Pos, path, false)
 		}
 	}
 	n.addAdmin(o.Config)

@@ -2,6 +2,7 @@ package lockdown
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	_ "github.com/edge-proxy/edge/filter/basicauth"
+	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -282,4 +284,28 @@ func TestOf_fileNamedInternal(t *testing.T) {
 			t.Errorf("%+v is not among them", want)
 		}
 	}
+}
+
+// A module may write the file of its own that its key logs to, and no other one.
+func TestOf_filesOfModules(t *testing.T) {
+	dir := t.TempDir()
+	n := needsOf(t, dir, "working_directory = \"DIR\"\n[log]\noutput = \"kept\"\n[log_sinks.kept]\n"+
+		"type = \"test_keep\"\nto = \"own.log\"\nstate = \"own.db\"\nwords = \"words.txt\"\n")
+	for name, access := range map[string]Access{"own.log": Write, "own.db": Write, "words.txt": Read} {
+		path := filepath.Join(dir, name)
+		if !slices.ContainsFunc(n.list, func(n Need) bool { return n.Path == path && n.Access == access }) {
+			t.Errorf("no need to %v %s in %+v", access, name, n.list)
+		}
+	}
+}
+
+type keep struct {
+	To    string `edge:"to" doc:"File." file:"log"`
+	State string `edge:"state" doc:"File." file:"write"`
+	Words string `edge:"words" doc:"File." file:"read"`
+}
+
+func init() {
+	plugin.Register(plugin.LogSinks, "test_keep", "Keeps lines.",
+		func(*keep, *plugin.Build) (io.Writer, error) { return io.Discard, nil })
 }
