@@ -72,13 +72,7 @@ func (g *rig) serve(t testing.TB, route cache.Route, origin http.HandlerFunc, fi
 		g.asked.Add(1)
 		origin(w, r)
 	}))
-	t.Cleanup(func() {
-		if t.Failed() { // its handler may wait for the rest of the test
-			o.Listener.Close()
-			return
-		}
-		o.Close()
-	})
+	testutil.CloseServer(t, o)
 	// Nobody has waited too long where the machine stands still for some seconds.
 	route.LockTimeout = cmp.Or(route.LockTimeout, testutil.Minutes)
 	g.start(t, route, o.Listener.Addr().String(), filters...)
@@ -922,7 +916,7 @@ func TestLarge_stalledWhileAllIsEvicted(t *testing.T) {
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		_, _ = io.WriteString(w, largeBody(r.URL.Path, size))
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
 	g.get(t, "/0").want(t, 200, largeBody("/0", size), "fwd=uri-miss; fwd-status=200; stored")
 	var stalled []net.Conn
@@ -1013,7 +1007,7 @@ func TestLarge_isPaced(t *testing.T) {
 			sent.Add(int64(n))
 		}
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
 	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	if err != nil {
@@ -1058,7 +1052,7 @@ func TestLarge_clientLeaves(t *testing.T) {
 			_, _ = w.Write(make([]byte, size-1<<16))
 		}
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
 	for _, size := range []int{4 << 20, 16 << 20} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
@@ -1112,7 +1106,7 @@ func TestLarge_clientLeavesBeforeTheHead(t *testing.T) {
 			sent.Add(int64(n))
 		}
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
 	c := testutil.H2C(t)
 	leave := func(path string) {
@@ -1171,7 +1165,7 @@ func TestLarge_clientsTakeAByte(t *testing.T) {
 		}
 		_, _ = w.Write(make([]byte, size-1<<16))
 	}))
-	t.Cleanup(o.Close)
+	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
 	var over uint64 // answers that are stored, or were given up
 	ask := func(path string) (stored uint64) {
