@@ -230,7 +230,7 @@ func (b *bodies) cut() {
 	})
 }
 
-// unlist has one not be cut, unless that was done already. mu is held.
+// unlist takes one off the list of bodies that are to be cut, if it is there. mu is held.
 func (b *bodies) unlist(one *body) {
 	if !one.until.IsZero() {
 		one.until = time.Time{}

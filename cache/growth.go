@@ -16,8 +16,8 @@ type growth struct {
 	length int64  // of the body; below 0: it is not stated
 	file   *body  // has the body; nil: the record has
 	from   source
-	// unasked is up to where the body is fetched, and was charged so, where nobody follows it; 0: that is not so;
-	// below 0: there is no bound.
+	// unasked is the size up to which the body is fetched while nobody follows it, as the route was charged for it; 0:
+	// it was not charged; below 0: there is no bound.
 	unasked int64
 
 	mark  atomic.Int64  // bytes of the body that are here

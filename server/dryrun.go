@@ -152,7 +152,7 @@ type dryRun struct {
 	explainErr error
 }
 
-// snapshot returns the routes of a server of cfg, whose ends are those of d.
+// snapshot returns the routes of a server of cfg, which lead to the ends of d.
 func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	said := choicesOf(cfg)
 	p := &routes{

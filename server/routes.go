@@ -143,8 +143,8 @@ func (p *routes) snapshots(list []*config.Route, routes []proxy.Route, named map
 	return nil
 }
 
-// snapshot makes the routes for requests that come by l, with its filters and rules; of those that list describes,
-// routes do not have theirs yet.
+// snapshot makes the routes for requests that come by l, with the filters and rules of l. The routes do not have their
+// own filters and rules yet: list has them.
 func (p *routes) snapshot(list []*config.Route, routes []proxy.Route, l *config.Listener,
 	named map[string]proxy.Destination) (*proxy.Snapshot, error) {
 	ruled := &rules.Maker{

@@ -46,8 +46,8 @@ func (r *Report) Hide(n *Node) {
 var (
 	// Userinfo finds the user and the password in URLs, with the scheme before them.
 	Userinfo = Expr(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
-	// assigned finds values of eight characters and more of what is called as credentials are, in any format; no paths,
-	// and nothing with a ${…} or a template.
+	// assigned finds values of eight characters and more, in any format, whose keys have names of credentials. It finds
+	// no paths, and nothing with a ${…} or a template.
 	assigned = Expr(`(?i)(?:token|secret|passw|authorization|api.?key|credential|dsn|hmac)[\w.-]*["']?\s*[=:]\s*` +
 		`["']?([^\s"'/{}\[\],#][^"'{}\[\],#]{7,})`)
 )
