@@ -72,9 +72,10 @@ type port interface {
 // counting is one thing that counts on each reactor. Guarded by ledger.mu.
 type counting struct {
 	metrics.Part
-	over func(counted *metrics.Sample) bool // nothing uses it any more; nil: it is as soon as it is not in use
-	used bool                               // by the present configuration
-	left int                                // the round after which it was not
+	over   func(counted *metrics.Sample) bool // nothing uses it any more; nil: it is as soon as it is not in use
+	used   bool                               // by the present configuration
+	left   int                                // the round after which it was not
+	rename func()                             // called once what is counted is kept under the name before, or nil
 }
 
 // overEvery is how often it is looked whether what a reload took away is over.
@@ -109,13 +110,14 @@ func (l *ledger) look(add func(*metrics.Sample)) { l.looks = append(l.looks, add
 // follow has l follow what read returns on each reactor, under a key of its own, until the last over that was given
 // says that nothing uses it any more; nil: until no configuration has it. l.mu is held.
 func follow[S any](l *ledger, key any, read func(*engine.Reactor) S, into func(*metrics.Sample) *S,
-	over func(*metrics.Sample) bool) {
+	over func(*metrics.Sample) bool) *counting {
 	e := l.entries[key]
 	if e == nil {
 		e = &counting{Part: metrics.NewPart(l.Reactors(), read, into)}
 		l.entries[key] = e
 	}
 	e.used, e.over = true, over
+	return e
 }
 
 // keepPorts follows the listeners that a reload has taken away, while they have connections. l.mu is held.
@@ -188,6 +190,14 @@ func (l *ledger) show() {
 	l.end()
 	now := l.static.Clone()
 	for _, e := range l.entries {
+		if e.rename != nil {
+			counted := metrics.NewSample()
+			e.AddTo(counted)
+			l.counters.Retire(counted)
+			e.Restart()
+			e.rename()
+			e.rename = nil
+		}
 		e.AddTo(now)
 	}
 	l.countPorts(now)

@@ -23,7 +23,8 @@ import (
 //
 //	kernel ─► engine.Port ─► quicconn ─► tlsconn, session/http3 ─► proxy.Service
 type http3Listener struct {
-	server *quicconn.Server
+	server   *quicconn.Server
+	countsAs string // the name that server counts under; guarded by ledger.mu
 	// open is nil where its sockets were never open. The ledger reads it without shared.mu.
 	open     atomic.Pointer[engine.Listener]
 	on       bool            // the present configuration asks for it
@@ -137,16 +138,21 @@ func (p *listeners) closingOf(key string) *listener {
 }
 
 // describe has l follow what counts at the port, under the name of the listener, until over says that it has closed.
-// The server outlives a new name of the listener, and counts under the first one.
+// The server outlives a new name of the listener.
 func (d *http3Listener) describe(l *ledger, name string, over func(*metrics.Sample) bool) {
 	for _, sessions := range d.sessions {
 		follow(l, sessions, sessions.H3Stats,
 			func(n *metrics.Sample) *h3.Stats { return &n.Listener(name).H3Codec }, over)
 	}
 	if server := d.server; server != nil {
-		follow(l, server, func(r *engine.Reactor) metrics.QUIC {
+		counts := follow(l, server, func(r *engine.Reactor) metrics.QUIC {
 			return metrics.QUIC{Stats: server.Stats(r), Codec: server.Codec(r)}
-		}, func(n *metrics.Sample) *metrics.QUIC { return &n.Listener(name).QUIC }, over)
+		}, func(n *metrics.Sample) *metrics.QUIC { return &n.Listener(d.countsAs).QUIC }, over)
+		counts.rename = nil
+		if d.countsAs = cmp.Or(d.countsAs, name); d.countsAs != name {
+			counts.rename = func() { d.countsAs = name }
+			time.AfterFunc(0, func() { l.gather(false) }) // a process may have no Prometheus that asks
+		}
 	}
 }
 

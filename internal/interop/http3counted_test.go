@@ -184,3 +184,37 @@ func TestHTTP3_metricsOverReloads(t *testing.T) {
 	wantStreams(t, admin, 3)
 	never("at last")
 }
+
+// What a listener counts after a reload renames it counts under its new name. What it counted before stays under the
+// name before, which another listener may have now.
+func TestHTTP3_metricsOfARenamedListener(t *testing.T) {
+	t.Parallel()
+	socket := testutil.SocketPath(t)
+	p := startPlaced(t, newSlow(t), "[admin]\nlisten = \"unix:%s\"\n", socket)
+	admin, web := adminAt(t, socket), p.listener(`"h1", "h2", "h3"`)
+	site := strings.Replace(web, `"web"`, `"site"`, 1)
+	other := strings.Replace(web, p.addr, testutil.FreeAddr(t), 1)
+	came := func(name string) float64 {
+		return countsOf(t, admin)[fmt.Sprintf(`edge_quic_datagrams_total{direction="in",listener=%q}`, name)]
+	}
+	p.well(t, "web")
+	testutil.Eventually(t, testutil.Patience, func() bool { return came("web") > 2 }, "datagrams are counted")
+	p.reload(t, site+other)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		p.well(t, "site")
+		return came("site") > 2
+	}, "datagrams of the new name")
+	before, after := came("web"), came("site")
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		p.well(t, "site")
+		return came("site") > after+2
+	}, "more datagrams of the new name")
+	if n := came("web"); n != before {
+		t.Errorf("web: %v datagrams, before %v", n, before)
+	}
+	p.reload(t, web)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		p.well(t, "web again")
+		return came("web") > before+2
+	}, "datagrams of the first name")
+}

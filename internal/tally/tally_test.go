@@ -62,3 +62,11 @@ func TestAddCounters_leavesGaugesOut(t *testing.T) {
 		t.Errorf("%+v, want %+v", sum, want)
 	}
 }
+
+func TestSubCounters(t *testing.T) {
+	sum := stats{Count: 11, ByClass: [2]uint64{11, 22}, Open: 2, Slowest: 7, Inner: inner{A: 1, B: 10}}
+	tally.SubCounters(&sum, &stats{Count: 10, ByClass: [2]uint64{10, 20}, Open: 5, Slowest: 9, Inner: inner{B: 10}})
+	if want := (stats{Count: 1, ByClass: [2]uint64{1, 2}, Open: 2, Slowest: 7, Inner: inner{A: 1}}); sum != want {
+		t.Errorf("%+v, want %+v", sum, want)
+	}
+}

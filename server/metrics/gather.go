@@ -25,6 +25,8 @@ type Part interface {
 	keep(reactor int)
 	// AddTo adds what was copied out last to a sample. For the owner of the Gatherer.
 	AddTo(s *Sample)
+	// Restart has AddTo count from what it adds now, where all are counters. For the owner of the Gatherer.
+	Restart()
 }
 
 // part is a Part of a struct of counters.
@@ -33,12 +35,13 @@ type part[S any] struct {
 	into  func(s *Sample) *S
 	taken []S // by Reactor.Index: written by that reactor, read when it is done
 	kept  []S // by Reactor.Index: what was taken last. Guarded by the owner of the Gatherer
+	past  *S  // what is not added any more, or nil. Guarded likewise
 }
 
 // NewPart makes a Part. read runs on each of that number of reactors, and what it returns is added to what into returns
 // of a Sample.
 func NewPart[S any](reactors int, read func(r *engine.Reactor) S, into func(s *Sample) *S) Part {
-	return &part[S]{read, into, make([]S, reactors), make([]S, reactors)}
+	return &part[S]{read: read, into: into, taken: make([]S, reactors), kept: make([]S, reactors)}
 }
 
 func (p *part[S]) copyOut(r *engine.Reactor) { p.taken[r.Index()] = p.read(r) }
@@ -49,6 +52,16 @@ func (p *part[S]) AddTo(s *Sample) {
 	to := p.into(s)
 	for i := range p.kept {
 		tally.Add(to, &p.kept[i])
+	}
+	if p.past != nil {
+		tally.SubCounters(to, p.past)
+	}
+}
+
+func (p *part[S]) Restart() {
+	p.past = new(S)
+	for i := range p.kept {
+		tally.Add(p.past, &p.kept[i])
 	}
 }
 
