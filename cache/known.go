@@ -13,33 +13,27 @@ type knownURLs struct {
 	any   atomic.Uint32 // 1: all names count as known, since an earlier process has filled the disk
 	last  atomic.Uint64 // the greatest of ended
 	ended [1 << 16]atomic.Uint64
-	// bits is a Bloom filter with two bits for a name: with 5 million names, one of 15 others counts as known.
+	// bits is a Bloom filter with three bits for a name, in one word: a stored answer reads one cache line more. With 5
+	// million names, one of 18 others counts as known.
 	bits [1 << 19]atomic.Uint64
 }
 
-// bitsOf returns the places of n in bits.
-func bitsOf(n uint64) [2]uint64 {
-	const mask = uint64(len(knownURLs{}.bits)*64 - 1)
-	return [...]uint64{n >> 2 & mask, n >> 33 & mask}
+// bitsOf returns the word of n, and its bits there.
+func (u *knownURLs) bitsOf(n uint64) (word *atomic.Uint64, bits uint64) {
+	return &u.bits[n>>2%uint64(len(u.bits))], 1<<(n>>40%64) | 1<<(n>>46%64) | 1<<(n>>52%64)
 }
 
 // add has the URL n be known.
 func (u *knownURLs) add(n uint64) {
-	for _, at := range bitsOf(n) {
-		if word, bit := &u.bits[at/64], uint64(1)<<(at%64); word.Load()&bit == 0 {
-			word.Or(bit)
-		}
+	if word, bits := u.bitsOf(n); word.Load()&bits != bits {
+		word.Or(bits)
 	}
 }
 
 // knows reports whether answers may be stored for the URL n.
 func (u *knownURLs) knows(n uint64) bool {
-	for _, at := range bitsOf(n) {
-		if u.bits[at/64].Load()&(1<<(at%64)) == 0 {
-			return u.any.Load() != 0
-		}
-	}
-	return true
+	word, bits := u.bitsOf(n)
+	return word.Load()&bits == bits || u.any.Load() != 0
 }
 
 // endedAt returns the stamp of the last unsafe request to the URL n, or to others that share the place.
