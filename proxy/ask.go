@@ -276,7 +276,7 @@ func (s *Sub) tell() {
 	}
 	defer x.rescue()
 	x.parked = false
-	x.judge(s.Done(x, s))
+	x.judge(x.decided(func(x *Exchange) Verdict { return s.Done(x, s) }))
 }
 
 // leave takes s off the list of its parent.

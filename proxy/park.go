@@ -47,9 +47,12 @@ func (x *Exchange) offload(f *judged) {
 			x.down = x.origin // the stream may be another exchange's by now
 		}
 		x.origin = nil
+		if v.kind == panicked {
+			x.local.stats.Panics++
+		}
 		if r := x.resumed; r != nil && v.kind == park && !x.downGone {
 			x.resumed = nil
-			v = r(x)
+			v = x.decided(r)
 		} else if r != nil {
 			x.resumed = nil
 			x.local.stats.LateResumes++
@@ -67,9 +70,6 @@ func (x *Exchange) offload(f *judged) {
 // caughtUp goes on with x when its worker is done: first with what happened meanwhile, then with the verdict.
 func caughtUp(x *Exchange, v Verdict) {
 	gen, step, own := x.gen.Load(), x.step, x.own
-	if v.kind == panicked {
-		x.local.stats.Panics++
-	}
 	switch {
 	case x.downGone:
 		x.finish()
@@ -139,7 +139,18 @@ func (f Ref) ResumeWith(decide func(x *Exchange) Verdict) {
 			}
 			defer x.rescue()
 			x.parked = false
-			x.judge(decide(x))
+			x.judge(x.decided(decide))
 		}
 	}})
+}
+
+// decided returns the verdict of decide, for the filter that ran last. A panic is the verdict broken.
+func (x *Exchange) decided(decide func(x *Exchange) Verdict) (v Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.caught(&x.Request, p, x.judges()[x.at-1].name)
+			v = broken
+		}
+	}()
+	return decide(x)
 }

@@ -8,16 +8,7 @@ import (
 // run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
 func (x *Exchange) run() {
 	for {
-		var filters []judged
-		switch x.step {
-		case stepBeforeRoute:
-			filters = x.snapshot.chain.beforeRoute
-		case stepRequest:
-			filters = x.route.chain.request
-		case stepResponse:
-			filters = x.filters().response
-		}
-		if int(x.at) < len(filters) {
+		if filters := x.judges(); int(x.at) < len(filters) {
 			v, blocking := judgeBy(x, filters)
 			if blocking != nil {
 				x.offload(blocking)
@@ -67,6 +58,19 @@ func (x *Exchange) run() {
 			return
 		}
 	}
+}
+
+// judges returns the filters of the step that may end it.
+func (x *Exchange) judges() []judged {
+	switch x.step {
+	case stepBeforeRoute:
+		return x.snapshot.chain.beforeRoute
+	case stepRequest:
+		return x.route.chain.request
+	case stepResponse:
+		return x.filters().response
+	}
+	return nil
 }
 
 // judge acts on the verdict of the filter that ran last.

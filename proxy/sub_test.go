@@ -253,7 +253,7 @@ func TestAsk_ends(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return a.left.Load() == 1 }, "the end of the sub-request")
 	w = testutil.Dial(t, a.addr())
 	defer w.Close()
-	w.Send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.Send("GET /panic HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	w.ReadAll()
 	a.settled(t)
 	if n := a.stats().Panics; n != 1 {

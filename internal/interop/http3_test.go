@@ -308,7 +308,8 @@ func TestHTTP3_ngtcp2(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"plain": nil, "lossy": {"--tx-loss=0.05", "--rx-loss=0.05"}, "update": {"--key-update=20ms"},
-		"moves": {"--change-local-addr=2ms"}, "rebinds": {"--change-local-addr=2ms", "--nat-rebinding", "-m", "POST", "-d", body},
+		"moves":   {"--change-local-addr=2ms"},
+		"rebinds": {"--change-local-addr=2ms", "--nat-rebinding", "-m", "POST", "-d", body},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
