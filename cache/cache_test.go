@@ -994,6 +994,14 @@ func TestLarge_hitAllocatesNothing(t *testing.T) {
 	}
 }
 
+// writeCounted writes a body of size bytes, a multiple of 64 KiB, and adds to sent what the client has taken.
+func writeCounted(w io.Writer, size int, sent *atomic.Int64) {
+	for range size >> 16 {
+		n, _ := w.Write(make([]byte, 1<<16))
+		sent.Add(int64(n))
+	}
+}
+
 // A backend of a large answer is not far ahead of the fastest of those who take it, and goes on when that one does.
 func TestLarge_isPaced(t *testing.T) {
 	const size = 31 << 20
@@ -1002,10 +1010,7 @@ func TestLarge_isPaced(t *testing.T) {
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Content-Length", strconv.Itoa(size))
-		for range size >> 16 {
-			n, _ := w.Write(make([]byte, 1<<16))
-			sent.Add(int64(n))
-		}
+		writeCounted(w, size, &sent)
 	}))
 	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())
@@ -1101,10 +1106,7 @@ func TestLarge_clientLeavesBeforeTheHead(t *testing.T) {
 		if r.URL.Path == "/stated" {
 			w.Header().Set("Content-Length", strconv.Itoa(size))
 		}
-		for range size >> 16 {
-			n, _ := w.Write(make([]byte, 1<<16))
-			sent.Add(int64(n))
-		}
+		writeCounted(w, size, &sent)
 	}))
 	testutil.CloseServer(t, o)
 	g.start(t, cache.Route{}, o.Listener.Addr().String())

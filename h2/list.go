@@ -1,7 +1,7 @@
 package h2
 
-// streamList is a doubly linked list of streams. A stream is in one list of each kind at most; the zero value is one of
-// those by what is to be sent.
+// streamList is a doubly linked list of streams. A stream is in one list of each kind at most. The zero value has the
+// kind bySending.
 type streamList struct {
 	first, last *Stream
 	kind        listKind

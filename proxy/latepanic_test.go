@@ -10,7 +10,8 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// A panic of what a filter left for later is an answer 500, counts once, and is logged with the filter's name.
+// Where a function panics that a filter left for later, the answer is 500, one panic is counted, and the log names the
+// filter.
 func TestFilter_panicLater(t *testing.T) {
 	panics := func(*proxy.Exchange) proxy.Verdict { panic(errOnPurpose) }
 	asks := func(x *proxy.Exchange) proxy.Verdict {

@@ -75,7 +75,7 @@ type counting struct {
 	over   func(counted *metrics.Sample) bool // nothing uses it any more; nil: it is as soon as it is not in use
 	used   bool                               // by the present configuration
 	left   int                                // the round after which it was not
-	rename func()                             // called once what is counted is kept under the name before, or nil
+	rename func()                             // gives it another name, after the next round; nil: the name stays
 }
 
 // overEvery is how often it is looked whether what a reload took away is over.

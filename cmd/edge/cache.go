@@ -121,13 +121,14 @@ func printCacheStats(w io.Writer, s *admin.CacheStats) {
 
 func newCacheGet() *cobra.Command {
 	var a asking
+	var page string
 	var fields []string
 	cmd := &cobra.Command{
 		Use: "get URL", Short: admin.Help("cache get"), Long: admin.Help("cache get") + "\n\n" + asksText,
 		Example: "  edge cache get http://example.com/news -H 'Accept-Encoding: br'",
-		Args:    oneArgument("URL", "", new(string)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q := url.Values{"url": args, "field": fields}
+		Args:    oneArgument("URL", "", &page),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{"url": {page}, "field": fields}
 			return tell(&a, cmd.OutOrStdout(), "GET", "/v1/cache/entry?"+q.Encode(), nil, printCacheEntry)
 		},
 	}

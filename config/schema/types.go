@@ -27,8 +27,8 @@ type Type struct {
 // Parse reads a value. Where it is not right, it has reported why.
 type Parse = func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
 
-// TextOf returns what reads a text that read makes a value of. wrong says what is wrong with it, "": nothing, and hint
-// what helps.
+// TextOf returns a Parse for one text, of which read makes the value. wrong says what is wrong with the text, or is
+// empty, and hint what helps.
 func TextOf[T any](want string, read func(s string) (v T, wrong, hint string)) Parse {
 	return func(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 		s, right := d.String(n, want)
@@ -43,7 +43,7 @@ func TextOf[T any](want string, read func(s string) (v T, wrong, hint string)) P
 	}
 }
 
-// ListOf is TextOf for a text or a list of texts, whose value is a []T. read is told the values before.
+// ListOf is TextOf for a text or a list of texts: the value is a []T. read gets the values of the texts before.
 func ListOf[T any](want string, read func(before []T, s string) (v T, wrong, hint string)) Parse {
 	return func(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 		all := []T{}

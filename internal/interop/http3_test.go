@@ -291,8 +291,8 @@ func TestHTTP3_refused(t *testing.T) {
 	}
 }
 
-// ngtcp2 of Debian gets pages, with and without loss, as nothing of Go. Where its address changes without its doing it
-// sends, too: no server finds a client that is silent.
+// ngtcp2 of Debian, a client that is not written in Go, gets pages, with and without loss. Where its address changes
+// without its doing it uploads: no server can find a client that sends nothing.
 func TestHTTP3_ngtcp2(t *testing.T) {
 	program := ngtcp2(t, "gtlsclient")
 	origin := originH3(t)

@@ -87,8 +87,8 @@ func Timeout(h *message.Head) time.Duration {
 	return max(time.Duration(n)*unit, 1)
 }
 
-// units are the units that the letters of grpc-timeout name.
-var units = map[byte]time.Duration{
+// units are the units that the letters of grpc-timeout name; 0: it names none.
+var units = [256]time.Duration{
 	'H': time.Hour, 'M': time.Minute, 'S': time.Second,
 	'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
 }

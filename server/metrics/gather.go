@@ -25,7 +25,7 @@ type Part interface {
 	keep(reactor int)
 	// AddTo adds what was copied out last to a sample. For the owner of the Gatherer.
 	AddTo(s *Sample)
-	// Restart has AddTo count from what it adds now, where all are counters. For the owner of the Gatherer.
+	// Restart makes AddTo add only what is counted from now on. All have to be counters. For the owner of the Gatherer.
 	Restart()
 }
 
