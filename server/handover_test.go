@@ -779,7 +779,7 @@ strict_sni = true
 		}
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == 0 })
-	stopped := start(t, Options{}, "%s", quiet+all200)
+	stopped := start(t, Options{}, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
 	_ = stopped.Stop()
 	if err := stopped.Handover().SelfCheck(t.Context()); err == nil {
 		t.Error("what has ended serves")

@@ -197,7 +197,7 @@ outlier = { errors = 5, eject = "1h" }`)
 		t.Error("it does not come back")
 	}
 	wantGauges(t, s, 3, 3, 1)
-	apply(t, s, "%s%s", quiet, all200)
+	apply(t, s, "%shttp.listen = \"127.0.0.1:0\"\n%s", quiet, all200)
 	wantGauges(t, s, 0, 0, 1)
 }
 

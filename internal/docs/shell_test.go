@@ -105,13 +105,16 @@ func TestShell_fires(t *testing.T) {
 	}
 }
 
+// listens finds what makes a listener, or a service.
+var listens = regexp.MustCompile(`(?m)^[ \t]*(\[\[?)?(http|https|listeners|services)\b`)
+
 // command returns what the shell does for a block.
 func (s *stage) command(b *block, i int) string {
 	text := fmt.Sprintf("where=%v output=$DIR/output%d\n", b, i)
 	commands := b.text()
 	switch b.lang {
 	case "toml":
-		if !strings.Contains(commands, "listen") {
+		if !listens.MatchString(commands) {
 			commands += "[http]\nlisten = \":8080\"\n" // as edge has it without one
 		}
 		text += "cat >edge.toml <<'END'\n" + s.place(commands) + "END\n"
