@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -250,7 +249,7 @@ func resolveLogging(r *resolver, e *schema.Given, prefix string, to *Logging) {
 }
 
 // parameter matches a parameter of the query in a text of the language.
-var parameter = regexp.MustCompile(`\bquery\.([\w.-]+)`)
+var parameter = syntax.Expr(`\bquery\.([\w.-]+)`)
 
 // WarnShown warns of a template at n that names a parameter which log.Redact hides. t may be nil.
 func (log *Log) WarnShown(rep *Report, n *syntax.Node, t *lang.Template) {
@@ -259,7 +258,7 @@ func (log *Log) WarnShown(rep *Report, n *syntax.Node, t *lang.Template) {
 	}
 	d := log.Redaction()
 	for _, part := range t.Parts() {
-		for _, name := range parameter.FindAllStringSubmatch(part.Source, -1) {
+		for _, name := range parameter().FindAllStringSubmatch(part.Source, -1) {
 			if d.Hides(name[1]) {
 				rep.Warnf(CodeSecretInLog, n.Value, "leave it out, or take it out of redact in [log]",
 					"it shows the parameter %s, which redact names", syntax.Quote(name[1]))

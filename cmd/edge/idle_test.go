@@ -101,7 +101,7 @@ func TestRun_idleMemory(t *testing.T) {
 // when they do.
 func TestInit_memory(t *testing.T) {
 	t.Parallel()
-	const most = 540 << 10 // bytes, of which a fifth is not in use
+	const most = 540 << 10 // bytes, of which a fifteenth is not in use
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"version"},
 		Env: []string{"GODEBUG=inittrace=1"}})
 	if code := p.Wait(testutil.Minutes); code != 0 {

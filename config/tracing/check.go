@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -150,7 +149,7 @@ func (k *checker) checkFields(g *schema.Given, key string, names []string) {
 }
 
 // wide matches a value that a client may fill with anything.
-var wide = regexp.MustCompile(`^(path|target|query|header|cookie|body|rest|match|sni|tls\.sni|client\.ip|client_ip|` +
+var wide = syntax.Expr(`^(path|target|query|header|cookie|body|rest|match|sni|tls\.sni|client\.ip|client_ip|` +
 	`client\.port|peer\.ip|socket\.ip|cert\.|client_cert_|request\.id|request_id|trace\.id|trace_id|time|duration|` +
 	`upstream\.time|bytes|length|auth|host)\b`)
 
@@ -161,7 +160,7 @@ func (k *checker) warnWide(n *syntax.Node, t *lang.Template, oneHost bool) {
 	}
 	for _, p := range t.Parts() {
 		source := strings.TrimSpace(p.Source)
-		if wide.MatchString(source) && !(oneHost && source == "host") {
+		if wide().MatchString(source) && !(oneHost && source == "host") {
 			k.rep.Warnf(codeWideName, n.Value, `leave it out, or write it as an attribute`,
 				"{%s} has as many values as clients like, and spans as many names", source)
 		}
