@@ -204,8 +204,9 @@ vet: ## go vet of all modules, and with the tags of make race where there are fi
 	CGO_ENABLED=1 $(COMPILING) go vet -race -tags invariants $(ONLY)
 
 .PHONY: lint
-lint: ## the rules of internal/lint
+lint: ## the rules of internal/lint, and the lines that are linked into edge
 	go test -count=1 ./internal/lint
+	@go test -count=1 -run '^TestLinkedLines$$' -v ./internal/lint | grep -o '[0-9]* lines are.*'
 
 # The modules are tested one after the other, beside edge's own packages.
 .PHONY: unit

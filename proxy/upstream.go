@@ -40,7 +40,7 @@ type ToOptions struct {
 	// HostOfBackend where the client says none. A Host that a filter sets stays.
 	Host string
 	// Total is the time of requests that come by no route, from their head to the end of the answer: sub-requests with
-	// To, and those of handler.Transport. 0: no limit.
+	// To, and requests of handler.Transport. 0: no limit.
 	Total time.Duration
 	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
 	// compress then. Requests that go in circles are not found without it.

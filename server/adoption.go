@@ -146,7 +146,7 @@ func (a *adoption) drop(l *listener) {
 	}
 }
 
-// Held sockets are those of a supervisor such as systemd, which opened them before this process was there, and keeps
+// Held sockets come from a supervisor such as systemd, which opened them before this process was there, and keeps
 // them when it has ended: clients wait in their queues meanwhile. So the Server listens by second descriptors. The
 // first ones stay open as well, because a reload that names an address again could not open it: the supervisor has it.
 //

@@ -62,7 +62,7 @@ func (s *Server) Plan(cfg *config.Config) Diff {
 					n += s.listeners.conns(l, e)
 				}
 			case e.Kind != "upstream":
-				continue // all pools, or one that several routes have in common
+				continue // all pools, or a pool that several routes share
 			case t.Connections == changes.IdleBackends:
 				n = int(pools.Upstream(e.Name).Idle)
 			default:

@@ -228,7 +228,7 @@ func (l *ledger) end() {
 	}
 }
 
-// endSoon looks again, some time later, whether what is not in use any more is over, and whether its series are to be
+// endSoon looks again, some time later, whether endings that were begun are over, and whether their series are to be
 // removed: a process may have no Prometheus that asks. ledger.mu is held.
 func (l *ledger) endSoon() {
 	leaving := l.counters.Leaving()

@@ -17,10 +17,10 @@
 // them next to what is present and then puts that in its place; after an error nothing has changed. What the two
 // configurations have in common goes on undisturbed:
 //
-//	backends     those of an upstream that is named again stay, with what is known of them; others join it or go
+//	backends     members of an upstream that is named again stay, with their states; others join it or go
 //	upstreams    kept, with their idle connections, when all their options are equal
 //	listeners    kept when the address is named again, whatever else changed; new ones open before old ones close
-//	log files    kept when the path is named again; one that is not is closed a minute later
+//	log files    kept when the path is named again; the others are closed a minute later
 //	routes       always made anew; a request ends with those that it began with
 //
 // Limits of a listener hold for connections that are accepted after the change. Worker threads and the memory limit do

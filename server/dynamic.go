@@ -21,7 +21,7 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// dynamicKey identifies the destinations of a dest with variables: a reload keeps those of equal key.
+// dynamicKey identifies the destinations of a dest with variables: a reload keeps destinations of equal key.
 type dynamicKey struct {
 	name            string // of the upstream
 	upstream        upstream.Key

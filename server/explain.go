@@ -143,8 +143,8 @@ var untyped = []struct {
 		"edge certs, which lists ordered ones"}},
 }
 
-// explainer is an access log that logs an event for each request that failed, for a person at a terminal. What is wrong
-// with the backend is told by package proxy, with what to try; other failures have a hint here.
+// explainer is an access log that logs an event for each request that failed, for a person at a terminal. A fault
+// of the backend is told by package proxy, with what to try; other failures have a hint here.
 type explainer struct{}
 
 // Append logs r if the proxy or a backend failed, or the client in a way that has a hint.

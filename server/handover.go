@@ -134,8 +134,8 @@ func (h *Handover) Unclaimed() (all []Unclaimed) {
 }
 
 // Suspend has nothing accepted any more, when it returns, by the sockets that another process claims: see Sockets. They
-// stay open. Until Resume no configuration is applied. It fails while one is, and where one that was applied since
-// Sockets listens on other addresses; then nothing has changed.
+// stay open. Until Resume no configuration is applied. It fails while a configuration is applied, and where the one
+// applied since Sockets listens on other addresses; then nothing has changed.
 func (h *Handover) Suspend(claimed []int) error {
 	s := h.server
 	s.mu.Lock()
@@ -300,7 +300,7 @@ type Giving struct {
 }
 
 // Give begins to let connections go whose listeners are suspended: see engine.Engine.Give. At most credit go at once;
-// each one that Took counts lets another one go.
+// each connection that Took counts lets another go.
 func (h *Handover) Give(credit int) *Giving {
 	s := h.server
 	s.mu.Lock()
@@ -336,7 +336,7 @@ func (g *Giving) put(batch []engine.Given) {
 }
 
 // Next waits for connections and returns at most engine.GiveMax of them: the caller owns their descriptors. The error
-// is that of ctx.
+// is the error of ctx.
 func (g *Giving) Next(ctx context.Context) ([]Given, error) {
 	for {
 		g.mu.Lock()

@@ -70,8 +70,8 @@ func (m *members) stop() {
 	}
 }
 
-// service returns the backends of u, which become those that u names with the reload: those of the present
-// configuration, if it has an upstream of that name.
+// service returns the backends of u, which become those that u names with the reload: the upstream of that
+// name in the present configuration, if there is any.
 func (p *upstreams) service(u *config.Upstream) (*members, error) {
 	if s := p.next.services[u.Name]; s != nil {
 		return s, s.setRetry(u, p.Reactors())
@@ -309,7 +309,7 @@ func (m *members) setRetry(u *config.Upstream, reactors int) error {
 }
 
 // hedging returns how requests are hedged that wait for so long; nil: they are not. The budget, and what is known of
-// the answers, are those of before.
+// the answers, are as before.
 func (m *members) hedging(after time.Duration, reactors int) *retry.Hedge {
 	switch {
 	case after == 0:

@@ -20,9 +20,7 @@
 // An exception that nothing needs any more is a finding too (TestAllow), so the list only
 // holds what is true.
 //
-// What is counted has a baseline beside its limit, baseline.txt: lines of a top folder, operations and fields of a
-// type, pairs of files against the grain, comments that leave out a noun. It may only fall. A commit
-// that raises a number says why on its line.
+// One number bounds the whole: the lines that are linked into edge (TestLinkedLines).
 //
 // The rules check the working tree, committed or not; directories named testdata, bin and dist, and those with a
 // leading dot, are left alone.

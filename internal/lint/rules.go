@@ -30,21 +30,18 @@ var rules = []rule{
 	{name: "func-length", source: checkFuncLength},
 	{name: "file-length", source: checkFileLength},
 	{name: "line-length", source: checkLineLength},
+	{name: "operations", tree: checkOperations},
+	{name: "fields", tree: checkFields},
 	{name: "walkers", tree: checkWalkers},
 	{name: "word", source: checkWord},
 	{name: "note", tree: checkNote},
+	{name: "nameless", source: checkNameless},
 	{name: "phrase", tree: checkPhrase},
 	{name: "doc", source: checkDoc},
 	{name: "package-doc", tree: checkPackageDoc},
 	{name: "machine-path", tree: checkMachinePath},
 	{name: "link", tree: checkLink},
 	{name: "listed", tree: checkListed},
-}
-
-func init() {
-	for _, m := range measures {
-		rules = append(rules, rule{name: m.rule, tree: m.check})
-	}
 }
 
 func ruleNamed(name string) (rule, bool) {

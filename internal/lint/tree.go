@@ -44,14 +44,6 @@ type source struct {
 	imports map[string]string // name in this file -> import path
 }
 
-// topFolder is the first element of the path of s, or "." for a file of the root.
-func (s *source) topFolder() string {
-	if folder, _, in := strings.Cut(s.path, "/"); in {
-		return folder
-	}
-	return "."
-}
-
 // tree is the module as it lies on disk. immutable after readTree.
 type tree struct {
 	root    string
@@ -151,7 +143,7 @@ func parseSource(rel string, text []byte) (*source, error) {
 		fset: token.NewFileSet(), test: strings.HasSuffix(rel, "_test.go"),
 		imports: map[string]string{},
 	}
-	file, err := parser.ParseFile(s.fset, rel, text, parser.ParseComments) // with Unresolved, for the rule grain
+	file, err := parser.ParseFile(s.fset, rel, text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}

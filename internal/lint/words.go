@@ -147,26 +147,25 @@ var phrases = []struct {
 		says:  "a clause that begins with who: name the actor",
 	},
 	{
-		match: regexp.MustCompile(`(?i)\bit is said\b|\bwhat\b[^.,:;]{1,60}\bis what\b`),
+		match: regexp.MustCompile(`(?i)\bit is said\b|\bwhat\b(\n?[^.,:;\n]){1,60}\bis what\b`),
 		says:  "a riddle: say what it is",
 	},
 }
 
 // nameless matches a word that stands for a noun which the reader has to find: "the address of the backend" is clear,
 // "that of the backend" is not.
-var nameless = regexp.MustCompile(`(?i)\b(what|that|those)\s+of\b|\bone\s+that\b|\bwhat\s+is\b[^.,:;]{1,60}\bis\b`)
+var nameless = regexp.MustCompile(`(?i)\b(what|that|those)\s+of\b|\bone\s+that\b|` +
+	`\bwhat\s+is\b(\n?[^.,:;\n]){1,60}\bis\b`)
 
-// countNameless counts what nameless matches in the comments of each top folder, without tests.
-func countNameless(t *tree) map[string]int {
-	matches := map[string]int{}
-	for _, s := range t.sources {
-		for _, group := range s.ast.Comments {
-			if n := len(nameless.FindAllString(group.Text(), -1)); n > 0 && !s.test {
-				matches[s.topFolder()] += n
+// checkNameless reads comments, tests aside.
+func checkNameless(s *source, report report) {
+	for _, group := range s.ast.Comments {
+		for _, found := range nameless.FindAllString(group.Text(), -1) {
+			if !s.test {
+				report(s.line(group.Pos()), "", "%q leaves out a noun: name the thing", found)
 			}
 		}
 	}
-	return matches
 }
 
 // checkPhrase reads comments, and the prose of Markdown files outside of code.

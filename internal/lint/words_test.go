@@ -5,9 +5,10 @@ import (
 	"testing"
 )
 
-func TestWord(t *testing.T)   { clean(t, "word") }
-func TestNote(t *testing.T)   { clean(t, "note") }
-func TestPhrase(t *testing.T) { clean(t, "phrase") }
+func TestWord(t *testing.T)     { clean(t, "word") }
+func TestNote(t *testing.T)     { clean(t, "note") }
+func TestNameless(t *testing.T) { clean(t, "nameless") }
+func TestPhrase(t *testing.T)   { clean(t, "phrase") }
 
 func TestWord_fires(t *testing.T) {
 	fires(t, "word", files{
@@ -47,6 +48,15 @@ func TestNote_fires(t *testing.T) {
 		"Makefile", "all: # " + broken + "\n",
 		"CONTRIBUTING.md", "No " + left + " in a comment.\n",
 	}, "proxy/a.go:2 "+left, "Makefile:1 "+broken)
+}
+
+func TestNameless_fires(t *testing.T) {
+	fires(t, "nameless", files{
+		"h1/a.go", "package h1\n\n// Those of others, that\n// of one that is late.\nvar a = `that of`\n",
+		"h1/a_test.go", "package h1\n\n// that of\nvar b int\n",
+		"h2/a.go", "package h2\n\nvar a int // what is above the limit is refused, what is below it: it is taken\n",
+		"h3/a.go", "package h3\n\n// the address of the backend\nvar a int\n",
+	}, "h1/a.go:3 ", "h1/a.go:3 ", "h1/a.go:3 ", "h2/a.go:3 ")
 }
 
 func TestPhrase_fires(t *testing.T) {

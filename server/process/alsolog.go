@@ -106,7 +106,7 @@ func closeAll(outputs []*alsoOutput) {
 	var wait sync.WaitGroup
 	for _, o := range outputs {
 		wait.Go(func() {
-			_ = o.sink.Close()         // what is lost is counted
+			_ = o.sink.Close()         // lost lines are counted
 			_ = plugin.Close(o.writer) // which ends a write that waits
 		})
 	}

@@ -34,7 +34,7 @@ type OldProcess interface {
 	Keep(conns []Conn, why error)
 	// CloseSocket closes the copy of a socket that the new process has closed, or that nobody takes back any more.
 	CloseSocket(socket int)
-	// EndDraining ends a process that drains: this one where before is 0, else the one that many before it.
+	// EndDraining ends a process that drains: this one where before is 0, else its predecessor of that number.
 	EndDraining(before int)
 	// Kill ends the new process.
 	Kill()

@@ -180,8 +180,8 @@ func (r *Rules) Lines() []string {
 	return lines
 }
 
-// Judge adds to the report what of n the locked process cannot reach. n is nil where the configuration has errors, so
-// that its needs are not known. upgrade adds what only the next process needs.
+// Judge adds to the report the needs of n that the locked process cannot meet. n is nil where the configuration
+// has errors: its needs are not known. upgrade adds what only the next process needs.
 func (l *Lock) Judge(report *config.Report, n *Needs, upgrade bool) {
 	if l.ABI == 0 {
 		return

@@ -55,7 +55,7 @@ func makeFilter(arch uint32, numbers []uint32, sealed bool) filter {
 	var f filter
 	f.load(archAt)
 	f.jump(unix.BPF_JEQ, arch, 1, 0)
-	f.end(refused) // calls of another processor, such as those of i386, have other numbers
+	f.end(refused) // calls of another processor, such as i386, have other numbers
 	f.load(numberAt)
 
 	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)

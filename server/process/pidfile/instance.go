@@ -25,8 +25,8 @@ type StaleError struct{ text string }
 // Error says which one, and what became of it.
 func (e *StaleError) Error() string { return e.text }
 
-// Find returns the process that the pid file at path names: the one that has the file open. The number in it is not
-// believed: the process may have been killed and another one have its number, or the number may be one of another
+// Find returns the process that the pid file at path names, which has the file open. The number in it is not
+// believed: the process may have been killed and another one have its number, or the number may belong to another
 // container.
 func Find(path string) (*Instance, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -15,7 +15,7 @@ import (
 )
 
 // File is the file that holds the number of the process. The process has it open until its end, which tells it from
-// another one that has its number by chance, see Find. Until it drains it holds it by flock(2) too: the lock, and not
+// a process that has its number by chance, see Find. Until it drains it holds it by flock(2) too: the lock, and not
 // the number in it, says that it is taken. So what a process that was killed has left is nobody's.
 //
 //	take ── locked ──► write ── serving ──► release ── draining ──► remove

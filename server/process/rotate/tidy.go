@@ -24,7 +24,7 @@ const (
 
 // Tidy removes what is beyond p.Keep and p.KeepFor of what the log at path was renamed to, then compresses the rest,
 // unless p says that it stays as it is: on a full disk the one makes room for the other. A file to which a process
-// still writes, and one that another process compresses, waits: left reports that. Tidy returns early, and leaves no
+// still writes, or which another process compresses, waits: left reports that. Tidy returns early, and leaves no
 // half of a file, when ctx ends. What others have removed meanwhile, with its folder or without, is no error.
 func Tidy(ctx context.Context, p *Policy, path string, now time.Time) (left bool, err error) {
 	all, err := rotatedOf(path)
@@ -118,7 +118,7 @@ func (c *compressor) compress(ctx context.Context, path string) (err error) {
 var errInUse = errors.New("the file is in use")
 
 // take locks f against other processes that tidy up, until f is closed. Two of them would take each other's half file
-// for one that was left, and remove what it is made of. It returns errInUse where another one has the lock, or
+// for a leftover, and remove what it is made of. It returns errInUse where another one has the lock, or
 // has f open for writing: a process that drains opens no log again, and its last lines would go to a removed file.
 func take(f *os.File) error {
 	fd := int(f.Fd())

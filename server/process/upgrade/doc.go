@@ -1,5 +1,5 @@
-// Package upgrade is the protocol by which a running process hands its sockets and connections to a new one that takes
-// its place: the frames, and the state machine of each side.
+// Package upgrade is the protocol by which a running process hands its sockets and connections to its
+// successor: the frames, and the state machine of each side.
 //
 // It is pure: it opens no descriptor, reads no clock and starts nothing. A machine is told what happened and returns
 // what to do. server/process/handover carries the frames, with their descriptors, and server/process does the rest.
@@ -25,7 +25,7 @@
 //
 // # Versions
 //
-// The layout of a frame's head never changes. HELLO names the versions that its sender knows, OFFER the highest one
+// The layout of a frame's head never changes. HELLO names the versions that its sender knows, OFFER the highest
 // that both know. A type or a field that the receiver does not know is ignored, unless it is marked: a type by its
 // highest bit, a field by its name in the list "must". testdata holds the bytes of version 1.
 //

@@ -130,8 +130,8 @@ func (s *Store) Limit(most, bytes int) {
 	s.forget()
 }
 
-// Add keeps files as the version in force, and returns its number: a new one, unless they are the same as those of the
-// last version. An error says why the version will not outlive the process.
+// Add keeps files as the version in force, and returns its number: a new one, unless the last version has the
+// same files. An error says why the version will not outlive the process.
 func (s *Store) Add(files *config.Files, cause string, now time.Time) (number int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
