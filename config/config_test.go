@@ -102,12 +102,7 @@ func TestParse_valid(t *testing.T) {
 		if c == nil {
 			t.Fatalf("refused:\n%s", rendered(t, rep))
 		}
-		text, err := json.MarshalIndent(c, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := c.Summary() + "\n" + rendered(t, rep) + string(text) + "\n"
-		golden(t, goldenOf(path), []byte(got))
+		golden(t, goldenOf(path), found(t, path, c, rep))
 	})
 }
 

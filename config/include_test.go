@@ -20,15 +20,7 @@ func TestLoad_include(t *testing.T) {
 	for _, folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			c, rep := environment.Load(filepath.Join(folder, "edge.toml"))
-			got := rendered(t, rep)
-			if c != nil {
-				text, err := json.MarshalIndent(c, "", "  ")
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = c.Summary() + "\n" + got + string(text) + "\n"
-			}
-			golden(t, filepath.Join(folder, "found.txt"), []byte(got))
+			golden(t, filepath.Join(folder, "found.txt"), found(t, folder, c, rep))
 		})
 	}
 }
