@@ -3,259 +3,147 @@ package lang
 import (
 	"iter"
 	"strings"
+	"sync"
 )
 
-// foreign is what names of other programs are called here. A name that ends in a dot, a dash or an underscore stands
-// for all that begin with it, and the % of its answer for the rest of the name.
-var foreign = map[string]string{
-	"ip":      "client.ip",
-	"country": "geo.country",
+// foreignNames are the names of other programs after what each is called here, or after nothing where there is nothing
+// like it. A name that ends in a dot, or in an underscore after a dollar sign, stands for all that begin with it, and
+// the % of its answer for the rest of the name.
+const foreignNames = `
+client.ip: ip ip.src $remote_addr $binary_remote_addr src http.request.remote http.request.remote.host
+client.ip: remote_host remote_ip client_ip client_addr remote_addr source.address
+geo.country: country ip.src.country ip.geoip.country $geoip_country_code $geoip2_data_country_code
+path: http.request.uri.path $uri $document_uri request.path
+ext(path): http.request.uri.path.extension
+query: http.request.uri.query url_query $args $query_string
+query.NAME: http.request.uri.args url_param urlp params
+target: http.request.uri raw.http.request.uri raw.http.request.uri.path req.url $request_uri url
+target: http.request.orig_uri uri request.url capture.req.uri
+scheme, host and target: http.request.full_uri
+method: http.request.method req.method $request_method meth request.method capture.req.method
+proto: http.request.version $server_protocol http.request.proto req.ver
+header.NAME: http.request.headers hdr req.hdr req.fhdr headers request.headers
+cookie.NAME: http.request.cookies req.cook cook cookies
+body: http.request.body http.request.body.raw
+length: http.request.body.size $content_length
+status: http.response.code resp.status $status http.response.status_code response.status http.error.status_code
+status: status_code
+answer.header.NAME: http.response.headers res.hdr
+host: http.host $host $http_host $server_name http.request.host request.host
+header.user-agent: http.user_agent user_agent
+header.referer: http.referer referer
+header.cookie: http.cookie
+header.x-forwarded-for: http.x_forwarded_for
+geo.asn: ip.geoip.asnum ip.src.asnum
+geo.continent: ip.src.continent ip.geoip.continent
+geo.region: ip.src.region_code $geoip_region
+geo.city: ip.src.city $geoip_city
+scheme == "https": ssl $https ssl_fc
+tls.version: cf.tls_version $ssl_protocol ssl_fc_protocol http.request.tls.version
+cert.verified: cf.tls_client_auth.cert_verified ssl_c_verify
+json: lookup_json_string
+re_replace: regex_replace regsub regsuball
+text: to_string
++: concat
+x ends_with y: ends_with endsWith
+x starts_with y: starts_with startsWith
+cut_prefix, cut_suffix, split: substring
+hmac: is_timed_hmac_valid_v0
+base64_decode: decode_base64
+base64: encode_base64
+replace: remove_bytes
+header.%: req.http. $http_ http.request.header.
+answer.header.%: resp.http. $sent_http_ http.response.header.
+query.%: $arg_ http.request.uri.query.
+cookie.%: $cookie_ http.request.cookie.
+server.port: $server_port dst_port tcp.dstport udp.dstport http.request.local.port
+server.ip: $server_addr dst http.request.local.host
+scheme: $scheme http.request.scheme
+bytes.in: $request_length
+request.id: $request_id http.request.uuid
+duration: $request_time http.request.duration
+header.content-type: $content_type
+client.port: $remote_port src_port http.request.remote.port tcp.srcport
+auth.user: $remote_user http.auth.user.id
+peer.ip: $realip_remote_addr
+bytes.out: $bytes_sent $body_bytes_sent http.response.size
+upstream.addr: $upstream_addr http.reverse_proxy.upstream.address
+upstream.status: $upstream_status
+upstream.time: $upstream_response_time
+cache.status: $upstream_cache_status
+tls.cipher: $ssl_cipher ssl_fc_cipher http.request.tls.cipher_suite
+tls.sni: $ssl_server_name ssl_fc_sni req.ssl_sni http.request.tls.server_name
+cert.subject: $ssl_client_s_dn ssl_c_s_dn http.request.tls.client.subject
+geo.asn_org: $geoip_org
+time.unix: $msec now http.request.timestamp.sec time.now time.now.unix
+match.1: $1
+match.2: $2
+header.NAME starts_with: hdr_beg
+header.NAME ends_with: hdr_end
+header.NAME contains: hdr_dom hdr_sub
+header.NAME ~: hdr_reg HeaderRegexp HeadersRegexp
+path starts_with: path_beg PathPrefix
+path ends_with: path_end
+path ~: path_reg PathRegexp
+path contains: path_sub path_dir
+tls.alpn: ssl_fc_alpn http.request.tls.proto
+random: rand
+host + path: base
+port: http.request.port
+basename(path): http.request.uri.path.file
+match.%: http.regexp.
+match.N: re.
+host ==: Host
+host ~: HostRegexp
+tls.sni ==: HostSNI
+tls.sni ~: HostSNIRegexp
+path ==: Path
+method ==: Method
+header.NAME ==: Header Headers
+query.NAME ==: Query
+query.NAME ~: QueryRegexp
+client.ip in {…}: ClientIP
+tls.alpn ==: ALPN
+lower: to_lower tolower
+upper: to_upper
+len: strlen
+sha256: md5
+has: exists defined
+cidr: ipMask ipmask
+random(100): cf.random_seed
+header.accept-language: http.request.accepted_languages
+has(header.NAME): http.request.headers.names
+tls.resumed: http.request.tls.resumed
+cert.serial: http.request.tls.client.serial
+cert.sha256: http.request.tls.client.fingerprint
+cert.issuer: http.request.tls.client.issuer
+cut_suffix(path, basename(path)): http.request.uri.path.dir
+local.%: http.vars. vars.
+: cf.threat_score cf.client.bot system.
+`
 
-	// Cloudflare, and Wireshark before it
-	"http.request.uri.path":               "path",
-	"http.request.uri.path.extension":     "ext(path)",
-	"http.request.uri.query":              "query",
-	"http.request.uri.args":               "query.NAME",
-	"http.request.uri":                    "target",
-	"http.request.full_uri":               `scheme, host and target`,
-	"http.request.method":                 "method",
-	"http.request.version":                "proto",
-	"http.request.headers":                "header.NAME",
-	"http.request.cookies":                "cookie.NAME",
-	"http.request.body":                   "body",
-	"http.request.body.raw":               "body",
-	"http.request.body.size":              "length",
-	"http.response.code":                  "status",
-	"http.response.headers":               "answer.header.NAME",
-	"http.host":                           "host",
-	"http.user_agent":                     "header.user-agent",
-	"http.referer":                        "header.referer",
-	"http.cookie":                         "header.cookie",
-	"http.x_forwarded_for":                "header.x-forwarded-for",
-	"ip.src":                              "client.ip",
-	"ip.src.country":                      "geo.country",
-	"ip.geoip.country":                    "geo.country",
-	"ip.geoip.asnum":                      "geo.asn",
-	"ip.src.asnum":                        "geo.asn",
-	"ip.src.continent":                    "geo.continent",
-	"ip.geoip.continent":                  "geo.continent",
-	"ip.src.region_code":                  "geo.region",
-	"ip.src.city":                         "geo.city",
-	"ssl":                                 `scheme == "https"`,
-	"cf.tls_version":                      "tls.version",
-	"cf.tls_client_auth.cert_verified":    "cert.verified",
-	"cf.threat_score":                     "",
-	"raw.http.request.uri":                "target",
-	"raw.http.request.uri.path":           "target",
-	"lookup_json_string":                  "json",
-	"regex_replace":                       "re_replace",
-	"to_string":                           "text",
-	"concat":                              "+",
-	"ends_with":                           "x ends_with y",
-	"starts_with":                         "x starts_with y",
-	"substring":                           "cut_prefix, cut_suffix, split",
-	"is_timed_hmac_valid_v0":              "hmac",
-	"url_query":                           "query",
-	"decode_base64":                       "base64_decode",
-	"encode_base64":                       "base64",
-	"remove_bytes":                        "replace",
-	"req.url":                             "target",
-	"req.http.":                           "header.%",
-	"req.method":                          "method",
-	"regsub":                              "re_replace",
-	"regsuball":                           "re_replace",
-	"resp.http.":                          "answer.header.%",
-	"resp.status":                         "status",
-	"$request_uri":                        "target",
-	"$uri":                                "path",
-	"$document_uri":                       "path",
-	"$args":                               "query",
-	"$query_string":                       "query",
-	"$arg_":                               "query.%",
-	"$http_":                              "header.%",
-	"$sent_http_":                         "answer.header.%",
-	"$cookie_":                            "cookie.%",
-	"$host":                               "host",
-	"$http_host":                          "host",
-	"$server_name":                        "host",
-	"$server_port":                        "server.port",
-	"$server_addr":                        "server.ip",
-	"$server_protocol":                    "proto",
-	"$scheme":                             "scheme",
-	"$https":                              `scheme == "https"`,
-	"$request_method":                     "method",
-	"$request_length":                     "bytes.in",
-	"$request_id":                         "request.id",
-	"$request_time":                       "duration",
-	"$content_length":                     "length",
-	"$content_type":                       "header.content-type",
-	"$remote_addr":                        "client.ip",
-	"$binary_remote_addr":                 "client.ip",
-	"$remote_port":                        "client.port",
-	"$remote_user":                        "auth.user",
-	"$realip_remote_addr":                 "peer.ip",
-	"$status":                             "status",
-	"$bytes_sent":                         "bytes.out",
-	"$body_bytes_sent":                    "bytes.out",
-	"$upstream_addr":                      "upstream.addr",
-	"$upstream_status":                    "upstream.status",
-	"$upstream_response_time":             "upstream.time",
-	"$upstream_cache_status":              "cache.status",
-	"$ssl_protocol":                       "tls.version",
-	"$ssl_cipher":                         "tls.cipher",
-	"$ssl_server_name":                    "tls.sni",
-	"$ssl_client_s_dn":                    "cert.subject",
-	"$geoip_country_code":                 "geo.country",
-	"$geoip2_data_country_code":           "geo.country",
-	"$geoip_city":                         "geo.city",
-	"$geoip_region":                       "geo.region",
-	"$geoip_org":                          "geo.asn_org",
-	"$msec":                               "time.unix",
-	"$1":                                  "match.1",
-	"$2":                                  "match.2",
-	"hdr":                                 "header.NAME",
-	"req.hdr":                             "header.NAME",
-	"req.fhdr":                            "header.NAME",
-	"res.hdr":                             "answer.header.NAME",
-	"hdr_beg":                             "header.NAME starts_with",
-	"hdr_end":                             "header.NAME ends_with",
-	"hdr_dom":                             "header.NAME contains",
-	"hdr_sub":                             "header.NAME contains",
-	"hdr_reg":                             "header.NAME ~",
-	"req.cook":                            "cookie.NAME",
-	"cook":                                "cookie.NAME",
-	"path_beg":                            "path starts_with",
-	"path_end":                            "path ends_with",
-	"path_reg":                            "path ~",
-	"path_sub":                            "path contains",
-	"path_dir":                            "path contains",
-	"url_param":                           "query.NAME",
-	"urlp":                                "query.NAME",
-	"url":                                 "target",
-	"src":                                 "client.ip",
-	"src_port":                            "client.port",
-	"dst":                                 "server.ip",
-	"dst_port":                            "server.port",
-	"ssl_fc":                              `scheme == "https"`,
-	"ssl_fc_sni":                          "tls.sni",
-	"req.ssl_sni":                         "tls.sni",
-	"ssl_fc_alpn":                         "tls.alpn",
-	"ssl_fc_protocol":                     "tls.version",
-	"ssl_fc_cipher":                       "tls.cipher",
-	"ssl_c_s_dn":                          "cert.subject",
-	"ssl_c_verify":                        "cert.verified",
-	"meth":                                "method",
-	"rand":                                "random",
-	"base":                                "host + path",
-	"http.request.host":                   "host",
-	"http.request.port":                   "port",
-	"http.request.scheme":                 "scheme",
-	"http.request.proto":                  "proto",
-	"http.request.remote":                 "client.ip",
-	"http.request.remote.host":            "client.ip",
-	"http.request.remote.port":            "client.port",
-	"http.request.orig_uri":               "target",
-	"http.request.uuid":                   "request.id",
-	"http.request.header.":                "header.%",
-	"http.request.cookie.":                "cookie.%",
-	"http.request.uri.query.":             "query.%",
-	"http.request.uri.path.file":          "basename(path)",
-	"http.request.tls.server_name":        "tls.sni",
-	"http.request.tls.version":            "tls.version",
-	"http.request.tls.client.subject":     "cert.subject",
-	"http.response.header.":               "answer.header.%",
-	"http.response.status_code":           "status",
-	"http.regexp.":                        "match.%",
-	"http.reverse_proxy.upstream.address": "upstream.addr",
-	"http.auth.user.id":                   "auth.user",
-	"uri":                                 "target",
-	"remote_host":                         "client.ip",
-	"remote_ip":                           "client.ip",
-	"client_ip":                           "client.ip",
-	"re.":                                 "match.N",
-	"Host":                                "host ==",
-	"HostRegexp":                          "host ~",
-	"HostSNI":                             "tls.sni ==",
-	"HostSNIRegexp":                       "tls.sni ~",
-	"Path":                                "path ==",
-	"PathPrefix":                          "path starts_with",
-	"PathRegexp":                          "path ~",
-	"Method":                              "method ==",
-	"Header":                              "header.NAME ==",
-	"Headers":                             "header.NAME ==",
-	"HeaderRegexp":                        "header.NAME ~",
-	"HeadersRegexp":                       "header.NAME ~",
-	"Query":                               "query.NAME ==",
-	"QueryRegexp":                         "query.NAME ~",
-	"ClientIP":                            "client.ip in {…}",
-	"ALPN":                                "tls.alpn ==",
-	"client_addr":                         "client.ip",
-	"remote_addr":                         "client.ip",
-	"user_agent":                          "header.user-agent",
-	"referer":                             "header.referer",
-	"headers":                             "header.NAME",
-	"cookies":                             "cookie.NAME",
-	"params":                              "query.NAME",
-	"request.path":                        "path",
-	"request.method":                      "method",
-	"request.headers":                     "header.NAME",
-	"request.host":                        "host",
-	"request.url":                         "target",
-	"source.address":                      "client.ip",
-	"response.status":                     "status",
-	"startsWith":                          "x starts_with y",
-	"endsWith":                            "x ends_with y",
-	"to_lower":                            "lower",
-	"tolower":                             "lower",
-	"to_upper":                            "upper",
-	"strlen":                              "len",
-	"md5":                                 "sha256",
-	"exists":                              "has",
-	"defined":                             "has",
-	"now":                                 "time.unix",
-	"ipMask":                              "cidr",
-	"ipmask":                              "cidr",
-	"http.request.timestamp.sec":          "time.unix",
-	"cf.random_seed":                      "random(100)",
-	"cf.client.bot":                       "",
-	"http.request.accepted_languages":     "header.accept-language",
-	"http.request.headers.names":          "has(header.NAME)",
-	"tcp.dstport":                         "server.port",
-	"tcp.srcport":                         "client.port",
-	"udp.dstport":                         "server.port",
-	"http.request.tls.cipher_suite":       "tls.cipher",
-	"http.request.tls.proto":              "tls.alpn",
-	"http.request.tls.resumed":            "tls.resumed",
-	"http.request.tls.client.serial":      "cert.serial",
-	"http.request.tls.client.fingerprint": "cert.sha256",
-	"http.request.tls.client.issuer":      "cert.issuer",
-	"http.request.duration":               "duration",
-	"http.response.size":                  "bytes.out",
-	"http.request.uri.path.dir":           "cut_suffix(path, basename(path))",
-	"http.error.status_code":              "status",
-	"system.":                             "",
-	"time.now":                            "time.unix",
-	"time.now.unix":                       "time.unix",
-	"http.request.local.host":             "server.ip",
-	"http.request.local.port":             "server.port",
-	"http.vars.":                          "local.%",
-	"vars.":                               "local.%",
-	"capture.req.uri":                     "target",
-	"capture.req.method":                  "method",
-	"status_code":                         "status",
-	"req.ver":                             "proto",
-}
+// foreign has what each of foreignNames is called here.
+var foreign = sync.OnceValue(func() map[string]string {
+	all := make(map[string]string)
+	for line := range strings.Lines(foreignNames) {
+		here, names, _ := strings.Cut(line, ": ")
+		for name := range strings.FieldsSeq(names) {
+			all[name] = here
+		}
+	}
+	return all
+})
 
 // foreignName returns what a name of another program is called here, as a hint, or "".
 func foreignName(name string) string {
-	here, ok := foreign[name]
+	here, ok := foreign()[name]
 	if !ok {
 		begin, best := "", ""
-		for there := range foreign {
+		for there, called := range foreign() {
 			last := there[len(there)-1]
 			if open := last == '.' || last == '_' && there[0] == '$'; open && len(there) > len(begin) &&
 				len(name) > len(there) && strings.HasPrefix(name, there) {
-				begin, best, ok = there, foreign[there], true
+				begin, best, ok = there, called, true
 			}
 		}
 		rest := strings.TrimPrefix(name, begin)
