@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -48,40 +47,6 @@ func named(t *testing.T, name string) string {
 	return s.Listener.Addr().String()
 }
 
-// Two sections are a load balancer.
-func TestRun_backendsAndNetworkAlone(t *testing.T) {
-	listen := `["127.0.0.1:0"]`
-	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { // this machine has IPv6
-		l.Close()
-		listen = `["127.0.0.1:0", "[::1]:0"]`
-	}
-	dir := folder(t, map[string]string{"edge.toml": fmt.Sprintf(`
-[network]
-listen = %s
-
-[load_balancing]
-[[load_balancing.backends]]
-name = "backend1"
-address = %q
-weight = 2
-
-[[load_balancing.backends]]
-name = "backend2"
-address = %q
-weight = 1
-`, listen, named(t, "one"), named(t, "two"))})
-	// The default method sends a backend less that has answered late.
-	e := runIn(t, dir, "run", "--set", "threads=1", "--set", "log.output=[]", "--set",
-		"load_balancing.method=round_robin")
-	counts := make(map[string]int)
-	for range 30 {
-		counts[curlWith(t, "http://"+e.addr+"/")]++
-	}
-	if counts["one"] != 20 || counts["two"] != 10 {
-		t.Errorf("30 requests went to %v, want 20 and 10", counts)
-	}
-}
-
 // The five lines that every deployment of such a load balancer begins with. As they are they serve the hello page on
 // port 8080, which may be taken here.
 func TestRun_fiveLinesOfYAML(t *testing.T) {
@@ -111,70 +76,41 @@ upgrade_sock: load_balancer.sock
 	}
 }
 
-func TestRun_reloadReadsIncludesAndSecretsAgain(t *testing.T) {
+// A reload reads all files again: those that are included, of secrets, and of lists.
+func TestRun_reloadReadsEachFileAgain(t *testing.T) {
 	dir := folder(t, map[string]string{
-		"edge.yaml":     "include: conf.d/*\nlog: {output: []}\nhttp:\n  listen: 127.0.0.1:0\n",
-		"conf.d/a.toml": "[[routes]]\npattern = '/a'\ndest = 'status:${file:status}'\n",
-		"status":        "201\n",
+		"edge.yaml": "include: conf.d/*\nlog: {output: []}\nhttp:\n  listen: 127.0.0.1:0\n",
+		"conf.d/a.toml": "[[routes]]\npattern = '/a'\ndest = 'status:${file:status}'\n" +
+			"[lists.at]\ntype = 'texts'\nfile = '../at.txt'\n[[routes]]\nwhen = 'path in list.at'\ndest = 'status:204'\n",
+		"status": "201\n", "at.txt": "/listed\n",
 	})
 	e := runIn(t, dir)
-	ask := func(path string) int {
-		resp, _ := testutil.Get(t, client(t), "http://"+e.addr+path)
-		return resp.StatusCode
-	}
-	if a, b := ask("/a"), ask("/b"); a != 201 || b != 404 {
-		t.Fatalf("before: %d %d, want 201 404", a, b)
-	}
-	change := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	change("conf.d/b.json", `{"routes": [{"pattern": "/b", "dest": "status:202"}]}`)
-	change("status", "203\n")
-	e.Signal(syscall.SIGHUP)
-	e.WaitLine(`"msg":"configuration reloaded"`)
-	if a, b := ask("/a"), ask("/b"); a != 203 || b != 202 {
-		t.Errorf("after: %d %d, want 203 202", a, b)
-	}
-	change("conf.d/b.json", `{"routes": [}`)
-	e.Signal(syscall.SIGHUP)
-	e.WaitLine(`"level":"ERROR".*conf.d/b.json:1:13: error: `)
-	e.WaitLine(`reload failed, nothing has changed`)
-	if b := ask("/b"); b != 202 {
-		t.Errorf("behind the bad file: %d", b)
-	}
-}
-
-func TestRun_reloadOfLists(t *testing.T) {
-	dir := folder(t, map[string]string{
-		"edge.toml": "log.output = []\nhttp.listen = '127.0.0.1:0'\n[lists.at]\ntype = 'texts'\nfile = 'at.txt'\n" +
-			"[[routes]]\nwhen = 'path in list.at'\ndest = 'status:204'\n",
-		"at.txt": "/a\n",
-	})
-	e := runIn(t, dir)
-	want := func(when string, a, b int) {
+	want := func(when string, a, b, listed int) {
 		t.Helper()
-		for path, status := range map[string]int{"/a": a, "/b": b} {
+		for path, status := range map[string]int{"/a": a, "/b": b, "/listed": listed} {
 			if resp, _ := testutil.Get(t, client(t), "http://"+e.addr+path); resp.StatusCode != status {
-				t.Errorf("%s %s is answered %d, want %d", when, path, resp.StatusCode, status)
+				t.Errorf("%s: %s is answered %d, want %d", when, path, resp.StatusCode, status)
 			}
 		}
 	}
-	change := func(text string) {
-		if err := os.WriteFile(filepath.Join(dir, "at.txt"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	put := func(name, text string) { putFile(t, filepath.Join(dir, name), "%s", text) }
+	const good = `{"routes": [{"pattern": "/b", "dest": "status:202"}]}`
+	want("before", 201, 404, 204)
+	put("conf.d/b.json", good)
+	put("status", "203\n")
+	put("at.txt", "/other\n")
+	e.Signal(syscall.SIGHUP)
+	e.WaitLine(`"msg":"configuration reloaded","changes":{.*"list at"`)
+	want("after", 203, 202, 404)
+	for _, bad := range []struct{ json, list, said string }{
+		{`{"routes": [}`, "/listed\n", `conf.d/b.json:1:13: error: `}, {good, "/listed\n  \"b\n", `at.txt:2:\d+: error: `},
+	} {
+		put("conf.d/b.json", bad.json)
+		put("at.txt", bad.list)
 		e.Signal(syscall.SIGHUP)
+		e.WaitLine(`(?s)"level":"ERROR".*` + bad.said + `.*reload failed, nothing has changed`)
+		want("after a bad file", 203, 202, 404)
 	}
-	want("before,", 204, 404)
-	change("/b\n")
-	e.WaitLine(`"msg":"configuration reloaded","changes":{"changed":\["list at"\]}`)
-	want("after a reload", 404, 204)
-	change("/a\n  \"b\n")
-	e.WaitLine(`"level":"ERROR".*at.txt:2:\d+: error: `)
-	e.WaitLine(`reload failed, nothing has changed`)
-	want("after a refused reload", 404, 204)
 }
 
 func TestCheck_files(t *testing.T) {
@@ -226,43 +162,6 @@ func TestCheck_warningsOfFilters(t *testing.T) {
 		if !strings.Contains(string(text), want) || strings.Contains(string(text), "WARN") {
 			t.Errorf("edge %s: want %q alone in\n%s", args, want, text)
 		}
-	}
-}
-
-// A WebSocket passes unless a route says otherwise, or all do.
-func TestRun_webSocket(t *testing.T) {
-	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "" {
-			fmt.Fprint(w, "plain")
-			return
-		}
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-		_ = rw.Flush()
-	}))
-	t.Cleanup(up.Close)
-	dir := folder(t, map[string]string{"edge.json": fmt.Sprintf(`{
-	"network": {"listen": "127.0.0.1:0"}, "proxy": {"websocket": true}, "log": {"output": []},
-	"routes": [{"pattern": "/*", "dest": %[1]q}, {"pattern": "/off", "dest": %[1]q, "websocket": false}]
-}`, up.Listener.Addr())})
-	e := runIn(t, dir, "run", "-c", "edge.json")
-	ask := func(path string) int {
-		w := testutil.Dial(t, e.addr)
-		w.Send("GET ", path, " HTTP/1.1\r\nHost: edge.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		resp, _ := w.ReadResponse("GET")
-		return resp.StatusCode
-	}
-	if on, off := ask("/on"), ask("/off"); on != 101 || off != 200 {
-		t.Errorf("%d and %d, want 101 and 200", on, off)
-	}
-	e = runIn(t, dir, "run", "-c", "edge.json", "--set", "websocket=false")
-	if on := ask("/on"); on != 200 {
-		t.Errorf("switched off for all: %d, want 200", on)
 	}
 }
 

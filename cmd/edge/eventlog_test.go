@@ -267,33 +267,6 @@ func TestRun_crashShowsItsStacks(t *testing.T) {
 	}
 }
 
-// A full disk under the error log loses its lines, and nothing else. The next file says how many.
-func TestRun_errorLogOnAFullDisk(t *testing.T) {
-	const text = "error_log = %q\nlog.output = []\nhttp.listen = %q\n" +
-		"[[routes]]\npattern = \"/%s\"\ndest = \"status:204\"\n"
-	addr := testutil.FreeAddr(t)
-	e := &running{file: write(t, text, "/dev/full", addr, "first")}
-	e.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--stats", "-c", e.file},
-		Dir: filepath.Dir(e.file),
-	})
-	e.WaitPort(addr)
-	answers(t, "http://"+addr+"/first")
-	log := filepath.Join(filepath.Dir(e.file), "error.log")
-	e.change(t, text, log, addr, "second")
-	testutil.Eventually(t, testutil.Minutes, says(log, "configuration reloaded"), "the new file is written to")
-	answers(t, "http://"+addr+"/second")
-	if code := e.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	for _, want := range []string{"are missing\" output=/dev/full lines=3", "error_log_lost_total=3"} {
-		if !says(log, want)() {
-			text, _ := os.ReadFile(log)
-			t.Errorf("%q is missing:\n%s", want, text)
-		}
-	}
-}
-
 // error_log = "stdout" is the standard output of the process, as in [log] output, and no file of that name.
 func TestRun_errorLogOnStdout(t *testing.T) {
 	file := write(t, "[global]\nerror_log = \"stdout\"\n[http]\nlisten = \"127.0.0.1:0\"\n")

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -115,6 +118,48 @@ func TestInit_memory(t *testing.T) {
 	if t.Logf("%d bytes", all); all == 0 || all > most {
 		t.Errorf("init functions allocate %d bytes, not up to %d:\n%s", all, most, p.Output())
 	}
+}
+
+// A million made-up hosts and paths cost no memory to speak of beside as many requests for one host. EDGE_SOAK=1 asks.
+func TestMetrics_madeUpNames(t *testing.T) {
+	slow(t)
+	one := afterAMillion(t, func(int) int { return 1 })
+	madeUp := afterAMillion(t, func(i int) int { return i })
+	if t.Logf("%d KiB; of made-up names %d KiB", one, madeUp); madeUp > one+2048 {
+		t.Error("made-up names cost more than others")
+	}
+}
+
+// afterAMillion returns the resident memory in KiB after a million requests, the i-th one for the host and the path
+// with the number that name returns.
+func afterAMillion(t *testing.T, name func(i int) int) (kib int) {
+	t.Helper()
+	r := start(t, "http.listen = \"127.0.0.1:0\"\nmetrics.hosts = 200\nlog.output = []\n"+
+		"routes = [{ pattern = \"*.example.com/*\", dest = \"status:204\" }]\n")
+	defer r.Stop()
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	in := bufio.NewReaderSize(c, 1<<16)
+	const atOnce = 64
+	for asked := 0; asked < 1_000_000; asked += atOnce {
+		var out bytes.Buffer
+		for i := range atOnce {
+			n := name(asked + i)
+			fmt.Fprintf(&out, "GET /p%d HTTP/1.1\r\nHost: h%d.example.com\r\n\r\n", n, n)
+		}
+		if _, err := c.Write(out.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		for range atOnce {
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 204 {
+				t.Fatal(resp, err)
+			}
+		}
+	}
+	return resident(t, r.PID())
 }
 
 // slowestTick asks the metrics at addr.

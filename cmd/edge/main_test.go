@@ -514,59 +514,6 @@ func TestRun_nameThatDoesNotResolve(t *testing.T) {
 	e.WaitLine(`backend does not resolve`)
 }
 
-func TestRun_logThatCannotBeWritten(t *testing.T) {
-	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip(err)
-	}
-	for name, text := range map[string]string{"full disk": `["/dev/full"]`, "closed stdout": `["stdout"]`} {
-		t.Run(name, func(t *testing.T) {
-			file := write(t, "log.output = %s\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
-				"dest = \"status:204\"\n", text)
-			r, w, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Close() // the reader of our log is gone
-			cmd := exec.Command("sh", "-c", `exec "$0" run -c "$1" >&3`, testutil.Binary(t, "./cmd/edge"), file)
-			cmd.ExtraFiles = []*os.File{w}
-			errors, err := cmd.StderrPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			w.Close()
-			defer cmd.Process.Kill() //nolint:errcheck // it has ended unless the test failed
-			lines := bufio.NewScanner(errors)
-			addr := ""
-			for addr == "" && lines.Scan() {
-				if _, rest, ok := strings.Cut(lines.Text(), `"address":"`); ok {
-					addr, _, _ = strings.Cut(rest, `"`)
-				}
-			}
-			c := client(t)
-			for i := range 3000 {
-				resp, _ := testutil.Get(t, c, fmt.Sprintf("http://%s/%d?%0300d", addr, i, i))
-				if resp.StatusCode != 204 {
-					t.Fatalf("request %d: %d", i, resp.StatusCode)
-				}
-			}
-			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			c.CloseIdleConnections()
-			rest, _ := io.ReadAll(errors)
-			if !strings.Contains(string(rest), "log output cannot be written") {
-				t.Errorf("nobody was told:\n%s", rest)
-			}
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 func TestDemo_answers(t *testing.T) {
 	url := "http://" + origin(t)
 	c := client(t)

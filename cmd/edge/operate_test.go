@@ -43,6 +43,14 @@ backends = [ { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", weight = 3 
 discover = "file:///dev/null/list"
 `
 
+// administered runs edge with the admin surface at a Unix socket.
+func administered(t *testing.T, format string, args ...any) (r *running, socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "admin.sock")
+	r = start(t, "[admin]\nlisten = %q\n%s", "unix:"+socket, fmt.Sprintf(format, args...))
+	return r, socket
+}
+
 // idleClient opens a connection to addr, has one request answered, and keeps the connection until the test ends.
 func idleClient(t *testing.T, addr string) net.Conn {
 	t.Helper()

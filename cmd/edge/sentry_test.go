@@ -2,14 +2,11 @@ package main
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -69,29 +66,5 @@ func TestRun_tellsSentry(t *testing.T) {
 	}
 	if strings.Contains(all(), "/hidden") {
 		t.Error(all())
-	}
-}
-
-// A Sentry that accepts and is silent delays neither a reload nor, by more than two seconds, the end.
-func TestRun_silentSentry(t *testing.T) {
-	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close() //nolint:errcheck // of the test
-	socket, dead := testutil.SocketPath(t), testutil.FreeAddr(t)
-	e := start(t, sentryText, "http://key@"+silent.Addr().String()+"/1", socket, dead)
-	e.change(t, "wrong =")
-	e.WaitLine(`reload failed, nothing has changed`)
-	e.change(t, sentryText+"# another\n", "http://other@"+silent.Addr().String()+"/1", socket, dead)
-	e.WaitLine(`"msg":"configuration reloaded"`)
-	began := time.Now()
-	e.Signal(syscall.SIGTERM)
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if took := time.Since(began); took > 2*time.Second+testutil.Patience/2 {
-		t.Errorf("the end took %v", took)
 	}
 }

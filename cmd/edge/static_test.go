@@ -44,47 +44,6 @@ func wwwFolder(t *testing.T, path, text string) {
 	}
 }
 
-// A folder is served, compressed and from a cache; a reload serves what is there under its name by then.
-func TestStatic_reload(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "www")
-	wwwFolder(t, dir, "one")
-	p := start(t, staticFile, dir)
-	url := "http://" + p.addr
-	get := func(path string) string { return curlWith(t, "-s", "--compressed", url+path) }
-	if get("/") != "one" || get("/named/deep/link") != "one" || get("/large.txt") != strings.Repeat("one\n", 10_000) {
-		t.Error(get("/"), get("/named/deep/link"))
-	}
-	for range 2 { // the second one from the cache
-		if get("/named/large.txt") != strings.Repeat("one\n", 10_000) {
-			t.Error("another file")
-		}
-	}
-	head := curlWith(t, "-sI", "-H", "Accept-Encoding: gzip", url+"/large.txt")
-	if !strings.Contains(head, "Vary: Accept-Encoding") {
-		t.Error(head)
-	}
-	if part := curlWith(t, "-s", "-r", "4-6", url+"/named/large.txt"); part != "one" {
-		t.Error(part)
-	}
-	if err := os.Rename(dir, dir+".old"); err != nil {
-		t.Fatal(err)
-	}
-	wwwFolder(t, dir, "two")
-	if got := get("/"); got != "one" {
-		t.Errorf("%q before the reload", got)
-	}
-	p.change(t, staticFile, dir)
-	p.WaitLine(`"msg":"configuration reloaded`)
-	if got := get("/"); got != "two" {
-		t.Errorf("%q after it", got)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	p.change(t, staticFile, dir)
-	p.WaitLine(`no such file`)
-}
-
 func TestStatic_check(t *testing.T) {
 	dir := t.TempDir()
 	code, out := edge(t, "check", write(t, staticFile, filepath.Join(dir, "none")))

@@ -116,26 +116,6 @@ func TestRun_httpsWithBothVersions(t *testing.T) {
 	}
 }
 
-func TestRun_certificateBySNI(t *testing.T) {
-	p := newPKI(t, "own", "exact")
-	p.issue(t, "wild", "*.wild.example.org")
-	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s[[certificates]]\n%s[[certificates]]\n%s%s",
-		p.pair("own"), p.pair("wild"), p.pair("exact"), everything)
-	for name, want := range map[string]string{
-		"exact.example.org": "exact.example.org", "x.wild.example.org": "*.wild.example.org",
-		"own.example.org": "own.example.org", "unknown.example.org": "own.example.org",
-	} {
-		c, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: name, InsecureSkipVerify: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := c.ConnectionState().PeerCertificates[0].Subject.CommonName; got != want {
-			t.Errorf("%s gets %s, want %s", name, got, want)
-		}
-		c.Close()
-	}
-}
-
 func TestRun_certificateSwapped(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t, "a")
@@ -182,130 +162,6 @@ func TestRun_certificateSwapped(t *testing.T) {
 	}
 }
 
-func TestRun_clientCertificates(t *testing.T) {
-	p := newPKI(t, "a", "me")
-	stranger := newPKI(t, "other")
-	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\nclient_ca = %q\n%s%s", p.path("ca.pem"), p.pair("a"), everything)
-	shows := func(from *pki, name string) func(*tls.Config) {
-		return func(c *tls.Config) {
-			pair, err := tls.LoadX509KeyPair(from.path(name+".pem"), from.path(name+".key"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-		}
-	}
-	resp, _ := testutil.Get(t, p.client(t, e.addr, shows(p, "me")), "https://a.example.org/")
-	if got := resp.Header.Get("X-Client"); got != "CN=me.example.org" {
-		t.Errorf("the subject is %q", got)
-	}
-	for what, c := range map[string]*http.Client{
-		"none": p.client(t, e.addr, nil), "that of a stranger": p.client(t, e.addr, shows(stranger, "other")),
-	} {
-		if resp, err := c.Get("https://a.example.org/"); err == nil {
-			resp.Body.Close()
-			t.Errorf("with %s: %d", what, resp.StatusCode)
-		}
-	}
-	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\nclient_auth = \"request\"\n%s%s", p.pair("a"), everything)
-	e.WaitLine(`configuration reloaded`)
-	resp, _ = testutil.Get(t, p.client(t, e.addr, shows(stranger, "other")), "https://a.example.org/")
-	if got := resp.Header.Get("X-Client"); got != "CN=other.example.org" {
-		t.Errorf("asked for alone, the subject is %q", got)
-	}
-	resp, _ = testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/")
-	if resp.Header.Get("X-Client") != "" {
-		t.Errorf("none is asked for alone: %v", resp.Header)
-	}
-}
-
-func TestRun_tlsAndPlainOnOnePort(t *testing.T) {
-	p := newPKI(t, "a")
-	e := start(t, "[network]\nlisten = \"127.0.0.1:0\"\nssl_certificate = %q\nssl_certificate_key = %q\n%s",
-		p.path("a.pem"), p.path("a.key"), everything)
-	e.WaitLine(`tls-auto`)
-	if resp, _ := testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.StatusCode != 200 {
-		t.Errorf("TLS: %d", resp.StatusCode)
-	}
-	resp, _ := testutil.Get(t, client(t), "http://"+e.addr+"/")
-	if resp.StatusCode != 200 || resp.Header.Get("X-TLS") != "" {
-		t.Errorf("plain: %d %v", resp.StatusCode, resp.Header)
-	}
-	if got := curlWith(t, "--http2-prior-knowledge", "-o", filepath.Join(t.TempDir(), "body"), "-w",
-		"%{http_version} %{http_code}", "http://"+e.addr+"/"); got != "2 200" {
-		t.Errorf("prior knowledge: %s", got)
-	}
-}
-
-func TestRun_plainOnATLSPortIsTold(t *testing.T) {
-	p := newPKI(t, "a")
-	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
-	resp, body := testutil.Get(t, client(t), "http://"+e.addr+"/")
-	if resp.StatusCode != 400 || !strings.Contains(body, "https://") {
-		t.Errorf("%d %q", resp.StatusCode, body)
-	}
-}
-
-func TestRun_redirectToHTTPS(t *testing.T) {
-	p := newPKI(t, "a")
-	addr := testutil.FreeAddr(t)
-	_, port, _ := strings.Cut(addr, ":")
-	e := start(t, "[http]\nlisten = \"127.0.0.1:0\"\nredirect_to_https = true\n[https]\nlisten = %q\n%s%s",
-		addr, p.pair("a"), everything)
-	c := client(t)
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, _ := testutil.Get(t, c, "http://"+e.addr+"/a?b=c")
-	if got := resp.Header.Get("Location"); resp.StatusCode != 308 || got != "https://127.0.0.1:"+port+"/a?b=c" {
-		t.Errorf("%d %s", resp.StatusCode, got)
-	}
-}
-
-// Sessions outlive a reload: the keys of tickets are the process's.
-func TestRun_sessionsAreResumed(t *testing.T) {
-	p := newPKI(t, "a")
-	const format = "[https]\nlisten = \"127.0.0.1:0\"\n%s%s"
-	e := start(t, format, p.pair("a"), everything)
-	sessions := tls.NewLRUClientSessionCache(4)
-	resumed := func() bool {
-		c := p.client(t, e.addr, func(c *tls.Config) { c.ClientSessionCache = sessions })
-		resp, _ := testutil.Get(t, c, "https://a.example.org/")
-		c.CloseIdleConnections()
-		return resp.TLS.DidResume
-	}
-	if resumed() {
-		t.Error("the first one resumes")
-	}
-	if !resumed() {
-		t.Error("the second one does not")
-	}
-	e.change(t, format, p.pair("a"), strings.Replace(everything, "status:200", "status:202", 1))
-	e.WaitLine(`configuration reloaded","changes":\{"changed":\["route /\*"\]`)
-	if !resumed() {
-		t.Error("not after a reload")
-	}
-	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\nsession_tickets = false\n%s%s", p.pair("a"), everything)
-	e.WaitLine(`(?s)configuration reloaded.*configuration reloaded`)
-	if resumed() {
-		t.Error("resumed although there are no tickets")
-	}
-	e.Stop()
-	e.WaitLine(`"tls_sessions_resumed_total":2`)
-}
-
-func TestRun_minVersionAndProtocols(t *testing.T) {
-	p := newPKI(t, "a")
-	e := start(t, "[tls]\nmin_version = \"1.3\"\n[https]\nlisten = \"127.0.0.1:0\"\nprotocols = [\"h1\"]\n%s%s",
-		p.pair("a"), everything)
-	if resp, _ := testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Proto != "HTTP/1.1" {
-		t.Errorf("h1 alone: %s", resp.Proto)
-	}
-	old := p.client(t, e.addr, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
-	if resp, err := old.Get("https://a.example.org/"); err == nil {
-		resp.Body.Close()
-		t.Error("TLS 1.2 is taken")
-	}
-}
-
 // secured is an origin with TLS that answers with its name and the version of the request.
 func secured(t *testing.T, p *pki, name string, h2 bool) string {
 	t.Helper()
@@ -325,44 +181,6 @@ func secured(t *testing.T, p *pki, name string, h2 bool) string {
 		s.Close()
 	})
 	return s.Listener.Addr().String()
-}
-
-func TestRun_securedUpstreams(t *testing.T) {
-	p := newPKI(t, "me")
-	p.issue(t, "both", "both.example.org", "127.0.0.1")
-	p.issue(t, "one", "one.example.org", "127.0.0.1")
-	both, one := secured(t, p, "both", true), secured(t, p, "one", false)
-	upstream := func(name, addr, more string) string {
-		return fmt.Sprintf("[upstreams.%s]\nbackends = [{ address = %q }]\n%s\n"+
-			"[[routes]]\npattern = \"/%s\"\ndest = %q\n", name, addr, more, name, name)
-	}
-	e := start(t, "ca_file = %q\n[http]\nlisten = \"127.0.0.1:0\"\n%s%s", p.path("ca.pem"),
-		fmt.Sprintf("[[routes]]\npattern = \"/url\"\ndest = \"https://%s\"\n", both), strings.Join([]string{
-			upstream("h1", both, "tls = true"),
-			upstream("h2", both, "tls = { sni = \"both.example.org\" }\nprotocol = \"h2\""),
-			upstream("auto2", both, "tls = true\nprotocol = \"auto\""),
-			upstream("auto1", one, "tls = true\nprotocol = \"auto\""),
-			upstream("shown", both, fmt.Sprintf("tls = { cert = %q, key = %q }", p.path("me.pem"), p.path("me.key"))),
-			upstream("wrong", both, "tls = { sni = \"another.example.org\" }"),
-			upstream("unverified", both, "tls = { sni = \"another.example.org\", verify = false }"),
-			upstream("untrusted", both, fmt.Sprintf("tls = { ca = %q }", newPKI(t).path("ca.pem"))),
-		}, ""))
-	c := client(t)
-	for path, want := range map[string]string{
-		"url": "both HTTP/1.1 0", "h1": "both HTTP/1.1 0", "h2": "both HTTP/2.0 0", "auto2": "both HTTP/2.0 0",
-		"auto1": "one HTTP/1.1 0", "shown": "both HTTP/1.1 1", "unverified": "both HTTP/1.1 0",
-	} {
-		if resp, body := testutil.Get(t, c, "http://"+e.addr+"/"+path); resp.StatusCode != 200 || body != want {
-			t.Errorf("/%s: %d %q, want %q", path, resp.StatusCode, body, want)
-		}
-	}
-	for _, path := range []string{"wrong", "untrusted"} {
-		resp, _ := testutil.Get(t, c, "http://"+e.addr+"/"+path)
-		why := resp.Header.Get("Proxy-Status")
-		if resp.StatusCode != 502 || !strings.Contains(why, "tls_certificate_error") {
-			t.Errorf("/%s: %d %q", path, resp.StatusCode, why)
-		}
-	}
 }
 
 func TestProxy_internalAuthority(t *testing.T) {
@@ -493,33 +311,37 @@ func TestCheck_certificates(t *testing.T) {
 	}
 }
 
-// A listener says what its routes do about WebSockets that do not say it themselves.
+// What a route does not say about WebSockets its listener says, and what that does not say the configuration.
 func TestRun_webSocketByListener(t *testing.T) {
-	to := origin(t)
-	with, without := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	with, without, silent := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.FreeAddr(t)
 	start(t, `
+proxy.websocket = false
 [[listeners]]
 listen = %q
+websocket = true
 [[listeners]]
 listen = %q
 websocket = false
+[[listeners]]
+listen = %q
 [[routes]]
 pattern = "/*"
-dest = %[3]q
+dest = %[4]q
 [[routes]]
 pattern = "on.example.org/*"
-dest = %[3]q
+dest = %[4]q
 websocket = true
 [[routes]]
 pattern = "off.example.org/*"
-dest = %[3]q
+dest = %[4]q
 websocket = false
-`, with, without, to)
+`, with, without, silent, origin(t))
 	for _, c := range []struct {
 		addr, host string
 		want       bool
 	}{
-		{with, "any", true}, {without, "any", false}, {with, "on.example.org", true}, {without, "on.example.org", true},
+		{with, "any", true}, {without, "any", false}, {silent, "any", false},
+		{with, "on.example.org", true}, {without, "on.example.org", true}, {silent, "on.example.org", true},
 		{with, "off.example.org", false}, {without, "off.example.org", false},
 	} {
 		out := curlWith(t, "-H", "Host: "+c.host, "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
