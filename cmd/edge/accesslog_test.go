@@ -312,9 +312,7 @@ func TestAccessLog_fields(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := strings.Replace(string(text), `tenant = "{header.x-tenant}", plan`, `when = "{time}", kind`, 1)
-	if err := os.WriteFile(r.run.file, []byte(next), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, r.run.file, "%s", next)
 	r.run.Signal(syscall.SIGHUP)
 	r.run.WaitLine(`"msg":"configuration reloaded"`)
 	r.ask(0, "/g", "Cookie", "plan=gold")

@@ -132,9 +132,7 @@ routes = [{ pattern = "/*", dest = "status:204" }]
 func (u *units) configure(dir, lines string) {
 	u.t.Helper()
 	text := fmt.Sprintf(activatedText, lines)
-	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o644); err != nil {
-		u.t.Fatal(err)
-	}
+	putAs(u.t, filepath.Join(dir, "edge.toml"), 0o644, []byte(text))
 }
 
 // activated is edge with sockets of a supervisor.
@@ -235,9 +233,7 @@ func TestRun_socketActivation(t *testing.T) {
 	if err := askUntil204(c); err != nil {
 		t.Error("over a restart: ", err)
 	}
-	if code := a.Stop(); code != 0 {
-		t.Error(code)
-	}
+	stopsWell(t, a)
 }
 
 // askUntil204 asks over a connection that may not have been accepted yet.
@@ -265,10 +261,7 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 	u := &units{t: t}
 	u.tcp("http", address)
 	s := &service{t: t, dir: owned(t, uid, gid), addrs: []string{address}}
-	s.bin = filepath.Join(s.dir, "edge")
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), s.bin); err != nil {
-		t.Skip(err)
-	}
+	s.bin = binaryIn(t, s.dir)
 	u.configure(s.dir, fmt.Sprintf("http.listen = %q", address))
 	command := u.command(fmt.Sprintf("%d:%d", uid, gid), s.dir, "run", "-c", "edge.toml")
 	command.Args[0] = s.bin
@@ -276,9 +269,7 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 	t.Cleanup(s.end)
 	s.WaitLine(`"msg":"listening"`)
 	for range 2 {
-		if r, _ := testutil.Get(t, client(t), "http://"+address); r.StatusCode != http.StatusNoContent {
-			t.Error(r.StatusCode)
-		}
+		answersWith(t, "http://"+address, http.StatusNoContent)
 		before := s.serving()
 		hasRights(t, before, uid, gid)
 		if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
@@ -307,9 +298,7 @@ func TestRun_socketActivationSupervised(t *testing.T) {
 			t.Fatal(r.StatusCode)
 		}
 	}
-	if code := p.Stop(); code != 0 {
-		t.Error(code)
-	}
+	stopsWell(t, p)
 }
 
 // What cannot be served is refused with its reason, before anything is opened.
@@ -385,8 +374,7 @@ func TestStatus_foreign(t *testing.T) {
 	address, dir := testutil.FreeAddr(t), t.TempDir()
 	u := &units{t: t}
 	u.configure(dir, fmt.Sprintf("threads = 2\nadmin.listen = \"unix:admin.sock\"\nhttp.listen = %q\n", address))
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
-		Args: []string{"run", "-c", "edge.toml"}})
+	p := launch(t, dir, "run", "-c", "edge.toml")
 	p.WaitLine(`"msg":"listening".*"section":"admin"`)
 	u.shared("", address)
 	other := testutil.Start(t, testutil.Command{Path: "/bin/sleep", Args: []string{"1000"}, Files: u.files})
@@ -421,8 +409,6 @@ func TestRun_socketActivationOfAnother(t *testing.T) {
 	command.Env = append(command.Env, "LISTEN_PID=1")
 	p := testutil.Start(t, command)
 	p.WaitLine(`"sockets of a supervisor are ignored".*LISTEN_PID=1, and this is process \d+","try":"start edge itself`)
-	address := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
-	if r, _ := testutil.Get(t, client(t), "http://"+address); r.StatusCode != http.StatusNoContent {
-		t.Error(r.StatusCode)
-	}
+	address := listens(p)
+	answersWith(t, "http://"+address, http.StatusNoContent)
 }

@@ -18,9 +18,7 @@ func installed(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "edge")
-	if err := os.WriteFile(path, b, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, path, 0o700, b)
 	return path
 }
 
@@ -32,9 +30,7 @@ func TestBecome_theBinaryBesideItOrOfThePath(t *testing.T) {
 			if beside {
 				folder = filepath.Dir(path)
 			}
-			if err := os.WriteFile(filepath.Join(folder, "edge-"+name), []byte(script), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			putAs(t, filepath.Join(folder, "edge-"+name), 0o700, []byte(script))
 			cmd := exec.Command(path, name, "micro", "--run", "^timer/", "--help", "-q")
 			cmd.Env = []string{"PATH=/usr/bin:/bin:" + folder}
 			out, err := cmd.CombinedOutput()
@@ -60,9 +56,7 @@ func TestBecome_saysThatThereIsNone(t *testing.T) {
 
 func TestBecome_saysWhyItDoesNotRun(t *testing.T) {
 	path := installed(t)
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "edge-bench"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, filepath.Join(filepath.Dir(path), "edge-bench"), "")
 	out, err := exec.Command(path, "bench").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "permission denied") {
 		t.Errorf("%v\n%s", err, out)

@@ -22,9 +22,7 @@ func TestBuild(t *testing.T) {
 	dir := t.TempDir()
 	plugin := filepath.Join(testutil.Root(t), "examples", "plugin")
 	list := "# what we link\ngithub.com/edge-proxy/edge=" + testutil.Root(t) + "\nexample.com/tenant=" + plugin + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "edge.build"), []byte(list), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, filepath.Join(dir, "edge.build"), "%s", list)
 	build := exec.Command(testutil.Binary(t, "./cmd/edge"), "build", "-o", "mine")
 	build.Dir = dir
 	out, err := build.CombinedOutput()
@@ -47,7 +45,7 @@ func TestBuild(t *testing.T) {
 	place := strings.NewReplacer(":8080", "127.0.0.1:0", "localhost:3000", origin(t))
 	conf := write(t, "%s", place.Replace(string(text)))
 	p := testutil.Start(t, testutil.Command{Path: mine, Args: []string{"run", conf}, Dir: dir})
-	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	url := "http://" + listens(p)
 	c := client(t)
 	for path, want := range map[string]int{"/": 200, "/api/": 403, "/api/?known": 404} { // the demo has no /api/
 		req, err := http.NewRequest("GET", url+path, nil)
@@ -82,33 +80,20 @@ func TestBuild_copiesAllFiles(t *testing.T) {
 }
 
 func TestBuild_commandLine(t *testing.T) {
-	for want, args := range map[string][]string{
-		"edge build needs a module":          {"build"},
-		"open none: no such file":            {"build", "--file", "none"},
-		`module "tenant": the first part`:    {"build", "--with", "tenant"},
-		"edge build takes no argument":       {"build", "example.com/tenant"},
-		"unknown flag: --replace":            {"build", "--replace", "a=b"},
-		"edge modules takes no argument, go": {"modules", "all"},
-	} {
-		if code, out := edge(t, args...); code != exitUsage || !strings.Contains(out, want) {
-			t.Errorf("%q: exit code %d\n%s", args, code, out)
-		}
-	}
-	// This edge was built by a test: it does not know its version.
-	if code, out := edge(t, "build", "--with", "example.com/tenant"); code != exitError ||
-		!strings.Contains(out, "it is not known which edge to build") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
+	commands(t, "",
+		command{"build", exitUsage, "edge build needs a module"},
+		command{"build --file none", exitUsage, "open none: no such file"},
+		command{"build --with tenant", exitUsage, `module "tenant": the first part`},
+		command{"build example.com/tenant", exitUsage, "edge build takes no argument"},
+		command{"build --replace a=b", exitUsage, "unknown flag: --replace"},
+		command{"modules all", exitUsage, "edge modules takes no argument, go"},
+		// This edge was built by a test: it does not know its version.
+		command{"build --with example.com/tenant", exitError, "it is not known which edge to build"},
+	)
 	t.Setenv("GOPROXY", "off")
-	if code, out := edge(t, "build", "--with", "github.com/edge-proxy/edge@v1.2.0"); code != exitError ||
-		!strings.Contains(out, "edge: edge build: go get: ") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
+	commands(t, "", command{"build --with github.com/edge-proxy/edge@v1.2.0", exitError, "edge: edge build: go get: "})
 	t.Setenv("PATH", t.TempDir())
-	if code, out := edge(t, "build", "--with", "example.com/tenant"); code != exitError ||
-		!strings.Contains(out, "there is no Go toolchain") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
+	commands(t, "", command{"build --with example.com/tenant", exitError, "there is no Go toolchain"})
 }
 
 func TestModules(t *testing.T) {

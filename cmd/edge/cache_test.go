@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -265,12 +264,9 @@ func TestCache_none(t *testing.T) {
 	p := startCached(t, "name = \"r\"")
 	refuse := func() {
 		t.Helper()
-		for _, args := range []string{"purge --all", "purge http://a.test/", "get http://a.test/", "stats"} {
-			code, out := p.tell(t, append([]string{"cache"}, strings.Fields(args)...)...)
-			if code != 1 || !strings.Contains(out, "no route has a cache") {
-				t.Errorf("cache %s: %d %s", args, code, out)
-			}
-		}
+		const none = "no route has a cache"
+		p.commands(t, command{"cache purge --all", 1, none}, command{"cache purge http://a.test/", 1, none},
+			command{"cache get http://a.test/", 1, none}, command{"cache stats", 1, none})
 		out := curlWith(t, "--unix-socket", p.socket, "-w", " %{http_code}", "--json", `{"all":true}`,
 			"http://edge/v1/cache/purge")
 		if !strings.HasSuffix(out, " 404") || !strings.Contains(out, "no-cache") {
@@ -278,23 +274,13 @@ func TestCache_none(t *testing.T) {
 		}
 	}
 	refuse()
-	for args, want := range map[string]string{
-		"cache purg": "takes purge, stats or get", "cache stats a b": "takes one",
-	} {
-		if code, out := p.tell(t, strings.Fields(args)...); code != 2 || !strings.Contains(out, want) {
-			t.Errorf("%s: %d %s", args, code, out)
-		}
-	}
-	text, _ := os.ReadFile(p.file)
+	p.commands(t, command{"cache purg", 2, "takes purge, stats or get"}, command{"cache stats a b", 2, "takes one"})
+	text := textOf(t, p.file)
 	for _, on := range []string{"true", "false"} {
 		putFile(t, p.file, "%s\ncache = %s\n", text, on)
-		if code, out := p.tell(t, "reload"); code != 0 {
-			t.Fatal(out)
-		}
+		p.commands(t, command{"reload", 0, ""})
 		if on == "true" {
-			if code, out := p.tell(t, "cache", "purge", "--all"); code != 0 {
-				t.Errorf("purge: %d %s", code, out)
-			}
+			p.commands(t, command{"cache purge --all", 0, ""})
 		}
 	}
 	refuse()

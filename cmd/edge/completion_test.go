@@ -28,19 +28,11 @@ func TestCompletion_values(t *testing.T) {
 
 // Each shell has a script, which --help lists; bash takes its one.
 func TestCompletion_scripts(t *testing.T) {
-	if _, out := edge(t, "--help"); !strings.Contains(out, "\n  completion ") {
-		t.Errorf("edge --help:\n%s", out)
-	}
+	commands(t, "", command{"--help", 0, " completion "})
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if code, out := edge(t, "completion", shell); code != 0 || !strings.Contains(out, "__complete") {
-			t.Errorf("%s: %d %d bytes", shell, code, len(out))
-		}
+		commands(t, "", command{"completion " + shell, 0, "__complete"})
 	}
-	for _, args := range [][]string{{"completion"}, {"completion", "tcsh"}} {
-		if code, out := edge(t, args...); code != 2 || !strings.Contains(out, "takes bash, zsh") {
-			t.Errorf("%s: %d %s", args, code, out)
-		}
-	}
+	commands(t, "", command{"completion", 2, "takes bash, zsh"}, command{"completion tcsh", 2, "takes bash, zsh"})
 	bash, err := exec.LookPath("bash") // here without the package bash-completion
 	if err != nil {
 		t.Skip(err)

@@ -52,17 +52,13 @@ func TestCompress(t *testing.T) {
 			t.Errorf("no %s in\n%s", line, page)
 		}
 	}
-	for _, c := range []struct{ url, field, want string }{
-		{"http://a.test/", "Accept-Encoding: gzip", "gzip where the answer is of types and of min_size"},
-		{"http://a.test/", "Accept-Encoding: br", "no compression, the client accepts none of encodings"},
-		{"http://a.test/?raw=1", "Accept-Encoding: gzip", "a rule takes it out"},
-		{"http://a.test/plain/1", "Accept-Encoding: gzip", "the route takes it out"},
-	} {
-		code, out := p.tell(t, "explain", "-H", c.field, c.url)
-		if code != 0 || !strings.Contains(out, c.want) {
-			t.Errorf("%s, %s: %d\n%s", c.url, c.field, code, out)
-		}
-	}
+	const accepts = "explain -H Accept-Encoding:"
+	p.commands(t,
+		command{accepts + "gzip http://a.test/", 0, "gzip where the answer is of types and of min_size"},
+		command{accepts + "br http://a.test/", 0, "no compression, the client accepts none of encodings"},
+		command{accepts + "gzip http://a.test/?raw=1", 0, "a rule takes it out"},
+		command{accepts + "gzip http://a.test/plain/1", 0, "the route takes it out"},
+	)
 	p.Stop()
 	if n := strings.Count(textOf(t, log), `,"encoding":"gzip","bytes_saved":`); n != 2 {
 		t.Errorf("%d lines have the coding:\n%s", n, textOf(t, log))

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,9 +22,7 @@ func folder(t *testing.T, files map[string]string) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, path, "%s", text)
 	}
 	return dir
 }
@@ -34,8 +31,8 @@ func folder(t *testing.T, files map[string]string) string {
 func runIn(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
 	r := &running{}
-	r.Process = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args, Dir: dir})
-	r.addr = r.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	r.Process = launch(t, dir, args...)
+	r.addr = listens(r)
 	return r
 }
 
@@ -57,12 +54,8 @@ pid_file: load_balancer.pid
 error_log: load_balancer_err.log
 upgrade_sock: load_balancer.sock
 `})
-	code, out := edge(t, "check", "-c", filepath.Join(dir, "conf.yaml"))
-	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 0 routes, 0 upstreams") {
-		t.Errorf("check: %d %s", code, out)
-	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
-		Args: []string{"run", "-c", "conf.yaml", "--set", "http.listen=127.0.0.1:0"}})
+	commands(t, dir, command{"check -c conf.yaml", 0, "configuration OK: 1 listener, 0 routes, 0 upstreams"})
+	p := launch(t, dir, "run", "-c", "conf.yaml", "--set", "http.listen=127.0.0.1:0")
 	log := filepath.Join(dir, "load_balancer_err.log")
 	addr := listening(t, log)
 	if body := curlWith(t, "http://"+addr+"/"); !strings.Contains(body, "There is nothing at this address") {
@@ -71,9 +64,7 @@ upgrade_sock: load_balancer.sock
 	if pid, err := os.ReadFile(filepath.Join(dir, "load_balancer.pid")); err != nil || len(pid) == 0 {
 		t.Errorf("pid file: %q %v", pid, err)
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("ends with %d", code)
-	}
+	stopsWell(t, p)
 }
 
 // A reload reads all files again: those that are included, of secrets, and of lists.
@@ -120,49 +111,29 @@ func TestCheck_files(t *testing.T) {
 		"secret":     "tops3cret!",
 		"wrong.toml": "log_level = '${file:secret}'\n",
 	})
-	for _, c := range []struct {
-		args string
-		code int
-		want string
-	}{
-		{"check", 0, `a.toml:1:1: warning: no route goes to upstream "spare"   [unused-upstream]`},
-		{"check --strict", 2, "unused-upstream"},
-		{"check --strict --set allow=['unused-upstream']", 0, "configuration OK"},
-		{"check --json", 0, `"ok": true`},
-		{"check --set threads=0", 1, `--set:1:9: error: "threads" must be between 1 and 1024`},
-		{"check -c wrong.toml", 1, `not "${…}"`},
-		{"check --json -c wrong.toml", 1, `"ok": false`},
-		{"run --set threads=0", 1, "--set:1:9"},
-	} {
-		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), strings.Fields(c.args)...)
-		cmd.Dir = dir
-		text, _ := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(text), c.want) {
-			t.Errorf("edge %s: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, text)
-		}
-		if strings.Contains(string(text), "tops3cret") {
-			t.Errorf("edge %s shows the secret:\n%s", c.args, text)
-		}
-	}
+	commands(t, dir,
+		command{"check", 0, `a.toml:1:1: warning: no route goes to upstream "spare"   [unused-upstream]`},
+		command{"check --strict", 2, "unused-upstream"},
+		command{"check --strict --set allow=['unused-upstream']", 0, "configuration OK"},
+		command{"check --json", 0, `"ok": true`},
+		command{"check --set threads=0", 1, `--set:1:9: error: "threads" must be between 1 and 1024`},
+		command{"check -c wrong.toml", 1, `not "${…}"|!tops3cret`},
+		command{"check --json -c wrong.toml", 1, `"ok": false|!tops3cret`},
+		command{"run --set threads=0", 1, "--set:1:9"},
+	)
 }
 
 // What a filter warns of when it is made is a finding of edge check, and a step of edge explain.
 func TestCheck_warningsOfFilters(t *testing.T) {
 	dir := folder(t, map[string]string{"edge.toml": "http.listen = ':80'\n[filters.f]\ntype = 'fault'\nabort = '1%'\n" +
 		"[[routes]]\npattern = '/*'\ndest = 'status:204'\nfilters = ['f']\n"})
-	for args, want := range map[string]string{
-		"check":        `edge.toml:2:1: warning: the filter "f": a filter makes requests fail on purpose`,
-		"check --json": `"code": "filter-warning"`,
-		"check --strict --set allow=['filter-warning']": "configuration OK",
-		"explain http://localhost/":                     "filter: f warns: a filter makes requests fail on purpose",
-	} {
-		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), strings.Fields(args)...)
-		cmd.Dir = dir
-		text, _ := cmd.CombinedOutput()
-		if !strings.Contains(string(text), want) || strings.Contains(string(text), "WARN") {
-			t.Errorf("edge %s: want %q alone in\n%s", args, want, text)
-		}
-	}
+	const warns = "a filter makes requests fail on purpose"
+	commands(t, dir,
+		command{"check", 0, `edge.toml:2:1: warning: the filter "f": ` + warns + "|!WARN"},
+		command{"check --json", 0, `"code": "filter-warning"|!WARN`},
+		command{"check --strict --set allow=['filter-warning']", 0, "configuration OK|!WARN"},
+		command{"explain http://localhost/", 0, "filter: f warns: " + warns + "|!WARN"},
+	)
 }
 
 // The hint for an address with a path names what edge proxy can do about it.
@@ -178,7 +149,7 @@ func TestProxy_savesWhatItDoes(t *testing.T) {
 	address, up := testutil.FreeAddr(t), origin(t)
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	args := []string{"proxy", "--from", address, "--to", up, "--save", file}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args})
+	p := launch(t, "", args...)
 	p.WaitPort(address)
 	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no drain waits for its connections
 	_, before := testutil.Get(t, once, "http://"+address+"/hello")
@@ -186,13 +157,11 @@ func TestProxy_savesWhatItDoes(t *testing.T) {
 	if code, out := edge(t, "check", "--strict", file); code != 0 {
 		t.Fatalf("exit %d:\n%s", code, out)
 	}
-	if code, out := edge(t, "fmt", "--check", file); code != 0 {
-		t.Errorf("edge fmt --check: exit %d:\n%s", code, out)
-	}
+	commands(t, "", command{"fmt --check " + file, 0, ""})
 	if code, out := edge(t, args...); code != exitError || !strings.Contains(out, "exists") {
 		t.Errorf("a file that is there: exit %d:\n%s", code, out)
 	}
-	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	p = launch(t, "", "run", "-c", file)
 	p.WaitPort(address)
 	if _, after := testutil.Get(t, once, "http://"+address+"/hello"); after != before || before == "" {
 		t.Errorf("%q, and from the file %q", before, after)

@@ -26,14 +26,18 @@ func (r *running) tell(t *testing.T, args ...string) (code int, out string) {
 	return in(t, filepath.Dir(r.file), args...)
 }
 
+// commands runs commands in the folder of e's configuration.
+func (r *running) commands(t *testing.T, all ...command) {
+	t.Helper()
+	commands(t, filepath.Dir(r.file), all...)
+}
+
 func TestControl_ofOneProcess(t *testing.T) {
 	e := start(t, controlled, "/one")
 	pid := strconv.Itoa(e.PID())
-	code, out := e.tell(t, "status")
-	if code != 0 || !strings.Contains(out, "runs as process "+pid+" since ") {
-		t.Errorf("status: %d %s", code, out)
-	}
-	code, out = e.tell(t, "status", "--json")
+	dir := filepath.Dir(e.file)
+	commands(t, dir, command{"status", 0, "runs as process " + pid + " since "})
+	code, out := e.tell(t, "status", "--json")
 	var status struct {
 		Running bool
 		PID     int
@@ -44,52 +48,29 @@ func TestControl_ofOneProcess(t *testing.T) {
 		age < 0 || age > time.Hour {
 		t.Errorf("status --json: %d %v %s", code, err, out)
 	}
-	if err := os.WriteFile(e.file, fmt.Appendf(nil, controlled, "/two"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, out = e.tell(t, "reload"); code != 0 || !strings.Contains(out, "process "+pid+" reads") {
-		t.Errorf("reload: %d %s", code, out)
-	}
+	putFile(t, e.file, controlled, "/two")
+	commands(t, dir, command{"reload", 0, "process " + pid + " reads"})
 	e.WaitLine(`"msg":"configuration reloaded"`)
 	answers(t, "http://"+e.addr+"/two")
-	if code, _ = e.tell(t, "-s", "reopen"); code != 0 {
-		t.Errorf("-s reopen: %d", code)
-	}
+	commands(t, dir, command{"-s reopen", 0, ""})
 	e.WaitLine(`log files opened again`)
-	code, out = e.tell(t, "stop")
-	if code != 0 || !strings.Contains(out, "within 20s") || !strings.Contains(out, pid+" has ended") {
-		t.Errorf("stop: %d %s", code, out)
-	}
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("it ended with %d", code)
-	}
+	commands(t, dir, command{"stop", 0, "within 20s|" + pid + " has ended"})
+	endsWell(t, e)
 	e.WaitLine(`"msg":"drained"`)
-	for _, args := range [][]string{{"status"}, {"stop"}, {"reload"}, {"-s", "quit"}} {
-		if code, out := e.tell(t, args...); code != 1 || !strings.Contains(out, "no edge runs: there is no ") {
-			t.Errorf("%s after the end: %d %s", args, code, out)
-		}
-	}
-	if code, out := e.tell(t, "status", "--json"); code != 1 || !strings.Contains(out, `"running": false`) {
-		t.Errorf("status --json after the end: %d %s", code, out)
-	}
+	const none = "no edge runs: there is no "
+	commands(t, dir, command{"status", 1, none}, command{"stop", 1, none}, command{"reload", 1, none},
+		command{"-s quit", 1, none}, command{"status --json", 1, `"running": false`})
 }
 
 // A file with errors is not sent; the process can be ended all the same.
 func TestControl_wrongFile(t *testing.T) {
 	e := start(t, controlled, "/one")
-	if err := os.WriteFile(e.file, []byte("htp.listen = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, out := e.tell(t, "reload"); code != 1 || !strings.Contains(out, "edge.toml:1:1: error") ||
-		!strings.Contains(out, "was told nothing") {
-		t.Errorf("reload: %d %s", code, out)
-	}
-	if code, out := e.tell(t, "stop"); code != 1 || !strings.Contains(out, "--pid-file") {
-		t.Errorf("stop: %d %s", code, out)
-	}
-	if code, out := e.tell(t, "stop", "--now", "--pid-file", "edge.pid"); code != 0 || !strings.Contains(out, "cuts") {
-		t.Errorf("stop --pid-file: %d %s", code, out)
-	}
+	putFile(t, e.file, "htp.listen = 1\n")
+	e.commands(t,
+		command{"reload", 1, "edge.toml:1:1: error|was told nothing"},
+		command{"stop", 1, "--pid-file"},
+		command{"stop --now --pid-file edge.pid", 0, "cuts"},
+	)
 	e.Wait(testutil.Minutes)
 	if strings.Contains(e.Output(), "configuration: ") {
 		t.Errorf("it was told to reload:\n%s", e.Output())
@@ -115,14 +96,9 @@ func TestControl_stopOfABusyProcess(t *testing.T) {
 		{"stop --now", "stopping at once"}, {"-s stop", "stopping at once"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			e := start(t, "pid_file = \"edge.pid\"\ngrace_period = \"300ms\"\nhttp.listen = \"127.0.0.1:0\"\n"+
-				"[[routes]]\npattern = \"/*\"\ndest = %q\n", origin(t))
-			w := testutil.Dial(t, e.addr)
-			w.Send("GET /stream HTTP/1.1\r\nHost: edge.test\r\n\r\n")
-			w.ReadUntil("line 1\n")
-			if code, out := e.tell(t, strings.Fields(c.args)...); code != 0 || !strings.Contains(out, "has ended") {
-				t.Errorf("%d %s", code, out)
-			}
+			t.Parallel()
+			e, _ := hanging(t, "300ms")
+			e.commands(t, command{c.args, 0, "has ended"})
 			e.Wait(testutil.Minutes)
 			e.WaitLine(c.said)
 		})
@@ -131,51 +107,38 @@ func TestControl_stopOfABusyProcess(t *testing.T) {
 
 // What a pid file says is not believed.
 func TestControl_pidFilesThatLie(t *testing.T) {
-	other := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"serve-demo", "--listen", "127.0.0.1:0"}})
+	other := launch(t, "", "serve-demo", "--listen", "127.0.0.1:0")
 	other.WaitLine("demo origin")
-	for name, c := range map[string]struct{ content, want string }{
-		"another process":  {fmt.Sprintln(other.PID()), fmt.Sprintf("process %d is ", other.PID())},
-		"a past process":   {"4194999\n", "was left by process 4194999"},
-		"no number":        {"edge\n", "holds no number"},
-		"all processes":    {"-1\n", "holds no number"},
-		"the process zero": {"0\n", "holds no number"},
-		"nothing":          {"", "is empty"},
+	for _, c := range []struct{ name, content, want string }{
+		{"another process", fmt.Sprintln(other.PID()), fmt.Sprintf("process %d is ", other.PID())},
+		{"a past process", "4194999\n", "was left by process 4194999"},
+		{"no number", "edge\n", "holds no number"},
+		{"all processes", "-1\n", "holds no number"},
+		{"the process zero", "0\n", "holds no number"},
+		{"nothing", "", "is empty"},
 	} {
-		file := write(t, controlled, "/x")
-		if err := os.WriteFile(filepath.Join(filepath.Dir(file), "edge.pid"), []byte(c.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		for _, args := range []string{"stop", "stop --now", "reload", "status"} {
-			code, out := in(t, filepath.Dir(file), strings.Fields(args)...)
-			if code != 1 || !strings.Contains(out, c.want) {
-				t.Errorf("%s, %s: %d, want %q in\n%s", name, args, code, c.want, out)
-			}
-		}
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Dir(write(t, controlled, "/x"))
+			putFile(t, filepath.Join(dir, "edge.pid"), "%s", c.content)
+			commands(t, dir, command{"stop", 1, c.want}, command{"stop --now", 1, c.want},
+				command{"reload", 1, c.want}, command{"status", 1, c.want})
+		})
 	}
 	if !other.Running() {
 		t.Error("another process was ended")
 	}
-	file := write(t, oneRoute, "/x")
-	if code, out := in(t, filepath.Dir(file), "stop"); code != 1 || !strings.Contains(out, "has no pid_file") {
-		t.Errorf("without a pid_file: %d %s", code, out)
-	}
+	commands(t, filepath.Dir(write(t, oneRoute, "/x")), command{"stop", 1, "has no pid_file"})
 }
 
 // A second process with the same pid file does not start, whatever else it would serve; it leaves the first one alone.
 func TestPIDFile_ofASecondProcess(t *testing.T) {
 	e := start(t, controlled, "/x")
 	pid := fmt.Sprintf("%d\n", e.PID())
-	for _, args := range [][]string{{"run"}, {"run", "-d"}} {
-		noneLeft(t, e.file)
-		code, out := e.tell(t, append(args, e.file)...)
-		if code != 1 || !strings.Contains(out, "edge runs already, as process "+strings.TrimSpace(pid)) {
-			t.Errorf("%s: %d %s", args, code, out)
-		}
-	}
-	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
-	if text, err := os.ReadFile(path); err != nil || string(text) != pid {
-		t.Errorf("the pid file holds %q %v", text, err)
+	noneLeft(t, e.file)
+	already := "edge runs already, as process " + pid
+	e.commands(t, command{"run " + e.file, 1, already}, command{"run -d " + e.file, 1, already})
+	if got := textOf(t, filepath.Join(filepath.Dir(e.file), "edge.pid")); got != pid {
+		t.Errorf("the pid file holds %q", got)
 	}
 	answers(t, "http://"+e.addr+"/x")
 }
@@ -187,20 +150,17 @@ func TestPIDFile_left(t *testing.T) {
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
 	e.Signal(syscall.SIGKILL)
 	e.Wait(testutil.Minutes)
-	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", e.PID()) {
-		t.Fatalf("it left %q %v", text, err)
-	}
-	for _, left := range []string{"", fmt.Sprintf("%d\n", os.Getpid())} {
-		if left != "" {
-			if err := os.WriteFile(path, []byte(left), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	for _, left := range []int{e.PID(), os.Getpid()} {
+		if left != e.PID() {
+			putFile(t, path, "%d\n", left)
 		}
-		next := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(e.file),
-			Args: []string{"run", e.file}})
+		if got := textOf(t, path); got != fmt.Sprintln(left) {
+			t.Fatalf("it left %q", got)
+		}
+		next := launch(t, filepath.Dir(e.file), "run", e.file)
 		next.WaitLine(`"msg":"listening"`)
-		if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", next.PID()) {
-			t.Errorf("the pid file holds %q %v, not %d", text, err, next.PID())
+		if got := textOf(t, path); got != fmt.Sprintln(next.PID()) {
+			t.Errorf("the pid file holds %q, not %d", got, next.PID())
 		}
 		next.Stop()
 		if _, err := os.Stat(path); err == nil {
@@ -211,28 +171,19 @@ func TestPIDFile_left(t *testing.T) {
 
 // The next process takes the file while the one before drains, and keeps it when that one ends.
 func TestPIDFile_whileAnotherDrains(t *testing.T) {
-	e := start(t, "pid_file = \"edge.pid\"\ngrace_period = \"1h\"\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
-		"pattern = \"/*\"\ndest = %q\n", origin(t))
-	w := testutil.Dial(t, e.addr)
-	w.Send("GET /stream HTTP/1.1\r\nHost: edge.test\r\n\r\n")
-	w.ReadUntil("line 1\n")
+	e, _ := hanging(t, "1h")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
 	e.Signal(syscall.SIGTERM)
 	e.WaitLine(`"msg":"draining"`)
-	if code, out := e.tell(t, "status"); code != 0 {
-		t.Errorf("the status of a process that drains: %d %s", code, out)
-	}
-	next := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(e.file),
-		Args: []string{"run", e.file}})
+	e.commands(t, command{"status", 0, ""}) // it drains
+	next := launch(t, filepath.Dir(e.file), "run", e.file)
 	next.WaitLine(`"msg":"listening"`)
 	e.Signal(syscall.SIGTERM)
 	e.Wait(testutil.Minutes)
-	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", next.PID()) {
-		t.Errorf("the pid file holds %q %v, not %d", text, err, next.PID())
+	if got := textOf(t, path); got != fmt.Sprintln(next.PID()) {
+		t.Errorf("the pid file holds %q, not %d", got, next.PID())
 	}
-	if code, out := e.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint(next.PID())) {
-		t.Errorf("status: %d %s", code, out)
-	}
+	e.commands(t, command{"status", 0, fmt.Sprint(next.PID())})
 }
 
 // No signal that people send is silent.
@@ -271,23 +222,18 @@ func TestRun_windowSignal(t *testing.T) {
 
 // What users of other servers type is understood, or answered by what to type.
 func TestWords_ofOthers(t *testing.T) {
-	for args, want := range map[string]string{
-		"start": "type edge run", "quit": "type edge stop", "--config x.toml": "type -c FILE",
-		"run -f x.toml": "type -c FILE", "run -fx.toml": "type -c FILE",
-		"-s now": "reload, stop, quit, reopen or test", "run --port 80": "edge run --help lists its flags",
-		"proxy": "edge proxy --help lists its flags",
-	} {
-		if code, out := edge(t, strings.Fields(args)...); code != 2 || !strings.Contains(out, want) {
-			t.Errorf("edge %s: %d, want 2 and %q in\n%s", args, code, want, out)
-		}
-	}
-	for args, want := range map[string]string{
-		"-v": "edge dev (go", "-s test -c " + write(t, oneRoute, "/"): "configuration OK",
-	} {
-		if code, out := edge(t, strings.Fields(args)...); code != 0 || !strings.Contains(out, want) {
-			t.Errorf("edge %s: %d, want 0 and %q in\n%s", args, code, want, out)
-		}
-	}
+	commands(t, "",
+		command{"start", 2, "type edge run"},
+		command{"quit", 2, "type edge stop"},
+		command{"--config x.toml", 2, "type -c FILE"},
+		command{"run -f x.toml", 2, "type -c FILE"},
+		command{"run -fx.toml", 2, "type -c FILE"},
+		command{"-s now", 2, "reload, stop, quit, reopen or test"},
+		command{"run --port 80", 2, "edge run --help lists its flags"},
+		command{"proxy", 2, "edge proxy --help lists its flags"},
+		command{"-v", 0, "edge dev (go"},
+		command{"-s test -c " + write(t, oneRoute, "/"), 0, "configuration OK"},
+	)
 }
 
 // The first line of the log says what serves; the last one is short unless more is asked for.
@@ -303,9 +249,9 @@ func TestRun_firstAndLastLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // the end takes more than a second
-			p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: c.args})
+			p := launch(t, "", c.args...)
 			p.WaitLine(fmt.Sprintf(`"msg":"starting","version":"dev","configuration":"%s","pid":%d\}$`, file, p.PID()))
-			answers(t, "http://"+p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]+"/x")
+			answers(t, "http://"+listens(p)+"/x")
 			p.Stop()
 			p.WaitLine(c.want)
 			if !strings.HasPrefix(p.Output(), "{\"time\"") || strings.Index(p.Output(), `"msg":"starting"`) > 100 {
@@ -353,8 +299,7 @@ func TestRun_fewDescriptors(t *testing.T) {
 // The line of a request comes when it is answered, not with those of the next second.
 func TestProxy_linesAtOnce(t *testing.T) {
 	const many = 20 // which take as many seconds where lines are gathered
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", origin(t)}})
+	p := launch(t, "", "proxy", "--from", "127.0.0.1:0", "--to", origin(t))
 	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
 	c, begun := client(t), time.Now()
 	for i := range many {
@@ -368,40 +313,26 @@ func TestProxy_linesAtOnce(t *testing.T) {
 
 // The demo names an address that a browser takes.
 func TestDemo_address(t *testing.T) {
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"serve-demo", "--listen", ":0"}})
+	p := launch(t, "", "serve-demo", "--listen", ":0")
 	url := p.WaitLine(`demo origin on (http://localhost:[1-9][0-9]*/)$`)[1]
-	if resp, _ := testutil.Get(t, client(t), url); resp.StatusCode != 200 {
-		t.Errorf("%d", resp.StatusCode)
-	}
+	answersWith(t, url, 200)
 }
 
 // The user that a process has become may ask for it and end it, although only root sees what it has open.
 func TestControl_asTheUser(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
-	file, bin := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "edge")
-	text := fmt.Sprintf("user = \"nobody\"\nadmin.listen = false\npid_file = %q\n"+oneRoute,
-		filepath.Join(dir, "edge.pid"), "/x")
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
-		t.Skip(err)
-	}
+	file, bin := filepath.Join(dir, "edge.toml"), binaryIn(t, dir)
+	putAs(t, file, 0o644, fmt.Appendf(nil, "user = \"nobody\"\nadmin.listen = false\npid_file = %q\n"+oneRoute,
+		filepath.Join(dir, "edge.pid"), "/x"))
 	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"run", file}})
 	p.WaitLine(`"msg":"listening"`)
 	for _, word := range []string{"status", "reload", "stop"} {
-		cmd := exec.Command(bin, word, file)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprint(p.PID())) {
+		if out, err := as(uid, gid, bin, word, file).CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprint(p.PID())) {
 			t.Errorf("%s: %v %s", word, err, out)
 		}
 	}
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, p)
 	p.WaitLine(`(?s)"msg":"configuration reloaded.*"msg":"drained"`)
 }
 

@@ -84,10 +84,15 @@ func daemonOf(t *testing.T, file, stderr string) int {
 // answers asks once and leaves no connection that a drain would wait for.
 func answers(t *testing.T, url string) {
 	t.Helper()
+	answersWith(t, url, 204)
+}
+
+func answersWith(t *testing.T, url string, want int) {
+	t.Helper()
 	c := client(t)
 	defer c.CloseIdleConnections()
-	if resp, _ := testutil.Get(t, c, url); resp.StatusCode != 204 {
-		t.Errorf("it answers %d", resp.StatusCode)
+	if resp, _ := testutil.Get(t, c, url); resp.StatusCode != want {
+		t.Errorf("%s is answered %d, want %d", url, resp.StatusCode, want)
 	}
 }
 
@@ -224,8 +229,7 @@ func TestDaemon_withoutItsCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file),
-		Args: []string{"-d", "-c", file}})
+	p := launch(t, filepath.Dir(file), "-d", "-c", file)
 	put(func() {})
 	testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 2 }, "it starts again")
 	put(func() {
@@ -252,9 +256,7 @@ func TestDaemon_becomesTheUser(t *testing.T) {
 	addr := testutil.FreeAddr(t)
 	file := filepath.Join(owned(t, uid, gid), "edge.toml")
 	text := fmt.Appendf(nil, "daemon = true\nuser = \"nobody\"\n"+daemonText, addr)
-	if err := os.WriteFile(file, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, file, 0o644, text)
 	if code, out := daemonize(t, file, nil, "-c", file); code != 0 {
 		t.Fatalf("exit code %d, and it says\n%s", code, out)
 	}

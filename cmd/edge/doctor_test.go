@@ -35,12 +35,8 @@ func TestDoctor_sockets(t *testing.T) {
 	if _, all := found(t, filepath.Dir(e.file)); all["sockets"].What != "" {
 		t.Errorf("the process that serves: %+v", all["sockets"])
 	}
-	dir := t.TempDir()
 	taken := testutil.Listen(t).Addr().String()
-	text := fmt.Sprintf("[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", taken)
-	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Dir(write(t, "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", taken))
 	// The kernel may leave a line of its table out while other sockets come and go.
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		code, all := found(t, dir)
@@ -48,20 +44,12 @@ func TestDoctor_sockets(t *testing.T) {
 		return code == 1 && f.Level == doctor.Error && strings.Contains(f.What, taken) &&
 			len(f.Fix) == 1 && f.Fix[0] == "kill "+strconv.Itoa(os.Getpid())
 	}, "the process of this test is named")
-	if code, out := in(t, dir, "doctor"); code != 1 || !strings.Contains(out, "error    sockets") {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, dir, command{"doctor", 1, "error sockets"})
 }
 
 // A configuration with errors is not looked at further.
 func TestDoctor_wrongFile(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte("lisen = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, out := in(t, dir, "doctor"); code != 1 || !strings.Contains(out, "lisen") {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, filepath.Dir(write(t, "lisen = 1\n")), command{"doctor", 1, "lisen"})
 }
 
 // A process that serves on after its program was replaced is told.
@@ -70,16 +58,10 @@ func TestDoctor_binary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := filepath.Dir(write(t, "pid_file = \"edge.pid\"\nhttp.listen = \"127.0.0.1:0\"\n"+
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"))
 	own := filepath.Join(dir, "edge")
-	if err := os.WriteFile(own, program, 0o700); err != nil { //nolint:gosec // it is run
-		t.Fatal(err)
-	}
-	const text = "pid_file = \"edge.pid\"\n[http]\nlisten = \"127.0.0.1:0\"\n" +
-		"[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, own, 0o700, program)
 	p := testutil.Start(t, testutil.Command{Path: own, Args: []string{"run"}, Dir: dir})
 	p.WaitLine(`"msg":"listening"`)
 	testutil.Eventually(t, testutil.Minutes, func() bool {
@@ -92,9 +74,7 @@ func TestDoctor_binary(t *testing.T) {
 	if err := os.Remove(own); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(own, append(program, 0), 0o700); err != nil { //nolint:gosec // it is run
-		t.Fatal(err)
-	}
+	putAs(t, own, 0o700, append(program, 0))
 	_, all := found(t, dir)
 	if want := fmt.Sprintf("process %d runs the program", p.PID()); !strings.Contains(all["binary"].What, want) {
 		t.Errorf("%+v", all["binary"])

@@ -49,9 +49,7 @@ func TestARM64_serves(t *testing.T) {
 		"listen = \"unix:%s/admin.sock\"\n[[listeners]]\nname = \"plain\"\nlisten = \"127.0.0.1:0\"\n"+
 		"[[listeners]]\nname = \"secured\"\ntls = true\nlisten = \"127.0.0.1:0\"\n%s"+
 		"[[routes]]\npattern = \"/*\"\ndest = %q\n", p.dir, p.pair("a"), to)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, file, "%s", text)
 	e := testutil.Start(t, testutil.Command{
 		Path: bin, Args: []string{"run", "-c", file}, Dir: p.dir,
 		Env: []string{"QEMU_STRACE=1", "QEMU_LOG_FILENAME=" + trace},
@@ -79,16 +77,12 @@ func TestARM64_serves(t *testing.T) {
 	}
 	serves()
 	text += "[[routes]]\npattern = \"/new\"\ndest = \"status:204\"\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, file, "%s", text)
 	e.Signal(syscall.SIGHUP)
 	e.WaitLine(`"msg":"configuration reloaded"`)
 	serves()
 	ask("1.1 204 0", "http://"+plain+"/new")
-	if code := e.Stop(); code != 0 {
-		t.Errorf("it ends with %d", code)
-	}
+	stopsWell(t, e)
 	allowed := callsOfARM64(t)
 	made := callsAfterLock(t, trace)
 	for _, name := range made {

@@ -181,9 +181,7 @@ func TestRun_logThatNobodyReads(t *testing.T) {
 	s.readTo(`"msg":"log files opened again"`)
 	s.Signal(syscall.SIGTERM)
 	s.readTo(`"msg":"stopped".*"error_log_dropped_total":[1-9]`)
-	if code := s.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, s)
 }
 
 // A process whose log nobody reads ends when it is asked to.
@@ -192,9 +190,7 @@ func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
 	s := startStalled(t)
 	s.failHandshakes(100)
 	s.Signal(syscall.SIGTERM)
-	if code := s.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, s)
 }
 
 // A fault at the start is printed, but a pipe that nobody reads does not keep the process from ending.
@@ -274,9 +270,7 @@ func TestRun_errorLogOnStdout(t *testing.T) {
 		"-c", `exec "$0" run -c "$1" 2>"$1.stderr"`, testutil.Binary(t, "./cmd/edge"), file}})
 	p.WaitLine(`"msg":"listening"`)
 	p.Signal(syscall.SIGUSR1)
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 	p.WaitLine(`"msg":"stopped"`)
 	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "stdout")); err == nil {
 		t.Error("there is a file named stdout")

@@ -86,7 +86,7 @@ func TestRun_idleMemory(t *testing.T) {
 		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{"GOMAXPROCS=2"},
 			Args: []string{"run", "-c", write(t, "http.listen = \"127.0.0.1:0\"\n"+
 				"pid_file = \"edge.pid\"\nroutes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")}})
-		url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+		url := "http://" + listens(p)
 		if r, _ := testutil.Get(t, http.DefaultClient, url); r.StatusCode != 204 {
 			t.Fatal(r.StatusCode)
 		}

@@ -305,12 +305,8 @@ func TestLockdown_outOfReach(t *testing.T) {
 		l.more = c.more
 		l.configure()
 		l.reload(c.want)
-		if code, out := in(t, l.path("conf"), "diff"); code != 1 || !strings.Contains(out, "edge run --upgrade") {
-			t.Errorf("diff: %d %s", code, out)
-		}
-		if code, out := in(t, l.path("conf"), "upgrade"); code != 1 || !strings.Contains(out, "conf/edge.toml") {
-			t.Errorf("upgrade: %d %s", code, out)
-		}
+		commands(t, l.path("conf"), command{"diff", 1, "edge run --upgrade"})
+		commands(t, l.path("conf"), command{"upgrade", 1, "conf/edge.toml"})
 	}
 	l.more = ""
 	l.configure()
@@ -352,9 +348,7 @@ func TestLockdown_upgradeFromOutside(t *testing.T) {
 		t.Errorf("/log: %s", out)
 	}
 	testutil.Eventually(t, testutil.Minutes, says(l.path("elsewhere/a.log"), "/log"), "it logs elsewhere")
-	if code := next.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, next)
 }
 
 // With "strict" a process that cannot be limited as a whole does not start: a build with cgo is one.
@@ -371,17 +365,11 @@ func TestLockdown_strict(t *testing.T) {
 		}
 	}
 	l := newLocked(t, bin, `"strict"`)
-	code, out := in(t, l.dir, "run", "-c", "conf/edge.toml")
-	if code != 1 || !strings.Contains(out, `lockdown = "strict": `) {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, l.dir, command{"run -c conf/edge.toml", 1, `lockdown = "strict": `})
 	if _, err := os.Stat(l.path("run/edge.pid")); err == nil {
 		t.Error("the pid file is left")
 	}
-	code, out = in(t, l.dir, "check", "-c", "conf/edge.toml")
-	if code != 1 || !strings.Contains(out, `error: lockdown = "strict": `) || strings.Contains(out, " OK") {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, l.dir, command{"check -c conf/edge.toml", 1, `error: lockdown = "strict": |! OK`})
 }
 
 func TestCheck_lockdown(t *testing.T) {
@@ -396,8 +384,5 @@ func TestCheck_lockdown(t *testing.T) {
 	}
 	l.mode = `"stric"`
 	l.configure()
-	if code, out := in(t, l.dir, "check", "-c", "conf/edge.toml"); code != 1 ||
-		!strings.Contains(out, `"lockdown" must be true, false or "strict"`) {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, l.dir, command{"check -c conf/edge.toml", 1, `"lockdown" must be true, false or "strict"`})
 }

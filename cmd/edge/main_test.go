@@ -51,6 +51,32 @@ func edge(t *testing.T, args ...string) (code int, out string) {
 	return cmd.ProcessState.ExitCode(), string(text)
 }
 
+// command is a command line, with the exit code and the texts that it has to have. Blanks count as one, "|" stands
+// between two texts, and "!" before a text that must not be there.
+type command struct {
+	args string
+	code int
+	want string
+}
+
+// commands runs commands of edge in a folder, one after the other. dir is "" for a folder of their own.
+func commands(t *testing.T, dir string, all ...command) {
+	t.Helper()
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	for _, c := range all {
+		code, out := in(t, dir, strings.Fields(c.args)...)
+		text := strings.Join(strings.Fields(out), " ")
+		for want := range strings.SplitSeq(c.want, "|") {
+			want, not := strings.CutPrefix(want, "!")
+			if code != c.code || strings.Contains(text, strings.Join(strings.Fields(want), " ")) == not {
+				t.Errorf("edge %s: %d, want %d and %q in\n%s", c.args, code, c.code, want, out)
+			}
+		}
+	}
+}
+
 // origin is the demo origin, in the process of the test.
 func origin(t *testing.T) string {
 	t.Helper()
@@ -73,29 +99,68 @@ type running struct {
 func start(t *testing.T, format string, args ...any) *running {
 	t.Helper()
 	r := &running{file: write(t, format, args...)}
-	r.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--stats", "-c", r.file},
-		Dir: filepath.Dir(r.file),
-	})
-	r.addr = r.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	r.Process = launch(t, filepath.Dir(r.file), "run", "--stats", "-c", r.file)
+	r.addr = listens(r)
 	return r
+}
+
+// waitable is a process, whatever rig holds it.
+type waitable interface {
+	WaitLine(pattern string) []string
+	Stop() int
+	Wait(within time.Duration) int
+}
+
+// launch starts edge with arguments. It works in dir; "": in a folder of its own.
+func launch(t *testing.T, dir string, args ...string) *testutil.Process {
+	t.Helper()
+	return testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args, Dir: dir})
+}
+
+// listens waits until p listens, and returns its first address.
+func listens(p waitable) (addr string) {
+	return p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+}
+
+// stopsWell has p end.
+func stopsWell(t *testing.T, p waitable) {
+	t.Helper()
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// endsWell waits for the end of p, which was asked to end.
+func endsWell(t *testing.T, p waitable) {
+	t.Helper()
+	if code := p.Wait(testutil.Minutes); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func putFile(t *testing.T, path, format string, args ...any) {
+	t.Helper()
+	putAs(t, path, 0o600, fmt.Appendf(nil, format, args...))
+}
+
+func putAs(t *testing.T, path string, mode os.FileMode, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, mode); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func write(t *testing.T, format string, args ...any) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "edge.toml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, path, format, args...)
 	return path
 }
 
 // change rewrites the configuration and tells the process.
 func (r *running) change(t *testing.T, format string, args ...any) {
 	t.Helper()
-	if err := os.WriteFile(r.file, fmt.Appendf(nil, format, args...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, r.file, format, args...)
 	r.Signal(syscall.SIGHUP)
 }
 
@@ -131,68 +196,52 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 		t.Errorf("curl: %q", out)
 	}
 	p.WaitLine(`"GET /bytes/3000000 HTTP/1\.1" 200 3000000 ` + to + ` [0-9.]+ms$`)
-	if code := origin.Stop(); code != 0 {
-		t.Errorf("serve-demo ends with %d", code)
-	}
+	stopsWell(t, origin)
 	if resp, _ := testutil.Get(t, c, url+"/"); resp.StatusCode != 502 {
 		t.Errorf("without its origin: %d, want 502", resp.StatusCode)
 	}
 	p.WaitLine(`a backend fails.*does it run, and listen there`)
 	c.CloseIdleConnections()
-	if code := p.Stop(); code != 0 {
-		t.Errorf("proxy ends with %d", code)
-	}
+	stopsWell(t, p)
 }
 
 func TestProxy_flagsThatMakeNoSense(t *testing.T) {
-	for _, c := range []struct{ args, want string }{
-		{"proxy", "--to"},
-		{"proxy --to localhost", "--to:"},
-		{"proxy --from nowhere --to localhost:1", "--from:"},
-		{"proxy --to localhost:1 more", "takes no argument"},
-	} {
-		if code, out := edge(t, strings.Fields(c.args)...); code != exitUsage || !strings.Contains(out, c.want) {
-			t.Errorf("edge %s: %d %q, want %q", c.args, code, out, c.want)
-		}
-	}
+	commands(t, "",
+		command{"proxy", exitUsage, "--to"},
+		command{"proxy --to localhost", exitUsage, "--to:"},
+		command{"proxy --from nowhere --to localhost:1", exitUsage, "--from:"},
+		command{"proxy --to localhost:1 more", exitUsage, "takes no argument"},
+	)
 }
 
 func TestCheck_exitCodes(t *testing.T) {
 	right := write(t, "http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n")
 	wrong := write(t, "http.listen = \":80\"\nhttp.lisen = \":81\"\n")
 	warned := write(t, "http.listen = \":80\"\n")
-	for _, c := range []struct {
-		args []string
-		code int
-		want string
-	}{
-		{[]string{"check", "-c", right}, 0, "configuration OK: 1 listener, 1 route, 1 upstream\n"},
-		{[]string{"-t", "-c", right}, 0, "configuration OK: 1 listener, 1 route, 1 upstream\n"},
-		{[]string{"--conf", right, "--test"}, 0, "configuration OK"},
-		{[]string{"check", "--strict", "-c", right}, 0, "configuration OK"},
-		{[]string{"check", "-c", wrong}, 1, "did you mean \"listen\"?"},
-		{[]string{"-t", "-c", wrong}, 1, "edge.toml:2:"},
-		{[]string{"run", "-c", wrong}, 1, "edge.toml:2:"},
-		{[]string{"check", "-c", warned}, 0, "no-route"},
-		{[]string{"check", "--strict", "-c", warned}, 2, "no-route"},
-		{[]string{"check", "-c", "missing.toml"}, 1, "cannot read"},
-		{[]string{"run", "-c", "missing.toml"}, 1, "cannot read"},
-		{[]string{"check"}, 1, "no configuration"},
-		{[]string{"-d", "-c", wrong}, 1, "edge.toml:2:"},
-		{[]string{"-d", "-t", "-c", right}, 0, "configuration OK"},
-		{[]string{"check", "-d"}, 2, "unknown shorthand flag: 'd'"},
-		{[]string{"-u"}, 1, "needs upgrade_sock"}, {[]string{"run", "--upgrade"}, 1, "needs upgrade_sock"},
-		{[]string{"chek"}, 2, "did you mean \"check\"?"},
-		{[]string{"-h"}, 0, "serve-demo"},
-		{[]string{"--version"}, 0, "edge dev (go"},
-		{[]string{"-V"}, 0, "edge dev (go"},
-		{[]string{"version"}, 0, "edge dev (go"},
-		{[]string{"version"}, 0, "\nbuffers for TLS records are lent\n"},
-	} {
-		if code, out := edge(t, c.args...); code != c.code || !strings.Contains(out, c.want) {
-			t.Errorf("edge %q: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, out)
-		}
-	}
+	commands(t, "",
+		command{"check -c " + right, 0, "configuration OK: 1 listener, 1 route, 1 upstream"},
+		command{"-t -c " + right, 0, "configuration OK: 1 listener, 1 route, 1 upstream"},
+		command{"--conf " + right + " --test", 0, "configuration OK"},
+		command{"check --strict -c " + right, 0, "configuration OK"},
+		command{"check -c " + wrong, 1, "did you mean \"listen\"?"},
+		command{"-t -c " + wrong, 1, "edge.toml:2:"},
+		command{"run -c " + wrong, 1, "edge.toml:2:"},
+		command{"check -c " + warned, 0, "no-route"},
+		command{"check --strict -c " + warned, 2, "no-route"},
+		command{"check -c missing.toml", 1, "cannot read"},
+		command{"run -c missing.toml", 1, "cannot read"},
+		command{"check", 1, "no configuration"},
+		command{"-d -c " + wrong, 1, "edge.toml:2:"},
+		command{"-d -t -c " + right, 0, "configuration OK"},
+		command{"check -d", 2, "unknown shorthand flag: 'd'"},
+		command{"-u", 1, "needs upgrade_sock"},
+		command{"run --upgrade", 1, "needs upgrade_sock"},
+		command{"chek", 2, "did you mean \"check\"?"},
+		command{"-h", 0, "serve-demo"},
+		command{"--version", 0, "edge dev (go"},
+		command{"-V", 0, "edge dev (go"},
+		command{"version", 0, "edge dev (go|buffers for TLS records are lent"},
+	)
 }
 
 // A program that edge starts and that fails has printed nothing for edge: only a daemon has.
@@ -214,14 +263,10 @@ func TestCheck_makesFilters(t *testing.T) {
 		"dest = \"status:204\"\nfilters = [%s]\n"
 	none := filepath.Join(t.TempDir(), "none")
 	path := write(t, conf, none, `"door"`)
-	code, out := edge(t, "check", "-c", path)
-	if want := path + ":3:8: error: the filter \"door\" cannot be made: "; code != 1 || !strings.Contains(out, want) ||
-		!strings.Contains(out, "3 | file = ") || !strings.Contains(out, "edge hash-password") {
-		t.Errorf("exit code %d, want %s in\n%s", code, want, out)
-	}
-	if code, out := edge(t, "check", "-c", write(t, conf, none, "")); code != 0 {
-		t.Errorf("a filter that is not used: exit code %d\n%s", code, out)
-	}
+	commands(t, "",
+		command{"check -c " + path, 1, path + ":3:8: error: the filter \"door\" cannot be made: |edge hash-password"},
+		command{"check -c " + write(t, conf, none, ""), 0, ""}, // it is not used
+	)
 }
 
 func TestCheck_json(t *testing.T) {
@@ -241,24 +286,17 @@ func TestCheck_json(t *testing.T) {
 }
 
 func TestCheck_example(t *testing.T) {
-	for name, want := range map[string]string{
-		"edge.toml":  "configuration OK: 1 listener, 9 routes, 3 upstreams\n",
-		"https.toml": "configuration OK: 2 listeners, 3 routes, 3 upstreams, 1 certificate\n",
-	} {
-		code, out := edge(t, "check", "--strict", "-c", filepath.Join(testutil.Root(t), "examples", name))
-		if code != 0 || out != want {
-			t.Errorf("%s: %d %s", name, code, out)
-		}
-	}
+	commands(t, filepath.Join(testutil.Root(t), "examples"),
+		command{"check --strict -c edge.toml", 0, "configuration OK: 1 listener, 9 routes, 3 upstreams"},
+		command{"check --strict -c https.toml", 0, "configuration OK: 2 listeners, 3 routes, 3 upstreams, 1 certificate"},
+	)
 }
 
 func TestRun_findsTheFile(t *testing.T) {
 	file := write(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n")
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file)})
-	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
-	if resp, _ := testutil.Get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 200 {
-		t.Errorf("%d", resp.StatusCode)
-	}
+	p := launch(t, filepath.Dir(file))
+	addr := listens(p)
+	answersWith(t, "http://"+addr+"/", 200)
 }
 
 func TestRun_addressInUse(t *testing.T) {
@@ -402,6 +440,7 @@ dest = %q
 func hanging(t *testing.T, grace string) (*running, *testutil.Wire) {
 	t.Helper()
 	e := start(t, `
+pid_file = "edge.pid"
 grace_period = %q
 http.listen = "127.0.0.1:0"
 [[routes]]
@@ -417,9 +456,7 @@ dest = %q
 func TestRun_gracePeriodCutsWhatHangs(t *testing.T) {
 	e, w := hanging(t, "300ms")
 	e.Signal(syscall.SIGQUIT)
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, e)
 	w.ReadAll()
 	e.WaitLine(`grace period over.*"connections_cut":1`)
 }
@@ -433,18 +470,14 @@ func TestRun_secondSignalEndsTheDrain(t *testing.T) {
 		c.Close()
 	}
 	e.Signal(syscall.SIGTERM)
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, e)
 	e.WaitLine(`draining cut short`)
 }
 
 func TestRun_interruptStopsAtOnce(t *testing.T) {
 	e, _ := hanging(t, "1h")
 	e.Signal(syscall.SIGINT)
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, e)
 	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_total":1`)
 }
 
@@ -459,7 +492,7 @@ http.listen = "127.0.0.1:0"
 pattern = "/*"
 dest = "status:204"
 `, dir)
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	p := launch(t, "", "run", "-c", file)
 	holds := func(name, text string) func() bool {
 		return func() bool {
 			b, _ := os.ReadFile(filepath.Join(dir, name))
@@ -486,9 +519,7 @@ dest = "status:204"
 	testutil.Eventually(t, testutil.Minutes, holds("access.log", "/two"), "the access log is opened again")
 	testutil.Eventually(t, testutil.Minutes, holds("old-access.log", "/one"), "the old one has what was before")
 	p.Signal(syscall.SIGINT)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, p)
 }
 
 func TestRun_pidFile(t *testing.T) {

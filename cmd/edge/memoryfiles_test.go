@@ -24,14 +24,10 @@ func silentFolder(t *testing.T) (dir string) {
 	}
 	for i := range 10_000 {
 		name := filepath.Join(dir, "many", fmt.Sprintf("one-of-the-many-files-%05d.txt", i))
-		if err := os.WriteFile(name, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, name, 0o644, nil)
 	}
 	for name, size := range map[string]int{"large.bin": 1 << 20, "small.txt": 10} {
-		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, filepath.Join(dir, name), 0o644, make([]byte, size))
 	}
 	return dir
 }
@@ -133,9 +129,7 @@ func startWith64MiB(t *testing.T, dir string) (p *testutil.Process, address stri
 	text := fmt.Sprintf("memory_limit = \"64m\"\nhttp.listen = \"127.0.0.1:0\"\n"+
 		"[destinations.site]\ntype = \"static\"\nroot = %q\nlisting = true\n"+
 		"[[routes]]\npattern = \"/*\"\ndest = \"site\"\n", dir)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
-	return p, p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+	putFile(t, file, "%s", text)
+	p = launch(t, "", "run", "-c", file)
+	return p, listens(p)
 }

@@ -73,74 +73,48 @@ func TestOperate(t *testing.T) {
 	e.WaitLine(`"section":"admin"`)
 	c := idleClient(t, e.addr)
 	pid := strconv.Itoa(e.PID())
-	for _, s := range []struct{ args, want string }{
-		{"status", "runs as process " + pid + " since"},
-		{"status", "api: 2 of 2 backends serve"},
-		{"status --json", `"state": "serving"`},
-		{"routes", "api api.example /* api"},
-		{"routes", "rest * /* 204"},
-		{"upstreams", "UPSTREAM BACKEND STATE WEIGHT UNDER WAY LATENCY WHY"},
-		{"upstreams", "api 127.0.0.1:2 serving 3 0"},
-		{"upstreams", "spare - no members"},
-		{"upstreams --json", `"address": "127.0.0.1:2"`},
-		{"conns", "h1 idle 1 0 - -"},
-		{"conns --json --filter requests>5", `"items": []`},
-		{"certs", "CERTIFICATE HOSTS STATE EXPIRES NEXT ORDER ERROR"},
-		{"drain api/127.0.0.1:2 --for 1h", "draining 3 0 0s draining (operator) until"},
-		{"status", "api: 1 of 2 backends serve"},
-		{"drain 127.0.0.1:2 --down", "down 3 0 0s admin (operator)"},
-		{"enable api/127.0.0.1:2 --share 50", "serving 3 × 50% 0"},
-		{"enable api/127.0.0.1:2", "serving 3 0"},
-		{"log debug --for 1h", "the level debug until"},
-		{"status", "log debug until"},
-		{"reload", "the configuration was applied, version 1"}, // it is the same one
-		{"status --live", ""},
-	} {
-		code, out := e.tell(t, strings.Fields(s.args)...)
-		if code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), s.want) {
-			t.Errorf("%s: %d, want %q:\n%s", s.args, code, s.want, out)
-		}
-	}
+	e.commands(t,
+		command{"status", 0, "runs as process " + pid + " since|api: 2 of 2 backends serve"},
+		command{"status --json", 0, `"state": "serving"`},
+		command{"routes", 0, "api api.example /* api|rest * /* 204"},
+		command{"upstreams", 0, "UPSTREAM BACKEND STATE WEIGHT UNDER WAY LATENCY WHY|api 127.0.0.1:2 serving 3 0|" +
+			"spare - no members"},
+		command{"upstreams --json", 0, `"address": "127.0.0.1:2"`},
+		command{"conns", 0, "h1 idle 1 0 - -"},
+		command{"conns --json --filter requests>5", 0, `"items": []`},
+		command{"certs", 0, "CERTIFICATE HOSTS STATE EXPIRES NEXT ORDER ERROR"},
+		command{"drain api/127.0.0.1:2 --for 1h", 0, "draining 3 0 0s draining (operator) until"},
+		command{"status", 0, "api: 1 of 2 backends serve"},
+		command{"drain 127.0.0.1:2 --down", 0, "down 3 0 0s admin (operator)"},
+		command{"enable api/127.0.0.1:2 --share 50", 0, "serving 3 × 50% 0"},
+		command{"enable api/127.0.0.1:2", 0, "serving 3 0"},
+		command{"log debug --for 1h", 0, "the level debug until"},
+		command{"status", 0, "log debug until"},
+		command{"reload", 0, "the configuration was applied, version 1"}, // it is the same one
+		command{"status --live", 0, ""},
+		command{"drain api/127.0.0.1:3", 1, "there is no backend"},
+		command{"conns --filter x==1", 1, "there is no field"},
+		command{"log loud", 1, "level is debug"},
+		command{"enable", 2, "takes one UPSTREAM/BACKEND, got 0"},
+	)
 	out, err := exec.Command("curl", "-sS", "--unix-socket", socket, "http://edge/v1/config").CombinedOutput()
 	if text := string(out); err != nil || strings.Contains(text, "0123456789abcdef") ||
 		!strings.Contains(text, `"token":"(hidden)"`) || !strings.Contains(text, `"weight":3`) {
 		t.Errorf("/v1/config: %v %s", err, text)
 	}
-	for args, want := range map[string]string{
-		"drain api/127.0.0.1:3": "there is no backend", "conns --filter x==1": "there is no field",
-		"log loud": "level is debug", "enable": "takes one UPSTREAM/BACKEND, got 0",
-	} {
-		if code, out := e.tell(t, strings.Fields(args)...); code == 0 || !strings.Contains(out, want) {
-			t.Errorf("%s: %d, want %q:\n%s", args, code, want, out)
-		}
-	}
 	more := fmt.Appendf(nil, operated+"[[routes]]\npattern = \"/more\"\ndest = \"status:200\"\n", socket)
-	if err := os.WriteFile(e.file, more, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range [][2]string{{"reload --json", `"version": 2`}, {"status", "version 2, applied"}} {
-		if code, out := e.tell(t, strings.Fields(s[0])...); code != 0 || !strings.Contains(out, s[1]) {
-			t.Errorf("%s after a change: %d, want %q:\n%s", s[0], code, s[1], out)
-		}
-	}
+	putFile(t, e.file, "%s", more)
+	e.commands(t, command{"reload --json", 0, `"version": 2`}, command{"status", 0, "version 2, applied"})
 	c.Close() // it would be waited for
-	if code, out := e.tell(t, "stop"); code != 0 || !strings.Contains(out, pid+" has ended") {
-		t.Errorf("stop: %d %s", code, out)
-	}
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("it ended with %d", code)
-	}
+	e.commands(t, command{"stop", 0, pid + " has ended"})
+	endsWell(t, e)
 	e.WaitLine(`"admin: change","method":"POST","path":"/v1/stop","status":202,"uid":` + strconv.Itoa(os.Geteuid()))
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket stays")
 	}
-	for _, args := range []string{"status", "routes", "stop", "status --live", "reload"} {
-		code, out := e.tell(t, strings.Fields(args)...)
-		if code != 1 || !strings.Contains(out, "edge answers at unix:") &&
-			!strings.Contains(out, "has no pid_file") {
-			t.Errorf("%s after the end: %d %s", args, code, out)
-		}
-	}
+	const none = "edge answers at unix:"
+	e.commands(t, command{"status", 1, none}, command{"routes", 1, none}, command{"stop", 1, "has no pid_file"},
+		command{"status --live", 1, none}, command{"reload", 1, "has no pid_file"})
 }
 
 // A reload that fails says why, changes nothing, and the surface moves with one that does not.
@@ -149,46 +123,24 @@ func TestOperate_reload(t *testing.T) {
 	e := start(t, operated, first)
 	taken := testutil.Listen(t).Addr().String()
 	text := strings.Replace(fmt.Sprintf(operated, second), `listen = "127.0.0.1:0"`, `listen = "`+taken+`"`, 1)
-	if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out := e.tell(t, "reload", "--admin", "unix:"+first)
-	if code != 1 || !strings.Contains(out, "nothing has changed") || !strings.Contains(out, taken) {
-		t.Errorf("a taken address: %d %s", code, out)
-	}
+	putFile(t, e.file, "%s", text)
+	e.commands(t, command{"reload --admin unix:" + first, 1, "nothing has changed|" + taken}) // a taken address
 	if _, err := os.Stat(second); err == nil {
 		t.Error("its surface has moved")
 	}
-	if err := os.WriteFile(e.file, []byte("htp = 1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out = e.tell(t, "reload", "--admin", "unix:"+first)
-	if code != 1 || !strings.Contains(out, "edge.toml:1:1") || !strings.Contains(out, "did you mean") {
-		t.Errorf("a wrong file: %d %s", code, out)
-	}
-	if err := os.WriteFile(e.file, fmt.Appendf(nil, operated, second), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out = e.tell(t, "reload", "--admin", "unix:"+first)
-	if code != 0 || !strings.Contains(out, "version 2") || !strings.Contains(out, "~ admin") {
-		t.Errorf("another socket: %d %s", code, out)
-	}
-	if code, out := e.tell(t, "status"); code != 0 || !strings.Contains(out, second) {
-		t.Errorf("status there: %d %s", code, out)
-	}
-	code, out = e.tell(t, "status", "--admin", "unix:"+first)
-	if code != 1 || !strings.Contains(out, "no edge answers") {
-		t.Errorf("status where it was: %d %s", code, out)
-	}
+	putFile(t, e.file, "htp = 1")
+	e.commands(t, command{"reload --admin unix:" + first, 1, "edge.toml:1:1|did you mean"}) // a wrong file
+	putFile(t, e.file, operated, second)
+	e.commands(t, command{"reload --admin unix:" + first, 0, "version 2|~ admin"}) // another socket
+	e.commands(t, command{"status", 0, second})
+	e.commands(t, command{"status --admin unix:" + first, 1, "no edge answers"}) // status where it was
 }
 
 // Over TCP a command shows the token, that of the environment before that of the configuration.
 func TestOperate_overTCP(t *testing.T) {
 	e := start(t, operated, testutil.SocketPath(t))
 	at := e.WaitLine(`"section":"admin","address":"(127[^"]+)"`)[1]
-	if code, out := e.tell(t, "status", "--admin", at); code != 0 || !strings.Contains(out, at) {
-		t.Errorf("%d %s", code, out)
-	}
+	e.commands(t, command{"status --admin " + at, 0, at})
 	run := func(env string, args ...string) (int, string) {
 		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
 		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "EDGE_ADMIN=http://"+at, env)
@@ -222,13 +174,8 @@ func TestOperate_tokenByTLS(t *testing.T) {
 	e := start(t, text, testutil.SocketPath(t))
 	at := e.WaitLine(`"section":"admin","address":"(127[^"]+)"`)[1]
 	t.Setenv("EDGE_ADMIN_TOKEN", token)
-	for _, args := range [][]string{
-		{"status", "--admin", at}, {"reload", "--admin", at}, {"status", "--admin", at, "-c", e.file},
-	} {
-		if code, out := e.tell(t, args...); code != 0 {
-			t.Errorf("%q: %d %s", args, code, out)
-		}
-	}
+	e.commands(t, command{"status --admin " + at, 0, ""}, command{"reload --admin " + at, 0, ""},
+		command{"status --admin " + at + " -c " + e.file, 0, ""})
 }
 
 // The surface answers while the process drains: it is not ready then, says how many connections are left, and takes
@@ -237,30 +184,19 @@ func TestOperate_whileItDrains(t *testing.T) {
 	socket := testutil.SocketPath(t)
 	e := start(t, "grace_period = \"20s\"\n"+operated, socket)
 	idleClient(t, e.addr)
-	if code, out := e.tell(t, "status", "--json"); code != 0 || !strings.Contains(out, `"connections": 1`) {
-		t.Errorf("%d %s", code, out)
-	}
+	e.commands(t, command{"status --json", 0, `"connections": 1`})
 	e.Signal(syscall.SIGTERM)
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		code, out := e.tell(t, "status", "--json")
 		return code == 0 && strings.Contains(out, `"state": "draining"`)
 	}, "it drains")
-	if code, out := e.tell(t, "reload"); code != 1 || !strings.Contains(out, "drains") {
-		t.Errorf("reload: %d %s", code, out)
-	}
+	e.commands(t, command{"reload", 1, "drains"})
 	next := start(t, operated, socket)
-	if code, out := next.tell(t, "status"); code != 0 || !strings.Contains(out, strconv.Itoa(next.PID())) {
-		t.Errorf("the next process: %d %s", code, out)
-	}
+	next.commands(t, command{"status", 0, strconv.Itoa(next.PID())}) // the next process
 	e.Signal(syscall.SIGINT)
 	e.Wait(testutil.Minutes)
-	if code, out := next.tell(t, "status", "--live"); code != 0 {
-		t.Errorf("after the end of the first one: %d %s", code, out)
-	}
-	code, out := next.tell(t, "run", "-c", next.file)
-	if code != 1 || !strings.Contains(out, "another process serves") {
-		t.Errorf("a third one: %d %s", code, out)
-	}
+	next.commands(t, command{"status --live", 0, ""})                             // after the end of the first one
+	next.commands(t, command{"run -c " + next.file, 1, "another process serves"}) // a third one
 }
 
 // Without [admin] the socket is in the runtime folder. A second process goes without, and no command takes one process
@@ -269,35 +205,23 @@ func TestOperate_defaultSocket(t *testing.T) {
 	dir := filepath.Dir(testutil.SocketPath(t))
 	t.Setenv("RUNTIME_DIRECTORY", dir+":/elsewhere")
 	first := start(t, oneRoute, "/one")
-	if code, out := first.tell(t, "routes"); code != 0 || !strings.Contains(out, "/one") {
-		t.Errorf("%d %s", code, out)
-	}
+	first.commands(t, command{"routes", 0, "/one"})
 	second := start(t, oneRoute, "/two")
 	second.WaitLine(`"level":"INFO","msg":"no admin surface","reason":".*another process serves there`)
-	if code, out := second.tell(t, "routes"); code != 1 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
-		t.Errorf("of the second one: %d %s", code, out)
-	}
-	if code, out := second.tell(t, "reload"); code != 1 || !strings.Contains(out, "has no pid_file") {
-		t.Errorf("reload of the second one: %d %s", code, out)
-	}
+	second.commands(t, command{"routes", 1, fmt.Sprint("process ", first.PID())}) // of the second one
+	second.commands(t, command{"reload", 1, "has no pid_file"})                   // reload of the second one
 	if code, out := second.tell(t, "upstreams"); !strings.Contains(out, "[admin]\nlisten = \"unix:") {
 		t.Errorf("no two lines to paste: %d %s", code, out)
 	}
-	if code, out := in(t, t.TempDir(), "status"); code != 0 || !strings.Contains(out, fmt.Sprint(first.PID())) {
-		t.Errorf("without a configuration: %d %s", code, out)
-	}
+	commands(t, t.TempDir(), command{"status", 0, fmt.Sprint(first.PID())}) // without a configuration
 	third := start(t, controlled, "/three")
-	if code, out := third.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", third.PID())) {
-		t.Errorf("by the pid file: %d %s", code, out)
-	}
+	third.commands(t, command{"status", 0, fmt.Sprint("process ", third.PID())}) // by the pid file
 	first.Stop()
 	if _, err := os.Stat(filepath.Join(dir, "admin.sock")); err == nil {
 		t.Error("the socket stays")
 	}
 	fourth := start(t, "admin.listen = false\n"+oneRoute, "/four")
-	if code, out := fourth.tell(t, "upstreams"); code != 1 || !strings.Contains(out, "no admin surface is known") {
-		t.Errorf("turned off: %d %s", code, out)
-	}
+	fourth.commands(t, command{"upstreams", 1, "no admin surface is known"}) // turned off
 }
 
 // Without a session's runtime folder, as in a container or by su, the commands find the process without a flag: its
@@ -315,9 +239,7 @@ func TestOperate_socketBelowTmp(t *testing.T) {
 			p := testutil.Start(t, testutil.Command{Path: binary, Args: args})
 			address := p.WaitLine(`"msg":"listening".*"address":"(127[^"]+)"`)[1]
 			p.WaitLine(`"msg":"listening","section":"admin"`)
-			if resp, _ := testutil.Get(t, client(t), "http://"+address+"/asked"); resp.StatusCode != 502 {
-				t.Errorf("status %d", resp.StatusCode)
-			}
+			answersWith(t, "http://"+address+"/asked", 502)
 			number := p.WaitLine(`(?:request failed","request|Z","id)":"([^"]+)"`)[1]
 			for _, ask := range [][]string{{"why", number}, {"conns"}, {"status"}, {"upstreams"}} {
 				if code, out := in(t, t.TempDir(), ask...); code != 0 {
@@ -336,36 +258,24 @@ func TestOperate_socketBelowTmp(t *testing.T) {
 func TestOperate_socketWithoutAdmin(t *testing.T) {
 	run := filepath.Dir(testutil.SocketPath(t))
 	t.Setenv("XDG_RUNTIME_DIR", run)
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1"}})
+	p := launch(t, "", "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1")
 	address := p.WaitLine(`edge: (http://\S+/) ->`)[1]
 	p.WaitLine(`listening.*edge\.admin\.sock`)
-	if resp, _ := testutil.Get(t, client(t), address+"asked"); resp.StatusCode != 502 {
-		t.Errorf("status %d", resp.StatusCode)
-	}
+	answersWith(t, address+"asked", 502)
 	number := p.WaitLine(`request failed","request":"([^"]+)"`)[1]
-	if code, out := in(t, t.TempDir(), "why", number); code != 0 || !strings.Contains(out, "backend:connect") {
-		t.Errorf("why: %d %s", code, out)
-	}
+	commands(t, t.TempDir(), command{"why " + number, 0, "backend:connect"})
 	dir, err := os.MkdirTemp("", "edge") // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	file := filepath.Join(dir, "edge.toml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "pid_file = \"edge.pid\"\n"+oneRoute, "/quick"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir})
+	putFile(t, file, "pid_file = \"edge.pid\"\n"+oneRoute, "/quick")
+	e := launch(t, dir, "run")
 	e.WaitLine(`listening.*/edge\.admin\.sock`)
-	for _, args := range [][]string{{"upstreams"}, {"routes"}, {"diff"}, {"rollback", "--list"}, {"status"}} {
-		if code, out := in(t, dir, args...); code != 0 || strings.Contains(out, "admin surface") {
-			t.Errorf("%v: %d %s", args, code, out)
-		}
-	}
-	if code, out := in(t, dir, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", e.PID())) {
-		t.Errorf("of two processes: %d %s", code, out)
-	}
+	const found = "!admin surface"
+	commands(t, dir, command{"upstreams", 0, found}, command{"routes", 0, found}, command{"diff", 0, found},
+		command{"rollback --list", 0, found}, command{"status", 0, found + fmt.Sprint("|process ", e.PID())})
 }
 
 // A process that does not answer at one of the usual sockets, and a folder whose path is too long for a socket, keep no
@@ -393,9 +303,7 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := fmt.Appendf(nil, "pid_file = \"edge.pid\"\n"+oneRoute, "/usual")
-		if err := os.WriteFile(filepath.Join(dir, "edge.toml"), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, filepath.Join(dir, "edge.toml"), "%s", text)
 		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir, Env: env}
 		testutil.Start(t, edge).WaitLine(`"listening","listener"`)
 		if code, out := inWith(t, dir, env, "reload"); code != 0 || !strings.Contains(out, one.want) {
@@ -416,9 +324,7 @@ func TestAdmin_refusesItsOwnProcess(t *testing.T) {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	if code, out := e.tell(t, "status", "--admin", "unix:"+socket); code != 0 {
-		t.Errorf("another process: %d %s", code, out)
-	}
+	e.commands(t, command{"status --admin unix:" + socket, 0, ""}) // another process
 }
 
 // Requests that name their own destination reach no address of the process itself: neither [admin] nor [metrics].
@@ -468,29 +374,21 @@ health_check = { type = "tcp", interval = "50ms", rise = 1, fall = 1 }
 	}, "the checks find a backend down")
 	api := "no other backend of api serves: --force takes it out all the same"
 	checked := strings.Replace(api, "api", "checked", 1)
-	for _, s := range []struct {
-		args string
-		code int
-		want string
-	}{
-		{"drain checked/" + dead, 0, "draining"}, // it does not serve
-		{"enable checked/" + dead, 0, "checks"},
-		{"drain checked/" + first, 1, checked},
-		{"drain api/" + first, 0, "draining"},
-		{"drain api/" + first + " --for 1h", 0, "draining"},
-		{"drain api/" + second, 1, api},
-		{"drain api/" + second + " --down", 1, api},
-		{"enable api/" + second + " --share 10", 0, "serving"},
-		{"enable api/" + first + " --share 0", 0, "serving"},
-		{"drain api/" + second, 1, api},
-		{"enable api/" + first, 0, "serving"},
-		{"drain api/" + second, 0, "draining"},
-		{"drain api/" + first + " --force", 0, "draining"},
-	} {
-		if code, out := r.tell(t, strings.Fields(s.args)...); code != s.code || !strings.Contains(out, s.want) {
-			t.Errorf("%s: %d, want %d and %q:\n%s", s.args, code, s.code, s.want, out)
-		}
-	}
+	r.commands(t,
+		command{"drain checked/" + dead, 0, "draining"}, // it does not serve
+		command{"enable checked/" + dead, 0, "checks"},
+		command{"drain checked/" + first, 1, checked},
+		command{"drain api/" + first, 0, "draining"},
+		command{"drain api/" + first + " --for 1h", 0, "draining"},
+		command{"drain api/" + second, 1, api},
+		command{"drain api/" + second + " --down", 1, api},
+		command{"enable api/" + second + " --share 10", 0, "serving"},
+		command{"enable api/" + first + " --share 0", 0, "serving"},
+		command{"drain api/" + second, 1, api},
+		command{"enable api/" + first, 0, "serving"},
+		command{"drain api/" + second, 0, "draining"},
+		command{"drain api/" + first + " --force", 0, "draining"},
+	)
 	client, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
 	if err != nil {
 		t.Fatal(err)

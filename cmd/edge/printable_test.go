@@ -135,8 +135,5 @@ func TestPrintable_errors(t *testing.T) {
 	})}
 	go s.Serve(l) //nolint:errcheck // it ends with Close
 	defer s.Close()
-	code, out := in(t, t.TempDir(), "routes", "--admin", "unix:"+path)
-	if code != exitError || !strings.Contains(out, `edge: a\x1b]0;t\a`) || strings.Contains(out, "\x1b") {
-		t.Errorf("%d %q", code, out)
-	}
+	commands(t, t.TempDir(), command{"routes --admin unix:" + path, exitError, `edge: a\x1b]0;t\a|!` + "\x1b"})
 }

@@ -66,12 +66,9 @@ dest = "status:204"
 	for path, content := range map[string]string{
 		file: fmt.Sprintf(text, work, "/one"), filepath.Join(dir, "level"): "info",
 	} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, path, "%s", content)
 	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
-		Args: []string{"run", "-c", "edge.toml"}})
+	p := launch(t, dir, "run", "-c", "edge.toml")
 	log := filepath.Join(work, "error.log")
 	url := "https://" + listening(t, log)
 	testutil.Eventually(t, testutil.Minutes, func() bool {
@@ -81,32 +78,24 @@ dest = "status:204"
 	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.PID())); err != nil || at != work {
 		t.Errorf("it works in %s, %v", at, err)
 	}
-	if err := os.WriteFile(file, fmt.Appendf(nil, text, work, "/two"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, file, text, work, "/two")
 	p.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, testutil.Minutes, says(log, `"msg":"configuration reloaded"`), "it reloads")
 	if out := curlWith(t, "-k", "-o", os.DevNull, "-w", "%{http_code}", url+"/two"); out != "204" {
 		t.Errorf("after the reload: %s", out)
 	}
-	if err := os.WriteFile(file, fmt.Appendf(nil, text, dir, "/two"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, file, text, dir, "/two")
 	p.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, testutil.Minutes, says(log, `"keys":["working_directory"]`), "it says what waits")
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 	if left, _ := os.ReadDir(dir); len(left) != 4 {
 		t.Errorf("in the folder of the configuration there are %v", left)
 	}
 }
 
 func TestRun_workingDirectoryThatIsMissing(t *testing.T) {
-	code, out := edge(t, "run", "-c", write(t, "http.listen = \"127.0.0.1:0\"\nworking_directory = \"/none/such\"\n"))
-	if code != 1 || !strings.Contains(out, `edge.toml:2:21: error: cannot use "/none/such"`) {
-		t.Errorf("%d %s", code, out)
-	}
+	file := write(t, "http.listen = \"127.0.0.1:0\"\nworking_directory = \"/none/such\"\n")
+	commands(t, "", command{"run -c " + file, 1, `edge.toml:2:21: error: cannot use "/none/such"`})
 }
 
 // nobody returns the numbers of a user without rights; it skips a test that root does not run.
@@ -143,6 +132,24 @@ func owned(t *testing.T, uid, gid int) string {
 		t.Skip(err)
 	}
 	return dir
+}
+
+// binaryIn makes a link to edge in dir, which a user may reach that cannot reach the folder of the tests.
+func binaryIn(t *testing.T, dir string) (bin string) {
+	t.Helper()
+	bin = filepath.Join(dir, "edge")
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
+		t.Skip(err)
+	}
+	return bin
+}
+
+// as is a command of a user, in the folder of the program.
+func as(uid, gid int, bin string, args ...string) *exec.Cmd {
+	cmd := exec.Command(bin, args...)
+	cmd.Dir = filepath.Dir(bin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return cmd
 }
 
 // lowAddr returns an address of this process alone with a free port that only root may bind; "" where there is none.
@@ -219,12 +226,10 @@ dest = "status:204"
 	put := func(path string) {
 		t.Helper()
 		content := fmt.Appendf(nil, text, dir, strings.Join(listen, `", "`), path)
-		if err := os.WriteFile(file, content, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, file, 0o644, content)
 	}
 	put("/one")
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	p := launch(t, "", "run", "-c", file)
 	url := "http://" + listening(t, log)
 	c := client(t)
 	if resp, _ := testutil.Get(t, c, url+"/one"); resp.StatusCode != 204 {
@@ -252,9 +257,7 @@ dest = "status:204"
 	p.Signal(syscall.SIGUSR1)
 	testutil.Eventually(t, testutil.Minutes, says(log, "opened again"), "the log is opened again")
 	c.CloseIdleConnections()
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 	for _, name := range []string{"edge.pid", "s"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is still there", name)
@@ -283,37 +286,27 @@ func TestRun_reloadAsTheUser(t *testing.T) {
 		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
 	put := func(more string) {
 		t.Helper()
-		if err := os.WriteFile(file, fmt.Appendf(nil, text, more), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, file, 0o644, fmt.Appendf(nil, text, more))
 	}
 	put("")
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
-	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	p := launch(t, "", "run", "-c", file)
+	addr := listens(p)
 	put(`, "` + low + `"`)
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine(`reload failed, nothing has changed.*edge.toml:2:\d+: listener .*` + low +
 		`.*permission denied","try":".*setcap`)
-	if resp, _ := testutil.Get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 204 {
-		t.Errorf("after it: %d", resp.StatusCode)
-	}
+	answersWith(t, "http://"+addr+"/", 204)
 }
 
 // A user other than root cannot become another one: edge refuses before it opens anything, and serves as itself.
 func TestRun_userWithoutRoot(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
-	bin := filepath.Join(dir, "edge")
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
-		t.Skip(err)
+	bin := binaryIn(t, dir)
+	with := func(set string) *exec.Cmd {
+		return as(uid, gid, bin, "run", "--set", "http.listen=127.0.0.1:0", "--set", "pid_file=edge.pid", "--set", set)
 	}
-	as := func(set string) *exec.Cmd {
-		cmd := exec.Command(bin, "run", "--set", "http.listen=127.0.0.1:0", "--set", "pid_file=edge.pid", "--set", set)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-		return cmd
-	}
-	out, err := as("user=root").CombinedOutput()
+	out, err := with("user=root").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "only root can become somebody else") {
 		t.Errorf("%v %s", err, out)
 	}
@@ -321,12 +314,12 @@ func TestRun_userWithoutRoot(t *testing.T) {
 		t.Error("it made a pid file")
 	}
 	if low := lowAddr(); low != "" && unprivilegedPort() == "1024" {
-		if out, err := as("http.listen=" + low).CombinedOutput(); err == nil ||
+		if out, err := with("http.listen=" + low).CombinedOutput(); err == nil ||
 			!strings.Contains(string(out), "setcap cap_net_bind_service=+ep "+realPath(t, bin)) {
 			t.Errorf("on a low port: %v %s", err, out)
 		}
 	}
-	same := as("user=nobody")
+	same := with("user=nobody")
 	if err := same.Start(); err != nil {
 		t.Fatal(err)
 	}

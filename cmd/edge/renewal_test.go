@@ -92,9 +92,7 @@ func TestUpgrade_now(t *testing.T) {
 	}
 	whole = append([]byte(nil), whole[:4096]...)
 	whole[18] = 0xf3 // e_machine: RISC-V
-	if err := os.WriteFile(foreign, whole, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, foreign, 0o700, whole)
 	for bin, want := range map[string]string{
 		"/none": "no such file", "/bin/false": "exit status 1", foreign: "for another processor",
 	} {
@@ -268,9 +266,7 @@ func TestUpgrade_duringAReload(t *testing.T) {
 		t.Errorf("edge upgrade: %d %s", code, out)
 	}
 	s.WaitLine(`"msg":"upgrade failed, this process serves on","error":"` + why)
-	if code, out := in(t, s.dir, "run", "--upgrade", "-c", "edge.toml"); code != 1 || !strings.Contains(out, why) {
-		t.Errorf("edge run --upgrade: %d %s", code, out)
-	}
+	commands(t, s.dir, command{"run --upgrade -c edge.toml", 1, why})
 	l.stop()
 	if l.moved.Load() > 0 {
 		t.Errorf("%d connections were closed", l.moved.Load())

@@ -20,8 +20,7 @@ import (
 // demoBackend starts a demo origin as a process of its own. address may be ":0" of an IP address.
 func demoBackend(t *testing.T, address string) (p *testutil.Process, at string) {
 	t.Helper()
-	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"serve-demo", "--listen", address}})
+	p = launch(t, "", "serve-demo", "--listen", address)
 	return p, p.WaitLine(`(127\.0\.0\.1:\d+)`)[1]
 }
 

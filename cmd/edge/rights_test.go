@@ -43,9 +43,7 @@ func asNobody(t *testing.T, dir, state, lines string) testutil.Command {
 	t.Helper()
 	file := filepath.Join(dir, "edge.toml")
 	text := "user = \"nobody\"\nlog.output = []\n" + lines
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, file, 0o644, []byte(text))
 	return testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
 		Env: []string{"STATE_DIRECTORY=" + state}}
 }
@@ -86,14 +84,10 @@ func TestRun_givesAwayOnlyWhatItMade(t *testing.T) {
 				}
 			}
 		}
-		if code := p.Stop(); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
+		stopsWell(t, p)
 		_ = os.Mkdir(in("sub"), 0o700)
 		for _, name := range []string{"shadow", "sub/shadow"} {
-			if err := os.WriteFile(in(name), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			putFile(t, in(name), "")
 		}
 		_ = os.Symlink("/etc/passwd", in("link"))
 	}
@@ -116,9 +110,7 @@ func TestRun_authorityThatTheUserCannotReach(t *testing.T) {
 func TestRun_followsNoLinkOfTheUser(t *testing.T) {
 	uid, gid := nobody(t)
 	secret := filepath.Join(owned(t, 0, 0), "secret")
-	if err := os.WriteFile(secret, []byte("root's"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, secret, "root's")
 	for _, key := range []string{"pid_file", "error_log", "log.output"} {
 		for kind, link := range map[string]func(string, string) error{"link": os.Symlink, "hard link": os.Link} {
 			dir := owned(t, uid, gid)
@@ -146,13 +138,8 @@ func TestRun_followsNoLinkOfTheUser(t *testing.T) {
 func TestProxy_internalAuthorityWithoutHome(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
-	bin := filepath.Join(dir, "edge")
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
-		t.Skip(err)
-	}
-	cmd := exec.Command(bin, "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1", "--tls", "internal")
-	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir, "XDG_RUNTIME_DIR=/nonexistent"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	cmd := as(uid, gid, binaryIn(t, dir), "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1", "--tls", "internal")
+	cmd.Env = []string{"TMPDIR=" + dir, "XDG_RUNTIME_DIR=/nonexistent"}
 	if out := fails(t, cmd); !strings.Contains(out, "set STATE_DIRECTORY, or HOME") {
 		t.Error(out)
 	}
@@ -165,10 +152,7 @@ func TestProxy_internalAuthorityWithoutHome(t *testing.T) {
 func TestUpgrade_askedForByRoot(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
-	s := &service{t: t, dir: dir, bin: filepath.Join(dir, "edge"), addrs: []string{testutil.FreeAddr(t)}}
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), s.bin); err != nil {
-		t.Skip(err)
-	}
+	s := &service{t: t, dir: dir, bin: binaryIn(t, dir), addrs: []string{testutil.FreeAddr(t)}}
 	s.configure(1, "user = \"nobody\"")
 	if err := os.Chmod(filepath.Join(dir, "edge.toml"), 0o644); err != nil {
 		t.Fatal(err)
@@ -189,18 +173,12 @@ func TestAdmin_groupAtUsualSocket(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	socket, bin := filepath.Join(dir, "edge.admin.sock"), filepath.Join(dir, "edge")
-	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
-		t.Skip(err)
-	}
+	socket, bin := filepath.Join(dir, "edge.admin.sock"), binaryIn(t, dir)
 	lines := "http.listen = \"127.0.0.1:0\"\npid_file = \"" + filepath.Join(dir, "edge.pid") + "\"\n"
 	p := testutil.Start(t, asNobody(t, dir, dir, lines))
 	p.WaitLine(`edge\.admin\.sock`)
 	ask := func() string {
-		cmd := exec.Command(bin, "log", "debug", "--admin", "unix:"+socket)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid) - 1, Gid: uint32(gid)}}
-		out, _ := cmd.CombinedOutput()
+		out, _ := as(uid-1, gid, bin, "log", "debug", "--admin", "unix:"+socket).CombinedOutput()
 		return string(out)
 	}
 	if out := ask(); !strings.Contains(out, "only root and the user of the process") {

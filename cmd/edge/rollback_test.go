@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,32 +66,21 @@ func numbersOf(t *testing.T, socket string) (all []string) {
 	return all
 }
 
-func putFile(t *testing.T, path, format string, args ...any) {
-	t.Helper()
-	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // commandsOfRollback tries commands while version 3 is in force, and r.toml is wrong.
 func commandsOfRollback(t *testing.T, dir, socket string) {
 	t.Helper()
-	for args, c := range map[string]struct {
-		code int
-		said string
-	}{
-		"rollback --list": {0, "3 *"}, "rollback --list --json": {0, `"in_force": true`},
-		"rollback 99": {1, "no such version is kept: 99"}, "rollback x": {2, "takes the number of a version"},
-		"rollback --list 1": {2, "takes one version"},
-		"diff":              {1, "r.toml:1:5: error"}, "diff --json": {1, `"applicable": false`},
-		"diff r.toml":    {1, "serves " + filepath.Join(dir, "edge.toml") + ", not r.toml"},
-		"diff edge.toml": {1, "r.toml:1:5: error"},
-	} {
-		all := append(strings.Fields(args), "--admin", "unix:"+socket)
-		if code, out := in(t, dir, all...); code != c.code || !strings.Contains(out, c.said) {
-			t.Errorf("%s: %d %s", args, code, out)
-		}
-	}
+	at := " --admin unix:" + socket
+	commands(t, dir,
+		command{"rollback --list" + at, 0, "3 *"},
+		command{"rollback --list --json" + at, 0, `"in_force": true`},
+		command{"rollback 99" + at, 1, "no such version is kept: 99"},
+		command{"rollback x" + at, 2, "takes the number of a version"},
+		command{"rollback --list 1" + at, 2, "takes one version"},
+		command{"diff" + at, 1, "r.toml:1:5: error"},
+		command{"diff --json" + at, 1, `"applicable": false`},
+		command{"diff r.toml" + at, 1, "serves " + filepath.Join(dir, "edge.toml") + ", not r.toml"},
+		command{"diff edge.toml" + at, 1, "r.toml:1:5: error"},
+	)
 }
 
 // A rollback applies the texts of before, of all files, says that the disk differs, and is there after a restart.
@@ -104,8 +92,7 @@ func TestRollback_process(t *testing.T) {
 		"http.listen = \"127.0.0.1:0\"\n", filepath.Join(dir, "versions"), "unix:"+socket)
 	putFile(t, part, route, "/a")
 	run := func() *testutil.Process {
-		p := testutil.Start(t, testutil.Command{
-			Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir})
+		p := launch(t, dir, "run")
 		p.WaitLine(`"msg":"listening","section"`)
 		return p
 	}
@@ -139,10 +126,7 @@ func TestRollback_process(t *testing.T) {
 	}
 	commandsOfRollback(t, dir, socket)
 	putFile(t, part, route, "/d")
-	code, out := in(t, dir, "diff", "--admin", "unix:"+socket)
-	if code != 3 || !strings.Contains(out, "~ route r: path") {
-		t.Errorf("diff: %d %s", code, out)
-	}
+	commands(t, dir, command{"diff --admin unix:" + socket, 3, "~ route r: path"})
 	const want = "1 start, 2 api, 3 rollback to version 1*"
 	if got := strings.Join(numbersOf(t, socket), ", "); got != want {
 		t.Errorf("kept: %s, want %s", got, want)
@@ -158,10 +142,7 @@ func TestRollback_process(t *testing.T) {
 	if askAdmin(t, socket, "GET", "/v1/routes", "", &routes); routes.Items[0].Path != "/b" {
 		t.Errorf("%+v", routes)
 	}
-	if code, out := in(t, dir, "rollback", "--admin", "unix:"+socket); code != 0 ||
-		!strings.Contains(out, "version 6") || !strings.Contains(out, "~ route r") || strings.Contains(out, "differ") {
-		t.Errorf("rollback: %d %s", code, out)
-	}
+	commands(t, dir, command{"rollback --admin unix:" + socket, 0, "version 6|~ route r|!differ"})
 	if got := strings.Join(numbersOf(t, socket), ", "); got != strings.TrimSuffix(want, "*")+
 		", 4 start, 5 rollback to version 2, 6 rollback to version 4*" {
 		t.Errorf("kept: %s", got)
@@ -201,37 +182,25 @@ func TestControl_fileWithErrors(t *testing.T) {
 	head := fmt.Sprintf("[admin]\nlisten = \"unix:%s\"\n", testutil.SocketPath(t))
 	e := start(t, "%s", head+text)
 	putFile(t, e.file, "%s", head+strings.Replace(text, ":200", ":201", 1))
-	if code, out := e.tell(t, "reload", "-c", e.file); code != 0 {
-		t.Fatal(out)
-	}
+	e.commands(t, command{"reload -c " + e.file, 0, ""})
 	for name, wrong := range map[string]string{
 		"a key": head + text + "bad = 1\n", "the syntax": head + text + "dest = \"x\n",
 		"an include": "include = \"/none.toml\"\n" + head + text,
 	} {
-		putFile(t, e.file, "%s", wrong)
-		for args, c := range map[string]struct {
-			code int
-			said string
-		}{
-			"status": {0, "configuration"}, "rollback --list": {0, "2 *"}, "diff": {1, "edge.toml:"},
-			"drain none/x": {1, "there is no"},
-		} {
-			code, out := e.tell(t, append(strings.Fields(args), "-c", e.file)...)
-			if code != c.code || !strings.Contains(out, c.said) {
-				t.Errorf("an error in %s: edge %s: %d, want %q:\n%s", name, args, code, c.said, out)
-			}
-		}
+		t.Run("an error in "+name, func(t *testing.T) {
+			putFile(t, e.file, "%s", wrong)
+			e.commands(t,
+				command{"status -c " + e.file, 0, "configuration"},
+				command{"rollback --list -c " + e.file, 0, "2 *"},
+				command{"diff -c " + e.file, 1, "edge.toml:"},
+				command{"drain none/x -c " + e.file, 1, "there is no"},
+			)
+		})
 	}
-	if code, out := e.tell(t, "rollback", "-c", e.file); code != 0 || !strings.Contains(out, "version 3") {
-		t.Errorf("rollback: %d %s", code, out)
-	}
-	if code, out := e.tell(t, "stop", "-c", e.file); code != 0 || !strings.Contains(out, "has ended") {
-		t.Errorf("stop: %d %s", code, out)
-	}
+	e.commands(t, command{"rollback -c " + e.file, 0, "version 3"})
+	e.commands(t, command{"stop -c " + e.file, 0, "has ended"})
 	head = fmt.Sprintf("[global]\npid_file = %q\n[admin]\nlisten = false\n", filepath.Join(t.TempDir(), "pid"))
 	e = start(t, "%s", head+text)
 	putFile(t, e.file, "%s", head+text+"bad = 1\n")
-	if code, out := e.tell(t, "stop", "-c", e.file); code != 0 || !strings.Contains(out, "has ended") {
-		t.Errorf("stop by the pid file: %d %s", code, out)
-	}
+	e.commands(t, command{"stop -c " + e.file, 0, "has ended"}) // stop by the pid file
 }

@@ -27,9 +27,7 @@ func TestRun_reloadOpensRenamedLogsAgain(t *testing.T) {
 	for _, reload := range []func(){
 		func() { e.Signal(syscall.SIGHUP) },
 		func() {
-			if code, out := e.tell(t, "reload"); code != 0 {
-				t.Error(out)
-			}
+			e.commands(t, command{"reload", 0, ""})
 		},
 	} {
 		if err := os.Rename(requests, requests+".1"); err != nil {
@@ -51,10 +49,8 @@ func TestRun_rotatesLogs(t *testing.T) {
 	text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\nerror_log = %q\n"+
 		"log = { output = [%q], rotate = { size = \"64k\", keep = 1000 } }\n"+
 		"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n", log, log)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	putFile(t, file, "%s", text)
+	p := launch(t, "", "run", "-c", file)
 	url := "http://" + listening(t, log)
 	c := &http.Client{Transport: &http.Transport{}}
 	asked := 0
@@ -72,9 +68,7 @@ func TestRun_rotatesLogs(t *testing.T) {
 		}, "the log is rotated and compressed")
 	}
 	c.CloseIdleConnections()
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 	lines := allLines(t, log)
 	for i := range asked {
 		if n := strings.Count(lines, fmt.Sprintf("/number-%d-", i)); n != 1 {

@@ -61,9 +61,7 @@ func TestRun_tellsSentry(t *testing.T) {
 	testutil.Eventually(t, testutil.Minutes, says("The backend refused the connection: "+dead), "with what is known")
 	e.change(t, "http.listen = \"/hidden value\"")
 	testutil.Eventually(t, testutil.Minutes, says(`"message":"reload failed, nothing has changed"`), "an error comes")
-	if code := e.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, e)
 	if strings.Contains(all(), "/hidden") {
 		t.Error(all())
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -57,15 +56,13 @@ func TestRun_notify(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	write := func(text string) {
 		text = "http.listen = \"127.0.0.1:0\"\ngrace_period = \"20s\"\n" + text
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, file, "%s", text)
 	}
 	write("")
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
 		Env: []string{m.env}})
 	m.want(`READY=1\nSTATUS=serving 0 connections on 1 address`)
-	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+	addr := listens(p)
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -85,9 +82,7 @@ func TestRun_notify(t *testing.T) {
 	m.want(`STATUS=draining: 1 connection left \(1 idle\), cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
 	p.Signal(syscall.SIGTERM)
 	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=closing connections and logs`)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, p)
 }
 
 // A start that fails says why, and never that it is ready.

@@ -21,7 +21,7 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", pipe}})
+	p := launch(t, "", "run", "-c", pipe)
 	for i, said := range []string{`"msg":"listening"`, `"msg":"configuration reloaded"`} {
 		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when somebody reads
 		if err != nil {
@@ -44,9 +44,7 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 	}
 	defer w.Close()
 	p.Signal(syscall.SIGTERM)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, p)
 }
 
 // A process whose logs nobody reads any more serves on: no SIGPIPE ends it.
@@ -55,9 +53,7 @@ func TestRun_outputThatIsGone(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "edge.toml")
 	text := fmt.Sprintf("[log]\noutput = [\"stdout\"]\n[admin]\nlisten = false\n[http]\nlisten = %q\n[[routes]]\n"+
 		"pattern = \"/*\"\ndest = \"status:200\"\n", address)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, conf, "%s", text)
 	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "run", "-c", conf)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

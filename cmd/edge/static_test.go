@@ -1,13 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const staticFile = `
@@ -38,9 +35,7 @@ func wwwFolder(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 	for name, body := range map[string]string{"index.html": text, "large.txt": strings.Repeat(text+"\n", 10_000)} {
-		if err := os.WriteFile(filepath.Join(path, name), []byte(body), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, filepath.Join(path, name), 0o644, []byte(body))
 	}
 }
 
@@ -52,13 +47,10 @@ func TestStatic_check(t *testing.T) {
 		t.Errorf("%d\n%s", code, out)
 	}
 	twice := staticFile + "[destinations.named]\ntype = \"static\"\n"
-	if code, out = edge(t, "check", write(t, twice, dir)); code != 1 {
-		t.Errorf("%d\n%s", code, out)
-	}
-	code, out = edge(t, "explain", "-c", write(t, staticFile, dir), "http://a.test/x")
-	if code != 0 || !strings.Contains(out, "of type static") {
-		t.Errorf("%d\n%s", code, out)
-	}
+	commands(t, "",
+		command{"check " + write(t, twice, dir), 1, ""},
+		command{"explain http://a.test/x -c " + write(t, staticFile, dir), 0, "of type static"},
+	)
 }
 
 // A process that can read what its configuration names alone reads the folder.
@@ -77,19 +69,15 @@ func TestServe(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "index.html")); err != nil {
 		t.Fatal(err)
 	}
-	p := testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"serve", dir, "--listen", "127.0.0.1:0"},
-	})
+	p := launch(t, "", "serve", dir, "--listen", "127.0.0.1:0")
 	url := p.WaitLine(`edge: (http://[^ ]+) -> ` + dir)[1]
 	if list := curlWith(t, "-s", "--compressed", url); !strings.Contains(list, `<a href="./large.txt">`) {
 		t.Error(list)
 	}
-	for _, c := range []struct{ args, want string }{
-		{"serve", "takes one folder"}, {"serve a b", "takes one folder"}, {"serve /none", "no such file"},
-		{"serve " + filepath.Join(dir, "large.txt"), "is no folder"},
-	} {
-		if code, out := edge(t, strings.Fields(c.args)...); code == 0 || !strings.Contains(out, c.want) {
-			t.Error(fmt.Sprint(c.args, ": ", code, " ", out))
-		}
-	}
+	commands(t, "",
+		command{"serve", 2, "takes one folder"},
+		command{"serve a b", 2, "takes one folder"},
+		command{"serve /none", 1, "no such file"},
+		command{"serve " + filepath.Join(dir, "large.txt"), 1, "is no folder"},
+	)
 }

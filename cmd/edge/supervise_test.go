@@ -22,14 +22,11 @@ func TestRun_supervise(t *testing.T) {
 	write := func(status int) {
 		text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\n"+
 			"routes = [{ pattern = \"/*\", dest = \"status:%d\" }]\n", status)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, file, "%s", text)
 	}
 	write(204)
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
-		Args: []string{"run", "--supervise", "-c", file}})
-	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+	p := launch(t, "", "run", "--supervise", "-c", file)
+	url := "http://" + listens(p)
 	write(404)
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine("configuration reloaded")
@@ -40,16 +37,14 @@ func TestRun_supervise(t *testing.T) {
 		testutil.Eventually(t, testutil.Minutes, func() bool { return resident(t, p.PID()) <= 6<<10 },
 			"the parent has 6 MiB of resident memory at most")
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 	if !strings.Contains(p.Output(), `"msg":"stopped"`) {
 		t.Error("the service did not end by itself")
 	}
 	for args, want := range map[string]int{
 		"run --supervise -c /none.toml": exitError, "--supervise -d": exitUsage, "run -d --supervise": exitUsage,
 	} {
-		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: strings.Fields(args)})
+		p := launch(t, "", strings.Fields(args)...)
 		if code := p.Wait(testutil.Minutes); code != want {
 			t.Errorf("edge %s ends with %d, want %d", args, code, want)
 		}
@@ -104,9 +99,7 @@ func TestRun_superviseAsProcess1(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.WaitLine(`"msg":"stopped"`)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, p)
 }
 
 // Go takes the soft limit of descriptors back for its children, and each edge raises its own again.
@@ -125,7 +118,5 @@ func TestRun_superviseKeepsDescriptors(t *testing.T) {
 		t.Errorf("%s", limits)
 	}
 	p.WaitLine(`"msg":"few file descriptors.*"limit":(999|1000)`)
-	if code := p.Stop(); code != 0 { // killed, the parent would leave its child running
-		t.Errorf("exit code %d", code)
-	}
+	stopsWell(t, p)
 }

@@ -142,18 +142,13 @@ func TestRun_certificateSwapped(t *testing.T) {
 		t.Error("the connection that stood was not kept")
 	}
 	after := serial()
-	if err := os.WriteFile(p.path("a.key"), []byte("half a file"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, p.path("a.key"), "half a file")
 	e.WaitLine(`"msg":"the files of a certificate are wrong, the one before stays".*holds no private key`)
 	if serial() != after {
 		t.Error("a wrong pair took over")
 	}
-	for _, command := range []string{"certs", "status"} {
-		if code, out := e.tell(t, command); code != 0 || !strings.Contains(out, "a.key: holds no private key") {
-			t.Errorf("edge %s: %d\n%s", command, code, out)
-		}
-	}
+	const told = "a.key: holds no private key"
+	e.commands(t, command{"certs", 0, told}, command{"status", 0, told})
 	// A reload with it changes nothing either.
 	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s%s# changed\n", p.pair("a"), everything, admin)
 	e.WaitLine(`"msg":"reload failed, nothing has changed"`)
@@ -245,9 +240,7 @@ func TestRun_FIPS(t *testing.T) {
 	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
 	e.WaitLine(`after a restart.*fips`)
 	e.Signal(syscall.SIGTERM)
-	if code := e.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("ends with %d", code)
-	}
+	endsWell(t, e)
 }
 
 // The documented files of others answer, with a certificate beside them.
@@ -294,21 +287,13 @@ func TestCheck_certificates(t *testing.T) {
 	right := write(t, "[https]\nlisten = \":443\"\n%s%s", p.pair("a"), everything)
 	wrong := write(t, "[https]\nlisten = \":443\"\ncert = %q\nkey = %q\n%s",
 		p.path("a.pem"), p.path("b.key"), everything)
-	code, out := edge(t, "check", "-c", right)
-	if code != 0 || !strings.Contains(out, "1 certificate (first expires in 36") {
-		t.Errorf("%d %s", code, out)
-	}
-	for _, command := range []string{"check", "run"} {
-		code, out := edge(t, command, "-c", wrong)
-		if code != 1 || !strings.Contains(out, "edge.toml:4:7: error: certificate and key do not belong together") {
-			t.Errorf("%s: %d %s", command, code, out)
-		}
-	}
-	for value, want := range map[string]string{"auto": "needs the name of a host", "on": `"internal" or "off"`} {
-		if code, out := edge(t, "proxy", "--to", ":1", "--tls", value); code != 2 || !strings.Contains(out, want) {
-			t.Errorf("--tls %s: %d %s", value, code, out)
-		}
-	}
+	const told = "edge.toml:4:7: error: certificate and key do not belong together"
+	commands(t, "",
+		command{"check -c " + right, 0, "1 certificate (first expires in 36"},
+		command{"check -c " + wrong, 1, told}, command{"run -c " + wrong, 1, told},
+		command{"proxy --to :1 --tls auto", 2, "needs the name of a host"},
+		command{"proxy --to :1 --tls on", 2, `"internal" or "off"`},
+	)
 }
 
 // What a route does not say about WebSockets its listener says, and what that does not say the configuration.

@@ -66,9 +66,7 @@ func TestUpgrade_standsStillAfterGo(t *testing.T) {
 			if l.moved.Load() > 0 {
 				t.Errorf("%d connections were closed", l.moved.Load())
 			}
-			if code, out := in(t, s.dir, "upgrade", s.bin); code != 0 {
-				t.Errorf("the next upgrade: %s", out)
-			}
+			commands(t, s.dir, command{"upgrade " + s.bin, 0, ""}) // the next upgrade
 		})
 	}
 }
@@ -160,9 +158,7 @@ func TestUpgrade_halfTheDescriptors(t *testing.T) {
 			t.Fatalf("an idle connection: %v, closes: %v", err, closes)
 		}
 	}
-	if code := s.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("the old one ended with %d", code)
-	}
+	endsWell(t, s)
 }
 
 // A new process that runs out of descriptors at any step before it serves, the self-check among them, changes nothing.
@@ -243,15 +239,11 @@ versions_dir = "versions"`)
 	full.Close()
 	for range 2 {
 		s.mustUpgrade()
-		if code, out := in(t, disk, "status"); code != 0 {
-			t.Errorf("status: %s", out)
-		}
+		commands(t, disk, command{"status", 0, ""})
 	}
 	l.stop()
 	if l.moved.Load() > 0 {
 		t.Errorf("%d connections were closed", l.moved.Load())
 	}
-	if code, out := in(t, disk, "stop"); code != 0 {
-		t.Errorf("stop: %s", out)
-	}
+	commands(t, disk, command{"stop", 0, ""})
 }

@@ -97,9 +97,7 @@ func (s *service) end() {
 func (s *service) configure(threads int, more string) {
 	s.t.Helper()
 	text := fmt.Sprintf(serviceText, cmp.Or(s.grace, "5s"), threads, more, `"`+strings.Join(s.addrs, `", "`)+`"`)
-	if err := os.WriteFile(filepath.Join(s.dir, "edge.toml"), []byte(text), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	putFile(s.t, filepath.Join(s.dir, "edge.toml"), "%s", text)
 }
 
 // serving returns the process that the pid file names, 0 for none.
@@ -404,9 +402,7 @@ func script(t *testing.T, s *service, otherwise string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "new edge")
 	text := "#!/bin/sh\nif [ \"$1\" = check ]; then exec " + s.bin + " \"$@\"; fi\n" + otherwise + "\n"
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	putAs(t, path, 0o700, []byte(text))
 	return path
 }
 
@@ -420,9 +416,7 @@ func TestUpgrade_toBadPrograms(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name string, mode os.FileMode, text []byte) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, text, mode); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, path, mode, text)
 		return path
 	}
 	whole, err := os.ReadFile(s.bin)
@@ -492,15 +486,9 @@ func TestUpgrade_sockets(t *testing.T) {
 	for _, serving := range []func() int{second.serving, func() int { return second.mustUpgrade() }} {
 		pid := serving()
 		one := fmt.Sprint("process ", first.PID())
-		if code, out := first.tell(t, "status"); code != 0 || !strings.Contains(out, one) {
-			t.Errorf("the first one: %d %s", code, out)
-		}
-		if code, out := in(t, second.dir, "routes"); code != 0 || strings.Contains(out, "/first") {
-			t.Errorf("routes of the second one: %d %s", code, out)
-		}
-		if code, out := in(t, second.dir, "status", "--json"); code != 0 || !strings.Contains(out, fmt.Sprint(pid)) {
-			t.Errorf("the second one: %d %s", code, out)
-		}
+		first.commands(t, command{"status", 0, one})
+		commands(t, second.dir, command{"routes", 0, "!/first"})
+		commands(t, second.dir, command{"status --json", 0, fmt.Sprint(pid)})
 	}
 }
 
@@ -517,10 +505,7 @@ func TestUpgrade_socketOfAnother(t *testing.T) {
 	second.WaitLine(`edge: http://`)
 	second.Signal(syscall.SIGUSR2)
 	second.WaitLine(`"msg":"upgraded: the new process serves`)
-	code, out := in(t, t.TempDir(), "status")
-	if code != 0 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
-		t.Errorf("%d %s", code, out)
-	}
+	commands(t, t.TempDir(), command{"status", 0, fmt.Sprint("process ", first.PID())})
 }
 
 // The program that is put in the place of the old one is the new one: by SIGUSR2, by SIGHUP where that is asked for,
@@ -534,9 +519,7 @@ func TestUpgrade_changedProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, v := range []string{"2.0.0", "3.0.0"} { // what stands after the end of a program is not looked at
-		if err := os.WriteFile(filepath.Join(versions, v), append(whole, make([]byte, i)...), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		putAs(t, filepath.Join(versions, v), 0o700, append(whole, make([]byte, i)...))
 	}
 	runs := func(version string) func() bool {
 		return func() bool {
@@ -604,9 +587,7 @@ func TestUpgrade_byNewProcess(t *testing.T) {
 		Path: s.bin, Args: []string{"run", "--upgrade", "-c", "edge.toml"}, Dir: s.dir,
 	})
 	next.WaitLine(`"msg":"upgrade complete`)
-	if code := s.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("the old one ended with %d", code)
-	}
+	endsWell(t, s)
 	if s.serving() != next.PID() {
 		t.Errorf("process %d serves, not %d", s.serving(), next.PID())
 	}
@@ -619,10 +600,7 @@ func TestUpgrade_byNewProcess(t *testing.T) {
 		t.Error(err)
 	}
 	third.Stop()
-	code, out := in(t, s.dir, "run", "-u", "-c", "edge.toml")
-	if code != 1 || !strings.Contains(out, "start edge without it") {
-		t.Errorf("--upgrade with nobody there: %d %s", code, out)
-	}
+	commands(t, s.dir, command{"run -u -c edge.toml", 1, "start edge without it"}) // --upgrade with nobody there
 	if code, out := s.upgrade(); code != 1 || !strings.Contains(out, "no edge runs that can be upgraded") {
 		t.Errorf("upgrade with nobody there: %d %s", code, out)
 	}
@@ -681,18 +659,14 @@ func TestUpgrade_takenBack(t *testing.T) {
 		if err := s.answers(); err != nil {
 			t.Error(err)
 		}
-		if code, out := in(t, s.dir, "status"); code != 0 {
-			t.Errorf("status: %s", out)
-		}
+		commands(t, s.dir, command{"status", 0, ""})
 	}
 	finish()
 	if resp, err := http.ReadResponse(bufio.NewReader(hold), nil); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the unfinished request: %v %v", resp, err)
 	}
 	hold.Close()
-	if code := s.Stop(); code != 0 {
-		t.Errorf("it ended with %d", code)
-	}
+	stopsWell(t, s)
 }
 
 // One of the two is killed at a drawn moment, from when the new process has the sockets: the other one serves, by the

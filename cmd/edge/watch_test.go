@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\nname = \"one\"\n" +
@@ -18,16 +16,11 @@ const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\
 func TestRun_watch(t *testing.T) {
 	t.Parallel()
 	file := write(t, watchedFile, "/a")
-	p := testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--watch", "-c", "edge.toml"},
-		Dir: filepath.Dir(file),
-	})
+	p := launch(t, filepath.Dir(file), "run", "--watch", "-c", "edge.toml")
 	p.WaitLine(`"msg":"listening"`)
 	save := func(text string) { // as editors do
 		t.Helper()
-		if err := os.WriteFile(file+"~", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, file+"~", "%s", text)
 		if err := os.Rename(file+"~", file); err != nil {
 			t.Fatal(err)
 		}
@@ -45,16 +38,12 @@ func TestRun_watch(t *testing.T) {
 	}
 	more := filepath.Join(filepath.Dir(file), "conf.d", "more.toml")
 	const part = "watch = false\nroutes = [{ name = \"two\", pattern = \"/c\", dest = \"status:410\" }]\n"
-	if err := os.WriteFile(more, []byte(part), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	putFile(t, more, "%s", part)
 	p.WaitLine(`^\+ route two$`)
 	if n := strings.Count(p.Output(), "the files have changed"); n != 4 {
 		t.Errorf("told %d times:\n%s", n, p.Output())
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("it ended with %d", code)
-	}
+	stopsWell(t, p)
 }
 
 // watch = true in the file does the same, without a word on the terminal, until the file says otherwise.
@@ -67,9 +56,7 @@ func TestRun_watchByTheFile(t *testing.T) {
 	}
 	put := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putFile(t, e.file, "%s", text)
 	}
 	put(strings.Replace(string(text), "/a", "/b", 1))
 	e.WaitLine(`"changed":\["route one"\]`)

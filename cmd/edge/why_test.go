@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 
@@ -89,9 +88,7 @@ func TestWhy(t *testing.T) {
 		t.Errorf("what went well is among the others: %s", out)
 	}
 	c.CloseIdleConnections() // a drain keeps them for two thirds of its grace
-	if code := e.Stop(); code != 0 {
-		t.Error("exit code " + strconv.Itoa(code))
-	}
+	stopsWell(t, e)
 }
 
 // What a cache did is a line, and a column of a list in which a request has met one.
