@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -94,33 +90,17 @@ func newLogRigOf(t *testing.T, logs string) *logRig {
 // ask asks a listener for a path, with fields as name, value, and so on.
 func (r *logRig) ask(listener int, path string, fields ...string) {
 	r.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, "http://"+r.addrs[listener]+path, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
+	send(r.t, r.client, "GET", "http://"+r.addrs[listener]+path, "", fields...)
 }
 
 // counts returns edge_log_records_total by its result.
 func (r *logRig) counts() string {
 	r.t.Helper()
-	resp, err := overSocket(r.socket).Get("http://edge/metrics")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer resp.Body.Close()
 	var all []string
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if of, found := strings.CutPrefix(lines.Text(), "edge_log_records_total{result="); found {
-			all = append(all, strings.ReplaceAll(of, "}", ""))
+	_, page := testutil.Get(r.t, overSocket(r.socket), "http://edge/metrics")
+	for line := range strings.Lines(page) {
+		if of, found := strings.CutPrefix(line, "edge_log_records_total{result="); found {
+			all = append(all, strings.TrimSpace(strings.ReplaceAll(of, "}", "")))
 		}
 	}
 	slices.Sort(all)
@@ -138,11 +118,8 @@ func (r *logRig) lines(name string) []string {
 	r.t.Helper()
 	r.client.CloseIdleConnections()
 	r.run.Stop()
-	text, err := os.ReadFile(filepath.Join(r.dir, name))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return line == "" })
+	text := textOf(r.t, filepath.Join(r.dir, name))
+	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return line == "" })
 }
 
 // logged is what the test reads of a line of JSON.
@@ -307,13 +284,8 @@ func TestAccessLog_fields(t *testing.T) {
 	for _, path := range []string{"/c", "/own/d", "/none/e", "/line/f"} {
 		r.ask(1, path, "X-Tenant", "acme")
 	}
-	text, err := os.ReadFile(r.run.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := strings.Replace(string(text), `tenant = "{header.x-tenant}", plan`, `when = "{time}", kind`, 1)
-	putFile(t, r.run.file, "%s", next)
-	r.run.Signal(syscall.SIGHUP)
+	r.run.change(t, "%s", strings.Replace(textOf(t, r.run.file), `tenant = "{header.x-tenant}", plan`,
+		`when = "{time}", kind`, 1))
 	r.run.WaitLine(`"msg":"configuration reloaded"`)
 	r.ask(0, "/g", "Cookie", "plan=gold")
 	known := "time id listener client_ip client_port proto method host query route status bytes_in bytes_out dur_ms " +

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,16 +12,14 @@ import (
 // installed returns a copy of edge in a folder of its own, where it has no other program beside it.
 func installed(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := []byte(textOf(t, testutil.Binary(t, "./cmd/edge")))
 	path := filepath.Join(t.TempDir(), "edge")
 	putAs(t, path, 0o700, b)
 	return path
 }
 
 func TestBecome_theBinaryBesideItOrOfThePath(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"bench", "import"} {
 		for _, beside := range []bool{true, false} {
 			path, script := installed(t), "#!/bin/sh\necho \"got $*\"\nexit 7\n"
@@ -65,6 +62,7 @@ func TestBecome_saysWhyItDoesNotRun(t *testing.T) {
 
 // edge completes the programs that edge-import reads, which it does not link.
 func TestImport_completesItsPrograms(t *testing.T) {
+	t.Parallel()
 	complete := func(pkg string, args ...string) string {
 		out, err := exec.Command(testutil.Binary(t, pkg), append([]string{"__complete"}, args...)...).Output()
 		if err != nil {

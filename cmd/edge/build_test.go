@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,29 +37,18 @@ func TestBuild(t *testing.T) {
 			t.Errorf("%v, want %s in\n%s", err, want, out)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(plugin, "edge.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := textOf(t, filepath.Join(plugin, "edge.toml"))
 	place := strings.NewReplacer(":8080", "127.0.0.1:0", "localhost:3000", origin(t))
-	conf := write(t, "%s", place.Replace(string(text)))
+	conf := write(t, "%s", place.Replace(text))
 	p := testutil.Start(t, testutil.Command{Path: mine, Args: []string{"run", conf}, Dir: dir})
 	url := "http://" + listens(p)
 	c := client(t)
 	for path, want := range map[string]int{"/": 200, "/api/": 403, "/api/?known": 404} { // the demo has no /api/
-		req, err := http.NewRequest("GET", url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		var fields []string
 		if strings.HasSuffix(path, "known") {
-			req.Header.Set("X-Tenant", "acme")
+			fields = []string{"X-Tenant", "acme"}
 		}
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != want {
+		if resp, _ := send(t, c, "GET", url+path, "", fields...); resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
 		}
 	}

@@ -63,6 +63,7 @@ const lasting = "?Cache-Control=max-age%3D600"
 // Commands and calls of the API purge what they name, and nothing else. Mistakes are told in a sentence, and purge
 // nothing.
 func TestCache_purge(t *testing.T) {
+	t.Parallel()
 	p := startCached(t, "cache.query.drop = \"utm_*\"")
 	const a, b = "http://a.test/", "http://b.test/"
 	names, urls := []string{"a1", "a2", "a3", "b1", "b2"}, []string{a + "shop/1" + lasting + "&Cache-Tag=red,new",
@@ -147,6 +148,7 @@ func (p *cachedProcess) purge(text string, names, urls []string) (code int, out 
 
 // edge cache get says in which state the answer to a request is, and why.
 func TestCache_get(t *testing.T) {
+	t.Parallel()
 	p := startCached(t, `cache = true
 [[routes]]
 pattern = "/while/*"
@@ -224,6 +226,7 @@ dest = "ADDR"`)
 
 // edge cache stats and the metrics count purges by their kind, one for each that was asked for and was right.
 func TestCache_stats(t *testing.T) {
+	t.Parallel()
 	p := startCached(t, "cache = true\n[cache]\nmemory = \"8m\"\npurge.allow = \"127.0.0.2\"")
 	const url = "http://a.test/a" + lasting
 	p.get(url, url)
@@ -261,6 +264,7 @@ func TestCache_stats(t *testing.T) {
 
 // Without a cached route there is nothing to purge, before a reload as after it.
 func TestCache_none(t *testing.T) {
+	t.Parallel()
 	p := startCached(t, "name = \"r\"")
 	refuse := func() {
 		t.Helper()

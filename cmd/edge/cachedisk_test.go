@@ -161,6 +161,7 @@ var diskSizes = []int{10, 50_000, 3_000_000}
 
 // Answers are there after a crash; what was purged is not.
 func TestCacheDisk_restart(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct{ more, cache string }{{}, {cache: smallMemory}, {`lockdown = true`, smallMemory}} {
 		t.Run(mode.more+mode.cache, func(t *testing.T) {
 			d := newOnDisk(t)
@@ -203,6 +204,7 @@ func TestCacheDisk_restart(t *testing.T) {
 // A process that takes over has all that was stored: in memory, on disk, or in both. What requests end that the process
 // before still answers is ended in both.
 func TestCacheDisk_upgrade(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct{ more, cache string }{{}, {`lockdown = true`, smallMemory}, {cache: noDisk},
 		{`lockdown = true`, noDisk}} {
 		t.Run(mode.more+mode.cache, func(t *testing.T) { upgradeWith(t, mode.more, mode.cache) })
@@ -245,6 +247,7 @@ func upgradeWith(t *testing.T, more, cache string) {
 // A process that is replaced while a body comes that it writes to disk gives all of it to its client. The next one
 // stores its own.
 func TestCacheDisk_upgradeInABody(t *testing.T) {
+	t.Parallel()
 	const size = 3_000_000
 	next := make(chan bool)
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -293,6 +296,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 
 // Mistakes have their place.
 func TestCacheDisk_mistakes(t *testing.T) {
+	t.Parallel()
 	d := newOnDisk(t)
 	d.start()
 	said := func(text string) string {
@@ -319,6 +323,7 @@ func TestCacheDisk_mistakes(t *testing.T) {
 // While clients ask and purge, the process is killed again and again. Each byte is right, what was purged does not come
 // back, and what was written is served. EDGE_SOAK=1 kills it 1,000 times.
 func TestCacheDisk_kills(t *testing.T) {
+	t.Parallel()
 	kills, hits := 4, 0
 	if os.Getenv("EDGE_SOAK") != "" {
 		kills = 1000
@@ -362,6 +367,7 @@ func TestCacheDisk_kills(t *testing.T) {
 // While clients ask, change and purge, process after process takes over. No request is lost, and what one of them ends,
 // whichever process answers it, no other one gives. EDGE_SOAK=1 has 200 of them.
 func TestCacheDisk_upgrades(t *testing.T) {
+	t.Parallel()
 	for _, cache := range []string{noDisk, smallMemory} {
 		t.Run(cache, func(t *testing.T) { upgradeUnderLoad(t, cache) })
 	}

@@ -28,6 +28,7 @@ func TestCompletion_values(t *testing.T) {
 
 // Each shell has a script, which --help lists; bash takes its one.
 func TestCompletion_scripts(t *testing.T) {
+	t.Parallel()
 	commands(t, "", command{"--help", 0, " completion "})
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		commands(t, "", command{"completion " + shell, 0, "__complete"})

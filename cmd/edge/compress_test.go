@@ -35,6 +35,7 @@ filters = ["!small"]
 // Answers that are compressed are counted, and those that are not by the reason; the log has the coding, and explain
 // says which one an answer would have.
 func TestCompress(t *testing.T) {
+	t.Parallel()
 	dir, socket := t.TempDir(), testutil.SocketPath(t)
 	wwwFolder(t, dir, "one")
 	log := filepath.Join(dir, "access.log")

@@ -27,15 +27,6 @@ func folder(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// runIn starts edge in a folder and waits until it listens.
-func runIn(t *testing.T, dir string, args ...string) *running {
-	t.Helper()
-	r := &running{}
-	r.Process = launch(t, dir, args...)
-	r.addr = listens(r)
-	return r
-}
-
 // named is an origin that answers with its name.
 func named(t *testing.T, name string) string {
 	t.Helper()
@@ -75,11 +66,12 @@ func TestRun_reloadReadsEachFileAgain(t *testing.T) {
 			"[lists.at]\ntype = 'texts'\nfile = '../at.txt'\n[[routes]]\nwhen = 'path in list.at'\ndest = 'status:204'\n",
 		"status": "201\n", "at.txt": "/listed\n",
 	})
-	e := runIn(t, dir)
+	e := launch(t, dir)
+	addr := listens(e)
 	want := func(when string, a, b, listed int) {
 		t.Helper()
 		for path, status := range map[string]int{"/a": a, "/b": b, "/listed": listed} {
-			if resp, _ := testutil.Get(t, client(t), "http://"+e.addr+path); resp.StatusCode != status {
+			if resp, _ := testutil.Get(t, client(t), "http://"+addr+path); resp.StatusCode != status {
 				t.Errorf("%s: %s is answered %d, want %d", when, path, resp.StatusCode, status)
 			}
 		}
@@ -146,6 +138,7 @@ func TestProxy_addressWithAPath(t *testing.T) {
 
 // What edge proxy --save writes loads, and serves as edge proxy does.
 func TestProxy_savesWhatItDoes(t *testing.T) {
+	t.Parallel()
 	address, up := testutil.FreeAddr(t), origin(t)
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	args := []string{"proxy", "--from", address, "--to", up, "--save", file}

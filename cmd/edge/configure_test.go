@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,31 +28,15 @@ func (s *sender) send(query, match, text string) (done admin.Reloaded, status in
 		s.send("?tag", "", "")
 		match = cmp.Or(s.tags[match], match)
 	}
-	c := &http.Client{Timeout: testutil.Patience, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(s.network, s.address) }}}
-	method := "PUT"
+	method, fields := "PUT", []string{"Content-Type", "application/toml", "Authorization", "Bearer " + s.token}
 	if query == "?tag" {
 		method = "GET"
 	}
-	req, err := http.NewRequest(method, "http://localhost/v1/config"+query, strings.NewReader(text))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/toml")
-	req.Header.Set("Authorization", "Bearer "+s.token)
 	if match != "" {
-		req.Header.Set("If-Match", match)
+		fields = append(fields, "If-Match", match)
 	}
-	resp, err := c.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	_ = json.NewDecoder(bytes.NewReader(answer)).Decode(&done) // an error has another form, and a status of its own
+	resp, answer := send(s.t, dialing(s.network, s.address), method, "http://localhost/v1/config"+query, text, fields...)
+	_ = json.Unmarshal([]byte(answer), &done) // an error has another form, and a status of its own
 	if resp.StatusCode == 200 || resp.StatusCode == 422 {
 		version, tag := fmt.Sprintf("%q", fmt.Sprint(done.Version)), resp.Header.Get("ETag")
 		begin := strings.TrimSuffix(version, `"`) + "-"
@@ -103,6 +82,7 @@ func refused(t *testing.T, stranger *sender, folder, page string, text func(more
 // A configuration that a client sends is served, kept, taken back and told apart from that of the file. A client over
 // TCP reaches no file by it.
 func TestConfigure_process(t *testing.T) {
+	t.Parallel()
 	socket, tcp, addr := testutil.SocketPath(t), testutil.FreeAddr(t), testutil.FreeAddr(t)
 	text := func(more string) string { return fmt.Sprintf(sentFile, socket, tcp, addr, more) }
 	e := start(t, "%s", text(`dest = "status:201"`))

@@ -33,6 +33,7 @@ func (r *running) commands(t *testing.T, all ...command) {
 }
 
 func TestControl_ofOneProcess(t *testing.T) {
+	t.Parallel()
 	e := start(t, controlled, "/one")
 	pid := strconv.Itoa(e.PID())
 	dir := filepath.Dir(e.file)
@@ -91,6 +92,7 @@ func TestControl_reloadReadsOnce(t *testing.T) {
 
 // A request in progress is given time by stop and "-s quit", and none by --now and "-s stop".
 func TestControl_stopOfABusyProcess(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ args, said string }{
 		{"stop", "grace period over"}, {"-s quit", "grace period over"},
 		{"stop --now", "stopping at once"}, {"-s stop", "stopping at once"},
@@ -107,6 +109,7 @@ func TestControl_stopOfABusyProcess(t *testing.T) {
 
 // What a pid file says is not believed.
 func TestControl_pidFilesThatLie(t *testing.T) {
+	t.Parallel()
 	other := launch(t, "", "serve-demo", "--listen", "127.0.0.1:0")
 	other.WaitLine("demo origin")
 	for _, c := range []struct{ name, content, want string }{
@@ -132,6 +135,7 @@ func TestControl_pidFilesThatLie(t *testing.T) {
 
 // A second process with the same pid file does not start, whatever else it would serve; it leaves the first one alone.
 func TestPIDFile_ofASecondProcess(t *testing.T) {
+	t.Parallel()
 	e := start(t, controlled, "/x")
 	pid := fmt.Sprintf("%d\n", e.PID())
 	noneLeft(t, e.file)
@@ -146,6 +150,7 @@ func TestPIDFile_ofASecondProcess(t *testing.T) {
 // What a killed process has left does not keep the next one from starting, also when its number is another process's by
 // now: in a container it always is.
 func TestPIDFile_left(t *testing.T) {
+	t.Parallel()
 	e := start(t, controlled, "/x")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
 	e.Signal(syscall.SIGKILL)
@@ -171,6 +176,7 @@ func TestPIDFile_left(t *testing.T) {
 
 // The next process takes the file while the one before drains, and keeps it when that one ends.
 func TestPIDFile_whileAnotherDrains(t *testing.T) {
+	t.Parallel()
 	e, _ := hanging(t, "1h")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
 	e.Signal(syscall.SIGTERM)
@@ -298,6 +304,7 @@ func TestRun_fewDescriptors(t *testing.T) {
 
 // The line of a request comes when it is answered, not with those of the next second.
 func TestProxy_linesAtOnce(t *testing.T) {
+	t.Parallel()
 	const many = 20 // which take as many seconds where lines are gathered
 	p := launch(t, "", "proxy", "--from", "127.0.0.1:0", "--to", origin(t))
 	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
@@ -328,7 +335,8 @@ func TestControl_asTheUser(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"run", file}})
 	p.WaitLine(`"msg":"listening"`)
 	for _, word := range []string{"status", "reload", "stop"} {
-		if out, err := as(uid, gid, bin, word, file).CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprint(p.PID())) {
+		out, err := as(uid, gid, bin, word, file).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), fmt.Sprint(p.PID())) {
 			t.Errorf("%s: %v %s", word, err, out)
 		}
 	}
@@ -338,6 +346,7 @@ func TestControl_asTheUser(t *testing.T) {
 
 // What --json prints is one object of JSON, whatever comes of the command.
 func TestControl_json(t *testing.T) {
+	t.Parallel()
 	socket, dir := testutil.SocketPath(t), t.TempDir()
 	e := start(t, operated, socket)
 	told := func(args ...string) (code int, found map[string]any) {

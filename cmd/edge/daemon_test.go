@@ -53,20 +53,14 @@ func daemonize(t *testing.T, file string, env []string, args ...string) (code in
 // session of its own and nothing of the terminal.
 func daemonOf(t *testing.T, file, stderr string) int {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "edge.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	text := textOf(t, filepath.Join(filepath.Dir(file), "edge.pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(text))
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		all := runningWith(file)
 		return len(all) == 1 && all[0] == pid
 	}, "the process %d is the only one", pid)
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, rest, _ := strings.Cut(string(stat), ") ")
+	stat := textOf(t, fmt.Sprintf("/proc/%d/stat", pid))
+	name, rest, _ := strings.Cut(stat, ") ")
 	if want := fmt.Sprintf("%d (%s", pid, filepath.Base(testutil.Binary(t, "./cmd/edge"))); name != want {
 		t.Errorf("it is called %s, want %s", name, want)
 	}
@@ -119,6 +113,7 @@ dest = "status:204"
 
 // The command ends when the daemon answers, not before: no request is tried twice here.
 func TestDaemon_servesWhenTheCommandEnds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, head string
 		args       []string

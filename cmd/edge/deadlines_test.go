@@ -11,7 +11,7 @@ import (
 func TestRun_deadlinesAndTunnels(t *testing.T) {
 	t.Parallel()
 	l := testutil.Listen(t)
-	dir := folder(t, map[string]string{"edge.toml": `
+	e := start(t, `
 [network]
 listen = "127.0.0.1:0"
 limits = { half_close_wait = "0s", min_rate = "1k/s" }
@@ -19,15 +19,14 @@ limits = { half_close_wait = "0s", min_rate = "1k/s" }
 output = ["stdout"]
 [[routes]]
 pattern = "/total"
-dest = "` + l.Addr().String() + `"
+dest = "%[1]s"
 timeouts = { total = "100ms" }
 [[routes]]
 pattern = "/*"
-dest = "` + l.Addr().String() + `"
+dest = "%[1]s"
 upgrades = ["mqtt"]
 timeouts = { idle = "1s" }
-`})
-	e := runIn(t, dir, "run", "-c", "edge.toml")
+`, l.Addr())
 	ask := func(path, fields string) (down, up *testutil.Wire) {
 		down = testutil.Dial(t, e.addr)
 		down.Send("GET " + path + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n")

@@ -54,10 +54,8 @@ func TestDoctor_wrongFile(t *testing.T) {
 
 // A process that serves on after its program was replaced is told.
 func TestDoctor_binary(t *testing.T) {
-	program, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	program := []byte(textOf(t, testutil.Binary(t, "./cmd/edge")))
 	dir := filepath.Dir(write(t, "pid_file = \"edge.pid\"\nhttp.listen = \"127.0.0.1:0\"\n"+
 		"[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"))
 	own := filepath.Join(dir, "edge")

@@ -101,11 +101,8 @@ func callsOfARM64(t *testing.T) (names []string) {
 	t.Helper()
 	names = append(names, "clone", "socket", "memfd_create") // by conditions
 	for _, file := range []string{"calls.go", "calls_arm64.go"} {
-		text, err := os.ReadFile(filepath.Join("../../server/process/lockdown", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`unix\.SYS_(\w+)`).FindAllStringSubmatch(string(text), -1) {
+		text := textOf(t, filepath.Join("../../server/process/lockdown", file))
+		for _, m := range regexp.MustCompile(`unix\.SYS_(\w+)`).FindAllStringSubmatch(text, -1) {
 			names = append(names, strings.ToLower(m[1]))
 		}
 	}
@@ -115,11 +112,8 @@ func callsOfARM64(t *testing.T) (names []string) {
 // callsAfterLock returns the names in a trace of qemu, from where the process asks for its filter.
 func callsAfterLock(t *testing.T, trace string) []string {
 	t.Helper()
-	text, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, found := strings.Cut(string(text), " seccomp(")
+	text := textOf(t, trace)
+	_, after, found := strings.Cut(text, " seccomp(")
 	if !found {
 		t.Fatal("the process has not locked itself down")
 	}

@@ -156,6 +156,7 @@ func (s *stalled) answered(n int, path string) (good int) {
 
 // A log that nobody reads loses lines of the log, and nothing else.
 func TestRun_logThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	s := startStalled(t)
 	s.failHandshakes(900)
 	if n := s.answered(10, "/first"); n != 10 {
@@ -195,6 +196,7 @@ func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
 
 // A fault at the start is printed, but a pipe that nobody reads does not keep the process from ending.
 func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
+	t.Parallel()
 	taken := testutil.Listen(t).Addr().String()
 	for name, text := range map[string]string{
 		"file": "htp.listen = 1\n", "address": fmt.Sprintf("http.listen = %q\n", taken),

@@ -18,7 +18,8 @@ dest = "10.0.0.1:3000, 10.0.0.2:3000"
 func TestExplain(t *testing.T) {
 	dir := folder(t, map[string]string{"edge.toml": explained, "wrong.toml": "[htp]\n"})
 	commands(t, dir,
-		command{"explain http://localhost:8080/api/x", 0, "route     api /api/* (edge.toml:4) -> upstream | 50.0 %  10.0.0.1:3000"},
+		command{"explain http://localhost:8080/api/x", 0, "route api /api/* (edge.toml:4) -> upstream |" +
+			"50.0 % 10.0.0.1:3000"},
 		command{"explain /api --set http.listen=:8081", 0, "as if it came to :8081"},
 		command{"explain /api -X PUT -H X-Beta:1", 0, "PUT /api HTTP/1.1|X-Beta: 1"},
 		command{"explain / --client-ip 10.9.8.7", 0, "from 10.9.8.7|404 edge:route|the nearest is api"},

@@ -44,12 +44,6 @@ func TestFile_asArgument(t *testing.T) {
 	)
 }
 
-func TestFile_runTakesIt(t *testing.T) {
-	file := write(t, oneRoute, "/x")
-	p := launch(t, "", "run", file)
-	answers(t, "http://"+listens(p)+"/x")
-}
-
 // Of several files that are looked for the first one is read, and a warning names the others.
 func TestFile_order(t *testing.T) {
 	dir := t.TempDir()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,7 +179,7 @@ var frames = []upgrade.Type{
 // and where that has come to upgrade_sock; EDGE_TEST_SEED draws the moments.
 func TestUpgrade_killedAtEachFrame(t *testing.T) {
 	t.Parallel()
-	deaths := []death{{at: upgrade.Go, new: true}}
+	deaths := []death{{at: upgrade.Go, new: true}, {at: upgrade.Serving}, {at: upgrade.Sockets, new: true}}
 	seed := uint64(1)
 	if os.Getenv("EDGE_SOAK") != "" {
 		deaths = everyDeath()
@@ -207,31 +205,13 @@ func everyDeath() (deaths []death) {
 	return deaths
 }
 
-// holding is an origin that answers a request when it is told.
-type holding struct {
-	*httptest.Server
-	begun, end chan struct{}
-	release    func()
-}
-
-func newHolding(t *testing.T) *holding {
-	h := &holding{begun: make(chan struct{}), end: make(chan struct{})}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		close(h.begun)
-		<-h.end
-	}))
-	h.release = sync.OnceFunc(func() { close(h.end) })
-	t.Cleanup(func() { h.release(); h.Close() })
-	return h
-}
-
 // killing is one case under way.
 type killing struct {
 	death
 	*service
 	clients *watched
 	middle  *middle
-	origin  *holding
+	finish  func() // has the origin answer
 	text    string // of the configuration, after its listeners
 	rng     *rand.Rand
 	dead    chan map[int]bool // the ports of what the victim alone had
@@ -246,7 +226,7 @@ func (k *killing) on(f *frameAt) {
 		k.drop(f.next)
 	}
 	if f.Type == upgrade.Drain && k.at == upgrade.Bye {
-		k.origin.release()
+		k.finish()
 	}
 	if f.Type != k.at || f.nth > 1 {
 		return
@@ -281,20 +261,15 @@ func (k *killing) drop(next int) {
 
 // dieAt is one case.
 func dieAt(t *testing.T, d death, rng *rand.Rand) {
-	k := &killing{death: d, middle: newMiddle(t), origin: newHolding(t), rng: rng, dead: make(chan map[int]bool, 1)}
-	k.text = fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", k.origin.URL)
+	origin, begun, finish := slowOrigin(t)
+	k := &killing{death: d, middle: newMiddle(t), finish: finish, rng: rng, dead: make(chan map[int]bool, 1)}
+	k.text = fmt.Sprintf(slowRoute, origin)
 	k.service = prepare(t, 2)
 	k.grace = "5m" // the slow request ends by itself
 	k.configure(1, k.text)
 	k.begin(k.middle.env...)
 	k.middle.follow(k.on)
-	slow, err := net.Dial("tcp", k.addrs[0]) // the request keeps the old process
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slow.Close()
-	fmt.Fprint(slow, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	<-k.origin.begun
+	slow := hold(t, k.addrs[0], begun) // the request keeps the old process
 	k.clients = watch(t)
 	k.clients.ask(8, k.addrs[0], true)
 	k.clients.ask(4, k.addrs[0], false)

@@ -8,6 +8,7 @@ import (
 
 // With a configuration a text may have what that defines, and no secret is shown.
 func TestLang_configuration(t *testing.T) {
+	t.Parallel()
 	file := write(t, `
 [[listeners]]
 name = "web"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,8 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,13 +39,7 @@ func TestMain(m *testing.M) {
 // edge runs the binary to its end.
 func edge(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
-	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
-	cmd.Dir = t.TempDir()
-	text, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), string(text)
+	return in(t, t.TempDir(), args...)
 }
 
 // command is a command line, with the exit code and the texts that it has to have. Blanks count as one, "|" stands
@@ -215,6 +206,7 @@ func TestProxy_flagsThatMakeNoSense(t *testing.T) {
 }
 
 func TestCheck_exitCodes(t *testing.T) {
+	t.Parallel()
 	right := write(t, "http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n")
 	wrong := write(t, "http.listen = \":80\"\nhttp.lisen = \":81\"\n")
 	warned := write(t, "http.listen = \":80\"\n")
@@ -264,7 +256,7 @@ func TestCheck_makesFilters(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	path := write(t, conf, none, `"door"`)
 	commands(t, "",
-		command{"check -c " + path, 1, path + ":3:8: error: the filter \"door\" cannot be made: |edge hash-password"},
+		command{"check -c " + path, 1, path + ":3:8: error: the filter \"door\" cannot be made: |file = |edge hash-password"},
 		command{"check -c " + write(t, conf, none, ""), 0, ""}, // it is not used
 	)
 }
@@ -292,11 +284,12 @@ func TestCheck_example(t *testing.T) {
 	)
 }
 
+// A file in the working directory is found, and one that is named is taken.
 func TestRun_findsTheFile(t *testing.T) {
-	file := write(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n")
-	p := launch(t, filepath.Dir(file))
-	addr := listens(p)
-	answersWith(t, "http://"+addr+"/", 200)
+	file := write(t, oneRoute, "/x")
+	for _, p := range []*testutil.Process{launch(t, filepath.Dir(file)), launch(t, "", "run", file)} {
+		answers(t, "http://"+listens(p)+"/x")
+	}
 }
 
 func TestRun_addressInUse(t *testing.T) {
@@ -351,51 +344,8 @@ func TestRun_reloadKeepsConnections(t *testing.T) {
 	e.WaitLine(`take effect after a restart.*worker_threads`)
 }
 
-// traffic keeps connections busy until they are told to close, and counts what fails on them.
-type traffic struct {
-	sync.WaitGroup
-	answered, failed atomic.Int64
-	first            atomic.Pointer[error]
-}
-
-// run sends requests for path on one connection until an answer says that it closes.
-func (l *traffic) run(addr, path string, size int) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		l.fail(err)
-		return
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * testutil.Patience))
-	in := bufio.NewReader(conn)
-	for {
-		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: edge.test\r\n\r\n", path); err != nil {
-			l.fail(err)
-			return
-		}
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil {
-			l.fail(err)
-			return
-		}
-		n, err := io.Copy(io.Discard, resp.Body)
-		if err != nil || resp.StatusCode != 200 || n < int64(size) {
-			l.fail(fmt.Errorf("status %d, %d bytes: %w", resp.StatusCode, n, err))
-			return
-		}
-		l.answered.Add(1)
-		if resp.Close {
-			return
-		}
-	}
-}
-
-func (l *traffic) fail(err error) {
-	l.failed.Add(1)
-	l.first.CompareAndSwap(nil, &err)
-}
-
 func TestRun_terminateUnderLoadFailsNoRequest(t *testing.T) {
+	t.Parallel()
 	e := start(t, `
 log.output = ["access.log"]
 http.listen = "127.0.0.1:0"
@@ -403,37 +353,25 @@ http.listen = "127.0.0.1:0"
 pattern = "/*"
 dest = %q
 `, origin(t))
-	var l traffic
+	l := newLoad(t)
 	for i := range 32 {
-		switch i % 4 {
-		case 0:
-			l.Go(func() { l.run(e.addr, "/bytes/200000", 200_000) })
-		case 1:
-			l.Go(func() { l.run(e.addr, "/delay/50", 1) })
-		default:
-			l.Go(func() { l.run(e.addr, "/bytes/100", 100) })
-		}
+		path := []string{"/bytes/200000", "/delay/50", "/bytes/100", "/bytes/100"}[i%4]
+		l.wait.Go(func() {
+			if !l.askOver(e.addr, path) {
+				t.Error("a connection was not told that it closes")
+			}
+		})
 	}
-	testutil.Eventually(t, testutil.Minutes, func() bool { return l.answered.Load() > 500 }, "load runs")
+	testutil.Eventually(t, testutil.Minutes, func() bool { return l.asked.Load() > 500 }, "load runs")
 	e.Signal(syscall.SIGTERM)
-	code := e.Wait(testutil.Minutes)
-	l.Wait()
-	if n := l.failed.Load(); n > 0 || code != 0 {
-		t.Errorf("%d requests failed, %d did not, exit code %d", n, l.answered.Load(), code)
+	endsWell(t, e)
+	l.wait.Wait()
+	l.stop()
+	text := textOf(t, filepath.Join(filepath.Dir(e.file), "access.log"))
+	if n := strings.Count(text, "\n"); int64(n) != l.asked.Load() {
+		t.Errorf("%d lines in the access log for %d answers", n, l.asked.Load())
 	}
-	if err := l.first.Load(); err != nil {
-		t.Error(*err)
-	}
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(e.file), "access.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(text), "\n"); int64(n) != l.answered.Load() {
-		t.Errorf("%d lines in the access log for %d answers", n, l.answered.Load())
-	}
-	if !strings.Contains(e.Output(), `"msg":"drained"`) {
-		t.Errorf("it did not drain:\n%s", e.Output())
-	}
+	e.WaitLine(`"msg":"drained"`)
 }
 
 // hanging starts edge with an exchange that takes a minute.
@@ -454,6 +392,7 @@ dest = %q
 }
 
 func TestRun_gracePeriodCutsWhatHangs(t *testing.T) {
+	t.Parallel()
 	e, w := hanging(t, "300ms")
 	e.Signal(syscall.SIGQUIT)
 	endsWell(t, e)
@@ -481,54 +420,11 @@ func TestRun_interruptStopsAtOnce(t *testing.T) {
 	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_total":1`)
 }
 
-func TestRun_opensMovedLogsAgain(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	file := write(t, `
-error_log = "%[1]s/error.log"
-log = { output = ["%[1]s/access.log"], format = "common" }
-http.listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-`, dir)
-	p := launch(t, "", "run", "-c", file)
-	holds := func(name, text string) func() bool {
-		return func() bool {
-			b, _ := os.ReadFile(filepath.Join(dir, name))
-			return strings.Contains(string(b), text)
-		}
-	}
-	var addr string
-	testutil.Eventually(t, testutil.Minutes, func() bool {
-		b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-		_, rest, found := strings.Cut(string(b), `"address":"`)
-		addr, _, _ = strings.Cut(rest, `"`)
-		return found
-	}, "it listens")
-	c := client(t)
-	testutil.Get(t, c, "http://"+addr+"/one")
-	for _, name := range []string{"access.log", "error.log"} {
-		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "old-"+name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.Signal(syscall.SIGUSR1)
-	testutil.Eventually(t, testutil.Minutes, holds("error.log", "opened again"), "the event log is opened again")
-	testutil.Get(t, c, "http://"+addr+"/two")
-	testutil.Eventually(t, testutil.Minutes, holds("access.log", "/two"), "the access log is opened again")
-	testutil.Eventually(t, testutil.Minutes, holds("old-access.log", "/one"), "the old one has what was before")
-	p.Signal(syscall.SIGINT)
-	endsWell(t, p)
-}
-
 func TestRun_pidFile(t *testing.T) {
+	t.Parallel()
 	e := start(t, "pid_file = \"edge.pid\""+oneRoute, "/x")
 	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
-	testutil.Eventually(t, testutil.Minutes, func() bool {
-		b, _ := os.ReadFile(path)
-		return string(b) == fmt.Sprintf("%d\n", e.PID())
-	}, "the pid file holds %d", e.PID())
+	testutil.Eventually(t, testutil.Minutes, says(path, fmt.Sprintln(e.PID())), "the pid file holds %d", e.PID())
 	e.Stop()
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the pid file is still there")

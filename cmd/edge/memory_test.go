@@ -33,6 +33,9 @@ const residentMost = (64*11/10 + 16) << 10
 // can in one place after the other. The process stays near its limit, and serves others afterwards.
 func TestRun_memoryOfPeers(t *testing.T) {
 	testutil.OnlyPlain(t)
+	if os.Getenv("EDGE_SOAK") == "" { // with full counts two have more files open than a process may
+		t.Parallel()
+	}
 	for _, place := range []struct {
 		name      string
 		fill      func(s *scene)
@@ -58,7 +61,7 @@ func TestRun_memoryOfPeers(t *testing.T) {
 		{"answers of DNS", (*scene).answersOfDNS, 4000},
 	} {
 		t.Run(place.name, func(t *testing.T) {
-			if os.Getenv("EDGE_SOAK") == "" { // with full counts two have more files open than a process may
+			if os.Getenv("EDGE_SOAK") == "" {
 				t.Parallel()
 			}
 			s := newScene(t, max(place.addresses, 1))

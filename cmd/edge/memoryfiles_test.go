@@ -90,6 +90,7 @@ func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest t
 // Clients that ask for what is made of files and do not read it take no more memory than the process may use. All are
 // answered, and none keeps another client waiting.
 func TestRun_memoryOfFiles(t *testing.T) {
+	t.Parallel()
 	dir := silentFolder(t)
 	for _, c := range []struct {
 		name, target, fields string
@@ -100,13 +101,15 @@ func TestRun_memoryOfFiles(t *testing.T) {
 		{"several ranges", "/large.bin", "Range: bytes=0-" + strings.Repeat(",0-", 98) + "\r\n", 1000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, address := startWith64MiB(t, dir)
+			p := start(t, "memory_limit = \"64m\"\nhttp.listen = \"127.0.0.1:0\"\n"+
+				"[destinations.site]\ntype = \"static\"\nroot = %q\nlisting = true\n"+
+				"[[routes]]\npattern = \"/*\"\ndest = \"site\"\n", dir)
 			over := make(chan map[string]int, 1)
 			go func() {
 				request := "GET " + c.target + " HTTP/1.1\r\nHost: a.test\r\n" + c.fields + "\r\n"
-				over <- silentClients(t, address, request, c.clients)
+				over <- silentClients(t, p.addr, request, c.clients)
 			}()
-			slowest, answers := slowestGet(t, "http://"+address+"/small.txt", over)
+			slowest, answers := slowestGet(t, "http://"+p.addr+"/small.txt", over)
 			if answers["HTTP/1.1 200"] != c.clients {
 				t.Errorf("answers: %v", answers)
 			}
@@ -120,16 +123,4 @@ func TestRun_memoryOfFiles(t *testing.T) {
 			}
 		})
 	}
-}
-
-// startWith64MiB starts edge with little memory and a folder.
-func startWith64MiB(t *testing.T, dir string) (p *testutil.Process, address string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "edge.toml")
-	text := fmt.Sprintf("memory_limit = \"64m\"\nhttp.listen = \"127.0.0.1:0\"\n"+
-		"[destinations.site]\ntype = \"static\"\nroot = %q\nlisting = true\n"+
-		"[[routes]]\npattern = \"/*\"\ndest = \"site\"\n", dir)
-	putFile(t, file, "%s", text)
-	p = launch(t, "", "run", "-c", file)
-	return p, listens(p)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +67,7 @@ func idleClient(t *testing.T, addr string) net.Conn {
 
 // Each command does with the process what it says, and prints it for people and for programs.
 func TestOperate(t *testing.T) {
+	t.Parallel()
 	socket := testutil.SocketPath(t)
 	e := start(t, operated, socket)
 	e.WaitLine(`"section":"admin"`)
@@ -102,8 +102,7 @@ func TestOperate(t *testing.T) {
 		!strings.Contains(text, `"token":"(hidden)"`) || !strings.Contains(text, `"weight":3`) {
 		t.Errorf("/v1/config: %v %s", err, text)
 	}
-	more := fmt.Appendf(nil, operated+"[[routes]]\npattern = \"/more\"\ndest = \"status:200\"\n", socket)
-	putFile(t, e.file, "%s", more)
+	putFile(t, e.file, operated+"[[routes]]\npattern = \"/more\"\ndest = \"status:200\"\n", socket)
 	e.commands(t, command{"reload --json", 0, `"version": 2`}, command{"status", 0, "version 2, applied"})
 	c.Close() // it would be waited for
 	e.commands(t, command{"stop", 0, pid + " has ended"})
@@ -141,24 +140,10 @@ func TestOperate_overTCP(t *testing.T) {
 	e := start(t, operated, testutil.SocketPath(t))
 	at := e.WaitLine(`"section":"admin","address":"(127[^"]+)"`)[1]
 	e.commands(t, command{"status --admin " + at, 0, at})
-	run := func(env string, args ...string) (int, string) {
-		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
-		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "EDGE_ADMIN=http://"+at, env)
-		out, _ := cmd.CombinedOutput()
-		return cmd.ProcessState.ExitCode(), string(out)
-	}
-	if code, out := run("EDGE_ADMIN_TOKEN=0123456789abcdef0123456789abcdef", "upstreams"); code != 0 {
-		t.Errorf("%d %s", code, out)
-	}
-	if code, out := run("X=1", "upstreams"); code != 1 || !strings.Contains(out, "show the token of [admin]") {
-		t.Errorf("without a token: %d %s", code, out)
-	}
-	if code, out := run("X=1", "status", "--live"); code != 0 {
-		t.Errorf("--live: %d %s", code, out)
-	}
-	if code, out := run("EDGE_ADMIN_TOKEN=0123456789abcdef0123456789abcdef", "stop", "--now"); code != 0 {
-		t.Errorf("stop: %d %s", code, out)
-	}
+	t.Setenv("EDGE_ADMIN", "http://"+at)
+	commands(t, "", command{"upstreams", 1, "show the token of [admin]"}, command{"status --live", 0, ""})
+	t.Setenv("EDGE_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")
+	commands(t, "", command{"upstreams", 0, ""}, command{"stop --now", 0, ""})
 	e.Wait(testutil.Minutes)
 	e.WaitLine(`"msg":"admin: change",.*"client":"127`)
 }
@@ -181,6 +166,7 @@ func TestOperate_tokenByTLS(t *testing.T) {
 // The surface answers while the process drains: it is not ready then, says how many connections are left, and takes
 // no reload. The next process takes its address.
 func TestOperate_whileItDrains(t *testing.T) {
+	t.Parallel()
 	socket := testutil.SocketPath(t)
 	e := start(t, "grace_period = \"20s\"\n"+operated, socket)
 	idleClient(t, e.addr)
@@ -192,11 +178,10 @@ func TestOperate_whileItDrains(t *testing.T) {
 	}, "it drains")
 	e.commands(t, command{"reload", 1, "drains"})
 	next := start(t, operated, socket)
-	next.commands(t, command{"status", 0, strconv.Itoa(next.PID())}) // the next process
+	next.commands(t, command{"status", 0, strconv.Itoa(next.PID())})
 	e.Signal(syscall.SIGINT)
 	e.Wait(testutil.Minutes)
-	next.commands(t, command{"status --live", 0, ""})                             // after the end of the first one
-	next.commands(t, command{"run -c " + next.file, 1, "another process serves"}) // a third one
+	next.commands(t, command{"status --live", 0, ""}, command{"run -c " + next.file, 1, "another process serves"})
 }
 
 // Without [admin] the socket is in the runtime folder. A second process goes without, and no command takes one process
@@ -208,11 +193,11 @@ func TestOperate_defaultSocket(t *testing.T) {
 	first.commands(t, command{"routes", 0, "/one"})
 	second := start(t, oneRoute, "/two")
 	second.WaitLine(`"level":"INFO","msg":"no admin surface","reason":".*another process serves there`)
-	second.commands(t, command{"routes", 1, fmt.Sprint("process ", first.PID())}) // of the second one
-	second.commands(t, command{"reload", 1, "has no pid_file"})                   // reload of the second one
-	if code, out := second.tell(t, "upstreams"); !strings.Contains(out, "[admin]\nlisten = \"unix:") {
-		t.Errorf("no two lines to paste: %d %s", code, out)
-	}
+	second.commands(t,
+		command{"routes", 1, fmt.Sprint("process ", first.PID())},
+		command{"reload", 1, "has no pid_file"},
+		command{"upstreams", 1, "[admin]\nlisten = \"unix:"}, // two lines to paste
+	)
 	commands(t, t.TempDir(), command{"status", 0, fmt.Sprint(first.PID())}) // without a configuration
 	third := start(t, controlled, "/three")
 	third.commands(t, command{"status", 0, fmt.Sprint("process ", third.PID())}) // by the pid file
@@ -241,11 +226,8 @@ func TestOperate_socketBelowTmp(t *testing.T) {
 			p.WaitLine(`"msg":"listening","section":"admin"`)
 			answersWith(t, "http://"+address+"/asked", 502)
 			number := p.WaitLine(`(?:request failed","request|Z","id)":"([^"]+)"`)[1]
-			for _, ask := range [][]string{{"why", number}, {"conns"}, {"status"}, {"upstreams"}} {
-				if code, out := in(t, t.TempDir(), ask...); code != 0 {
-					t.Errorf("%v: %d %s", ask, code, out)
-				}
-			}
+			commands(t, "", command{"why " + number, 0, ""}, command{"conns", 0, ""}, command{"status", 0, ""},
+				command{"upstreams", 0, ""})
 			if strings.Contains(p.Output(), `"msg":"no admin surface"`) {
 				t.Error(p.Output())
 			}
@@ -302,8 +284,7 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		text := fmt.Appendf(nil, "pid_file = \"edge.pid\"\n"+oneRoute, "/usual")
-		putFile(t, filepath.Join(dir, "edge.toml"), "%s", text)
+		putFile(t, filepath.Join(dir, "edge.toml"), "pid_file = \"edge.pid\"\n"+oneRoute, "/usual")
 		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir, Env: env}
 		testutil.Start(t, edge).WaitLine(`"listening","listener"`)
 		if code, out := inWith(t, dir, env, "reload"); code != 0 || !strings.Contains(out, one.want) {
@@ -335,12 +316,7 @@ func TestAllowDest_neverToThePorts(t *testing.T) {
 	for _, section := range []string{"admin", "metrics"} {
 		at := e.WaitLine(`"section":"` + section + `","address":"([^"]+)"`)[1]
 		for to, want := range map[string]int{at: 403, origin(t): 200} {
-			req, err := http.NewRequest("GET", "http://"+e.addr+"/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("X-To", to)
-			resp, body := testutil.Do(t, client(t), req)
+			resp, body := send(t, client(t), "GET", "http://"+e.addr+"/", "", "X-To", to)
 			if resp.StatusCode != want || strings.Contains(body, "proxied") {
 				t.Errorf("to %s of %s: %d %s", to, section, resp.StatusCode, body)
 			}

@@ -63,18 +63,12 @@ pattern = %q
 dest = "status:204"
 `
 	file := filepath.Join(dir, "edge.toml")
-	for path, content := range map[string]string{
-		file: fmt.Sprintf(text, work, "/one"), filepath.Join(dir, "level"): "info",
-	} {
-		putFile(t, path, "%s", content)
-	}
+	putFile(t, file, text, work, "/one")
+	putFile(t, filepath.Join(dir, "level"), "info")
 	p := launch(t, dir, "run", "-c", "edge.toml")
 	log := filepath.Join(work, "error.log")
 	url := "https://" + listening(t, log)
-	testutil.Eventually(t, testutil.Minutes, func() bool {
-		b, _ := os.ReadFile(filepath.Join(work, "edge.pid"))
-		return string(b) == fmt.Sprintf("%d\n", p.PID())
-	}, "the pid file is there")
+	testutil.Eventually(t, testutil.Minutes, says(filepath.Join(work, "edge.pid"), fmt.Sprintln(p.PID())), "its number")
 	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.PID())); err != nil || at != work {
 		t.Errorf("it works in %s, %v", at, err)
 	}
@@ -225,8 +219,7 @@ dest = "status:204"
 	file, log := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "error.log")
 	put := func(path string) {
 		t.Helper()
-		content := fmt.Appendf(nil, text, dir, strings.Join(listen, `", "`), path)
-		putAs(t, file, 0o644, content)
+		putAs(t, file, 0o644, fmt.Appendf(nil, text, dir, strings.Join(listen, `", "`), path))
 	}
 	put("/one")
 	p := launch(t, "", "run", "-c", file)

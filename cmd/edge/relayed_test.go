@@ -34,6 +34,7 @@ backends = [ { address = "%[3]s" } ]
 
 // edge conns shows where a connection of a TCP service leads, and edge why says how it has ended.
 func TestRelayed(t *testing.T) {
+	t.Parallel()
 	refuses := testutil.FreeAddr(t)
 	backend := testutil.Serve(t, func(c net.Conn) {
 		fmt.Fprint(c, "hi\n")

@@ -48,16 +48,6 @@ func hold(t *testing.T, addr string, begun <-chan struct{}) net.Conn {
 	return c
 }
 
-// lives reports whether a process has not ended. One that nobody has waited for is a zombie: it has.
-func lives(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, state, _ := strings.Cut(string(text), ") ")
-	return !strings.HasPrefix(state, "Z")
-}
-
 // slowRoute leads /slow to an origin.
 const slowRoute = "[[routes]]\npattern = \"/slow\"\ndest = %q\n"
 
@@ -82,35 +72,29 @@ func TestUpgrade_now(t *testing.T) {
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		return strings.Contains(said(), "2 processes of earlier upgrades drain still, the last one with 1 connections")
 	}, "a third upgrade is refused")
-	if !lives(oldest) || !lives(middle) {
+	if ended(oldest) || ended(middle) {
 		t.Fatal("one that drains has ended by itself")
 	}
 	foreign := filepath.Join(t.TempDir(), "foreign")
-	whole, err := os.ReadFile(s.bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole = append([]byte(nil), whole[:4096]...)
-	whole[18] = 0xf3 // e_machine: RISC-V
-	putAs(t, foreign, 0o700, whole)
+	putAs(t, foreign, 0o700, ofAnotherProcessor(t, s.bin))
 	for bin, want := range map[string]string{
 		"/none": "no such file", "/bin/false": "exit status 1", foreign: "for another processor",
 	} {
-		if code, out := s.upgrade("--now", bin); code != 1 || !strings.Contains(out, want) || !lives(oldest) {
-			t.Fatalf("%s: %d, the oldest process lives: %v, %s", bin, code, lives(oldest), out)
+		if code, out := s.upgrade("--now", bin); code != 1 || !strings.Contains(out, want) || ended(oldest) {
+			t.Fatalf("%s: %d, the oldest process lives: %v, %s", bin, code, !ended(oldest), out)
 		}
 	}
 	more := s.addrs
 	s.addrs = append(more, "nowhere")
 	s.configure(1, "")
-	if code, out := s.upgrade("--now"); code != 1 || !lives(oldest) {
-		t.Fatalf("with a wrong configuration: %d, the oldest process lives: %v, %s", code, lives(oldest), out)
+	if code, out := s.upgrade("--now"); code != 1 || ended(oldest) {
+		t.Fatalf("with a wrong configuration: %d, the oldest process lives: %v, %s", code, !ended(oldest), out)
 	}
 	s.addrs = more
 	s.configure(1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
 	s.mustUpgrade("--now")
-	testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(oldest) }, "the oldest one has ended")
-	if !lives(middle) {
+	testutil.Eventually(t, testutil.Minutes, func() bool { return ended(oldest) }, "the oldest one has ended")
+	if ended(middle) {
 		t.Error("the other one has ended, too")
 	}
 	if _, err := http.ReadResponse(bufio.NewReader(first), nil); err == nil {
@@ -179,7 +163,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 			return askFresh(t.Context(), addrs[1], 0) == nil
 		}, "%s: the address is served again", text)
 	}
-	if !lives(old) || !lives(middle) {
+	if ended(old) || ended(middle) {
 		t.Error("one that drains has ended by itself")
 	}
 	finish()
@@ -371,7 +355,7 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			if err := syscall.Kill(middle, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(middle) }, "the middle one has ended")
+			testutil.Eventually(t, testutil.Minutes, func() bool { return ended(middle) }, "the middle one has ended")
 			s.WaitLine(`"msg":"connections drain here","connections":0,"reason":"the new process has ended, and`)
 		}
 		testutil.Eventually(t, testutil.Minutes, func() bool { return listensAt(t, s.PID(), s.addrs[0]) != killed },
@@ -387,7 +371,7 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			t.Errorf("killed %v: the oldest process answers and closes its connection: %v %v", killed, resp, err)
 		}
 		held.Close()
-		testutil.Eventually(t, testutil.Minutes, func() bool { return !lives(s.PID()) && !lives(middle) },
+		testutil.Eventually(t, testutil.Minutes, func() bool { return ended(s.PID()) && ended(middle) },
 			"killed %v: both have ended", killed)
 		if s.serving() != pid || strings.Contains(s.Output(), "serves again") {
 			t.Errorf("killed %v: process %d serves, not %d", killed, s.serving(), pid)

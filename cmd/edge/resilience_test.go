@@ -17,13 +17,6 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// demoBackend starts a demo origin as a process of its own. address may be ":0" of an IP address.
-func demoBackend(t *testing.T, address string) (p *testutil.Process, at string) {
-	t.Helper()
-	p = launch(t, "", "serve-demo", "--listen", address)
-	return p, p.WaitLine(`(127\.0\.0\.1:\d+)`)[1]
-}
-
 // getters are clients that make GETs until they are stopped.
 type getters struct {
 	stop   atomic.Bool
@@ -144,7 +137,7 @@ func inFrontOf(t *testing.T, keys string, addresses ...string) string {
 	for _, a := range addresses {
 		list = append(list, fmt.Sprintf("{ address = %q }", a))
 	}
-	r := runIn(t, folder(t, map[string]string{"edge.toml": fmt.Sprintf(`
+	r := start(t, `
 log.output = []
 listeners = [{ listen = "127.0.0.1:0" }]
 [upstreams.all]
@@ -153,7 +146,7 @@ backends = [%s]
 [[routes]]
 pattern = "/*"
 dest = "all"
-`, strings.Join(list, ", "), keys)}), "run", "-c", "edge.toml")
+`, strings.Join(list, ", "), keys)
 	return "http://" + r.addr + "/"
 }
 
@@ -274,6 +267,9 @@ func (f *faulty) killOne(i int) {
 // firewalled, and at one nobody answers. EDGE_SOAK=1 does it longer, with all methods and protocols, and looks at the
 // times as well.
 func TestRun_backendsFail(t *testing.T) {
+	if os.Getenv("EDGE_SOAK") == "" {
+		t.Parallel()
+	}
 	for i, c := range []struct{ method, protocol string }{
 		{"adaptive", "h1"}, {"round_robin", "h2"}, {"adaptive", "h2"}, {"round_robin", "h1"},
 	} {

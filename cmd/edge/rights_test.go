@@ -51,6 +51,7 @@ func asNobody(t *testing.T, dir, state, lines string) testutil.Command {
 // Root gives the user the internal authority and the socket, by names that it knows, and nothing that lies beside them
 // in folders which the user could write since the last start.
 func TestRun_givesAwayOnlyWhatItMade(t *testing.T) {
+	t.Parallel()
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
 	state := filepath.Join(owned(t, 0, 0), "state")

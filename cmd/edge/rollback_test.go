@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -16,30 +15,33 @@ import (
 )
 
 // overSocket is a client of the admin surface at a Unix socket.
-func overSocket(socket string) *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+func overSocket(socket string) *http.Client { return dialing("unix", socket) }
+
+// dialing is a client whose connections all lead to one address.
+func dialing(network, address string) *http.Client {
+	return &http.Client{Timeout: testutil.Patience, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(network, address) }}}
+}
+
+// send sends a request with fields: names and values in turn.
+func send(t *testing.T, c *http.Client, method, url, body string, fields ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(fields); i += 2 {
+		req.Header.Set(fields[i], fields[i+1])
+	}
+	return testutil.Do(t, c, req)
 }
 
 // askAdmin asks the admin surface at a Unix socket, and reads the answer into out.
 func askAdmin(t *testing.T, socket, method, path, body string, out any) (status int) {
 	t.Helper()
-	req, err := http.NewRequest(method, "http://edge"+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := overSocket(socket).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, text := send(t, overSocket(socket), method, "http://edge"+path, body, "Content-Type", "application/json")
 	if out != nil && resp.StatusCode < 400 || resp.StatusCode == 422 {
-		if err := json.Unmarshal(text, out); err != nil {
+		if err := json.Unmarshal([]byte(text), out); err != nil {
 			t.Fatalf("%s %s: %d %s: %v", method, path, resp.StatusCode, text, err)
 		}
 	}
@@ -85,6 +87,7 @@ func commandsOfRollback(t *testing.T, dir, socket string) {
 
 // A rollback applies the texts of before, of all files, says that the disk differs, and is there after a restart.
 func TestRollback_process(t *testing.T) {
+	t.Parallel()
 	socket, dir := testutil.SocketPath(t), t.TempDir()
 	file, part := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "r.toml")
 	const route = "[[routes]]\nname = \"r\"\npattern = \"%s\"\ndest = \"status:410\"\n"
@@ -178,6 +181,7 @@ func TestRollback_automatic(t *testing.T) {
 
 // A file with errors names the process still: by its admin surface for a rollback, by its pid file for an end.
 func TestControl_fileWithErrors(t *testing.T) {
+	t.Parallel()
 	const text = "[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	head := fmt.Sprintf("[admin]\nlisten = \"unix:%s\"\n", testutil.SocketPath(t))
 	e := start(t, "%s", head+text)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,29 +15,37 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// A reload opens logs again at their paths, by the signal and by the command, also where nothing has changed.
-func TestRun_reloadOpensRenamedLogsAgain(t *testing.T) {
+// Logs that were moved are opened again at their paths: by SIGUSR1, and by a reload that changes nothing, whether a
+// signal or a command asks for it. What was before is in the moved files.
+func TestRun_opensMovedLogsAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	requests := filepath.Join(dir, "access.log")
-	e := start(t, "admin.listen = \"unix:%s\"\nhttp.listen = \"127.0.0.1:0\"\nlog.output = [%q]\n"+
-		"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n", testutil.SocketPath(t), requests)
-	e.WaitLine(`"section":"admin"`)
-	for _, reload := range []func(){
+	events, requests := filepath.Join(dir, "error.log"), filepath.Join(dir, "access.log")
+	e := &running{file: write(t, "admin.listen = \"unix:%s\"\nerror_log = %q\n"+
+		"log = { output = [%q], format = \"common\" }\nhttp.listen = \"127.0.0.1:0\"\n"+
+		"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n", testutil.SocketPath(t), events, requests)}
+	e.Process = launch(t, "", "run", "-c", e.file)
+	url := "http://" + listening(t, events)
+	testutil.Eventually(t, testutil.Minutes, says(events, `"section":"admin"`), "commands find it")
+	for i, reopen := range []func(){
+		func() { e.Signal(syscall.SIGUSR1) },
 		func() { e.Signal(syscall.SIGHUP) },
-		func() {
-			e.commands(t, command{"reload", 0, ""})
-		},
+		func() { e.commands(t, command{"reload", 0, ""}) },
 	} {
-		if err := os.Rename(requests, requests+".1"); err != nil {
-			t.Fatal(err)
+		answers(t, fmt.Sprint(url, "/before", i))
+		for _, name := range []string{events, requests} {
+			if err := os.Rename(name, fmt.Sprint(name, i)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		reload()
-		testutil.Eventually(t, testutil.Minutes, func() bool {
-			_, err := os.Stat(requests)
-			return err == nil
-		}, "the access log is there again")
+		reopen()
+		testutil.Eventually(t, testutil.Minutes, says(events, `"msg"`), "the event log is opened again")
+		answers(t, fmt.Sprint(url, "/after", i))
+		testutil.Eventually(t, testutil.Minutes, says(requests, fmt.Sprint("/after", i)), "and the access log")
+		testutil.Eventually(t, testutil.Minutes, says(fmt.Sprint(requests, i), fmt.Sprint("/before", i)), "the old one")
 	}
+	e.Signal(syscall.SIGINT)
+	endsWell(t, e)
 }
 
 // No line is lost or written twice while logs are rotated, SIGUSR1 and reloads in between, and both logs in one file.
@@ -46,10 +53,9 @@ func TestRun_rotatesLogs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file, log := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "edge.log")
-	text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\nerror_log = %q\n"+
+	putFile(t, file, "http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\nerror_log = %q\n"+
 		"log = { output = [%q], rotate = { size = \"64k\", keep = 1000 } }\n"+
 		"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n", log, log)
-	putFile(t, file, "%s", text)
 	p := launch(t, "", "run", "-c", file)
 	url := "http://" + listening(t, log)
 	c := &http.Client{Transport: &http.Transport{}}
@@ -91,11 +97,8 @@ func allLines(t *testing.T, log string) string {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var from io.Reader = bytes.NewReader(text)
+		text := textOf(t, name)
+		var from io.Reader = strings.NewReader(text)
 		if strings.HasSuffix(name, ".zst") {
 			if from, err = zstd.NewReader(from); err != nil {
 				t.Fatal(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -53,12 +52,8 @@ func (m *testSupervisor) want(pattern string) {
 func TestRun_notify(t *testing.T) {
 	t.Parallel()
 	m := newSupervisor(t)
-	file := filepath.Join(t.TempDir(), "edge.toml")
-	write := func(text string) {
-		text = "http.listen = \"127.0.0.1:0\"\ngrace_period = \"20s\"\n" + text
-		putFile(t, file, "%s", text)
-	}
-	write("")
+	const head = "http.listen = \"127.0.0.1:0\"\ngrace_period = \"20s\"\n"
+	file := write(t, head)
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
 		Env: []string{m.env}})
 	m.want(`READY=1\nSTATUS=serving 0 connections on 1 address`)
@@ -68,11 +63,11 @@ func TestRun_notify(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	write("routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")
+	putFile(t, file, head+"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")
 	p.Signal(syscall.SIGHUP)
 	m.want(`RELOADING=1\nMONOTONIC_USEC=\d+\nSTATUS=reading the configuration again`)
 	m.want(`READY=1\nSTATUS=serving \d connections? on 1 address, 1 reload`)
-	write("certifcate = 1\n")
+	putFile(t, file, head+"certifcate = 1\n")
 	p.Signal(syscall.SIGHUP)
 	m.want(`RELOADING=1\nMONOTONIC_USEC=\d+\nSTATUS=reading the configuration again`)
 	m.want(`READY=1\nSTATUS=serving .*1 reload; the last reload failed, see the error log`)

@@ -50,10 +50,8 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 // A process whose logs nobody reads any more serves on: no SIGPIPE ends it.
 func TestRun_outputThatIsGone(t *testing.T) {
 	address := testutil.FreeAddr(t)
-	conf := filepath.Join(t.TempDir(), "edge.toml")
-	text := fmt.Sprintf("[log]\noutput = [\"stdout\"]\n[admin]\nlisten = false\n[http]\nlisten = %q\n[[routes]]\n"+
+	conf := write(t, "[log]\noutput = [\"stdout\"]\n[admin]\nlisten = false\n[http]\nlisten = %q\n[[routes]]\n"+
 		"pattern = \"/*\"\ndest = \"status:200\"\n", address)
-	putFile(t, conf, "%s", text)
 	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "run", "-c", conf)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

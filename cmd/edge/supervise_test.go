@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,21 +16,15 @@ import (
 // The parent hands on a reload and the end, takes little memory, and has the exit code of the service.
 func TestRun_supervise(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "edge.toml")
-	write := func(status int) {
-		text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\n"+
-			"routes = [{ pattern = \"/*\", dest = \"status:%d\" }]\n", status)
-		putFile(t, file, "%s", text)
-	}
-	write(204)
+	const text = "http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\n" +
+		"routes = [{ pattern = \"/*\", dest = \"status:%d\" }]\n"
+	file := write(t, text, 204)
 	p := launch(t, "", "run", "--supervise", "-c", file)
 	url := "http://" + listens(p)
-	write(404)
+	putFile(t, file, text, 404)
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine("configuration reloaded")
-	if r, _ := testutil.Get(t, http.DefaultClient, url); r.StatusCode != 404 {
-		t.Error(r.StatusCode)
-	}
+	answersWith(t, url, 404)
 	if !testutil.RaceOn {
 		testutil.Eventually(t, testutil.Minutes, func() bool { return resident(t, p.PID()) <= 6<<10 },
 			"the parent has 6 MiB of resident memory at most")
@@ -57,15 +49,12 @@ func resident(t *testing.T, pid int) int { return memoryOf(t, pid, "VmRSS") }
 // memoryOf returns a size in KiB from the status of a process.
 func memoryOf(t *testing.T, pid int, name string) int {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindSubmatch(text)
+	text := textOf(t, fmt.Sprintf("/proc/%d/status", pid))
+	m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindStringSubmatch(text)
 	if m == nil {
 		t.Fatalf("%s", text)
 	}
-	kib, _ := strconv.Atoi(string(m[1]))
+	kib, _ := strconv.Atoi(m[1])
 	return kib
 }
 
@@ -87,11 +76,8 @@ func TestRun_superviseAsProcess1(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{Path: path, Args: append(unshare[1:],
 		testutil.Binary(t, "./cmd/edge"), "run", "--supervise", "--set", "http.listen=127.0.0.1:0")})
 	p.WaitLine(`"msg":"listening"`)
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.PID(), p.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	children := textOf(t, fmt.Sprintf("/proc/%d/task/%d/children", p.PID(), p.PID()))
+	first, err := strconv.Atoi(strings.TrimSpace(children))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,11 +96,8 @@ func TestRun_superviseKeepsDescriptors(t *testing.T) {
 		testutil.Binary(t, "./cmd/edge")}})
 	pid := p.WaitLine(`"msg":"starting".*"pid":(\d+)`)[1]
 	p.WaitLine(`"msg":"listening"`)
-	limits, err := os.ReadFile("/proc/" + pid + "/limits")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !regexp.MustCompile(`Max open files +(999|1000) +1000`).Match(limits) {
+	limits := textOf(t, "/proc/"+pid+"/limits")
+	if !regexp.MustCompile(`Max open files +(999|1000) +1000`).MatchString(limits) {
 		t.Errorf("%s", limits)
 	}
 	p.WaitLine(`"msg":"few file descriptors.*"limit":(999|1000)`)

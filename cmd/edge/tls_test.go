@@ -192,10 +192,7 @@ func TestProxy_internalAuthority(t *testing.T) {
 	if got := curlWith(t, printed[1:]...); got != demoText {
 		t.Errorf("the line that it prints, %q: %q", printed[0], got)
 	}
-	before, err := os.ReadFile(ca)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := textOf(t, ca)
 	if at, err := os.Stat(filepath.Join(dir, "internal", "authority.pem")); err != nil || at.Mode().Perm() != 0o600 {
 		t.Errorf("the key: %v %v", at, err)
 	}
@@ -203,7 +200,7 @@ func TestProxy_internalAuthority(t *testing.T) {
 	second := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{state},
 		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", origin(t), "--tls", "internal"}})
 	second.WaitLine(`edge: https://`)
-	if after, err := os.ReadFile(ca); err != nil || string(after) != string(before) {
+	if after, err := os.ReadFile(ca); err != nil || string(after) != before {
 		t.Error("another authority was made", err)
 	}
 }
@@ -248,12 +245,9 @@ func TestRun_filesOfOthers(t *testing.T) {
 	p := newPKI(t)
 	p.issue(t, "server", "localhost", "127.0.0.1")
 	read := func(name string) string {
-		text, err := os.ReadFile(filepath.Join(testutil.Root(t), "config", "testdata", "valid", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := textOf(t, filepath.Join(testutil.Root(t), "config", "testdata", "valid", name))
 		return strings.NewReplacer("server.crt", p.path("server.pem"), "server.key", p.path("server.key"),
-			"/tmp/", t.TempDir()+"/").Replace(string(text))
+			"/tmp/", t.TempDir()+"/").Replace(text)
 	}
 	e := start(t, "%s", strings.NewReplacer("\"0.0.0.0:18080\", \"[::]:18080\"", "\"127.0.0.1:0\"",
 		"127.0.0.1:18081", named(t, "api"), "127.0.0.1:18082", named(t, "forwarded"),
@@ -298,6 +292,7 @@ func TestCheck_certificates(t *testing.T) {
 
 // What a route does not say about WebSockets its listener says, and what that does not say the configuration.
 func TestRun_webSocketByListener(t *testing.T) {
+	t.Parallel()
 	with, without, silent := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.FreeAddr(t)
 	start(t, `
 proxy.websocket = false
@@ -358,6 +353,7 @@ func bothVersions(t *testing.T) string {
 }
 
 func TestRun_grpcAndProtocolOfBackends(t *testing.T) {
+	t.Parallel()
 	to := bothVersions(t)
 	with, without := testutil.FreeAddr(t), testutil.FreeAddr(t)
 	start(t, `

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -148,7 +146,6 @@ type load struct {
 	asked   atomic.Int64
 	failed  atomic.Int64
 	moved   atomic.Int64 // connections that had to be opened again
-	kept    atomic.Int64 // that lasted
 	slowest atomic.Int64 // nanoseconds
 	first   atomic.Pointer[error]
 }
@@ -167,12 +164,7 @@ func (l *load) each(n int, pause time.Duration, ask func() error) {
 				begun := time.Now()
 				err := ask()
 				l.asked.Add(1)
-				for took := int64(time.Since(begun) - pause); ; {
-					slowest := l.slowest.Load()
-					if took <= slowest || l.slowest.CompareAndSwap(slowest, took) {
-						break
-					}
-				}
+				l.slower(time.Since(begun) - pause)
 				if err != nil {
 					l.failed.Add(1)
 					l.first.CompareAndSwap(nil, &err)
@@ -199,35 +191,29 @@ func (l *load) stop() {
 func (l *load) keepAlive(n int, addr func(i int) string) {
 	for i := range n {
 		l.wait.Go(func() {
-			var c net.Conn
-			var r *bufio.Reader
-			for l.ctx.Err() == nil {
-				if c == nil {
-					var err error
-					if c, err = net.Dial("tcp", addr(i)); err != nil {
-						l.fail(err)
-						return
-					}
-					r = bufio.NewReader(c)
-				}
-				closes, err := askOnce(c, r)
-				l.asked.Add(1)
-				if err != nil {
-					l.fail(err)
-					return
-				}
-				if closes {
-					c.Close()
-					c = nil
-					l.moved.Add(1)
-				}
-			}
-			if c != nil {
-				c.Close()
-				l.kept.Add(1)
+			for l.askOver(addr(i), "/") {
+				l.moved.Add(1)
 			}
 		})
 	}
+}
+
+// askOver asks for a path over one connection until the load ends. It reports whether an answer has said before that
+// the connection closes.
+func (l *load) askOver(addr, path string) (closes bool) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		l.fail(err)
+		return false
+	}
+	defer c.Close()
+	for r := bufio.NewReader(c); l.ctx.Err() == nil && !closes; l.asked.Add(1) {
+		if closes, err = askPath(c, r, path); err != nil {
+			l.fail(err)
+			return false
+		}
+	}
+	return closes
 }
 
 func (l *load) fail(err error) {
@@ -237,9 +223,11 @@ func (l *load) fail(err error) {
 }
 
 // askOnce sends a request over c and reports whether the answer says that c closes.
-func askOnce(c net.Conn, r *bufio.Reader) (closes bool, err error) {
+func askOnce(c net.Conn, r *bufio.Reader) (closes bool, err error) { return askPath(c, r, "/") }
+
+func askPath(c net.Conn, r *bufio.Reader, path string) (closes bool, err error) {
 	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
-	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 		return false, err
 	}
 	resp, err := http.ReadResponse(r, nil)
@@ -293,25 +281,10 @@ func TestUpgrade_underLoad(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") != "" {
 		rounds, listeners, clients = 50, 300, 64
 	}
-	s := serve(t, listeners, "")
-	l := newLoad(t)
-	var turn atomic.Int64
-	addr := func() string { return s.addrs[int(turn.Add(1))%len(s.addrs)] }
-	l.keepAlive(clients, func(i int) string { return s.addrs[i%len(s.addrs)] })
-	l.fresh(4, addr)
-	l.late(clients, addr, 300*time.Millisecond)
-	for round := range rounds {
-		s.configure([]int{2, 1, 4, 1}[round%4], "")
-		s.mustUpgrade()
-	}
-	l.stop()
-	t.Logf("%d requests over %d upgrades, %d of %d connections moved, slowest %v", l.asked.Load(), rounds,
-		l.moved.Load(), clients, time.Duration(l.slowest.Load()))
+	s := prepare(t, listeners)
+	l := underLoad(t, s, rounds, clients)
 	if os.Getenv("EDGE_SOAK") != "" && l.slowest.Load() > int64(slowestMax) {
 		t.Errorf("the slowest request took %v", time.Duration(l.slowest.Load()))
-	}
-	if l.moved.Load() > int64(clients*rounds/10) {
-		t.Errorf("%d keep-alive connections were closed by %d upgrades", l.moved.Load(), rounds)
 	}
 }
 
@@ -321,10 +294,15 @@ func TestUpgrade_betweenVersions(t *testing.T) {
 	if old == "" {
 		t.Skip("EDGE_OLD_BINARY names no earlier version")
 	}
-	rounds, clients := 10, 32
 	s := prepare(t, 8)
 	this := s.bin
 	s.bin = old
+	underLoad(t, s, 10, 32, this, old)
+}
+
+// underLoad upgrades s so many times under load, by turns to two programs where some are given.
+func underLoad(t *testing.T, s *service, rounds, clients int, programs ...string) *load {
+	t.Helper()
 	s.configure(1, "")
 	s.begin()
 	l := newLoad(t)
@@ -335,7 +313,11 @@ func TestUpgrade_betweenVersions(t *testing.T) {
 	l.late(8, addr, 300*time.Millisecond)
 	for round := range rounds {
 		s.configure([]int{2, 1, 4, 1}[round%4], "")
-		s.mustUpgrade([]string{this, old}[round%2])
+		if len(programs) == 0 {
+			s.mustUpgrade()
+		} else {
+			s.mustUpgrade(programs[round%2])
+		}
 	}
 	l.stop()
 	t.Logf("%d requests over %d upgrades, %d of %d connections moved, slowest %v", l.asked.Load(), rounds,
@@ -343,6 +325,7 @@ func TestUpgrade_betweenVersions(t *testing.T) {
 	if l.moved.Load() > int64(clients*rounds/10) {
 		t.Errorf("%d keep-alive connections were closed by %d upgrades", l.moved.Load(), rounds)
 	}
+	return l
 }
 
 // Clients of TLS, by HTTP/1 and HTTP/2, lose no request, and resume their sessions with the new process.
@@ -406,6 +389,14 @@ func script(t *testing.T, s *service, otherwise string) string {
 	return path
 }
 
+// ofAnotherProcessor returns the head of a program for RISC-V.
+func ofAnotherProcessor(t *testing.T, bin string) []byte {
+	t.Helper()
+	head := []byte(textOf(t, bin)[:4096])
+	head[18] = 0xf3 // e_machine
+	return head
+}
+
 // Whatever is wrong with the new program: the old process goes on, loses nothing and says why.
 func TestUpgrade_toBadPrograms(t *testing.T) {
 	t.Parallel()
@@ -419,18 +410,13 @@ func TestUpgrade_toBadPrograms(t *testing.T) {
 		putAs(t, path, mode, text)
 		return path
 	}
-	whole, err := os.ReadFile(s.bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign := append([]byte(nil), whole[:4096]...)
-	foreign[18] = 0xf3 // e_machine: RISC-V
+	whole := []byte(textOf(t, s.bin))
 	for _, c := range []struct{ name, bin, want string }{
 		{"missing", filepath.Join(dir, "none"), "no such file"},
 		{"a folder", dir, "is a folder"},
 		{"a device", os.DevNull, "not a regular file"},
 		{"not executable", put("plain", 0o600, whole[:100]), "chmod +x"},
-		{"of another processor", put("foreign", 0o700, foreign), "for another processor, or not whole"},
+		{"of another processor", put("foreign", 0o700, ofAnotherProcessor(t, s.bin)), "for another processor, or not whole"},
 		{"half written", put("half", 0o700, whole[:3000]), "not whole"},
 		{"empty", put("empty", 0o700, nil), "for another processor, or not whole"},
 		{"another program", "/bin/false", "exit status 1"},
@@ -514,10 +500,7 @@ func TestUpgrade_changedProgram(t *testing.T) {
 	t.Parallel()
 	s := &service{t: t, dir: t.TempDir()}
 	versions := t.TempDir()
-	whole, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := []byte(textOf(t, testutil.Binary(t, "./cmd/edge")))
 	for i, v := range []string{"2.0.0", "3.0.0"} { // what stands after the end of a program is not looked at
 		putAs(t, filepath.Join(versions, v), 0o700, append(whole, make([]byte, i)...))
 	}
@@ -623,22 +606,9 @@ func TestUpgrade_quitWithoutTaker(t *testing.T) {
 // The new process is killed while the old one drains: that one takes back sockets, connections and names.
 func TestUpgrade_takenBack(t *testing.T) {
 	t.Parallel()
-	begun, end := make(chan struct{}), make(chan struct{})
-	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		close(begun)
-		<-end
-	}))
-	defer origin.Close()
-	finish := sync.OnceFunc(func() { close(end) })
-	defer finish()
-	s := serve(t, 1, fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", origin.URL))
-	hold, err := net.Dial("tcp", s.addrs[0]) // an unfinished request keeps the old process
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hold.Close()
-	fmt.Fprint(hold, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	<-begun
+	origin, begun, finish := slowOrigin(t)
+	s := serve(t, 1, fmt.Sprintf(slowRoute, origin))
+	held := hold(t, s.addrs[0], begun) // an unfinished request keeps the old process
 	for round := range 3 {
 		pid := s.mustUpgrade()
 		s.WaitLine(`"msg":"upgraded: the new process serves, this one drains","pid":` + strconv.Itoa(pid))
@@ -662,55 +632,11 @@ func TestUpgrade_takenBack(t *testing.T) {
 		commands(t, s.dir, command{"status", 0, ""})
 	}
 	finish()
-	if resp, err := http.ReadResponse(bufio.NewReader(hold), nil); err != nil || resp.StatusCode != http.StatusOK {
+	if resp, err := http.ReadResponse(bufio.NewReader(held), nil); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the unfinished request: %v %v", resp, err)
 	}
-	hold.Close()
+	held.Close()
 	stopsWell(t, s)
-}
-
-// One of the two is killed at a drawn moment, from when the new process has the sockets: the other one serves, by the
-// names of both. EDGE_SOAK=1 does it a hundred times.
-func TestUpgrade_killed(t *testing.T) {
-	t.Parallel()
-	rounds := 4
-	if os.Getenv("EDGE_SOAK") != "" {
-		rounds = 100
-	}
-	end := make(chan struct{})
-	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
-	defer origin.Close()
-	defer close(end)
-	for round := range rounds {
-		s := serve(t, 2, fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", origin.URL))
-		hold, err := net.Dial("tcp", s.addrs[0]) // the request keeps the old process until the end
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer hold.Close()
-		fmt.Fprint(hold, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-		s.Signal(syscall.SIGUSR2)
-		next, err := strconv.Atoi(s.WaitLine(`(?s)"msg":"upgrading".*"msg":"starting".*?"pid":(\d+)`)[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead, lives := s.PID(), next
-		if round%2 == 0 {
-			dead, lives = next, s.PID()
-		}
-		<-time.After(time.Duration(rand.IntN(30_000)) * time.Microsecond)
-		if err := syscall.Kill(dead, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		named := func() bool { return s.serving() == lives }
-		testutil.Eventually(t, testutil.Minutes, named, "round %d: the pid file names process %d", round, lives)
-		for range 4 {
-			if err := s.answers(); err != nil {
-				t.Errorf("round %d: %v", round, err)
-			}
-		}
-		s.end()
-	}
 }
 
 // After a rollback, upgrades go on with the configuration that runs, and say so. With --force they take the files.
@@ -718,11 +644,8 @@ func TestUpgrade_afterRollback(t *testing.T) {
 	t.Parallel()
 	s := serve(t, 1, `global.rollback = { errors = "20%", requests = 10 }`)
 	file := filepath.Join(s.dir, "edge.toml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	putFile(t, file, "%s", strings.Replace(string(text), "status:200", "status:503", 1))
+	text := textOf(t, file)
+	putFile(t, file, "%s", strings.Replace(text, "status:200", "status:503", 1))
 	if err := syscall.Kill(s.serving(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -50,19 +50,13 @@ func TestRun_watch(t *testing.T) {
 func TestRun_watchByTheFile(t *testing.T) {
 	t.Parallel()
 	e := start(t, "watch = true\nworking_directory = %q\n"+watchedFile, t.TempDir(), "/a")
-	text, err := os.ReadFile(e.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put := func(text string) {
-		t.Helper()
-		putFile(t, e.file, "%s", text)
-	}
-	put(strings.Replace(string(text), "/a", "/b", 1))
+	text := textOf(t, e.file)
+	put := func(text string) { putFile(t, e.file, "%s", text) }
+	put(strings.Replace(text, "/a", "/b", 1))
 	e.WaitLine(`"changed":\["route one"\]`)
-	put(strings.Replace(string(text), "watch = true", "watch = false", 1))
+	put(strings.Replace(text, "watch = true", "watch = false", 1))
 	e.WaitLine(`"changed":\["global","route one"\]`)
-	put(string(text))
+	put(text)
 	e.change(t, "%s", text)
 	e.WaitLine(`"msg":"configuration reloaded","changes":{"changed":\["global"\]}`)
 	if strings.Contains(e.Output(), "the files have changed") {

@@ -37,6 +37,7 @@ backends = [ { address = "%[2]s" } ]
 
 // edge why tells of a request what the process knows, and lists those that were bad.
 func TestWhy(t *testing.T) {
+	t.Parallel()
 	refuses, backend := testutil.FreeAddr(t), startOrigin(t, "127.0.0.1:0").at
 	e := start(t, remembering, testutil.SocketPath(t), refuses, backend)
 	e.WaitLine(`"section":"admin"`)
