@@ -75,9 +75,7 @@ func TestTrust_followsItsFiles(t *testing.T) {
 	stands, err := tls.Dial("tcp", secureURL(t, s)[len("https://"):], &tls.Config{
 		RootCAs: own.Pool, ServerName: "example.org", Certificates: []tls.Certificate{clientPair(t, first, nil)},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	w := testutil.NewWire(t, net.Conn(stands))
 	ask := func() {
 		t.Helper()
@@ -111,9 +109,7 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	s := trusting(t, own, dir, backendOf(t, func() *testutil.Authority { return ca }))
 	s.certificates.trust.Stop() // nobody but this test looks at the files
 	before := s.certificates.now.set
-	if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path, []byte("no certificate"), 0o600))
 	for again := range 3 {
 		if s.trustChanged([]string{path}, again > 0) {
 			t.Error("wrong files were taken")

@@ -33,9 +33,7 @@ func TestRefusals_sayWhatIsWrongWithABackend(t *testing.T) {
 				"backends = [{ address = %q }]\n"+
 				"tls = { %s }\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, c.backend, options)
 			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			resp.Body.Close()
 			if resp.StatusCode != 502 {
 				t.Error(resp.Status)
@@ -71,9 +69,7 @@ func TestRefusals_sayThatABackendWantsACertificate(t *testing.T) {
 		// What the backend says is lost where its end is heard of before that was read.
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			resp.Body.Close()
 			if resp.StatusCode != 502 {
 				t.Fatal(protocol, resp.Status)

@@ -76,9 +76,7 @@ func TestBrowsers(t *testing.T) {
 	hash := "$argon2id$v=19$m=8,t=1,p=1$" + b64.EncodeToString(salt) + "$" +
 		b64.EncodeToString(argon2.IDKey([]byte("secret"), salt, 1, 8, 1, 32))
 	file := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(file, []byte("# of guests\nbob:"+hash+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(file, []byte("# of guests\nbob:"+hash+"\n"), 0o600))
 	text := strings.NewReplacer("HASH", hash, "FILE", file).Replace(browsersText)
 	s := serve(t, parse(t, text), Options{})
 	for _, c := range []struct {
@@ -108,9 +106,7 @@ func TestBrowsers(t *testing.T) {
 		parts := strings.Split(c.ask, "|")
 		method, path, _ := strings.Cut(parts[0], " ")
 		req, err := http.NewRequest(method, urlOf(t, s, "web")+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		for _, f := range parts[1:] {
 			name, value, _ := strings.Cut(f, ": ")
 			req.Header.Set(name, value)

@@ -64,12 +64,6 @@ func wantCached(t *testing.T, s *Server, path, body, status string) {
 	}
 }
 
-const web = `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-`
-
 // A second request is answered from the store: Cache-Status, the access log and the metrics say so.
 func TestCaches_secondRequestIsAHit(t *testing.T) {
 	testutil.CheckLeaks(t)
@@ -114,9 +108,7 @@ dest = %q
 	if page[`edge_cache_bytes{tier="memory"}`] <= 0 {
 		t.Error("the store has no bytes")
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	var all []string
 	for line := range strings.Lines(readFile(path)) {
 		var l struct {
@@ -124,9 +116,7 @@ dest = %q
 			Reason        string `json:"cache_reason"`
 			Age           *int   `json:"cache_age"`
 		}
-		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Fatal(err)
-		}
+		try(t, json.Unmarshal([]byte(line), &l))
 		all = append(all, fmt.Sprint(l.Method, " ", l.Cache, " ", l.Reason, " ", l.Age != nil))
 	}
 	want := []string{"GET   false", "GET   false", "GET hit  true", "GET miss  false", "POST bypass method false"}
@@ -389,9 +379,7 @@ func TestCaches_rulesOverReloads(t *testing.T) {
 		{"[[rules]]\ncache = false\n", "4", ""},
 		{"[[rules]]\ncache = true\n", "5", cacheMiss}, // the store was given back
 	} {
-		if _, err := s.Apply(parse(t, file(c.rules))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(c.rules)))
 		wantCached(t, s, "/a"+fresh, c.body, c.status)
 	}
 }
@@ -400,9 +388,7 @@ func TestCaches_rulesOverReloads(t *testing.T) {
 // leaves it as it is goes through.
 func TestCaches_diskWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Chmod(dir, 0o700))
 	of := func(size string) *config.Config {
 		return parse(t, quiet+web+"[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = \"127.0.0.1:1\"\ncache = true\n"+
 			fmt.Sprintf("[cache]\ndisk = { path = %q, size = %q }\n", dir, size))
@@ -424,13 +410,9 @@ func TestCaches_diskWithoutRoom(t *testing.T) {
 	if _, err := s.Apply(of("1024t")); err != nil {
 		t.Errorf("a reload that does not touch the disk: %v", err)
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	s, err := New(large, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer s.Stop() //nolint:errcheck // it has not started
 	if err = s.Start(); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a start: %v, want %q", err, want)
@@ -506,9 +488,7 @@ cache = true
 		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
 		c := http.Client{Transport: &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}}
 		resp, err := c.Get(urlOf(t, s, "web") + "/a" + fresh)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if body := bodyOf(t, resp); body != "1 /a 127.0.0.1" {
 			t.Errorf("%s: %q, want the answer to 127.0.0.1", client, body)
 		}
@@ -531,9 +511,7 @@ func TestCaches_reloads(t *testing.T) {
 	wantCached(t, s, "/a"+fresh, "1", "")
 	reload := func(cache string) {
 		t.Helper()
-		if _, err := s.Apply(parse(t, file(cache))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(cache)))
 	}
 
 	// A reload that fails leaves no cache where there was none, and the one where there was one.

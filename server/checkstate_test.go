@@ -54,9 +54,7 @@ func TestCheckState_saysWhatAStartWould(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := c.make(dir); err != nil {
-				t.Fatal(err)
-			}
+			try(t, c.make(dir))
 			cfg, before := parse(t, c.text), listed(dir)
 			found := CheckState(cfg, dir)
 			if c.want == "" && len(found) > 0 ||

@@ -36,9 +36,7 @@ type everywhere struct {
 func listenEverywhere(t *testing.T) *everywhere {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	e := &everywhere{port: uint16(l.Addr().(*net.TCPAddr).Port)}
 	h := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,12 +92,8 @@ func TestDiscovery_upstreamFollowsItsSources(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.txt")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		try(t, os.Rename(path+".new", path))
 	}
 	write(fmt.Sprintf("127.0.0.31:%d\n", e.port))
 	file := func(discover string) string {
@@ -160,8 +154,7 @@ func TestDiscovery_startWithDeadDNS(t *testing.T) {
 	dns.Fail("", dnsserver.Drop)
 	dns.Answer("web.test.", "A 1 127.0.0.11")
 	begun := time.Now()
-	s := start(t, Options{}, quiet+`
-http = { name = "web", listen = "127.0.0.1:0" }
+	s := start(t, Options{}, quiet+web+`
 upstream_defaults.resolver = %q
 [upstreams.found]
 discover = ["dns://web.test:%[2]d", "srv+dns://web.test"]
@@ -342,9 +335,7 @@ load_balancing = "round_robin"
 		{`discover = ["at://127.0.3.2", "at://127.0.3.1"]`, "127.0.3.1 1, 127.0.3.2 2"},
 		{"stale_ok = \"1m\"\ndiscover = [\"at://127.0.3.1\", \"at://127.0.3.2\"]", "127.0.3.1 2, 127.0.3.2 3"},
 	} {
-		if _, err := s.Apply(read(step.keys)); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, read(step.keys))
 		var got []string
 		for one := range strings.SplitSeq(answerers(t, s, "/"), ", ") {
 			at, _, _ := strings.Cut(one, " ")
@@ -383,8 +374,7 @@ func TestDiscovery_byLookup(t *testing.T) {
 	e := listenEverywhere(t)
 	s := start(t, Options{Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.41")}, nil
-	}}, quiet+`
-http = { name = "web", listen = "127.0.0.1:0" }
+	}}, quiet+web+`
 routes = [{ pattern = "/*", dest = "dns://any.test:%d" }]
 `, e.port)
 	if got := answerers(t, s, "/"); !strings.HasPrefix(got, "127.0.0.41 for ") {
@@ -397,9 +387,7 @@ func TestDiscovery_addressesOfANameAreBackends(t *testing.T) {
 	busy, end := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	origin := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at, _, _ := net.SplitHostPort(r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
 		if at == "127.0.0.51" {
@@ -414,8 +402,7 @@ func TestDiscovery_addressesOfANameAreBackends(t *testing.T) {
 	defer origin.Close()
 	s := start(t, Options{Lookup: func(context.Context, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.51"), netip.MustParseAddr("127.0.0.52")}, nil
-	}}, quiet+`
-http = { name = "web", listen = "127.0.0.1:0" }
+	}}, quiet+web+`
 upstream_defaults = { load_balancing = "least_conn" }
 upstreams.api = { backends = [{ address = "any.test:%[1]d" }] }
 routes = [{ pattern = "/api", dest = "api" }, { pattern = "/*", dest = "any.test:%[1]d" }]

@@ -155,10 +155,7 @@ func TestDryRun_byKey(t *testing.T) {
 			backends = append(backends, fmt.Sprintf("{ address = %q, weight = %d }", mirror(t, fmt.Sprint(i)), 1+i%2))
 		}
 		backends = append(backends, `{ address = "127.0.0.1:1", backup = true }`)
-		cfg := parse(t, "global.worker_threads = 2\n"+quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+		cfg := parse(t, "global.worker_threads = 2\n"+quiet+web+`
 [upstreams.keyed]
 backends = [`+strings.Join(backends, ", ")+`]
 load_balancing = "`+method+`"
@@ -172,9 +169,7 @@ dest = "keyed"
 			got, err := DryRun(cfg, &DryRequest{
 				Listener: &cfg.Listeners[0], Wire: []byte(wire), Client: netip.MustParseAddrPort("127.0.0.1:1"),
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			conn := testutil.Dial(t, addr)
 			conn.Send(wire)
 			_, body := conn.ReadResponse("GET")

@@ -47,9 +47,7 @@ func TestDynamic(t *testing.T) {
 	ask := func(path, tenant, want string) {
 		t.Helper()
 		req, err := http.NewRequest("GET", urlOf(t, s, "web")+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		req.Header.Set("X-Tenant", tenant)
 		resp, body := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
 		if resp.StatusCode != 200 {
@@ -86,8 +84,7 @@ func TestDynamic(t *testing.T) {
 	if n := counter(s, "edge_upstream_connections", dest); n == 0 {
 		t.Error("connections to destinations are not counted")
 	}
-	apply(t, s, "%s", quiet+`
-http = { name = "web", listen = "127.0.0.1:0" }
+	apply(t, s, "%s", quiet+web+`
 routes = [{ pattern = "/*", dest = "status:200" }]
 `)
 	if got := counter(s, "edge_dest_refused_total", dest, "malformed"); got != 4 {
@@ -133,9 +130,7 @@ dest = "status:200"
 		"[0:0::1]" + port("all"), "[::ffff:7f00:1]" + port("all"), "OWN.test." + port("web"),
 	} {
 		req, err := http.NewRequest("GET", url+"/x", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		req.Header.Set("X-To", to)
 		resp, _ := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
 		if refused++; resp.StatusCode != 403 || counter(s, "edge_dest_refused_total", "own_listener") != refused {
@@ -164,9 +159,7 @@ dest = "status:200"
 	ask := func() int {
 		t.Helper()
 		req, err := http.NewRequest("GET", urlOf(t, s, "web")+"/x", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		req.Header.Set("X-To", at)
 		resp, _ := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
 		return resp.StatusCode

@@ -147,9 +147,7 @@ func TestRefusals_ofOpenSSL(t *testing.T) {
 	log := logged(t, 100)
 	s := start(t, Options{}, "%s%s%s", quiet, secured(t, ca, dir), all200)
 	conn, err := net.Dial("tcp", urlOf(t, s, "web")[len("http://"):])
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer conn.Close()
 	o := &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}
 	if err := tls.Client(&alerting{conn}, o).Handshake(); err == nil {

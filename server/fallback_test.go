@@ -28,12 +28,8 @@ func fallbackSite(t *testing.T) (dir, addr string) {
 		"a.txt": "file", "sub/index.html": "index", "empty/x": "x", ".env": "hidden", "shut": "shut",
 	} {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		try(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -99,9 +95,7 @@ func TestFallback_passesLargeBodiesOn(t *testing.T) {
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)
 	const size = 5 << 20
 	body := filepath.Join(t.TempDir(), "body")
-	if err := os.WriteFile(body, bytes.Repeat([]byte("x"), size), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(body, bytes.Repeat([]byte("x"), size), 0o600))
 	for _, version := range []string{"--http1.1", "--http2-prior-knowledge"} {
 		out, err := exec.Command("curl", "-sS", "--noproxy", "*", version, "-T", body, "-w", " %{http_code}",
 			"--max-time", fmt.Sprint(testutil.Minutes.Seconds()), urlOf(t, s, "web")+"/up").CombinedOutput()
@@ -119,13 +113,9 @@ func TestFallback_timesOfHeldFiles(t *testing.T) {
 	for range 20 {
 		bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/a.txt"))
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	log, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for line := range strings.Lines(string(log)) {
 		var r struct {
 			T struct {
@@ -190,9 +180,7 @@ deny = 403
 func TestFallback_leadsOnByName(t *testing.T) {
 	dir, addr := fallbackSite(t)
 	other := t.TempDir()
-	if err := os.WriteFile(filepath.Join(other, "b.txt"), []byte("second"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(filepath.Join(other, "b.txt"), []byte("second"), 0o644))
 	s := start(t, Options{}, web+`
 [destinations.default]
 type = "static"
@@ -221,13 +209,9 @@ func TestFallback_filesComeAndGo(t *testing.T) {
 	if body := get(); body != "app GET /new 0 prod" {
 		t.Fatal(body)
 	}
-	if err := os.WriteFile(path, []byte("new"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path, []byte("new"), 0o644))
 	testutil.Eventually(t, testutil.Patience, func() bool { return get() == "new" }, "the new file")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Remove(path))
 	testutil.Eventually(t, testutil.Patience, func() bool { return get() != "new" }, "the fallback")
 	apply(t, s, fallbackFile, dir, "status:418", addr)
 	if resp := askFor(t, "GET", url); resp.StatusCode != 418 {
@@ -241,9 +225,7 @@ func TestFallback_forbiddenFiles(t *testing.T) {
 		t.Skip("root may read all files")
 	}
 	dir, addr := fallbackSite(t)
-	if err := os.Chmod(filepath.Join(dir, "shut"), 0); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Chmod(filepath.Join(dir, "shut"), 0))
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)
 	if resp := askFor(t, "GET", urlOf(t, s, "web")+"/shut"); resp.StatusCode != 403 {
 		t.Error(resp.Status)
@@ -295,9 +277,7 @@ func TestFallback_passesWebSockets(t *testing.T) {
 	t.Cleanup(o.Close)
 	s := start(t, Options{}, fallbackFile, dir, "app", o.Listener.Addr().String())
 	c, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
 	fmt.Fprint(c, "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+

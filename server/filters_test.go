@@ -89,8 +89,6 @@ func TestFilters_chooseUpstreamsByName(t *testing.T) {
 	if len(lines) == 0 || lines[0]["error"] != `no destination is called "three"` {
 		t.Error(lines)
 	}
-	if _, err := s.Apply(parse(two, one)); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(two, one))
 	check(map[string]string{"one": "200 two 1.1 edge", "two": "200 one 1.1 edge"})
 }

@@ -133,9 +133,7 @@ func TestRewriteLocation(t *testing.T) {
 		req.Host = host
 		req.Header.Set("X-Location", location)
 		resp, err := http.DefaultTransport.RoundTrip(req) // a Client refuses a Location that it cannot parse
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		return resp.Header.Get("Location")
 	}
@@ -200,9 +198,7 @@ func TestRedirect_rest(t *testing.T) {
 		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
 		req.URL.Opaque = path
 		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		if got := resp.Header.Get("Location"); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)

@@ -16,9 +16,7 @@ import (
 func putDatabase(t *testing.T, name, path string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	rename(t, path, string(text))
 }
 

@@ -75,9 +75,7 @@ func TestGuard_plainRequestsByCurl(t *testing.T) {
 		req, _ := http.NewRequest("GET", secureURL(t, s)+"/x", nil)
 		req.Host = "example.org"
 		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		if resp.StatusCode != 200 {
 			t.Errorf("%q, with a certificate: %d", c.keys, resp.StatusCode)

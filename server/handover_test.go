@@ -30,9 +30,7 @@ import (
 func successor(t *testing.T, old *Server, text string) (*Server, []Socket) {
 	t.Helper()
 	sockets, err := old.Handover().Sockets()
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	s := serve(t, parse(t, text), Options{Adopt: sockets, Suspended: true, TicketKeys: old.TicketKeys()})
 	for i, claimed := range s.Handover().Claims() {
 		if !claimed {
@@ -54,12 +52,8 @@ func claimed(s *Server) (indexes []int) {
 // pass has next accept in the place of old.
 func pass(t *testing.T, old, next *Server) {
 	t.Helper()
-	if err := old.Handover().Suspend(claimed(next)); err != nil {
-		t.Fatal(err)
-	}
-	if err := next.Handover().Resume(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, old.Handover().Suspend(claimed(next)))
+	try(t, next.Handover().Resume())
 }
 
 // moving passes connections on until the test says so.
@@ -242,9 +236,7 @@ func TestHandover_clientsNoticeNothing(t *testing.T) {
 	for _, reactors := range rounds {
 		progress()
 		next, _ := successor(t, old, text(reactors))
-		if err := next.Handover().SelfCheck(ctx); err != nil {
-			t.Fatal(err)
-		}
+		try(t, next.Handover().SelfCheck(ctx))
 		pass(t, old, next)
 		m := move(old, next)
 		if !old.Drain(testutil.Patience) {
@@ -287,14 +279,10 @@ func TestHandover_takenBack(t *testing.T) {
 	plain := newPatron(t, "http://localhost/x", "tcp", old.Addresses()[1].Addr.String())
 	local := newPatron(t, "http://localhost/x", "unix", path)
 	for _, p := range []*patron{plain, local} {
-		if err := p.ask(); err != nil {
-			t.Fatal(err)
-		}
+		try(t, p.ask())
 	}
 	next, _ := successor(t, old, text(1))
-	if err := old.Handover().Suspend(claimed(next)); err != nil {
-		t.Fatal(err)
-	}
+	try(t, old.Handover().Suspend(claimed(next)))
 	if _, err := old.Apply(parse(t, text(2))); err == nil {
 		t.Error("a configuration was applied meanwhile")
 	}
@@ -312,9 +300,7 @@ func TestHandover_takenBack(t *testing.T) {
 		t.Errorf("%d given, 1 allowed", 1+len(left))
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return old.engine.Draining() })
-	if err := old.Handover().Resume(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, old.Handover().Resume())
 	if <-over {
 		t.Error("drained, with open connections")
 	}
@@ -374,9 +360,7 @@ func TestHandover_unclaimed(t *testing.T) {
 	}
 	// The descriptor of the unclaimed one was closed: a later configuration has a socket of its own.
 	both := parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second)))
-	if _, err := next.Apply(both); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, next, both)
 	if err := newPatron(t, "http://"+first, "tcp", first).ask(); err != nil {
 		t.Error(err)
 	}
@@ -397,9 +381,7 @@ func TestHandover_reloadSinceSockets(t *testing.T) {
 		{"an address more", both, errReplaced}, {"an address less", one, errReplaced},
 	} {
 		sockets, err := s.Handover().Sockets()
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		apply(t, s, "%s", strings.Replace(c.text, all200+"routes", "routes", 1))
 		if err := s.Handover().Suspend([]int{0}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
@@ -433,16 +415,12 @@ func TestHandover_abandonedAndTakenBack(t *testing.T) {
 func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 	first, second, path := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.SocketPath(t)
 	page := filepath.Join(t.TempDir(), "404.html")
-	if err := os.WriteFile(page, []byte("none"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(page, []byte("none"), 0o600))
 	const file = "error_pages.404 = %q\nhttp = { name = \"web\", listen = [%q, %q, \"unix:%s\"] }\n"
 	cfg := parse(t, fmt.Sprintf(quiet+file+all200, page, first, second, path))
 	s := serve(t, cfg, Options{})
 	sockets, err := s.Handover().Sockets()
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	closeSockets(sockets)
 	var all, dropped []int
 	for i := range sockets {
@@ -450,15 +428,11 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 			dropped = append(dropped, i)
 		}
 	}
-	if err := s.Handover().Suspend(all); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Handover().Suspend(all))
 	var drain sync.WaitGroup
 	if drained {
 		hold, err := net.Dial("tcp", first) // keeps the drain going
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		defer hold.Close()
 		drain.Go(func() { s.Handover().Drain(testutil.Patience) })
 		testutil.Eventually(t, testutil.Patience, s.engine.Draining)
@@ -467,26 +441,20 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 	os.Remove(path) // as the new process does
 	if taken {
 		l, err := net.Listen("tcp", second)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		defer l.Close()
 		checkLost(t, s, second, drain.Wait)
 		l.Close()
 	} else if broken {
 		os.Remove(page)
 		checkLost(t, s, second, drain.Wait)
-		if err := os.WriteFile(page, []byte("none"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(page, []byte("none"), 0o600))
 	} else if err := s.Handover().Resume(); err != nil {
 		t.Errorf("taken back: %v", err)
 	}
 	drain.Wait()
 	if taken || broken {
-		if _, err := s.Apply(cfg); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, cfg)
 	}
 	for _, a := range []string{first, second} {
 		if err := newPatron(t, "http://"+a, "tcp", a).ask(); err != nil {
@@ -531,9 +499,7 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 	old := serve(t, parse(t, file), Options{})
 	p := newPatron(t, "http://localhost/", "tcp", old.Addresses()[0].Addr.String())
 	for range 2 {
-		if err := p.ask(); err != nil {
-			t.Fatal(err)
-		}
+		try(t, p.ask())
 	}
 	next, _ := successor(t, old, file)
 	pass(t, old, next)
@@ -556,9 +522,7 @@ func TestHandover_receivesInTurns(t *testing.T) {
 	var batch []Given
 	for range 3 * receivesPerTick {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		t.Cleanup(func() { unix.Close(pair[0]) })
 		batch = append(batch, Given{FD: pair[1]})
 	}
@@ -598,9 +562,7 @@ func TestHandover_suspendedStart(t *testing.T) {
 	if n := s.Conns(); n != 0 {
 		t.Errorf("%d connections before Resume", n)
 	}
-	if err := s.Handover().Resume(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Handover().Resume())
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
@@ -636,33 +598,23 @@ func TestHandover_socketActivation(t *testing.T) {
 	const file = quiet + "http = { name = \"web\", listen = [%q, \"unix:%s\"] }\n" + all200
 	path := testutil.SocketPath(t)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer tcp.Close()
 	local, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer local.Close()
 	address := tcp.Addr().String()
 	for range 2 {
 		var sockets []Socket
 		for _, l := range []interface{ File() (*os.File, error) }{local.(*net.UnixListener), tcp.(*net.TCPListener)} {
 			f, err := l.File()
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			fd, err := unix.Dup(int(f.Fd()))
 			f.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			defer unix.Close(fd)
 			socket, err := SocketOf(fd)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			sockets = append(sockets, socket)
 		}
 		cfg := parse(t, "global.worker_threads = 3\n"+fmt.Sprintf(file, address, path))
@@ -674,9 +626,7 @@ func TestHandover_socketActivation(t *testing.T) {
 			for _, p := range []*patron{
 				newPatron(t, "http://"+address, "tcp", address), newPatron(t, "http://localhost", "unix", path),
 			} {
-				if err := p.ask(); err != nil {
-					t.Fatal(err)
-				}
+				try(t, p.ask())
 				p.client.CloseIdleConnections()
 			}
 		}
@@ -858,16 +808,12 @@ register = { to = "noted://x", linger = "1m", ttl = "1h" }`))
 	if _, err := s.Handover().Sockets(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Handover().Suspend([]int{0, 1, 99}); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Handover().Suspend([]int{0, 1, 99}))
 	begun := time.Now()
 	if !s.Drain(testutil.Patience) || counts.withdrawals.Load() != 1 || time.Since(begun) > testutil.Patience {
 		t.Errorf("%d withdrawals, %v", counts.withdrawals.Load(), time.Since(begun))
 	}
-	if err := s.Handover().Resume(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Handover().Resume())
 	testutil.Eventually(t, testutil.Patience, func() bool { return counts.puts.Load() == 2 })
 	get(t, s, "web", "/")
 }

@@ -64,9 +64,7 @@ pattern = "/*"
 dest = "u"
 `, c.limits, addr, version)
 				r, err := http.NewRequest("GET", urlOf(t, s, "web")+"/?"+strings.Repeat("q", c.target), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				try(t, err)
 				r.Header.Set("X-Long", strings.Repeat("x", c.field))
 				resp, err := client.Do(r)
 				if err != nil && c.want == 431 && strings.HasSuffix(err.Error(), "peer's advertised limit") {
@@ -128,13 +126,9 @@ pattern = "/*"
 dest = "u"
 `, addr, version, c.limits)
 				r, err := http.NewRequest("GET", urlOf(t, s, "web"), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				try(t, err)
 				resp, err := client.Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
+				try(t, err)
 				body := bodyOf(t, resp)
 				if cookies := len(resp.Header.Values("Set-Cookie")); resp.StatusCode != c.want ||
 					c.want == 200 && (body != "ok" || cookies != c.count) {

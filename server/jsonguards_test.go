@@ -19,9 +19,7 @@ import (
 const guardedBodies = `
 log.output = ["%[1]s"]
 grpc = true
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [filters.by_account]
 type = "rate_limit"
 rate = "2/h"
@@ -141,9 +139,7 @@ func clients(t *testing.T) map[string]*http.Client {
 func send(t *testing.T, c *http.Client, url, body string, fields ...string) string {
 	t.Helper()
 	req, err := http.NewRequest("POST", url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Set(fields[i], fields[i+1])
 	}

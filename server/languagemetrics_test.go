@@ -67,9 +67,7 @@ dest = "status:204"
 		return page(`edge_list_entries{kind="list",name="net"} 1`) &&
 			!page(`edge_list_refreshes_total{kind="list",name="net",result="changed"} 0`+"\n")
 	}, "the new content is counted")
-	if _, err := s.Apply(load("[lists.more]\nvalues = '10.0.0.1'")); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, load("[lists.more]\nvalues = '10.0.0.1'"))
 	testutil.Eventually(t, testutil.Patience, func() bool { // a page is as old as 200 ms
 		return page(`edge_list_entries{kind="list",name="more"} 1`, "edge_texts_cut_total 1\n")
 	}, "the new list is there")

@@ -15,38 +15,28 @@ func TestServer_listensBeforeItServes(t *testing.T) {
 	testutil.CheckLeaks(t)
 	cfg := parse(t, "threads = 2\n"+quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
 	s, err := New(cfg, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Listen(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Listen())
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 	w.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 	if err := s.Listen(); !errors.Is(err, errBegun) {
 		t.Errorf("a second Listen: %v", err)
 	}
 	before := s.Addresses()[0]
-	if _, err := s.Apply(cfg); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, cfg)
 	if now := s.Addresses(); len(now) != 1 || now[0] != before {
 		t.Errorf("it listens on %v, want %v", now, before)
 	}
 	if n := s.Conns(); n != 0 {
 		t.Errorf("%d connections before Start", n)
 	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Start())
 	if status := w.ReadAll(); len(status) < 12 || status[9:12] != "200" {
 		t.Errorf("%q", status)
 	}
 	r, err := http.Get("http://" + before.Addr.String() + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	_, _ = io.Copy(io.Discard, r.Body)
 	r.Body.Close()
 	http.DefaultClient.CloseIdleConnections()

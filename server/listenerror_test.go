@@ -40,21 +40,13 @@ func fakeProc(t *testing.T) string {
 		"sys/net/ipv4/ip_unprivileged_port_start": "81\n",
 	} {
 		path = filepath.Join(proc, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		try(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	fds := filepath.Join(proc, "812/fd")
-	if err := os.MkdirAll(fds, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.MkdirAll(fds, 0o700))
 	for i, inode := range []int{100, 102, 103, 105, 106} {
-		if err := os.Symlink(fmt.Sprintf("socket:[%d]", inode), filepath.Join(fds, fmt.Sprint(i))); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.Symlink(fmt.Sprintf("socket:[%d]", inode), filepath.Join(fds, fmt.Sprint(i))))
 	}
 	return proc
 }
@@ -63,9 +55,7 @@ func TestWayOut(t *testing.T) {
 	proc := fakeProc(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(file, nil, 0o600))
 	at := func(text string) poller.Addr { return poller.Addr{IP: netip.MustParseAddrPort(text)} }
 	path := func(path string) poller.Addr { return poller.Addr{Path: path} }
 	overUDP := udpError{unix.EADDRINUSE}

@@ -25,9 +25,7 @@ func TestApply_logThatCannotBeOpened(t *testing.T) {
 	const base = quiet + "http.listen = \"127.0.0.1:0\"\n"
 	const route = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	s, err := New(parse(t, base+route), Options{StateDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer func() { _ = s.Stop() }()
 	path := filepath.Join(t.TempDir(), "missing", "a.log")
 	for _, text := range []string{
@@ -69,9 +67,7 @@ dest = "status:204"
 // Members that a configuration adds to the lines of a log cost no allocation.
 func TestFieldLog_allocatesNothing(t *testing.T) {
 	sink, err := observe.Open(observe.Options{Path: os.DevNull})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer func() { _ = sink.Close() }()
 	c := parse(t, `
 [log.fields]
@@ -112,9 +108,7 @@ func TestLog_closedAfterItsLastRequest(t *testing.T) {
 	defer c.CloseIdleConnections()
 	ask := func(path string) *http.Response {
 		resp, err := c.Get(url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		t.Cleanup(func() { resp.Body.Close() })
 		return resp
 	}

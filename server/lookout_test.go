@@ -21,9 +21,7 @@ import (
 // lookoutOf makes a lookout for an authority of a private network, whose names e finds.
 func lookoutOf(t *testing.T, e dns.Exchange) *lookout {
 	conf := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(conf, []byte("nameserver 10.0.0.53\noptions timeout:30 attempts:5"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(conf, []byte("nameserver 10.0.0.53\noptions timeout:30 attempts:5"), 0o600))
 	client := dns.New(dns.Options{ResolvConf: conf, Hosts: os.DevNull, Exchange: e})
 	return &lookout{&wanted.ACME{CA: []string{"https://ca.test/dir"}}, &issue.Challenges{}, client,
 		[]string{acme.HTTP01, acme.TLSALPN01}}

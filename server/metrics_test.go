@@ -34,10 +34,7 @@ func scrape(t *testing.T, s *Server) string {
 }
 
 func TestServer_metrics(t *testing.T) {
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [[routes]]
 pattern = "/*"
 dest = "status:200"
@@ -172,10 +169,7 @@ func TestServer_metricsWhileAReloadLasts(t *testing.T) {
 
 // Names that clients make up are no labels: neither hosts nor paths nor methods add a line.
 func TestServer_madeUpNamesAddNothing(t *testing.T) {
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [[routes]]
 name = "all"
 host = "*.test"
@@ -187,14 +181,10 @@ dest = "status:204"
 	url := urlOf(t, s, "web")
 	ask := func(method, host, path string) {
 		r, err := http.NewRequest(method, url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		r.Host = host
 		resp, err := c.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 	}
 	lines := func() int { return len(values(t, scrapeNow(s))) }
@@ -235,13 +225,9 @@ func BenchmarkServer_page1000Routes(b *testing.B) {
 		b.Fatal(rep.Errors)
 	}
 	s, err := New(cfg, Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	try(b, err)
 	defer s.Stop() //nolint:errcheck // it logs to nowhere
-	if err := s.Start(); err != nil {
-		b.Fatal(err)
-	}
+	try(b, s.Start())
 	by := s.traffic.Listener("http")
 	var all []*meter.Route
 	for i := range 1000 {

@@ -145,17 +145,13 @@ func table(all map[string]metric) string {
 func TestDocs_everyMetric(t *testing.T) {
 	path := filepath.Join(testutil.Root(t), "docs", "metrics.md")
 	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	all := everyMetric(t)
 	const head = "## All metrics\n\n"
 	text, got, found := strings.Cut(string(page), head)
 	want := table(all)
 	if *updateDocs {
-		if err := os.WriteFile(path, []byte(text+head+want), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(path, []byte(text+head+want), 0o644))
 	} else if !found || got != want {
 		t.Errorf("the table of %s is another one: go test ./server -run Docs -update", path)
 		for line := range strings.Lines(want) {
@@ -173,14 +169,10 @@ func TestPackaging_namesMetricsThatThereAre(t *testing.T) {
 	n := 0
 	for _, pattern := range []string{"prometheus/*.y*ml", "grafana/*.json"} {
 		paths, err := filepath.Glob(filepath.Join(testutil.Root(t), "packaging", pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		for _, path := range paths {
 			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			n++
 			checkNames(t, path, string(text), all)
 		}

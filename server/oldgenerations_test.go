@@ -51,9 +51,7 @@ func TestApply_generationsAreGarbage(t *testing.T) {
 		s.mu.Lock()
 		runtime.AddCleanup(s.present, func(int) { freed.Add(1) }, i)
 		s.mu.Unlock()
-		if _, err := s.Apply(parse(t, file(i+1))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(i+1)))
 		if status, _ := getBy(t, c, strings.Replace(urlOf(t, s, "web"), "http:", "https:", 1)+"/0/"); status != 200 {
 			t.Fatalf("status %d after reload %d", status, i)
 		}

@@ -72,9 +72,7 @@ func withPages(t *testing.T) (s *Server, dir string, load func() *config.Config)
 
 func writePage(t *testing.T, dir, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 }
 
 func TestErrorPages_byPlaceStatusAndAccept(t *testing.T) {
@@ -148,9 +146,7 @@ func TestErrorPages_overCurl(t *testing.T) {
 			t.Fatalf("%v: %v %s", c.args, err, out)
 		}
 		text, err := os.ReadFile(body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if got := string(out) + string(text); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%v: %q, want %q", c.args, got, c.want)
 		}
@@ -179,9 +175,7 @@ func TestErrorPages_reload(t *testing.T) {
 	wants("/none", "<p>new</p>")
 	wants("/own/x", "<p>own, new</p>")
 	wants("/dead/", "<p>down: 502 Bad Gateway</p>")
-	if err := os.Remove(filepath.Join(dir, "404.html")); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Remove(filepath.Join(dir, "404.html")))
 	if c, _ := config.Load(filepath.Join(dir, "edge.toml")); c != nil {
 		t.Fatal("a page that is gone is no error")
 	}
@@ -239,9 +233,7 @@ dest = %q
 func TestErrorPages_largeOnesAreNotForRefusals(t *testing.T) {
 	dir := t.TempDir()
 	page := filepath.Join(dir, "400.html")
-	if err := os.WriteFile(page, []byte(strings.Repeat("x", 1<<20-10)), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(page, []byte(strings.Repeat("x", 1<<20-10)), 0o644))
 	s := start(t, Options{}, "%serror_pages = { 400 = %q }\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
 		"pattern = \"/*\"\ndest = \"status:201\"\n", quiet, page)
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())

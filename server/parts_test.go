@@ -352,9 +352,7 @@ func TestReplace_failureOfAnyPartAtAnyStep(t *testing.T) {
 	if text, err := os.ReadFile(r.log); err != nil || len(text) > 0 {
 		t.Errorf("the log of the other configuration: %q, %v", text, err)
 	}
-	if _, err := r.Apply(r.next); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, r.Server, r.next)
 	r.knows("a", "c")
 	if status, body := get(t, r.Server, "stays", "/"); status != 200 || !strings.HasPrefix(body, "two ") {
 		t.Errorf("status %d, %q after a reload that did not fail", status, body)
@@ -369,9 +367,7 @@ func TestReplace_failureOfAnyPartAtAnyStep(t *testing.T) {
 func TestApply_newRoutesLeadToNewBackends(t *testing.T) {
 	const file = quiet + `
 global.worker_threads = 2
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [upstreams.api]
 backends = [{ address = %q }]
 [[routes]]
@@ -392,9 +388,7 @@ headers.response.X-Route = %q
 	two, _ := origin(t, "two")
 	s := serve(t, parse(t, fmt.Sprintf(file, one, "first")), o)
 	url = urlOf(t, s, "web")
-	if _, err := s.Apply(parse(t, fmt.Sprintf(file, two, "second"))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, fmt.Sprintf(file, two, "second")))
 	if route != "second" || !strings.HasPrefix(body, "two ") {
 		t.Errorf("the route %q has led to %q", route, body)
 	}

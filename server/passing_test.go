@@ -36,9 +36,7 @@ func (h *namedHouse) pair(t *testing.T, name string) tls.Certificate {
 	h.ca.IssueTo(t, h.dir, name, nil, name)
 	base := filepath.Join(h.dir, name)
 	pair, err := tls.LoadX509KeyPair(base+".pem", base+".key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	return pair
 }
 
@@ -135,9 +133,7 @@ func TestPassing_besideTerminated(t *testing.T) {
 		t.Error(err)
 	}
 	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	io.WriteString(c, "GET / HTTP/1.0\r\nHost: web.example\r\n\r\n") //nolint:errcheck // the read tells
 	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
 		t.Errorf("%q, %v", got, err)
@@ -190,9 +186,7 @@ func TestPassing_postgres(t *testing.T) {
 			t.Errorf("%s: %s", c.service, out)
 		}
 		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if !asksForTLS(conn) {
 			t.Fatalf("%s: not answered", c.service)
 		}
@@ -242,9 +236,7 @@ func TestPassing_namesThatAreNone(t *testing.T) {
 	for _, service := range []string{"in", "ends"} {
 		for name, want := range map[string]string{"a.org": "a.org", strings.Repeat("a", 5000): "", "a\n\xff": ""} {
 			c, err := net.Dial("tcp", addressOf(t, s, service))
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			config := &tls.Config{InsecureSkipVerify: true, ServerName: name}
 			go tls.Client(c, config).Handshake() //nolint:errcheck // the backend tells
 			if got := <-told; got != want+"<nil>" {
@@ -276,9 +268,7 @@ func TestPassing_routesOfEndedTLS(t *testing.T) {
 	for _, name := range []string{"x", "other"} {
 		c, err := tls.Dial("tcp", addressOf(t, s, "in"),
 			&tls.Config{RootCAs: h.ca.Pool, ServerName: "a.example", NextProtos: []string{name}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		c.CloseWrite() //nolint:errcheck // the read tells
 		if got, err := io.ReadAll(c); err != nil || string(got) != name+"\n" {
 			t.Errorf("%q, %v; want %s", got, err, name)
@@ -295,9 +285,7 @@ func TestPassing_cutCondition(t *testing.T) {
 		"dest = \"127.0.0.1:1\"\n", named(t, "other"), strings.Repeat("b", 1000)))
 	for name, want := range map[string]string{"a": "other\n", strings.Repeat("a", 100): ""} {
 		c, err := net.Dial("tcp", addressOf(t, s, "in"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		// The client says hello, and leaves the answer to the read below.
 		go tls.Client(writing{c}, &tls.Config{InsecureSkipVerify: true, ServerName: name}).Handshake() //nolint:errcheck
 		b := make([]byte, len("other\n"))
@@ -329,9 +317,7 @@ func TestPassing_requestsForPassedNames(t *testing.T) {
 		{"db.example", "200", false},
 	} {
 		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if c.secured {
 			conn = tls.Client(conn, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
 		}

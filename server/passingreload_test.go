@@ -33,9 +33,7 @@ func TestPassing_reload(t *testing.T) {
 	half := func(name string) (rest func() error) {
 		conns(0)
 		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		open, half := make(chan struct{}), make(chan struct{})
 		done := make(chan error, 1)
 		go func() {

@@ -22,9 +22,7 @@ import (
 // reference page is tried.
 func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer page.Close()
 	header := regexp.MustCompile("^## (?:`(\\[+)(routes|upstreams.NAME)\\])?")
 	tried, ended := 0, 0
@@ -52,9 +50,7 @@ func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 			continue // it needs more than itself
 		}
 		s, err := New(parse(t, base), Options{StateDir: t.TempDir()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		before := s.pools()
 		d, err := s.Apply(next)
 		after := s.pools()
@@ -109,9 +105,7 @@ backends = [{ address = %q }]
 	next := parse(t, "global.worker_threads = 3\n"+fmt.Sprintf(file, "", "pool.idle = 7", addr))
 	var got strings.Builder
 	d := s.Plan(next)
-	if err := d.Render(&got); err != nil {
-		t.Fatal(err)
-	}
+	try(t, d.Render(&got))
 	want := "~ global: worker_threads\n~ listener web: listen\n    - " + second +
 		"\n    connections of clients (1): served to their end\n~ upstream u: pool.idle\n" +
 		"    connections to backends: idle ones (1) are closed, busy ones (0) are drained\n" +

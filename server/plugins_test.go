@@ -128,9 +128,7 @@ func TestPlugins_destinations(t *testing.T) {
 			t.Errorf("%s: got %d %q, want %d", path, status, body, want)
 		}
 	}
-	if _, err := s.Apply(parse(t, strings.Replace(greetings, `text = "hello"`, `text = "moin"`, 1))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, strings.Replace(greetings, `text = "hello"`, `text = "moin"`, 1)))
 	if _, body := ask("/b"); body != "moin /b " {
 		t.Errorf("after a reload: %q", body)
 	}
@@ -252,9 +250,7 @@ func TestPlugins_logSinks(t *testing.T) {
 	if line := read(two); !strings.Contains(line, `"path":"/two"`) {
 		t.Errorf("got %s", line)
 	}
-	if _, err := s.Apply(parse(t, strings.Replace(recorded, `"two"`, `"three"`, 1))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, strings.Replace(recorded, `"two"`, `"three"`, 1)))
 	three := <-recorders
 	ask("/one")
 	ask("/two")
@@ -267,9 +263,7 @@ func TestPlugins_logSinks(t *testing.T) {
 	if page := scrape(t, s); !strings.Contains(page, `{output="kept"}`) {
 		t.Error(page)
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	for _, r := range []*recorder{one, two, three} {
 		<-r.closed
 	}
@@ -398,9 +392,7 @@ func TestPlugins_balanceMethods(t *testing.T) {
 		{"place = 2", `place = 0, fail = "pick"`, "b", ""},
 		{"place = 1", `place = 0, fail = "new"`, "", "c"},
 	} {
-		if _, err := s.Apply(parse(t, strings.Replace(text, change.old, change.next, 1))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, strings.Replace(text, change.old, change.next, 1)))
 		asks(change.next, map[string]string{"/": change.all, "/route": change.route})
 	}
 	counted := `edge_plugin_total{kind="balance method",name="mine",result="picked",type="test_prefer"} 9`
@@ -492,9 +484,7 @@ refuse = "none"
 		plain, secured bool // it fails
 	}{{"all", true, true}, {"secured", false, true}, {"panic", true, true}, {"none", false, false}} {
 		next := strings.Replace(text, `"none"`, `"`+c.refuse+`"`, 1)
-		if _, err := s.Apply(parse(t, next)); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, next))
 		if got := fails(plain, urlOf(t, s, "plain")); got != c.plain {
 			t.Errorf("%s: a plain connection fails: %v, want %v", c.refuse, got, c.plain)
 		}
@@ -617,9 +607,7 @@ dest = "all"
 	}
 	reload := func(text string) {
 		t.Helper()
-		if _, err := s.Apply(parse(t, text)); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, text))
 	}
 	answers("one")
 	reload(strings.Replace(text, `"/*"`, `"/"`, 1)) // the source runs on

@@ -538,9 +538,7 @@ filters = ["password"]
 func exchange(t *testing.T, addr string, requests ...string) (answer string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(testutil.Patience))     //nolint:errcheck // the read says so
 	_, _ = io.WriteString(c, strings.Join(requests, "")) // what is refused may be cut off

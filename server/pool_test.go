@@ -49,10 +49,7 @@ func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
 		fmt.Fprint(w, "ok")
 	}))
 	testutil.CloseServer(t, h)
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [upstreams.api]
 backends = [{ address = %[1]q }]
 pool = { max_per_backend = 1, queue = 1, queue_timeout = "10m", max_requests = 2, max_lifetime = "1h" }
@@ -122,9 +119,7 @@ func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
 		{fmt.Sprintf("{ address = %q, weight = 3 }, { address = %q }", one, two), "one one one two"},
 		{fmt.Sprintf("{ address = %q, weight = 3 }", one), "one one one one"},
 	} {
-		if _, err := s.Apply(parse(t, file(step.backends))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(step.backends)))
 		var got []string
 		for range 4 {
 			_, body := get(t, s, "web", "/")

@@ -85,9 +85,7 @@ func TestProxyProtocol_secured(t *testing.T) {
 			TLSClientConfig: &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}}
 		defer tr.CloseIdleConnections()
 		answer, err := (&http.Client{Transport: tr}).Get(strings.Replace(urlOf(t, s, "web"), "http:", "https:", 1))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		body, _ := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		want := "198.51.100.7:1000 198.51.100.7 198.51.100.1:443 127.0.0.1"
@@ -101,9 +99,7 @@ func TestProxyProtocol_secured(t *testing.T) {
 		}
 	}
 	c, err := sender(header("198.51.100.8:1"))(t.Context(), "tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer c.Close()
 	if err := tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake(); err == nil {
 		t.Error("the rule on handshakes has let it through")
@@ -180,9 +176,7 @@ func TestProxyProtocol_closes(t *testing.T) {
 	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := other.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer c.Close()
 	c.Write([]byte("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")) //nolint:errcheck // the read tells
 	if got, _ := io.ReadAll(c); len(got) > 0 {
@@ -215,12 +209,8 @@ func TestProxyProtocol_reloadAndServices(t *testing.T) {
 		w.Want(want)
 	}
 	greet("PROXY UNKNOWN\r\n", "hello\nPROXY UNKNOWN\r\n")
-	if _, err := s.Apply(text("proxy_protocol.from = [\"127.0.0.1\"]\n")); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, text("proxy_protocol.from = [\"127.0.0.1\"]\n"))
 	greet("PROXY UNKNOWN\r\nabc", "hello\nabc")
-	if _, err := s.Apply(text("")); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, text(""))
 	greet("PROXY UNKNOWN\r\n", "hello\nPROXY UNKNOWN\r\n")
 }

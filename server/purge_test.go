@@ -202,7 +202,8 @@ func TestPurge_clients(t *testing.T) {
 		{allowed, "", "--interface 127.0.0.3 -H Soft-Purge:x", wrong},
 	} {
 		addr, asked := countedOrigin(t)
-		s := start(t, Options{}, quiet+row.cache+web+row.listener+"[[routes]]\npattern = \"/*\"\ndest = %q\n"+
+		s := start(t, Options{}, quiet+row.cache+"[http]\nname = \"web\"\n"+
+			"listen = \"127.0.0.1:0\"\n"+row.listener+"[[routes]]\npattern = \"/*\"\ndest = %q\n"+
 			"cache = true\n[[routes]]\npattern = \"/plain/*\"\ndest = %[1]q\n", addr)
 		c := newCurling(t, s)
 		c.send("a.test/a")
@@ -367,9 +368,7 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 	if got := c.send("a.test/" + path); !strings.HasPrefix(got, "2 200  "+cacheHit) {
 		t.Errorf("%s, %+v, %v: %q is stored", path, p, order, got)
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	want := 1
 	if p.Soft {
 		want = 0

@@ -87,9 +87,7 @@ func TestReadBody(t *testing.T) {
 	for protocol, client := range map[string]*http.Client{"HTTP/1": h1, "HTTP/2": testutil.H2C(t)} {
 		post := func(path, body string) string {
 			resp, err := client.Post(url+path, "application/json", strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			defer resp.Body.Close()
 			text, _ := io.ReadAll(resp.Body)
 			return fmt.Sprint(resp.StatusCode, " ", strings.TrimSpace(string(text)))
@@ -139,9 +137,7 @@ func TestReadBody_cached(t *testing.T) {
 		body := fmt.Sprintf(`{"user":%q}`, user)
 		req, _ := http.NewRequest(method, url+"/cached/", strings.NewReader(body))
 		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(resp.Body)
 		return string(text) + resp.Header.Get("Cache-Status")
@@ -188,9 +184,7 @@ func TestReadBody_cachedAndCut(t *testing.T) {
 		backends = append(backends, fmt.Sprintf(`{ address = "%s" }`, o.Listener.Addr()))
 	}
 	url := urlOf(t, start(t, Options{}, `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [upstreams.a]
 backends = [%s]
 load_balancing = "ketama"
@@ -233,9 +227,7 @@ dest = "a"
 read_body = "1k"
 `+rest, log, o.Listener.Addr()), "web")
 	resp, err := http.Post(url, "", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	resp.Body.Close()
 	line := ""
 	testutil.Eventually(t, testutil.Patience, func() bool {

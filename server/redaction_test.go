@@ -70,9 +70,7 @@ access_log.line = '{query} {lower(target)} {header.referer} {header.cookie} {ans
 `, file("json"), file("combined"), file("logfmt"), file("line"))
 	const each = 200
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer func() { _ = conn.Close() }()
 	answers := bufio.NewReader(conn)
 	paths := []string{"json", "combined", "logfmt", "line"}
@@ -80,13 +78,9 @@ access_log.line = '{query} {lower(target)} {header.referer} {header.cookie} {ans
 		for _, path := range paths {
 			const form = "GET /%s?%s HTTP/1.1\r\nHost: a\r\nReferer: https://b/?%s\r\nCookie: %s\r\n\r\n"
 			_, err := fmt.Fprintf(conn, form, path, query, query, query)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			answer, err := http.ReadResponse(answers, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			_ = answer.Body.Close()
 		}
 	}

@@ -133,9 +133,7 @@ func TestRehearsal_proxyProtocol(t *testing.T) {
 		for _, header := range [][]byte{nil, proxyproto.AppendV1(nil, client, here),
 			proxyproto.AppendV2(nil, client, here)} {
 			c, err := net.Dial("tcp", to.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			c.SetDeadline(time.Now().Add(testutil.Patience))
 			for _, one := range header {
 				c.Write([]byte{one}) // a balancer may write it in pieces

@@ -163,9 +163,7 @@ func relayPair(t *testing.T) (ca *testutil.Authority, dir string, pair tls.Certi
 	ca.IssueTo(t, dir, "a", nil, "db.example.org")
 	ca.Write(t, filepath.Join(dir, "ca.pem"))
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	return ca, dir, pair
 }
 
@@ -236,9 +234,7 @@ func TestRelays_secured(t *testing.T) {
 	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
 	s := start(t, Options{}, "%s", relaying("", keys, plain))
 	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer c.Close()
 	c.Write([]byte("abc")) //nolint:errcheck // the read tells
 	c.CloseWrite()         //nolint:errcheck // the read tells
@@ -266,9 +262,7 @@ func TestRelays_truncated(t *testing.T) {
 	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
 	s := start(t, Options{}, "%s", relaying("", keys, plain.Addr().String()))
 	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	c.Write([]byte("a part"))               //nolint:errcheck // the backend tells
 	c.NetConn().(*net.TCPConn).CloseWrite() //nolint:errcheck // the backend tells
 	if err := <-ends; err == nil {
@@ -340,9 +334,7 @@ func TestDryRelay(t *testing.T) {
 		ip := netip.AddrFrom4([4]byte{127, 0, 7, byte(i + 1)})
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))}
 		c, err := d.Dial("tcp", addressOf(t, s, "db"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		c.Close()
 		says := DryRelay(cfg, &cfg.Services[0], u, ip, "")

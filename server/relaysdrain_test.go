@@ -24,9 +24,7 @@ func TestRelays_drain(t *testing.T) {
 	if !<-done {
 		t.Error("a connection is left")
 	}
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	if text, _ := os.ReadFile(log); !strings.Contains(string(text), `"reason":"edge:drain"`) {
 		t.Error(string(text))
 	}

@@ -57,9 +57,7 @@ func TestRelays_failedReload(t *testing.T) {
 func TestRelays_families(t *testing.T) {
 	path := testutil.SocketPath(t)
 	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer l.Close()
 	go func() {
 		for {
@@ -77,9 +75,7 @@ func TestRelays_families(t *testing.T) {
 		"[upstreams.db]\nload_balancing = \"ip_hash\"\nbackends = [{ address = \"unix:%s\" }]\n", at, path)
 	for _, to := range [][2]string{{"unix", at}, {"tcp", addressOf(t, s, "b")}} {
 		c, err := net.Dial(to[0], to[1])
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		big := strings.Repeat("x", 3<<20)
 		go func() {
 			io.WriteString(c, big)

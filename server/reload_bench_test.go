@@ -74,13 +74,9 @@ func BenchmarkApply_tenThousandRoutes(b *testing.B) {
 		return cfg
 	}
 	s, err := New(load(0), Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
+	try(b, err)
 	defer s.Stop()
-	if err := s.Start(); err != nil {
-		b.Fatal(err)
-	}
+	try(b, s.Start())
 	stop := watchTicks(s)
 	var parse, apply time.Duration
 	i := 0
@@ -90,9 +86,7 @@ func BenchmarkApply_tenThousandRoutes(b *testing.B) {
 		cfg := load(i)
 		parse += time.Since(begun)
 		begun = time.Now()
-		if _, err := s.Apply(cfg); err != nil {
-			b.Fatal(err)
-		}
+		mustApply(b, s, cfg)
 		apply += time.Since(begun)
 	}
 	waits := stop()

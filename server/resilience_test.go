@@ -324,9 +324,7 @@ timeouts = { first_byte = "5s" }
 	s := start(t, Options{}, "%s", conf("two"))
 	from := func(contentType string) string {
 		resp, err := http.Post(urlOf(t, s, "web")+"/a.B/C", contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		return resp.Header.Get("X-From")
 	}
@@ -338,9 +336,7 @@ timeouts = { first_byte = "5s" }
 	if n := counter(s, "edge_failovers_total"); n != 2 {
 		t.Errorf("%v failovers are counted", n)
 	}
-	if _, err := s.Apply(parse(t, conf(one))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, conf(one)))
 	if got := from("text/plain"); !strings.HasPrefix(got, "h1 127.0.0.1:") || !strings.HasSuffix(got, " HTTP/1.1") {
 		t.Errorf("after a reload %q answers", got)
 	}

@@ -52,9 +52,7 @@ var direct = &http.Client{
 func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest(method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for _, f := range fields {
 		switch name, value, _ := strings.Cut(f, ": "); name {
 		case "":
@@ -65,9 +63,7 @@ func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
 		}
 	}
 	resp, err := direct.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	t.Cleanup(func() { resp.Body.Close() })
 	return resp
 }
@@ -81,10 +77,7 @@ func bodyOf(t *testing.T, resp *http.Response) string {
 	return b.String()
 }
 
-const routingFile = quiet + `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+const routingFile = quiet + web + `
 [upstreams.api]
 backends = [{ address = %[1]q }]
 [upstreams.users]
@@ -196,9 +189,7 @@ func TestRouting_overSockets(t *testing.T) {
 		req, _ := http.NewRequest("GET", url+"/", nil)
 		req.Host = "example.com"
 		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		name, _, _ := strings.Cut(bodyOf(t, resp), " ")
 		resp.Body.Close()
 		shares[name]++
@@ -295,10 +286,7 @@ dest = "status:200"
 // RFC 9110 §15.5.6: where a route would take the request with another method, the answer is 405 and Allow names these
 // methods; where none would, it is 404.
 func TestErrors_otherMethods(t *testing.T) {
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [[routes]]
 pattern = "/api/*"
 methods = ["PURGE", "GET", "POST"]
@@ -448,18 +436,14 @@ func TestLog_quotesPeers(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, `
 log.output = [%q]
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [[routes]]
 pattern = "/*"
 dest = %q
 rewrite = { path = "/short" }
 `, log, mirror(t, "api"))
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer conn.Close()
 	long := strings.Repeat("p", 3000)
 	fmt.Fprintf(conn, "GET /%s?%s HTTP/1.1\r\nHost: a\r\nUser-Agent: \x80\x9b31m\"\\%s\r\nReferer: \xff%s\r\n\r\n",

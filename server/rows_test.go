@@ -155,9 +155,7 @@ func TestRegistry_countsFaultsOfClients(t *testing.T) {
 	conn, err := tls.Dial("tcp", secureURL(t, s)[len("https://"):], &tls.Config{
 		RootCAs: ca.Pool, ServerName: "example.org", NextProtos: []string{"h2"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer conn.Close()
 	fmt.Fprint(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nthis is no frame at all")
 	testutil.Eventually(t, testutil.Patience, func() bool {

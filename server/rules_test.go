@@ -19,8 +19,7 @@ import (
 // A limit of a rule is counted under the name of the rule, and what it has counted outlives a reload as long as it
 // stays as it is. Rules of one name in two places count apart.
 func TestRules_limitOutlivesReloads(t *testing.T) {
-	const text = quiet + `
-http = { name = "web", listen = "127.0.0.1:0" }
+	const text = quiet + web + `
 [[rules]]
 name = "first"
 when = 'path starts_with "/a"'
@@ -72,8 +71,7 @@ limit = { rate = "2/h" }
 // A client that has used up its key gets no further by more values of the field, cookie or parameter that the key is
 // made of, in whatever order. The backend may read any of them.
 func TestLimits_chargeEveryValueOfTheKey(t *testing.T) {
-	s := start(t, Options{}, quiet+`
-http = { name = "web", listen = "127.0.0.1:0" }
+	s := start(t, Options{}, quiet+web+`
 [filters.field]
 type = "rate_limit"
 key = "{header.x-key}/{cookie.k}"
@@ -204,9 +202,7 @@ dest = "status:204"
 	s := start(t, Options{}, text, 404)
 	ask := func(listener, path string, fields ...string) (*http.Response, string) {
 		req, err := http.NewRequest("GET", urlOf(t, s, listener)+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		for i := 0; i < len(fields); i += 2 {
 			req.Header.Set(fields[i], fields[i+1])
 		}
@@ -339,9 +335,7 @@ func TestRules_filters(t *testing.T) {
 		{"two", "/none?more", 204, ""},
 	} {
 		req, err := http.NewRequest("GET", urlOf(t, s, c.listener)+c.target, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp, _ := testutil.Do(t, http.DefaultClient, req)
 		if got := resp.Header.Get("X-Filters"); resp.StatusCode != c.status || got != c.filters {
 			t.Errorf("%s %s: got %d %q, want %d %q", c.listener, c.target, resp.StatusCode, got, c.status, c.filters)
@@ -385,9 +379,7 @@ var foreign = []struct{ begins, holds, not string }{
 // Each rule of another program on the page does what its comment says: it holds for one request and not for another.
 func TestRules_ofOtherPrograms(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs/rules.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	_, page2, _ := strings.Cut(string(page), "## Rules of other programs")
 	seen, data := 0, filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata")
 	located := strings.NewReplacer(":8080", "127.0.0.1:0", "GeoLite2-Country", data+"/country", "GeoLite2-ASN",
@@ -444,9 +436,7 @@ func holds(t *testing.T, cfg *config.Config, ask string) bool {
 		Listener: &cfg.Listeners[0], Wire: []byte(method + " " + target + " HTTP/1.1\r\n" + fields + "\r\n"),
 		Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	if len(got.Rules) != 1 {
 		t.Fatalf("%q met %d rules", ask, len(got.Rules))
 	}
@@ -455,8 +445,7 @@ func holds(t *testing.T, cfg *config.Config, ask string) bool {
 
 // A body has the lines and tabs of its text: in a string of several lines, and by escapes.
 func TestRules_bodiesHaveLines(t *testing.T) {
-	const text = quiet + `
-http = { name = "web", listen = "127.0.0.1:0" }
+	const text = quiet + web + `
 [[rules]]
 when = 'path == "/escapes"'
 respond = { body = "a\n\tb\n" }
@@ -490,8 +479,7 @@ filters = ["closed"]
 
 // A condition of a filter or a rule sees the groups of its route, where no template names one.
 func TestRules_conditionsOnGroupsOfTheRoute(t *testing.T) {
-	const text = quiet + `
-http = { name = "web", listen = "127.0.0.1:0" }
+	const text = quiet + web + `
 [filters.closed]
 type = "maintenance"
 on = true

@@ -58,10 +58,7 @@ func startSameAnswer(t *testing.T) *Server {
 			t.Fatal(err)
 		}
 	}
-	return start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	return start(t, Options{}, quiet+web+`
 [cache]
 [filters]
 small = { type = "compress" }
@@ -91,9 +88,7 @@ rewrite = { strip_prefix = "/files" }
 func askWith(t *testing.T, c *http.Client, method, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		r.Header.Add(name, value)

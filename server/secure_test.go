@@ -257,9 +257,7 @@ func TestApply_internalByRule(t *testing.T) {
 	for name, want := range map[string]bool{"rule.test": true, "other.test": false} {
 		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"),
 			&tls.Config{ServerName: name, InsecureSkipVerify: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		leaf := c.ConnectionState().PeerCertificates[0]
 		if got := leaf.VerifyHostname(name) == nil; got != want {
 			t.Errorf("%s: %v", name, leaf.DNSNames)

@@ -26,6 +26,9 @@ import (
 // quiet keeps the access log out of the output of the tests.
 const quiet = "log.output = []\n"
 
+// web is a listener of plain HTTP.
+const web = "http = { name = \"web\", listen = \"127.0.0.1:0\" }\n"
+
 // parse reads a configuration, for a program with these filters.
 func parse(t *testing.T, text string, filters ...string) *config.Config {
 	t.Helper()
@@ -44,26 +47,35 @@ func start(t *testing.T, o Options, format string, args ...any) *Server {
 	return serve(t, parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)), o)
 }
 
+// try ends the test at an error.
+func try(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // serve runs a Server until the test ends.
 func serve(t *testing.T, cfg *config.Config, o Options) *Server {
 	t.Helper()
 	s, err := New(cfg, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Start())
 	return s
 }
 
+// apply reloads a Server on two reactors.
 func apply(t *testing.T, s *Server, format string, args ...any) Diff {
 	t.Helper()
-	d, err := s.Apply(parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	return mustApply(t, s, parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)))
+}
+
+// mustApply reloads a Server and returns what the reload changes.
+func mustApply(t testing.TB, s *Server, cfg *config.Config) Diff {
+	t.Helper()
+	d, err := s.Apply(cfg)
+	try(t, err)
 	return d
 }
 
@@ -128,10 +140,7 @@ func counter(s *Server, name string, labels ...string) (value float64) {
 func TestServer_routesAndHeaders(t *testing.T) {
 	testutil.CheckLeaks(t)
 	addr, _ := origin(t, "one")
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [[routes]]
 pattern = "/api/*"
 dest = %q
@@ -164,9 +173,7 @@ func TestServer_helloPage(t *testing.T) {
 	cfg.Listeners[0].Addresses = []config.Address{{Network: "tcp4", Host: "127.0.0.1"}}
 	s := serve(t, cfg, Options{})
 	resp, err := http.Get(urlOf(t, s, ":8080") + "/anything")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != htmlType ||
@@ -180,9 +187,7 @@ func TestApply_keepsThePoolOfAnEqualUpstream(t *testing.T) {
 	other, _ := origin(t, "two")
 	const file = quiet + `
 global.worker_threads = 1
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [upstreams.api]
 backends = [{ address = %q }]
 [[routes]]
@@ -192,9 +197,7 @@ dest = %q
 	s := serve(t, parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
 	get(t, s, "web", "/")
 	before := s.upstreams.now.upstreams
-	if _, err := s.Apply(parse(t, fmt.Sprintf(file, addr, "/moved/*", "api"))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, fmt.Sprintf(file, addr, "/moved/*", "api")))
 	for id, u := range before {
 		if s.upstreams.now.upstreams[id] != u {
 			t.Errorf("the upstream was made anew: %s", u.Name())
@@ -210,9 +213,7 @@ dest = %q
 		t.Errorf("%d connections to the backend, want 1: the idle one serves on", n)
 	}
 	// Another backend is another upstream, and what was counted is not lost.
-	if _, err := s.Apply(parse(t, fmt.Sprintf(file, other, "/*", "api"))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, fmt.Sprintf(file, other, "/*", "api")))
 	if _, body := get(t, s, "web", "/x"); !strings.HasPrefix(body, "two") {
 		t.Errorf("after the change of the backend: %q", body)
 	}
@@ -323,10 +324,7 @@ func TestApply_failureChangesNothing(t *testing.T) {
 	addr, _ := origin(t, "one")
 	taken := testutil.Listen(t)
 	free := testutil.SocketPath(t)
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [[routes]]
 pattern = "/*"
 dest = %q
@@ -362,9 +360,7 @@ func TestStart_addressOfAnotherServer(t *testing.T) {
 	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	first := start(t, Options{}, file, "127.0.0.1:0")
 	second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, first.Addresses()[0].Addr)), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer second.Stop()
 	if err := second.Start(); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Fatalf("the second server starts: %v", err)
@@ -379,9 +375,7 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	for range 5 { // a free port may be lost to somebody else
 		_, port, _ := net.SplitHostPort(testutil.FreeAddr(t))
 		first, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, ":"+port)), Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		t.Cleanup(func() { _ = first.Stop() })
 		if err = first.Start(); err == nil {
 			s = first
@@ -400,9 +394,7 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	for _, host := range hosts {
 		addr := fmt.Sprintf("%s:%d", host, port)
 		second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, addr)), Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		err = second.Start()
 		_ = second.Stop()
 		if want := "address already in use"; err == nil || !strings.Contains(err.Error(), want) {
@@ -416,9 +408,7 @@ func TestApply_logsGoWhereTheNewConfigurationSays(t *testing.T) {
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	const file = `
 log = { output = [%q], format = %q }
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [[routes]]
 pattern = "/*"
 dest = "status:200"
@@ -435,14 +425,10 @@ access_log = false
 	getBy(t, client, url+"/silent")
 	apply(t, s, file, two, "json")
 	getBy(t, client, url+"/second")
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	for path, want := range map[string]string{one: `"GET /first HTTP/1.1" 200`, two: `"path":"/second"`} {
 		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if !strings.Contains(string(text), want) || strings.Count(string(text), "\n") != 1 {
 			t.Errorf("%s holds %q, want one line with %q", filepath.Base(path), text, want)
 		}
@@ -460,10 +446,7 @@ func TestApply_namesAreResolvedBeforeTheSwap(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}}
-	const file = quiet + `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	const file = quiet + web + `
 [[routes]]
 pattern = "/*"
 dest = "%s:%s"

@@ -135,22 +135,16 @@ func TestServices_addressOfHTTP(t *testing.T) {
 		!strings.Contains(err.Error(), "takes a restart or an upgrade") {
 		t.Errorf("%v", err)
 	}
-	if _, err := s.Apply(parseOwn(t, service("echo"), "echo")); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parseOwn(t, service("echo"), "echo"))
 	w := testutil.Dial(t, addr)
 	w.Send("x\n")
 	w.Want("hello\nx\n")
 	if resp, _ := testutil.Get(t, c, "http://"+addr+"/"); resp.StatusCode != 404 && resp.StatusCode != 204 {
 		t.Errorf("the connection of before: %s", resp.Status)
 	}
-	if _, err := s.Apply(parseOwn(t, plain)); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parseOwn(t, plain))
 	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer conn.Close()
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	if head, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(head), "HTTP/1.1 204 ") {

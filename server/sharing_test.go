@@ -108,9 +108,7 @@ type = "test_kept"
 	}
 	testutil.Eventually(t, testutil.Patience, failed)
 	next := strings.Replace(text, `"test_kept"`, `"test_kept"`+"\nfails = true", 1)
-	if _, err := s.Apply(parse(t, next)); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, next))
 	testutil.Eventually(t, testutil.Patience, failed)
 }
 
@@ -216,9 +214,7 @@ func TestSharing_follows(t *testing.T) {
 		s.next = sharedWith{storage: storage}
 		for _, directory := range directories {
 			i, err := acme.New(acme.Options{Directory: directory, Storage: storage, Challenges: &issue.Challenges{}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			s.next.issuers = append(s.next.issuers, i)
 		}
 		s.follow(ctx)

@@ -51,13 +51,9 @@ func TestSocketFile_life(t *testing.T) {
 	}
 
 	s = start(t, Options{}, text, with, "one")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Remove(path))
 	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer l.Close()
 	if at, err = os.Lstat(path); err != nil {
 		t.Fatal(err)
@@ -72,9 +68,7 @@ func TestSocketFile_failedStart(t *testing.T) {
 	t.Parallel()
 	path, taken := testutil.SocketPath(t), testutil.Listen(t).Addr()
 	s, err := New(parse(t, quiet+fmt.Sprintf("http.listen = [\"unix:%s\", %q]\n", path, taken)), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer s.Stop() //nolint:errcheck // it serves nothing
 	if err := s.Start(); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("start: %v", err)
@@ -95,9 +89,7 @@ func TestSocketFile_owner(t *testing.T) {
 		path := testutil.SocketPath(t)
 		start(t, Options{Owner: &Owner{7, 8}}, quiet+"[[listeners]]\nlisten = \"unix:%s\"\n%s\n", path, text)
 		at, err := os.Lstat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if st := at.Sys().(*syscall.Stat_t); [2]uint32{st.Uid, st.Gid} != want {
 			t.Errorf("%q: %d:%d, want %v", text, st.Uid, st.Gid, want)
 		}

@@ -21,9 +21,7 @@ import (
 func socketOptions(t *testing.T, remote string, listening bool, option int) (values []int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for _, f := range fds {
 		fd, _ := strconv.Atoi(f.Name())
 		name := unix.Getpeername
@@ -39,9 +37,7 @@ func socketOptions(t *testing.T, remote string, listening bool, option int) (val
 			continue
 		}
 		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		values = append(values, v)
 	}
 	return values
@@ -74,9 +70,7 @@ dest = "api"
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, Options{}, file, c.listener, addr, c.upstream)
 			conn, err := net.Dial("tcp4", urlOf(t, s, "web")[len("http://"):])
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			w := testutil.NewWire(t, conn)
 			for range 3 { // with Fast Open the cookie comes with the first connection
 				w.Send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -131,9 +125,7 @@ func TestSplice_fromTheSizeThatTheFileSays(t *testing.T) {
 			"[[routes]]\npattern = \"/*\"\ndest = %q\n", quiet, splice, l.Addr().String())
 		ask := func() (spliced bool) {
 			resp, err := http.Get(urlOf(t, s, "web"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			got, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if err != nil || !bytes.Equal(got, body) {

@@ -31,9 +31,7 @@ func TestUpstream_slowStart(t *testing.T) {
 		{file("1h", one, two), 2},
 		{file("0", one, two), 9},
 	} {
-		if _, err := s.Apply(parse(t, step.file)); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, step.file))
 		seconds := 0
 		for range 18 {
 			if _, body := get(t, s, "web", "/"); len(body) > 3 && body[:3] == "two" {
@@ -49,9 +47,7 @@ func TestUpstream_slowStart(t *testing.T) {
 // Where all checks fail, requests are answered if the configuration says so, and nobody is kept in the dark about it.
 func TestUpstream_panic(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	closed.Close()
 	well, dead := mirror(t, "well"), closed.Addr().String()
 	file := func(keys, backend string) string {
@@ -79,9 +75,7 @@ func TestUpstream_panic(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := http.Get(urlOf(t, s, "web"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || got != c.details {
 			t.Errorf("%s: %d %q", c.keys, resp.StatusCode, got)
@@ -106,9 +100,7 @@ func TestUpstream_spill(t *testing.T) {
 		keys string
 		want int
 	}{{"", 0}, {"spill = true\n", 30}} {
-		if _, err := s.Apply(parse(t, file(c.keys))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(c.keys)))
 		s.upstreams.now.services["default"].set.Members()[1].Down(backend.Ejected) // of two: 70 % remain
 		got := 0
 		for range 100 {
@@ -146,9 +138,7 @@ func TestUpstream_zonesAndSubsets(t *testing.T) {
 		{"zones = \"only\"\nsubset = { size = 1, index = 0, of = 2 }\n", "1 of them"},
 		{"", "n0 n1 n2 n3"},
 	} {
-		if _, err := s.Apply(parse(t, file(c.keys))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(c.keys)))
 		var seen []string
 		for range 12 {
 			_, body := get(t, s, "web", "/")

@@ -30,9 +30,7 @@ func TestServer_stickyOverReloads(t *testing.T) {
 	const one, two = `"the first of the secrets"`, `"the second of the secrets"`
 	s := start(t, Options{}, "%s", conf(bare, addresses[:2]...))
 	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	c := &http.Client{Jar: jar, Transport: &http.Transport{}}
 	t.Cleanup(c.CloseIdleConnections)
 	url := urlOf(t, s, "127.0.0.1:0")
@@ -76,9 +74,7 @@ func TestServer_stickyOverReloads(t *testing.T) {
 	if got, set := ask(); got != own || set {
 		t.Errorf("after a refused reload: %s after %s, a new cookie: %v", got, own, set)
 	}
-	if _, err := s.Apply(parse(t, conf(`{ cookie = "" }`, addresses...))); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, conf(`{ cookie = "" }`, addresses...)))
 	seen := map[string]bool{}
 	for range 3 {
 		got, set := ask()

@@ -15,18 +15,14 @@ import (
 func datagrams(t *testing.T, network, address string) (at string, next func() string) {
 	t.Helper()
 	c, err := net.ListenPacket(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c.LocalAddr().String(), func() string {
 		t.Helper()
 		p := make([]byte, 64<<10)
 		_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
 		n, _, err := c.ReadFrom(p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		return string(p[:n])
 	}
 }
@@ -87,9 +83,7 @@ access_log.line = "{query.none}"
 func TestSyslog_serverThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer func() { _ = silent.Close() }()
 	gone := testutil.FreeAddr(t)
 	const form = `
@@ -108,9 +102,7 @@ dest = "status:204"
 	}
 	lost := func() uint64 { return s.logs.now["syslog+tcp://"+gone].sink.Stats().Lost }
 	testutil.Eventually(t, testutil.Patience, func() bool { return lost() == requests }, "what is lost is counted")
-	if _, err := s.Apply(parse(t, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n")); err != nil {
-		t.Fatal(err)
-	}
+	mustApply(t, s, parse(t, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n"))
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}

@@ -62,9 +62,7 @@ func TestCertificates_when(t *testing.T) {
 		t.Helper()
 		c, err := from(t, ip, addr, &tls.Config{RootCAs: ca.Pool, ServerName: name, InsecureSkipVerify: true,
 			NextProtos: protocols})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		return c.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	for _, c := range []struct{ ip, name, protocol, want string }{
@@ -243,9 +241,7 @@ func TestTLSRules_bindHostsOfHTTP2(t *testing.T) {
 		req, _ := http.NewRequest("GET", "https://"+r.addr, nil)
 		req.Host = want.host
 		resp, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 		if resp.StatusCode != want.status || resp.ProtoMajor != 2 {
 			t.Errorf("%s: %s %d", want.host, resp.Proto, resp.StatusCode)

@@ -48,9 +48,7 @@ func (k *keyed) dial(change func(o *tls.Config)) (s tls.ConnectionState, err err
 func (k *keyed) mustDial(change func(o *tls.Config)) tls.ConnectionState {
 	k.Helper()
 	s, err := k.dial(change)
-	if err != nil {
-		k.Fatal(err)
-	}
+	try(k, err)
 	return s
 }
 
@@ -65,9 +63,7 @@ func (k *keyed) mustFail(change func(o *tls.Config)) {
 func (k *keyed) hsts() string {
 	k.Helper()
 	resp, err := asHTTPS(k.T, k.ca, true).Get("https://" + k.addr)
-	if err != nil {
-		k.Fatal(err)
-	}
+	try(k, err)
 	resp.Body.Close()
 	return resp.Header.Get("Strict-Transport-Security")
 }
@@ -123,9 +119,7 @@ var sharedTLSKeys = []struct {
 		for host, want := range map[string]int{"example.org": 200, "other.example.org": 421} {
 			req.Host = host
 			resp, err := asHTTPS(k.T, k.ca, true).Do(req)
-			if err != nil {
-				k.Fatal(err)
-			}
+			try(k, err)
 			resp.Body.Close()
 			if resp.StatusCode != want {
 				k.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
@@ -223,9 +217,7 @@ func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
 		}
 		cfg.TLS.TicketRotation = time.Millisecond
 		s, err := New(cfg, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		t.Cleanup(func() { _ = s.Stop() })
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			return counter(s, "edge_tls_ticket_rotations_total") > 2
@@ -290,15 +282,11 @@ func both(t *testing.T, dir, name string) (path string) {
 	var text []byte
 	for _, part := range []string{".pem", ".key"} {
 		one, err := os.ReadFile(filepath.Join(dir, name+part))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		text = append(text, one...)
 	}
 	path = filepath.Join(dir, name+".both")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path, text, 0o600))
 	return path
 }
 
@@ -307,9 +295,7 @@ func staple(t *testing.T, dir, name string, cert *x509.Certificate) {
 	t.Helper()
 	end := cert.NotAfter.UTC().Format("060102150405Z")
 	index := fmt.Sprintf("V\t%s\t\t%X\tunknown\t/CN=x\n", end, cert.SerialNumber)
-	if err := os.WriteFile(filepath.Join(dir, "index"), []byte(index), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(filepath.Join(dir, "index"), []byte(index), 0o600))
 	script := fmt.Sprintf("openssl ocsp -issuer ca.pem -cert %[1]s.pem -reqout req -no_nonce && "+
 		"openssl ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -reqin req -ndays 7 -respout %[1]s.ocsp && "+
 		"cat %[1]s.pem ca.pem > %[1]s.chain", name)
@@ -329,9 +315,7 @@ func TestH2Keys_haveEffect(t *testing.T) {
 		conn, err := tls.Dial("tcp", k.addr, &tls.Config{
 			RootCAs: k.ca.Pool, ServerName: "example.org", NextProtos: []string{"h2"},
 		})
-		if err != nil {
-			k.Fatal(err)
-		}
+		try(k, err)
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(testutil.Patience))
 		fmt.Fprint(conn, http2.ClientPreface)
@@ -339,9 +323,7 @@ func TestH2Keys_haveEffect(t *testing.T) {
 		_ = f.WriteSettings()
 		for {
 			frame, err := f.ReadFrame()
-			if err != nil {
-				k.Fatal(err)
-			}
+			try(k, err)
 			if until(frame) {
 				return
 			}

@@ -42,9 +42,7 @@ func exported(s *Server) (by map[string]uint64, all uint64) {
 func TestTraces_stopWithoutCollector(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer func() { _ = silent.Close() }()
 	s := start(t, Options{}, tracedBy, "http://"+silent.Addr().String())
 	const requests = 20
@@ -91,9 +89,7 @@ func TestTraces_nothingIsLost(t *testing.T) {
 		}
 	}
 	client.CloseIdleConnections()
-	if err := s.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, s.Stop())
 	for i := range counts {
 		close(counts[i])
 		got := 0

@@ -48,9 +48,7 @@ func TestTrouble_isNamed(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "dead.sock")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
@@ -141,9 +139,7 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 		t.Error(failed)
 	}
 	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	back := &http.Server{Handler: ok}
 	t.Cleanup(func() { back.Close() })
 	go func() { _ = back.Serve(l) }()

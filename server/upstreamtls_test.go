@@ -38,18 +38,12 @@ func joined(t *testing.T, dir, to string, names ...string) {
 	var text []byte
 	for _, name := range names {
 		part, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		text = append(text, part...)
 	}
 	next := filepath.Join(dir, to+".next")
-	if err := os.WriteFile(next, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, filepath.Join(dir, to)); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(next, text, 0o600))
+	try(t, os.Rename(next, filepath.Join(dir, to)))
 }
 
 // securedUpstream is the lines of a listener whose requests go to a backend by TLS.
@@ -105,9 +99,7 @@ func TestUpstreamTLS_filesWithoutContent(t *testing.T) {
 	backend := demandingBackend(t, ca, ca)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for name, text := range map[string]string{"empty.pem": "", "space.pem": "\n", "text.pem": "# nobody\n"} {
-		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(path(name), []byte(text), 0o600))
 	}
 	joined(t, dir, "keyonly.pem", "own.key")
 	right := securedUpstream(backend, fmt.Sprintf("ca = %q, cert = %q, key = %q", path("ca.pem"), path("own.pem"),
@@ -184,9 +176,7 @@ func TestTrust_followsOneFileInAllRoles(t *testing.T) {
 	if !is(first, second, "/first", "/second") {
 		t.Fatal("it does not begin with the file")
 	}
-	if err := os.WriteFile(all, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(all, nil, 0o600))
 	if s.trustChanged([]string{all}, false) {
 		t.Error("the empty file was taken")
 	}

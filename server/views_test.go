@@ -34,16 +34,12 @@ func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 			s := serve(t, parse(t, text), Options{})
 			before := conns.Load() + others.Load()
 			conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			w := testutil.NewWire(t, conn)
 			var got []string
 			for i := range 8 {
 				if i == 4 {
-					if _, err := s.Apply(parse(t, "log.format = \"common\"\n"+text)); err != nil {
-						t.Fatal(err)
-					}
+					mustApply(t, s, parse(t, "log.format = \"common\"\n"+text))
 				}
 				w.Send("GET /" + string("ab"[i%2]) + "/ HTTP/1.1\r\nHost: h\r\n\r\n")
 				_, body := w.ReadResponse("GET")
@@ -78,9 +74,7 @@ func TestRoutes_weightOfNone(t *testing.T) {
 		weight int
 		want   string
 	}{{0, none}, {1, half}, {0, none}} {
-		if _, err := s.Apply(parse(t, file(c.weight))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, file(c.weight)))
 		var got []string
 		for range 4 {
 			name, _, _ := strings.Cut(bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/x")), " ")

@@ -55,29 +55,19 @@ func askHTTP2(t *testing.T, addr, host, protocol string) string {
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", protocol}, {":scheme", "http"},
 		{":path", "/chat"}, {":authority", host}, {"sec-websocket-version", "13"}} {
-		if err := enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
-			t.Fatal(err)
-		}
+		try(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 	}
 	w.Send(http2.ClientPreface)
 	frames := http2.NewFramer(w.Conn(), w.Conn())
-	if err := frames.WriteSettings(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, frames.WriteSettings())
 	err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for {
 		f, err := frames.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if h, ok := f.(*http2.HeadersFrame); ok {
 			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			return fields[0].Value
 		}
 	}

@@ -83,12 +83,8 @@ func TestWhen_choosesRoutes(t *testing.T) {
 // rename puts a file in the place of another one, as a careful writer does.
 func rename(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path+".new", []byte(text), 0o600))
+	try(t, os.Rename(path+".new", path))
 }
 
 // loadList loads a configuration with a list from a file, for a server with these tables.
@@ -97,9 +93,7 @@ func loadList(t *testing.T, dir string, tables *language.Tables, refresh string)
 	path := filepath.Join(dir, "edge.toml")
 	rename(t, path, quiet+fmt.Sprintf(`
 global.worker_threads = 2
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+http = { name = "web", listen = "127.0.0.1:0" }
 [lists.blocked]
 type = "texts"
 file = "%s/list.txt"
@@ -223,10 +217,7 @@ func TestWhen_listsRefreshUnderLoad(t *testing.T) {
 func TestTemplates_ofConfigurations(t *testing.T) {
 	to := mirror(t, "one")
 	_, port, _ := strings.Cut(to, ":")
-	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+	s := start(t, Options{}, quiet+web+`
 [maps.tier]
 values = { alice = "gold" }
 [maps.place]

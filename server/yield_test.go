@@ -33,17 +33,13 @@ var idleClients = []struct {
 	{name: "that were answered", idle: func(t *testing.T, c net.Conn) {
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		resp.Body.Close()
 	}},
 	{name: "of HTTP/2", listener: `protocols = ["h1", "h2"]`, farewell: "\x00\x00\x00\x00\x00\x00\x00\x00",
 		idle: func(t *testing.T, c net.Conn) {
 			fmt.Fprint(c, http2.ClientPreface)
-			if err := http2.NewFramer(c, c).WriteSettings(); err != nil {
-				t.Fatal(err)
-			}
+			try(t, http2.NewFramer(c, c).WriteSettings())
 		}},
 }
 
@@ -63,9 +59,7 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 			var idle []net.Conn
 			for range 4 {
 				c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: how.from}}).Dial("tcp", addr)
-				if err != nil {
-					t.Fatal(err)
-				}
+				try(t, err)
 				defer c.Close()
 				how.idle(t, c)
 				idle = append(idle, c)
@@ -99,9 +93,7 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 func ask(t *testing.T, addr string, secured bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	if secured {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: "example.org"})
 	}

@@ -28,9 +28,7 @@ func script(t *testing.T, format string, args ...any) hook {
 	path := filepath.Join(t.TempDir(), "hook")
 	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
 	defer syscall.ForkLock.RUnlock()
-	if err := os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700))
 	return hook(path)
 }
 
@@ -42,9 +40,7 @@ func TestHook_arguments(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "said")
 	p := script(t, `echo "$# $1 $2 $3 $EDGE_ACME_ACTION $EDGE_ACME_ZONE" \
 "$EDGE_ACME_NAME $EDGE_ACME_VALUE $EDGE_TEST_TOKEN" >>%s`, to)
-	if err := errors.Join(p.Present(t.Context(), aRecord), p.CleanUp(t.Context(), aRecord)); err != nil {
-		t.Fatal(err)
-	}
+	try(t, errors.Join(p.Present(t.Context(), aRecord), p.CleanUp(t.Context(), aRecord)))
 	text, err := os.ReadFile(to)
 	var want string
 	for _, action := range []string{"present", "cleanup"} {
@@ -87,9 +83,7 @@ func TestHook_hangs(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	testutil.Eventually(t, testutil.Patience, func() bool { // or a zombie that nobody has waited for yet
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 		return err != nil || strings.Contains(string(state), ") Z ")
@@ -171,9 +165,7 @@ func TestRecord_waits(t *testing.T) {
 		p := &providing{}
 		z, other := newZones(t, p)
 		r, err := z.Present(t.Context(), proofName, "a-text")
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		begun := time.Now()
 		time.AfterFunc(30*time.Second, func() { other.Answer(proofName+".", "TXT 1 a-text") })
 		if err := r.Wait(t.Context()); err != nil || time.Since(begun) < 30*time.Second {
@@ -248,9 +240,7 @@ token = "one"
 	clear(madeDNS)
 	s := serve(t, parse(t, text), Options{})
 	for _, token := range []string{"one", "one", "two"} {
-		if _, err := s.Apply(parse(t, strings.Replace(text, `"one"`, strconv.Quote(token), 1))); err != nil {
-			t.Fatal(err)
-		}
+		mustApply(t, s, parse(t, strings.Replace(text, `"one"`, strconv.Quote(token), 1)))
 	}
 	_, err := s.Apply(parse(t, strings.Replace(text, `"one"`, `"wrong"`, 1)))
 	if err == nil || !strings.Contains(err.Error(), `DNS provider "zone": it does not want to`) {

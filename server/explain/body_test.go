@@ -1,8 +1,6 @@
 package explain_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,12 +9,9 @@ import (
 
 // A request is explained with its body, also where it waits for 100.
 func TestExplain_body(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	const text = "[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\nread_body = \"1k\"\n" +
 		"[[routes.rules]]\nwhen = 'json(body, \"model\") == \"small\"'\ndeny = 403\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for _, fields := range [][]string{nil, {"Expect: 100-continue"}} {
 		a := answerOf(t, path, explain.Ask{URL: "http://x:8080/", Body: `{"model":"small"}`, Fields: fields})
 		if out := textOf(t, a); !strings.Contains(out, "403") {

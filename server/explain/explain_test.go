@@ -25,15 +25,19 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// answerOf explains a request to a file.
-// A path that origins read in two ways is refused where a rule holds for one reading alone: the rule says so.
-func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
-	const text = "[[rules]]\nwhen = 'path starts_with \"/admin\"'\ndeny = 403\n[[rules]]\n" +
-		"when = 'path ~ \"^/admin\"'\ntag = \"a\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+// try ends the test at an error.
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A path that origins read in two ways is refused where a rule holds for one reading alone: the rule says so.
+func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
+	const text = "[[rules]]\nwhen = 'path starts_with \"/admin\"'\ndeny = 403\n[[rules]]\n" +
+		"when = 'path ~ \"^/admin\"'\ntag = \"a\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
+	path := fileOf(t, text)
 	for url, want := range map[string]string{
 		"http://x:8080/admin":  "deny 403",
 		"http://x:8080//admin": "does not hold; the request is refused: The path can be read in two ways.",
@@ -41,9 +45,7 @@ func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var out strings.Builder
-		if err := a.WriteText(&out); err != nil {
-			t.Fatal(err)
-		}
+		try(t, a.WriteText(&out))
 		if line := regexp.MustCompile(`rule 1: .*`).FindString(out.String()); !strings.Contains(line, want) {
 			t.Errorf("%s: want %q in\n%s", url, want, out.String())
 		}
@@ -53,6 +55,15 @@ func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
 	}
 }
 
+// fileOf writes a configuration to a file of its own.
+func fileOf(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "edge.toml")
+	try(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// answerOf explains a request to a file.
 func answerOf(t *testing.T, path string, ask explain.Ask) *explain.Answer {
 	t.Helper()
 	cfg, report := config.Options{TextOnly: true, Places: true}.Load(path)
@@ -69,9 +80,7 @@ func answerOf(t *testing.T, path string, ask explain.Ask) *explain.Answer {
 func textOf(t *testing.T, a *explain.Answer) string {
 	t.Helper()
 	var out strings.Builder
-	if err := a.WriteText(&out); err != nil {
-		t.Fatal(err)
-	}
+	try(t, a.WriteText(&out))
 	return out.String()
 }
 
@@ -91,7 +100,6 @@ func wantLines(t *testing.T, what, text string, lines ...string) {
 
 // Each route whose condition was asked has the parts of it, with what they were about.
 func TestExplain_conditionsOfTheLanguage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `
 [[listeners]]
 listen = "127.0.0.1:8080"
@@ -111,9 +119,7 @@ name = "keyed"
 when = 'header.x-key == secret.pass'
 dest = "status:204"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	const url = "http://127.0.0.1:8080/bx"
 	inside := answerOf(t, path, explain.Ask{URL: url, Client: netip.MustParseAddr("198.51.100.3"),
 		Stopwatch: &lang.Stopwatch{Left: time.Second, Now: ticks(8 * time.Microsecond)}})
@@ -151,7 +157,6 @@ func ticks(step time.Duration) func() time.Duration {
 
 // A text is evaluated for the request as the server has it, before the route or with it.
 func TestLook(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `
 [[listeners]]
 name = "web"
@@ -168,9 +173,7 @@ pattern = "/a/*"
 dest = "10.0.0.1:80"
 rewrite.path = "/z"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	cfg, report := config.Options{TextOnly: true}.Load(path)
 	if cfg == nil {
 		t.Fatal(report.Errors)
@@ -182,9 +185,7 @@ rewrite.path = "/z"
 		err := explain.Look(cfg, &explain.Ask{URL: url}, func(x *lang.X) {
 			looks++
 			what, err := cfg.Language.Scope().Template("{listener} {route} {path} {rest} {local.tier}", lang.Request)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			said = string(what.Append(nil, x))
 		})
 		if err != nil || said != want || looks != 1 {
@@ -200,12 +201,9 @@ rewrite.path = "/z"
 
 // A destination that the request names is shown, or why it may not lead there.
 func TestExplain_dynamic(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := "http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\n" +
 		"dest = \"https://{header:X-Tenant}.svc.internal\"\nallow_dest = \"https://*.svc.internal\"\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	a := answerOf(t, path, explain.Ask{URL: "http://localhost/", Fields: []string{"X-Tenant: Acme"}})
 	wantLines(t, "listed", textOf(t, a), "acme.svc.internal:443, weight 1", "over TLS",
 		"leads to https://acme.svc.internal:443, which allow_dest lists")
@@ -300,13 +298,10 @@ func TestExplain(t *testing.T) {
 
 // The settings say where requests go when the backends are gone.
 func TestExplain_failover(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := "http.listen = \":8080\"\n[upstreams.here]\nbackends = [{ address = \"10.0.0.11:8080\" }]\n" +
 		"failover = \"there\"\n[upstreams.there]\nbackends = [{ address = \"10.9.0.11:8080\" }]\n" +
 		"[[routes]]\npattern = \"/*\"\ndest = \"here\"\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	wantLines(t, "failover", textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
 		" failover there "+path+":4 Upstream, or addresses as in `dest`, for requests")
 }
@@ -314,7 +309,6 @@ func TestExplain_failover(t *testing.T) {
 // Each key that the file gives for the upstream is a setting, and the limits and times of listener and route; a key of
 // the route takes the place of the upstream's. What is secret is not told.
 func TestExplain_settingsOfTheFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `[http]
 listen = ":8080"
 limits.min_rate = "1k/s"
@@ -331,9 +325,7 @@ dest = "api"
 timeouts.total = "90s"
 load_balancing = "round_robin"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"}))
 	wantLines(t, "given", got, " limits.min_rate 1k/s "+path+":3 Lowest rate, in bytes a second",
 		" pool.max_lifetime 1h30m "+path+":6 ", " health_check.send (hidden) "+path+":7 ",
@@ -356,9 +348,7 @@ func TestExplain_sticky(t *testing.T) {
 	const secret = "a secret of 26 characters."
 	set := backend.Of("10.0.0.11:8080", "api.internal:8080")
 	c, err := sticky.New(set, sticky.Options{Service: "api", Secrets: []string{secret}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	value := func(i int, at time.Time) string {
 		field := string(c.Append(nil, set.Members()[i], false, at))
 		return "Cookie: a=b; " + strings.Split(field, ";")[0]
@@ -373,11 +363,8 @@ func TestExplain_sticky(t *testing.T) {
 		{", secret = \"" + secret + "\"", value(1, now.Add(-2*time.Hour)), "the cookie edge_sid is not believed"},
 		{", secret = \"another " + secret + "\"", value(1, now), "the cookie edge_sid is not believed"},
 	} {
-		path := filepath.Join(t.TempDir(), "edge.toml")
 		whole := strings.Replace(text, "[[routes]]", "sticky = { cookie = \"edge_sid\""+one.keys+" }\n[[routes]]", 1)
-		if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := fileOf(t, whole)
 		ask := explain.Ask{URL: "http://localhost:8080/", Fields: []string{one.field}}
 		wantLines(t, one.field, textOf(t, answerOf(t, path, ask)), one.want)
 	}
@@ -388,10 +375,7 @@ func TestExplain_tiers(t *testing.T) {
 	text := "http.listen = \":8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n[upstreams.api]\n" +
 		"spill = true\npanic = \"40%\"\nslow_start = \"20s\"\nbackends = [{ address = \"10.0.0.1:80\", tier = 3 }, " +
 		"{ address = \"10.0.0.2:80\", weight = 3, tier = 2 }, { address = \"10.0.0.3:80\", tier = 2 }]\n"
-	path := filepath.Join(t.TempDir(), "edge.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	wantLines(t, text, textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
 		" 0.0 % 10.0.0.1:80, weight 1, tier 3", "75.0 % 10.0.0.2:80, weight 3, tier 2", "25.0 % 10.0.0.3:80",
 		" spill true ", " panic 40% ", " slow_start 20s ")
@@ -419,10 +403,7 @@ func TestExplain_zones(t *testing.T) {
 		for i := range 5 {
 			text += fmt.Sprintf("{ address = \"10.0.0.%d:80\", zone = %q }, ", i+1, string("aabbb"[i]))
 		}
-		path := filepath.Join(t.TempDir(), "edge.toml")
-		if err := os.WriteFile(path, []byte(text+"] }\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := fileOf(t, text+"] }\n")
 		ask := explain.Ask{URL: "http://localhost:8080/"}
 		wantLines(t, c.keys, textOf(t, answerOf(t, path, ask)), c.want...)
 	}
@@ -433,12 +414,9 @@ func TestExplain_noBackend(t *testing.T) {
 	for _, backends := range []string{
 		`{ address = "10.0.0.1:80", zone = "b" }], zones = "only"`, `{ address = "10.0.0.1:80", weight = 0 }]`,
 	} {
-		path := filepath.Join(t.TempDir(), "edge.toml")
 		text := "global.zone = \"a\"\nhttp.listen = \":8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n" +
 			"[upstreams]\napi = { backends = [" + backends + " }\n"
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := fileOf(t, text)
 		ask := explain.Ask{URL: "http://localhost:8080/"}
 		wantLines(t, backends, textOf(t, answerOf(t, path, ask)), "answer 503 edge:no_backend")
 	}
@@ -450,19 +428,13 @@ func TestAnswer_JSON(t *testing.T) {
 		"taken": {URL: "https://shop.example/api/users?x=1"}, "routeless": {URL: "https://other.example:8443/"},
 	} {
 		got, err := json.MarshalIndent(answerOf(t, shop, ask), "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		path := "testdata/" + name + ".json"
 		if *update {
-			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			try(t, os.WriteFile(path, append(got, '\n'), 0o644))
 		}
 		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		if string(want) != string(got)+"\n" {
 			t.Errorf("%s is out of date (-update writes it):\n%s", path, got)
 		}
@@ -509,12 +481,11 @@ func TestExplain_refuses(t *testing.T) {
 
 // What is tried again, ejected, checked and discovered is told with its place; of many backends the text has some.
 func TestExplain_resilience(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "edge.toml")
 	var many strings.Builder
 	for i := range 50 {
 		fmt.Fprintf(&many, "{ address = \"10.0.0.%d:80\" },", i)
 	}
-	if err := os.WriteFile(file, []byte(`listeners = [{ listen = ":8080" }]
+	file := fileOf(t, `listeners = [{ listen = ":8080" }]
 [health_check]
 path = "/healthz"
 [upstream_defaults]
@@ -542,9 +513,7 @@ dest = "calls"
 [[routes]]
 pattern = "/alone"
 dest = "alone"
-`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+`)
 	for path, want := range map[string][]string{
 		"/found": {
 			"\n retry.on connect refused_stream reset timeout default ", " retry.budget off " + file + ":5 ",
@@ -575,8 +544,7 @@ dest = "alone"
 
 // The filters of a request are listed in their order, with their types, places and functions.
 func TestExplain_filters(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
-	if err := os.WriteFile(path, []byte(`[http]
+	path := fileOf(t, `[http]
 listen = ":8080"
 filters = ["careful"]
 
@@ -610,9 +578,7 @@ filters = ["!browsers"]
 [[routes.rules]]
 when = 'has(query.own)'
 filters = ["own"]
-`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+`)
 	for url, want := range map[string]string{
 		"http://x:8080/app": "careful, of type security_headers: .* browsers, of type csrf, when path .* " +
 			"own, of type csrf: .*",
@@ -638,7 +604,6 @@ filters = ["own"]
 
 // A URL with https has the rules on its handshake, by the name and the address of the client.
 func TestExplain_rulesOnHandshakes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `[https]
 listen = "127.0.0.1:443"
 cert = "a.pem"
@@ -664,9 +629,7 @@ deny = true
 pattern = "/*"
 dest = "status:204"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for _, c := range []struct{ url, from, host, lines string }{
 		{"https://www.test/", "", "", "handshake client_auth none, TLS 1.2 or newer\n admins: does not hold|" +
 			"answer 204"},
@@ -690,7 +653,6 @@ dest = "status:204"
 
 // A route with a cache says what that does with the request, and the backend gets the request of a fill.
 func TestExplain_cache(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	const text = `
 [http]
 listen = ":8080"
@@ -744,9 +706,7 @@ when = 'query.off == "1"'
 [routes.rules.cache]
 enabled = false
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for _, c := range []struct {
 		url, method string
 		fields      []string
@@ -803,7 +763,6 @@ func init() {
 // A connection to a service meets connection filters and rules on handshakes; of a service of another type nothing more
 // is known.
 func TestExplain_services(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	const text = `[connection_filters.door]
 type = "explain_door"
 [services.db]
@@ -820,9 +779,7 @@ connection_filters = "door"
 when = 'tls.sni == "closed.test"'
 deny = true
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for url, want := range map[string]string{
 		"tcp://127.0.0.1:1": "service   db 127.0.0.1:1 (edge.toml:3), TLS|the connection filter door may close|" +
 			"upstream  10.0.0.1:1",
@@ -832,9 +789,7 @@ deny = true
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var out strings.Builder
-		if err := a.WriteText(&out); err != nil {
-			t.Fatal(err)
-		}
+		try(t, a.WriteText(&out))
 		for _, want := range strings.Split(want, "|") {
 			if got := strings.ReplaceAll(out.String(), path, "edge.toml"); !strings.Contains(got, want) {
 				t.Errorf("%s: want %q in\n%s", url, want, got)
@@ -848,7 +803,6 @@ deny = true
 
 // Which clients are told of HTTP/3 depends on the host that they ask for.
 func TestExplain_altSvc(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `
 [https]
 listen = ":443"
@@ -859,9 +813,7 @@ h3.hosts = ["*.example", "!admin.example"]
 pattern = "/*"
 dest = "status:204"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for host, want := range map[string]bool{"Shop.example": true, "admin.example": false, "other.test": false} {
 		said := textOf(t, answerOf(t, path, explain.Ask{URL: "https://" + host + "/"}))
 		if strings.Contains(said, "Alt-Svc tells clients on secured connections of HTTP/3 ("+path+":5)") != want {
@@ -872,15 +824,12 @@ dest = "status:204"
 
 // The limits of the listener decide about a long head, and not the defaults.
 func TestExplain_longHeads(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	for limits, want := range map[string]string{
 		`limits = { target_size = "64k", header_size = "128k" }`: "10.0.0.1:80",
 		"": "request line too long",
 	} {
 		text := "[http]\nlisten = \":8080\"\n" + limits + "\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := fileOf(t, text)
 		got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://x:8080/?" + strings.Repeat("q", 20000)}))
 		if !strings.Contains(got, want) {
 			t.Errorf("%q: want %q in\n%s", limits, want, strings.ReplaceAll(got, "qqqq", ""))

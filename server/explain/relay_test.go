@@ -2,8 +2,6 @@ package explain_test
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,7 +10,6 @@ import (
 
 // A connection leads where its routes say, or a rule on handshakes, by the host of the URL.
 func TestExplain_byName(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edge.toml")
 	text := `[services.tls]
 listen = "127.0.0.1:1"
 peek = true
@@ -44,9 +41,7 @@ dest = "10.0.0.4:1"
 pattern = "/*"
 dest = "status:200"
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	for _, c := range []struct{ url, client, upstream, want string }{
 		{"tcp://a.test:1", "198.51.100.1", "10.0.0.1:1", "route 1 takes it: tls.sni == \"a.test\" (edge.toml:4)"},
 		{"tcp://b.test:1", "192.0.2.1", "10.0.0.2:1", "route 1 does not take it|route 2 takes it"},
@@ -60,9 +55,7 @@ dest = "status:200"
 	} {
 		a := answerOf(t, path, explain.Ask{URL: c.url, Client: netip.MustParseAddr(c.client)})
 		var out strings.Builder
-		if err := a.WriteText(&out); err != nil {
-			t.Fatal(err)
-		}
+		try(t, a.WriteText(&out))
 		got := strings.ReplaceAll(out.String(), path, "edge.toml") + a.Why
 		for _, want := range strings.Split(c.want, "|") {
 			if !strings.Contains(got, want) {

@@ -2,8 +2,6 @@ package explain_test
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,10 +16,7 @@ func TestExplain_traces(t *testing.T) {
 		"[[routes]]\npattern = \"/*\"\ndest = \"hello\"\n" +
 		"[[routes]]\npattern = \"/off\"\ndest = \"hello\"\ntracing = false\n" +
 		"[[routes]]\npattern = \"/own\"\ndest = \"hello\"\ntracing = { sample = 1, always = [] }\n"
-	path := filepath.Join(t.TempDir(), "edge.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := fileOf(t, text)
 	const (
 		within  = "traceparent: 00-0af7651916cd43dd0448eb211c80319c-b7ad6b7169203331-"
 		outside = "traceparent: 00-0af7651916cd43ddf448eb211c80319c-b7ad6b7169203331-"
@@ -44,9 +39,7 @@ func TestExplain_traces(t *testing.T) {
 			ask.Client = netip.MustParseAddr(c.client)
 		}
 		var out strings.Builder
-		if err := answerOf(t, path, ask).WriteText(&out); err != nil {
-			t.Fatal(err)
-		}
+		try(t, answerOf(t, path, ask).WriteText(&out))
 		if !strings.Contains(out.String(), "traces    "+c.want) {
 			t.Errorf("%+v: want it in\n%s", c, out.String())
 		}

@@ -29,9 +29,7 @@ func alsoTo(t *testing.T, names, tables string) *config.Config {
 func TestAlsoLog(t *testing.T) {
 	t.Parallel()
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer udp.Close()
 	next := func() string { return nextFrom(t, udp) }
 	got := make(chan string, 10)
@@ -49,9 +47,7 @@ func TestAlsoLog(t *testing.T) {
 		t.Error("there are outputs")
 	}
 	commit, _, err := also.prepare(alsoTo(t, `"a"`, tables))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	commit()
 	var r observe.Registry
 	also.register(&r)
@@ -97,15 +93,11 @@ func TestAlsoLog_undo(t *testing.T) {
 	a := newAlsoLog()
 	defer a.close()
 	commit, _, err := a.prepare(alsoTo(t, `"a"`, table))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	commit()
 	before := (*a.now.Load())[0]
 	_, undo, err := a.prepare(alsoTo(t, `"a", "b"`, table+strings.ReplaceAll(table, ".a]", ".b]")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	undo()
 	if now := *a.now.Load(); len(now) != 1 || now[0] != before {
 		t.Errorf("got %v", now)

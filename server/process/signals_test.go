@@ -65,9 +65,7 @@ func TestSignals_keptAtTheEnd(t *testing.T) {
 	s.stop()
 	defer func() { s.kept = false; s.stop() }()
 	for range 3 { // more than there is room for
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		try(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 	}
 	<-s.reloads
 }

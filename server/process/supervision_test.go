@@ -58,9 +58,7 @@ func TestSupervision_watchdogNeedsTheReactors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	const text = "http.listen = \"127.0.0.1:0\"\ndefaults.filters = [\"hang\"]\nworker_threads = 2\n" +
 		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(file, []byte(text), 0o600))
 	cfg, report := config.Options{Filters: []string{"hang"}}.Load(file)
 	if !report.OK() {
 		t.Fatal(report.Errors)
@@ -72,12 +70,8 @@ func TestSupervision_watchdogNeedsTheReactors(t *testing.T) {
 			return proxy.Next
 		},
 	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
+	try(t, s.Start())
 	defer s.Stop() //nolint:errcheck // there are no logs
 	p := newSupervision()
 	p.serving(s)

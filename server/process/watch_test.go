@@ -15,12 +15,8 @@ import (
 // put writes a file, and the folders above it.
 func put(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	try(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func try(t *testing.T, err error) {

@@ -37,15 +37,11 @@ func BenchmarkCompressor(b *testing.B) {
 			for b.Loop() {
 				to := &counted{}
 				z, err := compressors[word].open(to)
-				if err != nil {
-					b.Fatal(err)
-				}
+				try(b, err)
 				if _, err := io.Copy(z, bytes.NewReader(text)); err != nil {
 					b.Fatal(err)
 				}
-				if err := z.Close(); err != nil {
-					b.Fatal(err)
-				}
+				try(b, z.Close())
 				size = to.bytes
 			}
 			b.ReportMetric(float64(len(text))/float64(size), "times-smaller")

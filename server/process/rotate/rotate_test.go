@@ -25,25 +25,27 @@ import (
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// try ends the test at an error.
+func try(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // log makes a log of some size in a folder of its own.
 func log(t *testing.T, size int, written time.Time) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "access.log")
-	if err := os.WriteFile(path, []byte(strings.Repeat("x", size)), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(path, written, written); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(path, []byte(strings.Repeat("x", size)), 0o640))
+	try(t, os.Chtimes(path, written, written))
 	return path
 }
 
 func names(t *testing.T, path string) (all []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for _, e := range entries {
 		all = append(all, e.Name())
 	}
@@ -93,9 +95,7 @@ func TestRotator_ageOfTheFirstLine(t *testing.T) {
 		if moved, err := r.Look(p, []string{path}, noon.Add(at)); len(moved) > 0 || err != nil {
 			t.Fatal(at, moved, err)
 		}
-		if err := os.Chtimes(path, noon.Add(at), noon.Add(at)); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.Chtimes(path, noon.Add(at), noon.Add(at)))
 	}
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) != 1 || err != nil {
 		t.Fatal(moved, err)
@@ -107,29 +107,21 @@ func TestRotator_LookAtOddPaths(t *testing.T) {
 	path := log(t, 100, noon)
 	dir, p := filepath.Dir(path), &Policy{Size: 10}
 	link, missing := filepath.Join(dir, "link"), filepath.Join(dir, "none", "log")
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path+".20261122T120000.000Z", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Symlink(path, link))
+	try(t, os.WriteFile(path+".20261122T120000.000Z", nil, 0o600))
 	r := NewRotator()
 	moved, err := r.Look(p, []string{link, missing, dir, path}, noon)
 	if err != nil || len(moved) != 1 || moved[0].To != path+".20261122T120000.001Z" {
 		t.Fatal(moved, err)
 	}
-	if err := moved[0].Settle(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, moved[0].Settle())
 	if got := names(t, path); !slices.Equal(got, []string{"access.log", "access.log.20261122T120000.000Z", "link"}) {
 		t.Errorf("after it could not be opened again: %v", got)
 	}
 	if os.Geteuid() == 0 {
 		return // root may do everything
 	}
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Chmod(dir, 0o500))
 	defer os.Chmod(dir, 0o700) //nolint:errcheck // the test is over
 	for i, want := range map[time.Duration]bool{0: true, 30 * time.Second: false} {
 		if _, err := r.Look(p, []string{path}, noon.Add(i)); (err != nil) != want {
@@ -149,16 +141,12 @@ func tidies(t *testing.T, word, ending string) {
 	path := log(t, 1, noon)
 	for i := range 6 {
 		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
-		if err := os.WriteFile(name, fmt.Appendf(nil, "lines of %d", i), 0o640); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(name, fmt.Appendf(nil, "lines of %d", i), 0o640))
 	}
 	for _, other := range []string{".gz", ".20261122T120000.000Z.bak", ".20261122T170000.000Z.gz.tmp", ".1",
 		".20261122T170000.000Z.zst.tmp", ".20261122T170000.000Z.tmp", ".20261122T110000.000Z.gz",
 		".20261122T110000.001Z.zst"} {
-		if err := os.WriteFile(path+other, nil, 0o640); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(path+other, nil, 0o640))
 	}
 	p := &Policy{Keep: 4, KeepFor: 3 * time.Hour, Compress: word}
 	for range 2 {
@@ -187,29 +175,21 @@ func tidies(t *testing.T, word, ending string) {
 func contentOf(t *testing.T, path string) string {
 	t.Helper()
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	defer f.Close()
 	var from io.Reader
 	if strings.HasSuffix(path, ".gz") {
 		from, err = gzip.NewReader(f)
 	} else if program, missing := exec.LookPath("zstd"); missing == nil {
 		text, err := exec.Command(program, "-dc", path).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		try(t, err)
 		return string(text)
 	} else {
 		from, err = zstd.NewReader(f)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	text, err := io.ReadAll(from)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	return string(text)
 }
 
@@ -247,12 +227,8 @@ func TestCompressor_longText(t *testing.T) {
 	text := accessLog(3*pieceBytes + 1000)
 	for word, c := range compressors {
 		name := filepath.Join(t.TempDir(), word)
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.compress(context.Background(), name); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(name, text, 0o600))
+		try(t, c.compress(context.Background(), name))
 		if got := contentOf(t, name+c.ending); got != string(text) {
 			t.Errorf("%s: %d bytes of %d", word, len(got), len(text))
 		}
@@ -267,9 +243,7 @@ func TestRotate_folderRemoved(t *testing.T) {
 	if err != nil || len(moved) != 1 {
 		t.Fatal(moved, err)
 	}
-	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.RemoveAll(filepath.Dir(path)))
 	if err := moved[0].Settle(); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a log without a name:", err)
 	}
@@ -282,12 +256,8 @@ func TestRotate_folderRemoved(t *testing.T) {
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) > 0 || err != nil {
 		t.Error(moved, err)
 	}
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.Mkdir(filepath.Dir(path), 0o700))
+	try(t, os.WriteFile(path, make([]byte, 100), 0o600))
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) != 1 || err != nil {
 		t.Error("the folder is there again:", moved, err)
 	}
@@ -308,14 +278,10 @@ func TestRotate_fullDisk(t *testing.T) {
 	rand.NewChaCha8([32]byte{}).Read(random)
 	for i := range 2 {
 		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
-		if err := os.WriteFile(name, random, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(name, random, 0o600))
 	}
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for err == nil {
 		_, err = f.Write(random[:4096])
 	}
@@ -377,9 +343,7 @@ func onSmallDisk(t *testing.T) {
 func TestTidy_cutShort(t *testing.T) {
 	path := log(t, 0, noon)
 	name := path + "." + noon.Format(stamp)
-	if err := os.WriteFile(name, make([]byte, 4*pieceBytes), 0o640); err != nil {
-		t.Fatal(err)
-	}
+	try(t, os.WriteFile(name, make([]byte, 4*pieceBytes), 0o640))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Tidy(ctx, &Policy{Compress: "gzip"}, path, noon); err != nil {
@@ -395,9 +359,7 @@ func TestTidy_inUse(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, path string) *os.File{
 		"written": func(t *testing.T, path string) *os.File {
 			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
 			return f
 		},
 		"compressed": func(t *testing.T, path string) *os.File {
@@ -405,21 +367,15 @@ func TestTidy_inUse(t *testing.T) {
 			if err == nil {
 				err = take(f)
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path+".gz.tmp", []byte("half"), 0o640); err != nil {
-				t.Fatal(err)
-			}
+			try(t, err)
+			try(t, os.WriteFile(path+".gz.tmp", []byte("half"), 0o640))
 			return f
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := log(t, 1, noon)
 			renamed := path + "." + noon.Format(stamp)
-			if err := os.WriteFile(renamed, []byte("line 1\n"), 0o640); err != nil {
-				t.Fatal(err)
-			}
+			try(t, os.WriteFile(renamed, []byte("line 1\n"), 0o640))
 			f := use(t, renamed)
 			defer f.Close()
 			before := names(t, path)
@@ -450,9 +406,7 @@ func TestRotate_clockSetBack(t *testing.T) {
 	r, p := NewRotator(), &Policy{Size: 10, Keep: 2, Compress: "none"}
 	future := noon.Add(365 * 24 * time.Hour)
 	for i, now := range []time.Time{future, future.Add(time.Hour), noon, noon.Add(time.Second)} {
-		if err := os.WriteFile(path, fmt.Appendf(nil, "lines of file %d", i), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		try(t, os.WriteFile(path, fmt.Appendf(nil, "lines of file %d", i), 0o600))
 		if moved, err := r.Look(p, []string{path}, now); len(moved) != 1 || err != nil {
 			t.Fatal(moved, err)
 		}
