@@ -56,12 +56,10 @@ func newAgent(t *testing.T, asked string) *agent {
 
 const agentConf = quiet + `
 listeners = [{ listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/*", dest = "api" }]
 [upstreams.api]
 backends = [{ address = %q, weight = 100 }]
 %s
-[[routes]]
-pattern = "/*"
-dest = "api"
 `
 
 // What an agent says of its backend holds until it says something else; a reload without agents ends it. The backend

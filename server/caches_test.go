@@ -70,15 +70,10 @@ func TestCaches_secondRequestIsAHit(t *testing.T) {
 	addr, asked := countedOrigin(t)
 	path := filepath.Join(t.TempDir(), "access.log")
 	s := start(t, Options{}, "log.output = [%q]\n"+web+`
-[[routes]]
-name = "cached"
-pattern = "/*"
-dest = %q
-cache = true
-[[routes]]
-name = "plain"
-pattern = "/plain/*"
-dest = %q
+routes = [
+	{ name = "cached", pattern = "/*", dest = %q, cache = true },
+	{ name = "plain", pattern = "/plain/*", dest = %q },
+]
 `, path, addr, addr)
 	wantCached(t, s, "/a"+fresh, "1", cacheMiss)
 	wantCached(t, s, "/a"+fresh, "1", cacheHit)
@@ -132,17 +127,11 @@ func TestCaches_keysOfRoutes(t *testing.T) {
 cache.status = false
 defaults.cache = true
 `+web+`
-[[routes]]
-pattern = "/*"
-dest = %q
-[[routes]]
-pattern = "/off/*"
-dest = %q
-cache = false
-[[routes]]
-pattern = "/missing"
-dest = %q
-cache.ttl = { 404 = "10s" }
+routes = [
+	{ pattern = "/*", dest = %q },
+	{ pattern = "/off/*", dest = %q, cache = false },
+	{ pattern = "/missing", dest = %q, cache.ttl = { 404 = "10s" } },
+]
 `, addr, addr, addr)
 	for _, c := range []struct {
 		path   string
@@ -162,10 +151,8 @@ cache.ttl = { 404 = "10s" }
 func TestCaches_whatRoutesShare(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
-[upstreams.one]
-backends = [{ address = %q }]
-[upstreams.two]
-backends = [{ address = %q }]
+upstreams.one.backends = [{ address = %q }]
+upstreams.two.backends = [{ address = %q }]
 [[routes]]
 pattern = "/*"
 dest = "one"
@@ -241,15 +228,8 @@ type cacheCase struct {
 func TestCaches_rulesOfListeners(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+web+`
-[[listeners]]
-name = "internal"
-listen = "127.0.0.1:0"
-[[listeners.rules]]
-headers.request.X-Env = "SECRET"
-[[routes]]
-pattern = "/*"
-dest = %q
-cache = true
+listeners = [{ name = "internal", listen = "127.0.0.1:0", rules = [{ headers.request.X-Env = "SECRET" }] }]
+routes = [{ pattern = "/*", dest = %q, cache = true }]
 `, addr)
 	public, internal, host := urlOf(t, s, "web")+"/a", urlOf(t, s, "internal")+"/a", []string{"Host: a.test"}
 	wantAnswers(t, []cacheCase{
@@ -262,18 +242,11 @@ cache = true
 func TestCaches_rulesWithConditions(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+web+`
-[[rules]]
-when = 'header.x-beta == "1"'
-headers.request.X-Env = "beta"
-[[routes]]
-pattern = "/*"
-dest = %q
-cache = true
-[[routes]]
-pattern = "/user/*"
-dest = %[1]q
-headers.request.X-Env = "{header.x-user}"
-cache = true
+rules = [{ when = 'header.x-beta == "1"', headers.request.X-Env = "beta" }]
+routes = [
+	{ pattern = "/*", dest = %q, cache = true },
+	{ pattern = "/user/*", dest = %[1]q, headers.request.X-Env = "{header.x-user}", cache = true },
+]
 `, addr)
 	url, beta := urlOf(t, s, "web"), []string{"X-Beta: 1"}
 	anna, bob := []string{"X-User: anna"}, []string{"X-User: bob"}
@@ -290,9 +263,7 @@ cache = true
 func TestCaches_rulesTurnItOnAndOff(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+web+`
-[[rules]]
-when = 'cookie.session != ""'
-cache = false
+rules = [{ when = 'cookie.session != ""', cache = false }]
 [[routes]]
 name = "cached"
 pattern = "/*"
@@ -325,15 +296,13 @@ cache = true
 func TestCaches_tablesOfRules(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+web+`
+rules = [{ when = 'header.x-lang != ""', cache.key = "{header.x-lang}" }]
 [[listeners]]
 name = "internal"
 listen = "127.0.0.1:0"
 [[listeners.rules]]
 set = { who = "inside" }
 cache = { ttl = { 404 = "1m" }, key = "{local.who}" }
-[[rules]]
-when = 'header.x-lang != ""'
-cache.key = "{header.x-lang}"
 [[routes]]
 pattern = "/*"
 dest = %q
@@ -423,18 +392,11 @@ func TestCaches_diskWithoutRoom(t *testing.T) {
 func TestCaches_namesOfFields(t *testing.T) {
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
-[upstreams.one]
-backends = [{ address = %q }]
-[[routes]]
-pattern = "/1/*"
-dest = "one"
-rewrite.strip_prefix = "/1"
-headers.request.X-Env = "prod"
-[[routes]]
-pattern = "/2/*"
-dest = "one"
-rewrite.strip_prefix = "/2"
-headers.request.X-Role = "prod"
+upstreams.one.backends = [{ address = %q }]
+routes = [
+	{ pattern = "/1/*", dest = "one", rewrite.strip_prefix = "/1", headers.request.X-Env = "prod" },
+	{ pattern = "/2/*", dest = "one", rewrite.strip_prefix = "/2", headers.request.X-Role = "prod" },
+]
 `, addr)
 	url := urlOf(t, s, "web")
 	wantAnswers(t, []cacheCase{{url + "/1/a", nil, "1 /a prod", cacheMiss}, {url + "/2/a", nil, "2 /a", cacheMiss}})
@@ -444,22 +406,12 @@ headers.request.X-Role = "prod"
 func TestCaches_locationsOfRoutes(t *testing.T) {
 	addr, asked := countedOrigin(t)
 	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
-[upstreams.one]
-backends = [{ address = %q }]
-[[routes]]
-pattern = "/a/*"
-dest = "one"
-rewrite.strip_prefix = "/a"
-rewrite_location = true
-[[routes]]
-pattern = "/b/*"
-dest = "one"
-rewrite.strip_prefix = "/b"
-rewrite_location = true
-[[routes]]
-pattern = "/c/*"
-dest = "one"
-rewrite.strip_prefix = "/c"
+upstreams.one.backends = [{ address = %q }]
+routes = [
+	{ pattern = "/a/*", dest = "one", rewrite.strip_prefix = "/a", rewrite_location = true },
+	{ pattern = "/b/*", dest = "one", rewrite.strip_prefix = "/b", rewrite_location = true },
+	{ pattern = "/c/*", dest = "one", rewrite.strip_prefix = "/c" },
+]
 `, addr)
 	for range 2 {
 		for prefix, want := range map[string]string{"/a": "/a/login", "/b": "/b/login", "/c": "/login"} {
@@ -568,10 +520,7 @@ func TestCaches_beforeDestinationOfAModule(t *testing.T) {
 	s := start(t, Options{}, quiet+`
 destinations.hello = { type = "test_greet", text = "hello" }
 `+web+`
-[[routes]]
-pattern = "/*"
-dest = "hello"
-cache.ttl = "1m"
+routes = [{ pattern = "/*", dest = "hello", cache.ttl = "1m" }]
 `)
 	for range 2 {
 		if body, _ := cacheStatus(t, s, "/a"); strings.TrimSpace(body) != "hello /a" {
@@ -703,15 +652,8 @@ func TestCaches_byCurl(t *testing.T) {
 	ca.Write(t, filepath.Join(dir, "ca.pem"))
 	addr, _ := countedOrigin(t)
 	s := start(t, Options{}, quiet+web+`
-[[listeners]]
-name = "secure"
-listen = "127.0.0.1:0"
-cert = %q
-key = %q
-[[routes]]
-pattern = "/*"
-dest = %q
-cache = true
+listeners = [{ name = "secure", listen = "127.0.0.1:0", cert = %q, key = %q }]
+routes = [{ pattern = "/*", dest = %q, cache = true }]
 `, filepath.Join(dir, "example.pem"), filepath.Join(dir, "example.key"), addr)
 	_, port, _ := strings.Cut(strings.TrimPrefix(urlOf(t, s, "web"), "http://"), ":")
 	_, secure, _ := strings.Cut(strings.TrimPrefix(urlOf(t, s, "secure"), "http://"), ":")

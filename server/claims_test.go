@@ -52,19 +52,10 @@ func TestClaims(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = "%s"
 log.line = "{path} {auth.claim.groups}"
-[filters.token]
-type = "test_token"
-[filters.admins]
-type = "test_note"
-as = "admin"
-when = 'auth.claim.groups == "admin"'
-[filters.nobody]
-type = "test_note"
-as = "nobody"
-when = 'not has(auth.claim.sub)'
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
+filters.token.type = "test_token"
+filters.admins = { type = "test_note", as = "admin", when = 'auth.claim.groups == "admin"' }
+filters.nobody = { type = "test_note", as = "nobody", when = 'not has(auth.claim.sub)' }
+listeners = [{ name = "web", listen = "127.0.0.1:0" }]
 [[routes]]
 pattern = "/*"
 dest = "status:204"

@@ -10,10 +10,7 @@ import (
 // No client of a trusted proxy takes away what the proxy says of it, and is taken for the proxy then.
 func TestTrusted_connectionNamesAwayNoAddress(t *testing.T) {
 	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-trusted_proxies = "127.0.0.1"
+listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = "127.0.0.1" }]
 [[rules]]
 respond = { status = 200, body = "{client.ip} {scheme} {header.x-real-ip} {header.x-forwarded-user} {header.x-named}" }
 `)

@@ -86,13 +86,11 @@ func (v *visitors) leave(t *testing.T) {
 
 // closingFile has one listener that stays and one that comes and goes.
 const closingFile = quiet + `
+routes = [{ pattern = "/*", dest = "status:200" }]
 [[listeners]]
 name = "stays"
 listen = "127.0.0.1:0"
 %s
-[[routes]]
-pattern = "/*"
-dest = "status:200"
 `
 
 // A reload drops an address, and another one adds it again: at once, while the sockets close, and after that. No client

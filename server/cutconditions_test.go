@@ -14,49 +14,22 @@ import (
 const cutConditions = `
 log.output = ["%s"]
 http = { name = "web", listen = "127.0.0.1:0" }
-[filters.closed]
-type = "maintenance"
-on = true
-when = '%[2]s'
-[[rules]]
-when = 'host == "rule.test" and %[2]s'
-deny = 403
-[[rules]]
-when = 'host == "allowed.test" and %[2]s'
-tag = "seen"
-[[rules]]
-when = 'host == "answer.test" and %[2]s'
-deny = 403
-[[rules]]
-when = 'host == "answer.test"'
-respond = { status = 200, body = "hidden" }
-[[rules]]
-when = 'host == "set.test"'
-set = { encoded = "{url_encode(url_encode(header.x))}" }
-[[rules]]
-when = 'local.encoded contains "%%253Cscript"'
-deny = 403
-[[routes]]
-pattern = "route.test/*"
-when = '%[2]s'
-dest = "status:403"
-[[routes]]
-pattern = "filter.test/*"
-filters = ["closed"]
-dest = "status:204"
-[[routes]]
-pattern = "own.test/*"
-dest = "status:204"
-[[routes.rules]]
-when = '%[2]s'
-deny = 403
-[[routes]]
-pattern = "log.test/*"
-access_log = { path = "%[1]s", when = 'not (%[2]s)' }
-dest = "status:204"
-[[routes]]
-pattern = "/*"
-dest = "status:204"
+filters.closed = { type = "maintenance", on = true, when = '%[2]s' }
+rules = [
+	{ when = 'host == "rule.test" and %[2]s', deny = 403 },
+	{ when = 'host == "allowed.test" and %[2]s', tag = "seen" },
+	{ when = 'host == "answer.test" and %[2]s', deny = 403 },
+	{ when = 'host == "answer.test"', respond = { status = 200, body = "hidden" } },
+	{ when = 'host == "set.test"', set = { encoded = "{url_encode(url_encode(header.x))}" } },
+	{ when = 'local.encoded contains "%%253Cscript"', deny = 403 },
+]
+routes = [
+	{ pattern = "route.test/*", when = '%[2]s', dest = "status:403" },
+	{ pattern = "filter.test/*", filters = ["closed"], dest = "status:204" },
+	{ pattern = "own.test/*", dest = "status:204", rules = [{ when = '%[2]s', deny = 403 }] },
+	{ pattern = "log.test/*", access_log = { path = "%[1]s", when = 'not (%[2]s)' }, dest = "status:204" },
+	{ pattern = "/*", dest = "status:204" },
+]
 `
 
 // A condition that has no room for what it computes is not taken for one that does not hold: a client could make it so.

@@ -100,16 +100,11 @@ func TestDiscovery_upstreamFollowsItsSources(t *testing.T) {
 		return quiet + fmt.Sprintf(`
 http = { name = "web", listen = "127.0.0.1:0" }
 upstream_defaults = { resolver = %q, load_balancing = "round_robin" }
-[upstreams.api]
-backends = [{ address = "127.0.0.1:%d" }]
-discover = [%s]
-host = "backend"
-[[routes]]
-pattern = "/*"
-dest = "api"
-[[routes]]
-pattern = "/srv"
-dest = "srv+dns://_http._tcp.test"
+upstreams.api = { backends = [{ address = "127.0.0.1:%d" }], discover = [%s], host = "backend" }
+routes = [
+	{ pattern = "/*", dest = "api" },
+	{ pattern = "/srv", dest = "srv+dns://_http._tcp.test" },
+]
 `, dns.Addr, e.port, discover)
 	}
 	all := fmt.Sprintf(`"dns://web.test:%d", "srv+dns://_http._tcp.test", "file://%s"`, e.port, path)
@@ -140,11 +135,11 @@ dest = "srv+dns://_http._tcp.test"
 	apply(t, s, "%s", file(fmt.Sprintf(`"dns://web.test:%d", "file://%s"`, e.port, path)))
 	becomes("/", static+", 127.0.0.12 for web.test:PORT, 127.0.0.13 for web.test:PORT, "+files) // though DNS fails
 	apply(t, s, "%s", strings.Replace(file(fmt.Sprintf(`"dns://web.test:%d", "file://%s"`, e.port, path)),
-		"host =", "stale_ok = \"1s\"\nhost =", 1)) // what another runner found grows stale
+		"host =", "stale_ok = \"1s\", host =", 1)) // what another runner found grows stale
 	becomes("/", static+", "+files)
 	dns.Fail("", dnsserver.None)
 	becomes("/", static+", 127.0.0.12 for web.test:PORT, 127.0.0.13 for web.test:PORT, "+files)
-	apply(t, s, "%s", strings.Replace(file(""), "discover = []\n", "", 1))
+	apply(t, s, "%s", strings.Replace(file(""), "discover = [], ", "", 1))
 	becomes("/", static)
 }
 
@@ -156,16 +151,12 @@ func TestDiscovery_startWithDeadDNS(t *testing.T) {
 	begun := time.Now()
 	s := start(t, Options{}, quiet+web+`
 upstream_defaults.resolver = %q
-[upstreams.found]
-discover = ["dns://web.test:%[2]d", "srv+dns://web.test"]
-[upstreams.named]
-backends = [{ address = "web.test:%[2]d" }, { address = "other.test:%[2]d" }]
-[[routes]]
-pattern = "/*"
-dest = "found"
-[[routes]]
-pattern = "/named"
-dest = "named"
+upstreams.found.discover = ["dns://web.test:%[2]d", "srv+dns://web.test"]
+upstreams.named.backends = [{ address = "web.test:%[2]d" }, { address = "other.test:%[2]d" }]
+routes = [
+	{ pattern = "/*", dest = "found" },
+	{ pattern = "/named", dest = "named" },
+]
 `, dns.Addr, e.port)
 	if took := time.Since(begun); took > firstLookup+500*time.Millisecond {
 		t.Errorf("started after %s", took)

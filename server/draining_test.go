@@ -45,22 +45,13 @@ func TestServer_draining(t *testing.T) {
 	})
 	s := start(t, Options{}, quiet+`
 listeners = [{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"], limits.header_timeout = "10m" }]
-[upstreams.ws]
-backends = [{ address = %q }]
-[[routes]]
-name = "chat"
-pattern = "/chat"
-dest = "ws"
-[[routes]]
-name = "feed"
-pattern = "/feed"
-dest = "ws"
-[[routes]]
-pattern = "/ok"
-dest = "status:204"
-[[routes]]
-pattern = "/*"
-dest = "ws"
+upstreams.ws.backends = [{ address = %q }]
+routes = [
+	{ name = "chat", pattern = "/chat", dest = "ws" },
+	{ name = "feed", pattern = "/feed", dest = "ws" },
+	{ pattern = "/ok", dest = "status:204" },
+	{ pattern = "/*", dest = "ws" },
+]
 `, o.Listener.Addr().String())
 	addr := s.Addresses()[0].Addr.String()
 	var sockets []*testutil.Wire

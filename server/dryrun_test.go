@@ -88,6 +88,10 @@ func wantSameAnswer(t *testing.T, wire string, got *DryResult, resp *http.Respon
 // What a listener asks of a request comes before the routes, and what is said of them tells which one took it.
 func TestDryRun_listenerAndRoutes(t *testing.T) {
 	cfg := parse(t, `
+routes = [
+	{ pattern = "/a/*", listener = "inner", dest = "status:200" },
+	{ pattern = "/b/*", dest = "localhost:1", buffer_request = "1m" },
+]
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
@@ -98,14 +102,6 @@ limits.body_size = "1k"
 name = "inner"
 listen = "127.0.0.1:0"
 underscores = "refuse"
-[[routes]]
-pattern = "/a/*"
-listener = "inner"
-dest = "status:200"
-[[routes]]
-pattern = "/b/*"
-dest = "localhost:1"
-buffer_request = "1m"
 `)
 	client := netip.MustParseAddrPort("10.1.2.3:1")
 	for _, c := range []struct {

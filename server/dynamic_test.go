@@ -105,9 +105,7 @@ func TestDynamic_notToItself(t *testing.T) {
 	s := start(t, Options{}, "%s", quiet+fmt.Sprintf(`
 http = { name = "web", listen = "127.0.0.1:0" }
 upstream_defaults.resolver = %q
-[[listeners]]
-name = "all"
-listen = ":0"
+listeners = [{ name = "all", listen = ":0" }]
 [[routes]]
 pattern = "/*"
 dest = "{header:X-To}"
@@ -177,10 +175,7 @@ dest = "status:200"
 func TestDryRun_dynamic(t *testing.T) {
 	cfg := parse(t, `
 http.listen = ":80"
-[[routes]]
-pattern = "/*"
-dest = "https://{host:1}.svc.internal"
-allow_dest = "https://*.svc.internal"
+routes = [{ pattern = "/*", dest = "https://{host:1}.svc.internal", allow_dest = "https://*.svc.internal" }]
 `)
 	for host, want := range map[string][2]string{
 		"acme.example.com": {"https://acme.svc.internal:443", ""},

@@ -35,16 +35,13 @@ func ask(s *server.Server) {
 // A configuration comes to life, and another one takes its place while connections stay.
 func Example() {
 	const text = `
+routes = [{ name = "all", pattern = "/", dest = "status:%d" }]
 [http]
 listen = "127.0.0.1:0"
 
 [log]
 output = []
 
-[[routes]]
-name = "all"
-pattern = "/"
-dest = "status:%d"
 `
 	s, err := server.New(parse(fmt.Sprintf(text, 204)), server.Options{})
 	if err != nil {

@@ -182,14 +182,8 @@ func TestFallback_leadsOnByName(t *testing.T) {
 	other := t.TempDir()
 	try(t, os.WriteFile(filepath.Join(other, "b.txt"), []byte("second"), 0o644))
 	s := start(t, Options{}, web+`
-[destinations.default]
-type = "static"
-root = %q
-fallback = "second"
-[destinations.second]
-type = "static"
-root = %q
-fallback = %q
+destinations.default = { type = "static", root = %q, fallback = "second" }
+destinations.second = { type = "static", root = %q, fallback = %q }
 `, dir, other, "http://"+addr)
 	want := map[string]string{"/a.txt": "file", "/b.txt": "second", "/c": "app GET /c 0 "}
 	for path, want := range want {

@@ -55,9 +55,7 @@ func TestFamilies_oneIsSilent(t *testing.T) {
 http = { name = "web", listen = "127.0.0.1:0" }
 upstream_defaults.resolver = %q
 upstream_defaults.timeouts.connect = "10m"
-[[routes]]
-pattern = "/*"
-dest = "%s://dual.test:%s"
+routes = [{ pattern = "/*", dest = "%s://dual.test:%s" }]
 `, dns.Addr, c.scheme, port))
 		for i := range 30 {
 			if status, body := get(t, edge, "web", "/"); status != 200 || body != c.protocol {

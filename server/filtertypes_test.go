@@ -82,30 +82,17 @@ filters.a = { type = "test_note" }
 filters.b = { type = "test_note", as = "B" }
 filters.c = { type = "test_note" }
 filters.d = { type = "test_note", when = 'path == "/some"' }
-[defaults]
-filters = ["b", "d", "mine"]
-[[listeners]]
-name = "one"
-listen = "127.0.0.1:0"
-[[listeners]]
-name = "two"
-listen = "127.0.0.1:0"
-filters = ["a", "!d"]
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-[[routes]]
-pattern = "/own"
-dest = "status:204"
-filters = ["c", "!mine"]
-[[routes]]
-pattern = "/moved"
-dest = "status:204"
-filters = ["!b", "b", "a"]
-[[routes]]
-pattern = "/none"
-dest = "status:204"
-filters = ["!b", "!d", "!mine", "!a"]
+defaults.filters = ["b", "d", "mine"]
+listeners = [
+	{ name = "one", listen = "127.0.0.1:0" },
+	{ name = "two", listen = "127.0.0.1:0", filters = ["a", "!d"] },
+]
+routes = [
+	{ pattern = "/*", dest = "status:204" },
+	{ pattern = "/own", dest = "status:204", filters = ["c", "!mine"] },
+	{ pattern = "/moved", dest = "status:204", filters = ["!b", "b", "a"] },
+	{ pattern = "/none", dest = "status:204", filters = ["!b", "!d", "!mine", "!a"] },
+]
 `
 
 // Filters run in the order listener, [defaults], route, and each list takes out what runs before it.
@@ -236,19 +223,12 @@ func TestFilterTypes_newFails(t *testing.T) {
 
 const takenRoutes = quiet + `
 filters.quota = { type = "test_note" }
-[defaults]
-filters = ["auth", "waf", "quota"]
-[[listeners]]
-name = "one"
-listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-filters = ["!waf"]
-[[routes]]
-pattern = "/q"
-dest = "status:204"
-filters = ["!quota"]
+defaults.filters = ["auth", "waf", "quota"]
+listeners = [{ name = "one", listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/*", dest = "status:204", filters = ["!waf"] },
+	{ pattern = "/q", dest = "status:204", filters = ["!quota"] },
+]
 `
 
 // What a list takes out is named as in the file, whatever a program calls its filters.

@@ -32,25 +32,18 @@ func TestGeo_sockets(t *testing.T) {
 global.worker_threads = 2
 log.output = "%s"
 log.line = "{path} {geo.country}"
-[geo]
-databases = ["%s", "%s"]
-refresh = "100ms"
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-trusted_proxies = ["127.0.0.1"]
+geo = { databases = ["%s", "%s"], refresh = "100ms" }
+listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = ["127.0.0.1"] }]
+routes = [
+	{ pattern = "/*", dest = "status:204" },
+	{ when = 'geo.country == "BR"', dest = "status:403" },
+]
 [[rules]]
 when = 'geo.asn in {64496}'
 deny = 451
 [[rules]]
 when = 'geo.continent == "EU"'
 headers.response = { X-Place = "{geo.country} {geo.asn} {geo.asn_org}" }
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-[[routes]]
-when = 'geo.country == "BR"'
-dest = "status:403"
 `, lines, country, asn)
 	cfg, report := config.Options{Tables: language.NewTables()}.Parse("edge.toml", []byte(text))
 	if !report.OK() {

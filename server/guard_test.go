@@ -118,6 +118,15 @@ func TestApply_asksStandingConnectionsForACertificate(t *testing.T) {
 // guardedRoutes are listeners that ask for certificates of clients in every way there is, and routes that are guarded
 // by both conditions. Where a request meets none of them, it is for the upstream named default.
 const guardedRoutes = quiet + `
+http = { name = "plain", listen = "127.0.0.1:0" }
+routes = [
+	{ pattern = "/*", listener = ["internal", "plain"], dest = "status:201" },
+	{ pattern = "/*", client_cert = true, dest = "status:202" },
+]
+proxy.rules = [
+	{ pattern = "/*", client_cert = { subject = "CN=client", san = "~^cl" }, upstream = "status:203" },
+]
+upstreams.default.backends = [{ address = ORIGIN }]
 [[listeners]]
 name = "internal"
 listen = "127.0.0.1:0"
@@ -144,23 +153,6 @@ name = "believes"
 listen = "127.0.0.1:0"
 PAIR
 client_auth = "request"
-[http]
-name = "plain"
-listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-listener = ["internal", "plain"]
-dest = "status:201"
-[[routes]]
-pattern = "/*"
-client_cert = true
-dest = "status:202"
-[[proxy.rules]]
-pattern = "/*"
-client_cert = { subject = "CN=client", san = "~^cl" }
-upstream = "status:203"
-[upstreams.default]
-backends = [{ address = ORIGIN }]
 `
 
 // expand puts the files of a test into the lines of its configuration.

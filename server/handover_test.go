@@ -166,19 +166,10 @@ func (p *patron) keepAsking(ctx context.Context) {
 
 const handed = quiet + `
 worker_threads = %d
-[http]
-name = "web"
-listen = ["127.0.0.1:0", %q, "unix:%s"]
-[https]
-name = "secure"
-listen = "127.0.0.1:0"
-cert = %q
-key = %q
-[upstreams.api]
-backends = [{ address = %q }]
-[[routes]]
-pattern = "/*"
-dest = "api"
+http = { name = "web", listen = ["127.0.0.1:0", %q, "unix:%s"] }
+https = { name = "secure", listen = "127.0.0.1:0", cert = %q, key = %q }
+upstreams.api.backends = [{ address = %q }]
+routes = [{ pattern = "/*", dest = "api" }]
 `
 
 // handedOver is a configuration with a port that the kernel chooses, a given one, a Unix socket and TLS.

@@ -51,17 +51,9 @@ func TestLimits_requestLineAndField(t *testing.T) {
 					fmt.Fprint(w, len(r.URL.RawQuery), " ", len(r.Header.Get("X-Long"))) //nolint:errcheck // the client
 				})
 				s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-protocols = ["h1", "h2"]
-limits = { %s }
-[upstreams.u]
-backends = [{ address = %q }]
-protocol = %q
-[[routes]]
-pattern = "/*"
-dest = "u"
+listeners = [{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"], limits = { %s } }]
+upstreams.u = { backends = [{ address = %q }], protocol = %q }
+routes = [{ pattern = "/*", dest = "u" }]
 `, c.limits, addr, version)
 				r, err := http.NewRequest("GET", urlOf(t, s, "web")+"/?"+strings.Repeat("q", c.target), nil)
 				try(t, err)
@@ -112,18 +104,13 @@ func TestLimits_headsOfAnswers(t *testing.T) {
 					fmt.Fprint(w, "ok") //nolint:errcheck // the client says
 				})
 				s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-protocols = ["h1", "h2"]
+listeners = [{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"] }]
+routes = [{ pattern = "/*", dest = "u" }]
 [upstreams.u]
 backends = [{ address = %q }]
 protocol = %q
 limits = { %s }
 health_check = { interval = "1s", timeout = "1s", fall = 100 }
-[[routes]]
-pattern = "/*"
-dest = "u"
 `, addr, version, c.limits)
 				r, err := http.NewRequest("GET", urlOf(t, s, "web"), nil)
 				try(t, err)

@@ -22,9 +22,7 @@ import (
 
 const hedgesConf = `
 upstream_defaults.load_balancing = "round_robin"
-[[listeners]]
-listen = "127.0.0.1:0"
-access_log = %[4]q
+listeners = [{ listen = "127.0.0.1:0", access_log = %[4]q }]
 [upstreams.both]
 backends = [{ address = %[1]q }, { address = %[2]q }]
 protocol = %[3]q
@@ -168,13 +166,11 @@ func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
 	}
 	s := start(t, Options{}, quiet+`
 listeners = [{ listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/*", dest = "both" }]
 [upstreams.both]
 load_balancing = "round_robin"
 backends = [{ address = %q }, { address = %q }]
 retry = { hedge_after = "1s", per_try = "5s" }
-[[routes]]
-pattern = "/*"
-dest = "both"
 `, addresses...)
 	ask := func() {
 		t.Helper()
@@ -201,13 +197,11 @@ func TestServer_hedgesAfterAReload(t *testing.T) {
 	well, _, _ := hedgeOrigin(t, "h1", false)
 	const conf = quiet + `
 listeners = [{ listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/*", dest = "both" }]
 [upstreams.both]
 load_balancing = "round_robin"
 backends = [{ address = %q }, { address = %q }]
 retry = { hedge_after = %q, per_try = "250ms" }
-[[routes]]
-pattern = "/*"
-dest = "both"
 `
 	s := start(t, Options{}, conf, stuck, well, "60ms")
 	ask := func(times int) {

@@ -20,15 +20,8 @@ const guardedBodies = `
 log.output = ["%[1]s"]
 grpc = true
 http = { name = "web", listen = "127.0.0.1:0" }
-[filters.by_account]
-type = "rate_limit"
-rate = "2/h"
-burst = 2
-key = '{json(body, "account")}'
-[filters.by_claim]
-type = "rate_limit"
-rate = "100/s"
-key = '{json(header.x-claims, "sub")}'
+filters.by_account = { type = "rate_limit", rate = "2/h", burst = 2, key = '{json(body, "account")}' }
+filters.by_claim = { type = "rate_limit", rate = "100/s", key = '{json(header.x-claims, "sub")}' }
 [[routes]]
 pattern = "/deny/*"
 dest = "h2c://%[2]s"

@@ -20,23 +20,16 @@ func TestMetrics_language(t *testing.T) {
 		t.Helper()
 		cfg, report := config.Options{Tables: tables}.Parse("edge.toml", []byte(quiet+fmt.Sprintf(`
 global.worker_threads = 2
-[lists.net]
-file = "%s"
-refresh = "100ms"
-[lists.still]
-values = ["10.0.0.0/8"]
+lists.net = { file = "%s", refresh = "100ms" }
+lists.still.values = ["10.0.0.0/8"]
+listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/*", dest = "status:204" }]
 [maps.net]
 values = { a = "b" }
 %s
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
 [[rules]]
 when = 'path ~ "^/[a-z]+(/x[0-9]+)*$"'
 headers.response = { X-Many = '{replace(header.x, "a", "01234567890123456789012345678901234567890123456789")}' }
-[[routes]]
-pattern = "/*"
-dest = "status:204"
 `, list, more)))
 		if !report.OK() {
 			t.Fatal(report.Errors)

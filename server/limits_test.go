@@ -39,13 +39,11 @@ dest = "lineless"
 
 const retryLimitConf = `
 listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/", dest = "api" }]
 [upstreams.api]
 backends = [{ address = %q }, { address = %q, backup = true }]
 breaker = { max_retries = 1 }
 retry = { on = [503], budget = "off", attempts = 1 }
-[[routes]]
-pattern = "/"
-dest = "api"
 `
 
 // holding is a backend that answers when it is told to, and notes how many requests it had at most.
@@ -175,6 +173,12 @@ func TestServer_limitsRetries(t *testing.T) {
 const adaptiveConf = `
 global.worker_threads = 1
 listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/usual", dest = "api" },
+	{ pattern = "/first", dest = "api", priority = 0 },
+	{ pattern = "/last", dest = "api", priority = 3 },
+	{ pattern = "/impatient", dest = "impatient" },
+]
 [upstreams.api]
 backends = [{ address = %[1]q }]
 breaker = { adaptive = true }
@@ -183,20 +187,6 @@ pool = { queue_timeout = "1m" }
 backends = [{ address = %[2]q }]
 breaker = { adaptive = true }
 pool = { queue_timeout = "10ms" }
-[[routes]]
-pattern = "/usual"
-dest = "api"
-[[routes]]
-pattern = "/first"
-dest = "api"
-priority = 0
-[[routes]]
-pattern = "/last"
-dest = "api"
-priority = 3
-[[routes]]
-pattern = "/impatient"
-dest = "impatient"
 `
 
 // Before anything is known the limit is 20. The classes of requests have their parts of it: 14 of the last, 19 of the

@@ -45,11 +45,8 @@ func TestLog_timeIsThatOfJSON(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = [%q]
 http = { name = "web", listen = "127.0.0.1:0" }
-[[rules]]
-headers.response = { X-Time = "{time}" }
-[[routes]]
-pattern = "/*"
-dest = "status:204"
+rules = [{ headers.response = { X-Time = "{time}" } }]
+routes = [{ pattern = "/*", dest = "status:204" }]
 `, log)
 	said := askFor(t, "GET", urlOf(t, s, "web")+"/").Header.Get("X-Time")
 	var line struct{ Time string }

@@ -35,9 +35,7 @@ func scrape(t *testing.T, s *Server) string {
 
 func TestServer_metrics(t *testing.T) {
 	s := start(t, Options{}, quiet+web+`
-[[routes]]
-pattern = "/*"
-dest = "status:200"
+routes = [{ pattern = "/*", dest = "status:200" }]
 `)
 	get(t, s, "web", "/")
 	page := scrape(t, s)
@@ -170,11 +168,7 @@ func TestServer_metricsWhileAReloadLasts(t *testing.T) {
 // Names that clients make up are no labels: neither hosts nor paths nor methods add a line.
 func TestServer_madeUpNamesAddNothing(t *testing.T) {
 	s := start(t, Options{}, quiet+web+`
-[[routes]]
-name = "all"
-host = "*.test"
-methods = ["GET", "MADE", "X-1", "X-2"]
-dest = "status:204"
+routes = [{ name = "all", host = "*.test", methods = ["GET", "MADE", "X-1", "X-2"], dest = "status:204" }]
 `)
 	c := &http.Client{Transport: &http.Transport{}}
 	defer c.CloseIdleConnections()
@@ -263,9 +257,7 @@ func TestMetrics_connectionsOfAddressesThatAreGone(t *testing.T) {
 	testutil.CloseServer(t, o)
 	const file = quiet + `
 upstreams.default.backends = [{ address = %q }]
-[[listeners]]
-name = "web"
-listen = "unix:%s"
+listeners = [{ name = "web", listen = "unix:%s" }]
 `
 	before, after := testutil.SocketPath(t), testutil.SocketPath(t)
 	addr := o.Listener.Addr().String()

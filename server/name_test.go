@@ -44,12 +44,8 @@ dest = "status:200"
 // A proxy that is trusted may say with the target that its client asked by https: RFC 9110 §7.4.
 func TestForwarding_schemeOfTheTarget(t *testing.T) {
 	s := start(t, Options{}, quiet+`
-[[listeners]]
-listen = "127.0.0.1:0"
-trusted_proxies = "127.0.0.1"
-[[routes]]
-pattern = "/*"
-dest = %q
+listeners = [{ listen = "127.0.0.1:0", trusted_proxies = "127.0.0.1" }]
+routes = [{ pattern = "/*", dest = %q }]
 `, mirror(t, "api"))
 	for field, want := range map[string]string{"": "https", "X-Forwarded-Proto: http\r\n": "http"} {
 		w := testutil.Dial(t, s.Addresses()[0].Addr.String())
@@ -65,9 +61,7 @@ func TestServer_backendsGetAHostInAnyCase(t *testing.T) {
 	to := mirror(t, "api")
 	s := start(t, Options{}, quiet+`
 http.listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-dest = %q
+routes = [{ pattern = "/*", dest = %q }]
 `, to)
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 	w.Send("GET / HTTP/1.0\r\n\r\n")
@@ -96,9 +90,7 @@ func TestApply_keyThatIsChangedBack(t *testing.T) {
 	const file = quiet + `
 via = %q
 http.listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-dest = "status:200"
+routes = [{ pattern = "/*", dest = "status:200" }]
 `
 	s := start(t, Options{}, file, "one")
 	for _, c := range []struct {

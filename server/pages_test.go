@@ -199,9 +199,7 @@ func TestErrorPages_numberIsThatOfTheLog(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = [%q]
 http = { name = "plain", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/silent"
-dest = %q
+routes = [{ pattern = "/silent", dest = %q }]
 `, path, silent.Addr().String())
 	const badChunk = "Transfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n"
 	for request, want := range map[string]string{

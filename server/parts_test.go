@@ -368,12 +368,8 @@ func TestApply_newRoutesLeadToNewBackends(t *testing.T) {
 	const file = quiet + `
 global.worker_threads = 2
 http = { name = "web", listen = "127.0.0.1:0" }
-[upstreams.api]
-backends = [{ address = %q }]
-[[routes]]
-pattern = "/*"
-dest = "api"
-headers.response.X-Route = %q
+upstreams.api.backends = [{ address = %q }]
+routes = [{ pattern = "/*", dest = "api", headers.response.X-Route = %q }]
 `
 	url, route, body := "", "", ""
 	o := Options{Prepare: func(*config.Config) (commit, undo func(), err error) {

@@ -346,22 +346,15 @@ func (p preferring) Pick(v *balance.View, _ *balance.Local, q *balance.Request) 
 func init() { plugin.Register(plugin.BalanceMethods, "test_prefer", "Prefers one.", newPrefer) }
 
 const preferred = quiet + `
-[balance_methods]
-mine = { type = "test_prefer", place = 1 }
-of_route = { type = "test_prefer", place = 2 }
-[[listeners]]
-name = "one"
-listen = "127.0.0.1:0"
+balance_methods = { mine = { type = "test_prefer", place = 1 }, of_route = { type = "test_prefer", place = 2 } }
+listeners = [{ name = "one", listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/*", dest = "all" },
+	{ pattern = "/route", dest = "all", load_balancing = "of_route" },
+]
 [upstreams.all]
 load_balancing = "mine"
 backends = [{ address = "%s" }, { address = "%s" }, { address = "%s" }]
-[[routes]]
-pattern = "/*"
-dest = "all"
-[[routes]]
-pattern = "/route"
-dest = "all"
-load_balancing = "of_route"
 `
 
 // A balance method of a module picks for upstreams and routes that name it; a reload that changes its keys has another
@@ -588,14 +581,9 @@ func TestPlugins_discoverers(t *testing.T) {
 	two, _ := origin(t, "two")
 	text := quiet + fmt.Sprintf(`
 discoverers.list = { type = "test_list", addresses = [%q] }
-[[listeners]]
-name = "one"
-listen = "127.0.0.1:0"
-[upstreams.all]
-discover = "list"
-[[routes]]
-pattern = "/*"
-dest = "all"
+listeners = [{ name = "one", listen = "127.0.0.1:0" }]
+upstreams.all.discover = "list"
+routes = [{ pattern = "/*", dest = "all" }]
 `, one)
 	s := serve(t, parse(t, text), Options{})
 	answers := func(want string) {

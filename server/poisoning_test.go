@@ -483,23 +483,16 @@ func startVictims(t *testing.T) *victims {
 	app, other := testutil.Serve(t, v.serve), testutil.Serve(t, canary.serve)
 	t.Cleanup(func() { app.Close(); other.Close() })
 	v.server = start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-protocols = ["h1", "h2"]
-[[listeners]]
-name = "trusted"
-listen = "127.0.0.1:0"
-trusted_proxies = "127.0.0.1"
-[upstreams.app]
-backends = [{ address = %q }]
-[upstreams.canary]
-backends = [{ address = %q }]
+listeners = [
+	{ name = "web", listen = "127.0.0.1:0", protocols = ["h1", "h2"] },
+	{ name = "trusted", listen = "127.0.0.1:0", trusted_proxies = "127.0.0.1" },
+]
+upstreams.app.backends = [{ address = %q }]
+upstreams.canary.backends = [{ address = %q }]
+defaults.cache = true
 [filters.password]
 type = "basic_auth"
 users.ann = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$vk+JgWgZGbXHtEqPQPhzXbD+QxxkJR5Fq2AXLhDyYaY"
-[defaults]
-cache = true
 [[routes]]
 pattern = "/*"
 dest = "app"

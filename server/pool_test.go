@@ -50,6 +50,10 @@ func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
 	}))
 	testutil.CloseServer(t, h)
 	s := start(t, Options{}, quiet+web+`
+routes = [
+	{ pattern = "/*", dest = "api" },
+	{ pattern = "/hasty", dest = "hasty" },
+]
 [upstreams.api]
 backends = [{ address = %[1]q }]
 pool = { max_per_backend = 1, queue = 1, queue_timeout = "10m", max_requests = 2, max_lifetime = "1h" }
@@ -57,12 +61,6 @@ retry = { buffer = "1k" }
 [upstreams.hasty]
 backends = [{ address = %[1]q }]
 pool = { max_per_backend = 1, queue = 1, queue_timeout = "100ms" }
-[[routes]]
-pattern = "/*"
-dest = "api"
-[[routes]]
-pattern = "/hasty"
-dest = "hasty"
 `, h.Listener.Addr())
 	curl := func(path string) chan string { return curled(t, urlOf(t, s, "web")+path) }
 	first := curl("/")

@@ -68,17 +68,10 @@ func seqOf(t *testing.T, answer string) uint64 {
 }
 
 const purgeable = `
-[cache]
-purge.allow = ["127.0.0.1"]
-[[listeners]]
-name = "secure"
-listen = "127.0.0.1:0"
-cert = "DIR/example.pem"
-key = "DIR/example.key"
-[upstreams.one]
-backends = [{ address = "ADDR" }]
-[upstreams.two]
-backends = [{ address = "ADDR" }]
+cache.purge.allow = ["127.0.0.1"]
+listeners = [{ name = "secure", listen = "127.0.0.1:0", cert = "DIR/example.pem", key = "DIR/example.key" }]
+upstreams.one.backends = [{ address = "ADDR" }]
+upstreams.two.backends = [{ address = "ADDR" }]
 [[routes]]
 pattern = "/*"
 dest = "one"
@@ -241,14 +234,10 @@ func TestPurge_softly(t *testing.T) {
 	}))
 	defer o.Close()
 	s := start(t, Options{}, quiet+"cache.purge.allow = \"127.0.0.1\"\n"+web+`
-[[routes]]
-pattern = "/*"
-dest = %q
-cache = true
-[[routes]]
-pattern = "/while/*"
-dest = %[1]q
-cache.stale_while = "10m"
+routes = [
+	{ pattern = "/*", dest = %q, cache = true },
+	{ pattern = "/while/*", dest = %[1]q, cache.stale_while = "10m" },
+]
 `, strings.TrimPrefix(o.URL, "http://"))
 	c := newCurling(t, s)
 	stale := func(url, body, detail string) {

@@ -14,13 +14,12 @@ import (
 )
 
 const bodies = `
+upstreams.small.backends = [{ address = "%[2]s" }]
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
 limits = { body_size = "100k" }
 access_log = { path = "%[1]s", fields = { model = '{json(body, "model")}' } }
-[upstreams.small]
-backends = [{ address = "%[2]s" }]
 [upstreams.large]
 backends = [{ address = "%[3]s" }, { address = "%[4]s" }]
 load_balancing = "ketama"
@@ -185,16 +184,8 @@ func TestReadBody_cachedAndCut(t *testing.T) {
 	}
 	url := urlOf(t, start(t, Options{}, `
 http = { name = "web", listen = "127.0.0.1:0" }
-[upstreams.a]
-backends = [%s]
-load_balancing = "ketama"
-hash_key = '{hash(body)}'
-[[routes]]
-pattern = "/*"
-dest = "a"
-read_body = "1k"
-buffer_request = "1m"
-cache = { ttl = "1h" }
+upstreams.a = { backends = [%s], load_balancing = "ketama", hash_key = '{hash(body)}' }
+routes = [{ pattern = "/*", dest = "a", read_body = "1k", buffer_request = "1m", cache = { ttl = "1h" } }]
 `, strings.Join(backends, ",")), "web")
 	at := map[string]map[string]bool{"POST": {}, "QUERY": {}}
 	for i := range 20 {

@@ -35,34 +35,19 @@ func sorry(w http.ResponseWriter, _ *http.Request) {
 const retriesConf = `
 upstream_defaults.load_balancing = "round_robin"
 listeners = [{ listen = "127.0.0.1:0" }]
-[upstreams.both]
-backends = [{ address = %[1]q }, { address = %[2]q }]
-retry = { on = [503] }
-[upstreams.bad]
-backends = [{ address = %[1]q }]
-retry = { on = ["5xx"], attempts = 1 }
+upstreams.both = { backends = [{ address = %[1]q }, { address = %[2]q }], retry = { on = [503] } }
+upstreams.bad = { backends = [{ address = %[1]q }], retry = { on = ["5xx"], attempts = 1 } }
+upstreams.slow = { backends = [{ address = %[3]q }, { address = %[2]q }], retry = { per_try = "200ms" } }
+routes = [
+	{ pattern = "/both", dest = "both" },
+	{ pattern = "/bad", dest = "bad" },
+	{ pattern = "/bad/too", dest = "bad", timeouts = { first_byte = "10s" } },
+	{ pattern = "/boundless", dest = "boundless" },
+	{ pattern = "/slow", dest = "slow" },
+]
 [upstreams.boundless]
 backends = [{ address = %[1]q }]
 retry = { on = ["503"], attempts = 3, budget = "off" }
-[upstreams.slow]
-backends = [{ address = %[3]q }, { address = %[2]q }]
-retry = { per_try = "200ms" }
-[[routes]]
-pattern = "/both"
-dest = "both"
-[[routes]]
-pattern = "/bad"
-dest = "bad"
-[[routes]]
-pattern = "/bad/too"
-dest = "bad"
-timeouts = { first_byte = "10s" }
-[[routes]]
-pattern = "/boundless"
-dest = "boundless"
-[[routes]]
-pattern = "/slow"
-dest = "slow"
 `
 
 // The keys of retry have their effect: what is tried again, how long a try has, and how many retries the routes of an
@@ -140,15 +125,13 @@ func TestServer_ejects(t *testing.T) {
 	two, _ := countingOrigin(t, well)
 	const conf = quiet + `
 listeners = [{ listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/*", dest = "all" },
+	{ pattern = "/too", dest = "all" },
+]
 [upstreams.all]
 backends = [{ address = %q }, { address = %q }, { address = %q }]
 %s
-[[routes]]
-pattern = "/*"
-dest = "all"
-[[routes]]
-pattern = "/too"
-dest = "all"
 `
 	var log testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
@@ -260,14 +243,12 @@ func TestServer_checkEndsAnEjection(t *testing.T) {
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 	const conf = quiet + `
 listeners = [{ listen = "127.0.0.1:0" }]
+routes = [{ pattern = "/*", dest = "all" }]
 [upstreams.all]
 load_balancing = "round_robin"
 backends = [{ address = %[1]q }, { address = %[2]q }]
 outlier = { errors = 2, eject = "1h" }
 health_check = { path = "/healthz", interval = "300ms", fast_interval = "10ms", timeout = "300ms" }
-[[routes]]
-pattern = "/*"
-dest = "all"
 `
 	s := start(t, Options{}, conf, bad, other)
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -304,6 +285,7 @@ func TestServer_failover(t *testing.T) {
 	conf := func(failover string) string {
 		return fmt.Sprintf(quiet+`
 listeners = [{ name = "web", listen = "127.0.0.1:0", grpc = true }]
+routes = [{ pattern = "/*", dest = "first", load_balancing = "random", timeouts = { first_byte = "5s" } }]
 [upstreams.first]
 backends = [{ address = %q }]
 host = "first.test"
@@ -314,11 +296,6 @@ backends = [{ address = %q }]
 protocol = "h2"
 host = "two.test"
 load_balancing = "maglev"
-[[routes]]
-pattern = "/*"
-dest = "first"
-load_balancing = "random"
-timeouts = { first_byte = "5s" }
 `, gone.Addr(), failover, two.Listener.Addr())
 	}
 	s := start(t, Options{}, "%s", conf("two"))

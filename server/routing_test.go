@@ -78,14 +78,10 @@ func bodyOf(t *testing.T, resp *http.Response) string {
 }
 
 const routingFile = quiet + web + `
-[upstreams.api]
-backends = [{ address = %[1]q }]
-[upstreams.users]
-backends = [{ address = %[2]q }]
-host = "users.internal"
-[upstreams.own]
-backends = [{ address = %[1]q }]
-host = "backend"
+upstreams.api.backends = [{ address = %[1]q }]
+upstreams.users = { backends = [{ address = %[2]q }], host = "users.internal" }
+upstreams.own = { backends = [{ address = %[1]q }], host = "backend" }
+proxy.rules = [{ header = "X-Rule", upstream = "users", load_balancing = "round_robin" }]
 [[routes]]
 pattern = "example.com/*"
 dest = "api"
@@ -134,10 +130,6 @@ dest = "redirect:{path}/there?"
 [[routes]]
 pattern = "/scheme"
 redirect = { to = "https://{host}:8443/{method}" }
-[[proxy.rules]]
-header = "X-Rule"
-upstream = "users"
-load_balancing = "round_robin"
 `
 
 func TestRouting_overSockets(t *testing.T) {
@@ -235,20 +227,14 @@ func TestRouting_byCurl(t *testing.T) {
 
 func TestErrors_overSockets(t *testing.T) {
 	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-[[listeners]]
-name = "hasty"
-listen = "127.0.0.1:0"
-limits = { header_timeout = "100ms" }
-[[routes]]
-pattern = "/*"
-dest = %q
-[[routes]]
-pattern = "/trace"
-methods = ["TRACE"]
-dest = "status:200"
+listeners = [
+	{ name = "web", listen = "127.0.0.1:0" },
+	{ name = "hasty", listen = "127.0.0.1:0", limits = { header_timeout = "100ms" } },
+]
+routes = [
+	{ pattern = "/*", dest = %q },
+	{ pattern = "/trace", methods = ["TRACE"], dest = "status:200" },
+]
 `, mirror(t, "api"))
 	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
 	slow := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "hasty"), "http://"))
@@ -287,15 +273,10 @@ dest = "status:200"
 // methods; where none would, it is 404.
 func TestErrors_otherMethods(t *testing.T) {
 	s := start(t, Options{}, quiet+web+`
-[[routes]]
-pattern = "/api/*"
-methods = ["PURGE", "GET", "POST"]
-dest = "status:200"
-[[routes]]
-pattern = "/api/*"
-methods = "PUT"
-header = "X-Beta"
-dest = "status:200"
+routes = [
+	{ pattern = "/api/*", methods = ["PURGE", "GET", "POST"], dest = "status:200" },
+	{ pattern = "/api/*", methods = "PUT", header = "X-Beta", dest = "status:200" },
+]
 `)
 	url := urlOf(t, s, "web")
 	for _, c := range []struct {
@@ -329,6 +310,7 @@ func TestForwarding_byTrust(t *testing.T) {
 	s := start(t, Options{}, `
 via = "front"
 log.output = [%q]
+routes = [{ pattern = "/*", dest = %q }]
 [[listeners]]
 name = "strict"
 listen = "127.0.0.1:0"
@@ -345,9 +327,6 @@ name = "both"
 listen = "127.0.0.1:0"
 trusted_proxies = "127.0.0.1"
 forwarded = true
-[[routes]]
-pattern = "/*"
-dest = %q
 `, log, addr)
 	const claim = "X-Forwarded-For: 6.6.6.6, 1.2.3.4|X-Forwarded-For: 10.0.0.9, 10.1.1.1|X-Forwarded-Proto: https|" +
 		"X-Forwarded-Host: shop.example|Forwarded: for=6.6.6.6|Via: 1.1 cdn|Host: h"
@@ -411,13 +390,8 @@ func readFile(path string) string {
 func TestForwarding_endsLoops(t *testing.T) {
 	path := testutil.SocketPath(t)
 	s := start(t, Options{}, quiet+`
-[[listeners]]
-name = "web"
-listen = ["127.0.0.1:0", "unix:%[1]s"]
-trusted_proxies = "unix"
-[[routes]]
-pattern = "/*"
-dest = "unix:%[1]s"
+listeners = [{ name = "web", listen = ["127.0.0.1:0", "unix:%[1]s"], trusted_proxies = "unix" }]
+routes = [{ pattern = "/*", dest = "unix:%[1]s" }]
 `, path)
 	resp := askFor(t, "GET", urlOf(t, s, "web")+"/")
 	if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != 508 || got != "edge; error=proxy_loop_detected" {
@@ -437,10 +411,7 @@ func TestLog_quotesPeers(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = [%q]
 http = { name = "web", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/*"
-dest = %q
-rewrite = { path = "/short" }
+routes = [{ pattern = "/*", dest = %q, rewrite = { path = "/short" } }]
 `, log, mirror(t, "api"))
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
 	try(t, err)
@@ -473,10 +444,7 @@ rewrite = { path = "/short" }
 // Routes and trust change by a reload; the diff names the routes of a canary apart.
 func TestApply_routingChanges(t *testing.T) {
 	const file = quiet + `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-trusted_proxies = %[1]q
+listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = %[1]q }]
 [[routes]]
 pattern = "/*"
 header = "X-Always"

@@ -72,30 +72,19 @@ limit = { rate = "2/h" }
 // made of, in whatever order. The backend may read any of them.
 func TestLimits_chargeEveryValueOfTheKey(t *testing.T) {
 	s := start(t, Options{}, quiet+web+`
-[filters.field]
-type = "rate_limit"
-key = "{header.x-key}/{cookie.k}"
-rate = "1/h"
+filters.field = { type = "rate_limit", key = "{header.x-key}/{cookie.k}", rate = "1/h" }
+rules = [{ when = 'path == "/rule"', limit = { rate = "1/h", key = "{query.k}" } }]
+routes = [
+	{ pattern = "/field", filters = ["field"], dest = "status:204" },
+	{ pattern = "/waits", filters = ["waits"], dest = "status:204" },
+	{ pattern = "/*", dest = "status:204" },
+]
 [filters.waits]
 type = "rate_limit"
 key = "{header.x-key.lower()}"
 rate = "1/h"
 mode = "delay"
 max_delay = "1ms"
-[[rules]]
-when = 'path == "/rule"'
-limit = { rate = "1/h", key = "{query.k}" }
-[[routes]]
-pattern = "/field"
-filters = ["field"]
-dest = "status:204"
-[[routes]]
-pattern = "/waits"
-filters = ["waits"]
-dest = "status:204"
-[[routes]]
-pattern = "/*"
-dest = "status:204"
 `)
 	for _, c := range []struct {
 		target string
@@ -243,6 +232,20 @@ dest = "status:204"
 
 // ruledFilters has rules that name filters.
 const ruledFilters = quiet + `
+filters.first.type = "test_note"
+filters.all.type = "test_note"
+filters.own.type = "test_note"
+filters.more = { type = "test_note", when = 'query.more != "never"' }
+filters.late.type = "test_note"
+filters.closed = { type = "maintenance", on = true }
+filters.teapot = { type = "maintenance", on = true, status = 418 }
+defaults.filters = ["all", "closed"]
+rules = [
+	{ when = 'has(query.more)', filters = ["more", "!all"] },
+	{ when = 'query.more == "both"', filters = ["all", "!own"] },
+	{ when = 'query.open == "rule"', filters = ["!closed"] },
+	{ when = 'has(query.deny)', filters = ["late"], deny = true },
+]
 [[listeners]]
 name = "one"
 listen = "127.0.0.1:0"
@@ -253,39 +256,6 @@ filters = ["!first"]
 [[listeners]]
 name = "two"
 listen = "127.0.0.1:0"
-[filters.first]
-type = "test_note"
-[filters.all]
-type = "test_note"
-[filters.own]
-type = "test_note"
-[filters.more]
-type = "test_note"
-when = 'query.more != "never"'
-[filters.late]
-type = "test_note"
-[filters.closed]
-type = "maintenance"
-on = true
-[filters.teapot]
-type = "maintenance"
-on = true
-status = 418
-[defaults]
-filters = ["all", "closed"]
-[[rules]]
-when = 'has(query.more)'
-filters = ["more", "!all"]
-[[rules]]
-when = 'query.more == "both"'
-filters = ["all", "!own"]
-[[rules]]
-when = 'query.open == "rule"'
-filters = ["!closed"]
-[[rules]]
-when = 'has(query.deny)'
-filters = ["late"]
-deny = true
 [[routes]]
 pattern = "/*"
 dest = "status:204"

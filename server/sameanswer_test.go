@@ -59,28 +59,18 @@ func startSameAnswer(t *testing.T) *Server {
 		}
 	}
 	return start(t, Options{}, quiet+web+`
+defaults.filters = ["small", "open", "careful"]
+rules = [{ headers = { response = { X-By-Rule = "1", Expires = "Thu, 01 Jan 2037 00:00:00 GMT" } } }]
+routes = [
+	{ pattern = "/backend/*", dest = %[1]q, headers = { response = { X-By-Route = "1" } } },
+	{ pattern = "/cached/*", dest = %[1]q, headers = { response = { X-By-Route = "1" } }, cache = true },
+	{ pattern = "/files/*", dest = "static:%[2]s", rewrite = { strip_prefix = "/files" } },
+]
 [cache]
 [filters]
 small = { type = "compress" }
 open = { type = "cors", origins = ["https://a.example"], expose = ["X-By-Rule"] }
 careful = { type = "security_headers" }
-[defaults]
-filters = ["small", "open", "careful"]
-[[rules]]
-headers = { response = { X-By-Rule = "1", Expires = "Thu, 01 Jan 2037 00:00:00 GMT" } }
-[[routes]]
-pattern = "/backend/*"
-dest = %[1]q
-headers = { response = { X-By-Route = "1" } }
-[[routes]]
-pattern = "/cached/*"
-dest = %[1]q
-headers = { response = { X-By-Route = "1" } }
-cache = true
-[[routes]]
-pattern = "/files/*"
-dest = "static:%[2]s"
-rewrite = { strip_prefix = "/files" }
 `, conditionalOrigin(t), www)
 }
 

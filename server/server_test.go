@@ -188,11 +188,8 @@ func TestApply_keepsThePoolOfAnEqualUpstream(t *testing.T) {
 	const file = quiet + `
 global.worker_threads = 1
 http = { name = "web", listen = "127.0.0.1:0" }
-[upstreams.api]
-backends = [{ address = %q }]
-[[routes]]
-pattern = %q
-dest = %q
+upstreams.api.backends = [{ address = %q }]
+routes = [{ pattern = %q, dest = %q }]
 `
 	s := serve(t, parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
 	get(t, s, "web", "/")
@@ -227,17 +224,11 @@ func TestApply_routeTimeoutsMakeAPoolOfTheirOwn(t *testing.T) {
 	s := start(t, Options{}, quiet+`
 http.listen = "127.0.0.1:0"
 upstreams.api.backends = [{ address = %q }]
-[[routes]]
-pattern = "/a/*"
-dest = "api"
-[[routes]]
-pattern = "/b/*"
-dest = "api"
-timeouts.first_byte = "3s"
-[[routes]]
-pattern = "/c/*"
-dest = "api"
-timeouts.first_byte = "3s"
+routes = [
+	{ pattern = "/a/*", dest = "api" },
+	{ pattern = "/b/*", dest = "api", timeouts.first_byte = "3s" },
+	{ pattern = "/c/*", dest = "api", timeouts.first_byte = "3s" },
+]
 `, addr)
 	if n := len(s.upstreams.now.upstreams); n != 2 {
 		t.Fatalf("%d upstreams, want 2", n)
@@ -250,12 +241,10 @@ func TestApply_listenersComeAndGo(t *testing.T) {
 	gone, fresh := testutil.SocketPath(t), testutil.SocketPath(t)
 	const file = quiet + `
 upstreams.default.backends = [{ address = %q }]
-[[listeners]]
-name = %q
-listen = "127.0.0.1:0"
-[[listeners]]
-name = %q
-listen = "unix:%s"
+listeners = [
+	{ name = %q, listen = "127.0.0.1:0" },
+	{ name = %q, listen = "unix:%s" },
+]
 `
 	s := start(t, Options{}, file, addr, "kept", "gone", gone)
 	client := &http.Client{Transport: &http.Transport{}}
@@ -288,13 +277,8 @@ listen = "unix:%s"
 
 func TestApply_changedLimitsHoldForNewConnections(t *testing.T) {
 	const file = quiet + `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-limits.header_size = %q
-[[routes]]
-pattern = "/*"
-dest = "status:200"
+listeners = [{ name = "web", listen = "127.0.0.1:0", limits.header_size = %q }]
+routes = [{ pattern = "/*", dest = "status:200" }]
 `
 	s := start(t, Options{}, file, "32k")
 	old := testutil.Dial(t, s.Addresses()[0].Addr.String())
@@ -325,9 +309,7 @@ func TestApply_failureChangesNothing(t *testing.T) {
 	taken := testutil.Listen(t)
 	free := testutil.SocketPath(t)
 	s := start(t, Options{}, quiet+web+`
-[[routes]]
-pattern = "/*"
-dest = %q
+routes = [{ pattern = "/*", dest = %q }]
 `, addr)
 	for name, text := range map[string]string{
 		"address in use": fmt.Sprintf("[[listeners]]\nlisten = [\"unix:%s\", %q]", free, taken.Addr()),
@@ -409,13 +391,10 @@ func TestApply_logsGoWhereTheNewConfigurationSays(t *testing.T) {
 	const file = `
 log = { output = [%q], format = %q }
 http = { name = "web", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/*"
-dest = "status:200"
-[[routes]]
-pattern = "/silent"
-dest = "status:200"
-access_log = false
+routes = [
+	{ pattern = "/*", dest = "status:200" },
+	{ pattern = "/silent", dest = "status:200", access_log = false },
+]
 `
 	s := start(t, Options{}, file, one, "common")
 	client := &http.Client{Transport: &http.Transport{}} // one connection throughout
@@ -447,9 +426,7 @@ func TestApply_namesAreResolvedBeforeTheSwap(t *testing.T) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}}
 	const file = quiet + web + `
-[[routes]]
-pattern = "/*"
-dest = "%s:%s"
+routes = [{ pattern = "/*", dest = "%s:%s" }]
 `
 	s := start(t, o, file, "unknown.test", port)
 	if status, _ := get(t, s, "web", "/"); status != 503 {
@@ -468,13 +445,8 @@ func TestApply_underLoad(t *testing.T) {
 	two, _ := origin(t, "two")
 	const file = `
 log.output = [%q]
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-limits.keepalive_requests = %d
-[[routes]]
-pattern = "/*"
-dest = %q
+listeners = [{ name = "web", listen = "127.0.0.1:0", limits.keepalive_requests = %d }]
+routes = [{ pattern = "/*", dest = %q }]
 `
 	s := start(t, Options{}, file, filepath.Join(dir, "one"), 50, one)
 	url := urlOf(t, s, "web")
@@ -542,9 +514,7 @@ func TestServer_unixAndBothFamilies(t *testing.T) {
 	path := testutil.SocketPath(t)
 	s := start(t, Options{}, quiet+`
 http.listen = ["unix:%s", ":0"]
-[[routes]]
-pattern = "/*"
-dest = "status:200"
+routes = [{ pattern = "/*", dest = "status:200" }]
 `, path)
 	addrs := []string{"unix:" + path}
 	for _, a := range s.Addresses()[1:] {

@@ -47,6 +47,7 @@ func socketOptions(t *testing.T, remote string, listening bool, option int) (val
 func TestSockets_optionsReachTheKernel(t *testing.T) {
 	addr, _ := origin(t, "one")
 	const file = quiet + `
+routes = [{ pattern = "/*", dest = "api" }]
 [http]
 name = "web"
 listen = "127.0.0.1:0"
@@ -54,9 +55,6 @@ listen = "127.0.0.1:0"
 [upstreams.api]
 backends = [{ address = %q }]
 %s
-[[routes]]
-pattern = "/*"
-dest = "api"
 `
 	for _, c := range []struct {
 		name, listener, upstream string

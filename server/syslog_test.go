@@ -36,6 +36,12 @@ func TestSyslog_accessLogs(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = ["syslog+udp://%s", "table"]
 http = { name = "web", listen = "127.0.0.1:0" }
+routes = [
+	{ pattern = "/ok", dest = "status:204" },
+	{ pattern = "/bad", dest = "127.0.0.1:1", access_log.line = "{path} {status}" },
+	{ pattern = "/combined", dest = "status:200", access_log.format = "combined" },
+	{ pattern = "/empty", dest = "status:204", access_log.line = "{query.none}" },
+]
 [log_sinks.table]
 type = "syslog"
 to = "syslog+unix://%s"
@@ -43,21 +49,6 @@ format = "rfc5424"
 facility = "daemon"
 app = "front"
 structured_data = true
-[[routes]]
-pattern = "/ok"
-dest = "status:204"
-[[routes]]
-pattern = "/bad"
-dest = "127.0.0.1:1"
-access_log.line = "{path} {status}"
-[[routes]]
-pattern = "/combined"
-dest = "status:200"
-access_log.format = "combined"
-[[routes]]
-pattern = "/empty"
-dest = "status:204"
-access_log.line = "{query.none}"
 `, udp, path)
 	for _, c := range []struct{ path, url, table string }{
 		{"/ok?token=x", `^<134>1 \S+Z \S+ edge \d+ access - {"time".*"query":"token=REDACTED".*"status":204.*}$`,
@@ -89,9 +80,7 @@ func TestSyslog_serverThatTakesNothing(t *testing.T) {
 	const form = `
 log.output = ["syslog+tcp://%s", "syslog+tcp://%s"]
 http = { name = "web", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/*"
-dest = "status:204"
+routes = [{ pattern = "/*", dest = "status:204" }]
 `
 	s := start(t, Options{}, form, silent.Addr(), gone)
 	const requests = 50

@@ -150,15 +150,9 @@ func TestTraces_logsOfTheSame(t *testing.T) {
 	s := start(t, Options{}, `
 log.output = ["central"]
 http.listen = "127.0.0.1:0"
-[tracing]
-endpoint = %q
-sample = 1
-[log_sinks.central]
-type = "otlp"
-endpoint = %q
-[[routes]]
-pattern = "/*"
-dest = "hello"
+tracing = { endpoint = %q, sample = 1 }
+log_sinks.central = { type = "otlp", endpoint = %q }
+routes = [{ pattern = "/*", dest = "hello" }]
 `, url, url)
 	get(t, s, "127.0.0.1:0", "/one?token=hunter2")
 	at.has(t, "/v1/logs")

@@ -17,12 +17,8 @@ import (
 const tracedBy = `
 log.output = []
 http = { name = "web", listen = "127.0.0.1:0" }
-[tracing]
-endpoint = "%s"
-sample = 1
-[[routes]]
-pattern = "/*"
-dest = "status:204"
+tracing = { endpoint = "%s", sample = 1 }
+routes = [{ pattern = "/*", dest = "status:204" }]
 `
 
 // exported returns how many records of traces s has counted, by their fate and together.

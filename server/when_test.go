@@ -17,17 +17,10 @@ import (
 )
 
 const whenRoutes = `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-trusted_proxies = ["127.0.0.1"]
-[lists]
-office = ["198.51.100.0/24", "2001:db8::/32"]
-beta = { type = "texts", values = ["a", "b c"] }
-[maps.tier]
-values = { alice = "gold", bob = "tin" }
-[secrets]
-pass = "open sesame"
+listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = ["127.0.0.1"] }]
+lists = { office = ["198.51.100.0/24", "2001:db8::/32"], beta = { type = "texts", values = ["a", "b c"] } }
+maps.tier.values = { alice = "gold", bob = "tin" }
+secrets.pass = "open sesame"
 [[routes]]
 pattern = "/*"
 dest = "status:404"
@@ -94,16 +87,14 @@ func loadList(t *testing.T, dir string, tables *language.Tables, refresh string)
 	rename(t, path, quiet+fmt.Sprintf(`
 global.worker_threads = 2
 http = { name = "web", listen = "127.0.0.1:0" }
+routes = [
+	{ pattern = "/*", dest = "status:204" },
+	{ when = 'header.x-user in list.blocked', dest = "status:403" },
+]
 [lists.blocked]
 type = "texts"
 file = "%s/list.txt"
 %s
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-[[routes]]
-when = 'header.x-user in list.blocked'
-dest = "status:403"
 `, dir, refresh))
 	return config.Options{Tables: tables}.Load(path)
 }
@@ -218,12 +209,9 @@ func TestTemplates_ofConfigurations(t *testing.T) {
 	to := mirror(t, "one")
 	_, port, _ := strings.Cut(to, ":")
 	s := start(t, Options{}, quiet+web+`
-[maps.tier]
-values = { alice = "gold" }
-[maps.place]
-values = { a = "127.0.0.1" }
-[secrets]
-links = "f3b1c0de"
+maps.tier.values = { alice = "gold" }
+maps.place.values = { a = "127.0.0.1" }
+secrets.links = "f3b1c0de"
 [[routes]]
 path = "/old/*"
 when = 'path ~ "^/old/([a-z]+)/([0-9]+)$"'
