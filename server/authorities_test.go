@@ -93,12 +93,8 @@ func TestTrust_followsItsFiles(t *testing.T) {
 		t.Errorf("a client of the old authority: %d", status)
 	}
 	ask()
-	if n := counter(s, "edge_certificate_changes_total", "success"); n != 1 {
-		t.Errorf("%v changes counted", n)
-	}
-	if n := counter(s, "edge_config_reloads_total"); n != 0 {
-		t.Errorf("%v reloads counted", n)
-	}
+	wantCounter(t, s, 1, "edge_certificate_changes_total", "success")
+	wantCounter(t, s, 0, "edge_config_reloads_total")
 }
 
 func TestTrust_wrongFilesChangeNothing(t *testing.T) {
@@ -121,7 +117,5 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	if s.certificates.now.set != before || answers(t, s, own, ca) != 200 {
 		t.Error("something changed")
 	}
-	if n := counter(s, "edge_certificate_changes_total", "failure"); n != 1 {
-		t.Errorf("%v failures counted", n)
-	}
+	wantCounter(t, s, 1, "edge_certificate_changes_total", "failure")
 }

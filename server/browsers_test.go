@@ -3,8 +3,6 @@ package server
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,58 +13,22 @@ import (
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/filter/basicauth"
 	_ "github.com/edge-proxy/edge/filter/builtin"
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const browsersText = quiet + `
-[filters.careful]
-type = "security_headers"
-csp = "default-src 'self'"
-
-[filters.same-site]
-type = "csrf"
-trusted_origins = ["https://pay.example"]
-bypass = 'path == "/hook"'
-
-[filters.share]
-type = "cors"
-origins = ["https://*.example"]
-max_age = "0s"
-
-[filters.staff]
-type = "basic_auth"
-users.ann = "HASH"
-
-[filters.guests]
-type = "basic_auth"
-file = "FILE"
-remember = "0s"
-
-[defaults]
-filters = ["careful", "same-site"]
-
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-
-[[routes]]
-pattern = "/api/*"
-dest = "status:204"
-filters = ["share", "!same-site"]
-
-[[routes]]
-pattern = "/admin/*"
-dest = "status:204"
-filters = ["staff"]
-
-[[routes]]
-pattern = "/guests/*"
-dest = "status:204"
-filters = ["guests"]
+filters.careful = { type = "security_headers", csp = "default-src 'self'" }
+filters.same-site = { type = "csrf", trusted_origins = ["https://pay.example"], bypass = 'path == "/hook"' }
+filters.share = { type = "cors", origins = ["https://*.example"], max_age = "0s" }
+filters.staff = { type = "basic_auth", users.ann = "HASH" }
+filters.guests = { type = "basic_auth", file = "FILE", remember = "0s" }
+defaults.filters = ["careful", "same-site"]
+listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/*", dest = "status:204" },
+	{ pattern = "/api/*", dest = "status:204", filters = ["share", "!same-site"] },
+	{ pattern = "/admin/*", dest = "status:204", filters = ["staff"] },
+	{ pattern = "/guests/*", dest = "status:204", filters = ["guests"] },
+]
 `
 
 // Filters of the types that browsers know, from a configuration.
@@ -105,30 +67,19 @@ func TestBrowsers(t *testing.T) {
 	} {
 		parts := strings.Split(c.ask, "|")
 		method, path, _ := strings.Cut(parts[0], " ")
-		req, err := http.NewRequest(method, urlOf(t, s, "web")+path, nil)
-		try(t, err)
-		for _, f := range parts[1:] {
-			name, value, _ := strings.Cut(f, ": ")
-			req.Header.Set(name, value)
-		}
-		resp, _ := testutil.Do(t, http.DefaultClient, req)
+		resp := askFor(t, method, urlOf(t, s, "web")+path, parts[1:]...)
 		name, want, _ := strings.Cut(c.want, ": ")
 		if got := resp.Header.Get(name); resp.StatusCode != c.status || got != want {
 			t.Errorf("%s: %s, %s: %q", c.ask, resp.Status, name, got)
 		}
 	}
-	page := scrape(t, s)
-	for _, want := range []string{
-		"same-site csrf refused 1", "same-site csrf exempt 2", "share cors preflight 1", "share cors foreign 2",
-		"staff basic_auth missing 1", "staff basic_auth verified 1", "staff basic_auth remembered 1",
-		"staff basic_auth wrong 1", "guests basic_auth verified 2", "guests basic_auth malformed 1",
-		"careful security_headers set 17",
+	for labels, want := range map[string]float64{
+		"same-site csrf refused": 1, "same-site csrf exempt": 2, "share cors preflight": 1, "share cors foreign": 2,
+		"staff basic_auth missing": 1, "staff basic_auth verified": 1, "staff basic_auth remembered": 1,
+		"staff basic_auth wrong": 1, "guests basic_auth verified": 2, "guests basic_auth malformed": 1,
+		"careful security_headers set": 17,
 	} {
-		w := strings.Fields(want)
-		line := fmt.Sprintf("edge_filter_total{filter=%q,result=%q,type=%q} %s\n", w[0], w[2], w[1], w[3])
-		if !strings.Contains(page, line) {
-			t.Errorf("there is no line %s", line)
-		}
+		wantCounter(t, s, want, "edge_filter_total", strings.Fields(labels)...)
 	}
 }
 

@@ -92,8 +92,6 @@ routes = [
 	asking.Close()
 	drain.Wait()
 	for kind, n := range map[string]float64{"idle": 1, "tunnel": 3} {
-		if got := counter(s, "edge_drain_closed_total", "web", kind); got != n {
-			t.Errorf("%v of the kind %s, want %v", got, kind, n)
-		}
+		wantCounter(t, s, n, "edge_drain_closed_total", "web", kind)
 	}
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -46,10 +45,7 @@ func TestDynamic(t *testing.T) {
 	s := start(t, Options{}, "%s", file(""))
 	ask := func(path, tenant, want string) {
 		t.Helper()
-		req, err := http.NewRequest("GET", urlOf(t, s, "web")+path, nil)
-		try(t, err)
-		req.Header.Set("X-Tenant", tenant)
-		resp, body := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
+		resp, body := askBy(t, direct, "GET", urlOf(t, s, "web")+path, "X-Tenant: "+tenant)
 		if resp.StatusCode != 200 {
 			body = fmt.Sprint(resp.StatusCode)
 		}
@@ -71,13 +67,9 @@ func TestDynamic(t *testing.T) {
 		apply(t, s, "%s", file("[upstreams.further]\nbackends = [{ address = \"127.0.0.1:1\" }]\n"))
 	}
 	for why, want := range map[string]float64{"malformed": 4, "address": 4, "unlisted": 0, "own_listener": 0} {
-		if got := counter(s, "edge_dest_refused_total", dest, why); got != want {
-			t.Errorf("refused as %s: %v, want %v", why, got, want)
-		}
+		wantCounter(t, s, want, "edge_dest_refused_total", dest, why)
 	}
-	if n := counter(s, "edge_dest_lookups_total", dest); n != 6 {
-		t.Errorf("%v look-ups: a reload begins anew", n)
-	}
+	wantCounter(t, s, 6, "edge_dest_lookups_total", dest)
 	if n := count(&e.conns, "127.0.0.11").Load(); n > 2 { // one for each reactor
 		t.Errorf("%d connections", n)
 	}
@@ -87,9 +79,7 @@ func TestDynamic(t *testing.T) {
 	apply(t, s, "%s", quiet+web+`
 routes = [{ pattern = "/*", dest = "status:200" }]
 `)
-	if got := counter(s, "edge_dest_refused_total", dest, "malformed"); got != 4 {
-		t.Errorf("a reload took counters away: %v", got)
-	}
+	wantCounter(t, s, 4, "edge_dest_refused_total", dest, "malformed")
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		return count(&e.conns, "127.0.0.11").Load() == count(&e.ended, "127.0.0.11").Load()
 	}, "the connections close")
@@ -127,10 +117,7 @@ dest = "status:200"
 		"[::]" + port("web"), "[::]" + port("all"), "[::ffff:127.0.0.1]" + port("web"), "[::ffff:0:0]" + port("web"),
 		"[0:0::1]" + port("all"), "[::ffff:7f00:1]" + port("all"), "OWN.test." + port("web"),
 	} {
-		req, err := http.NewRequest("GET", url+"/x", nil)
-		try(t, err)
-		req.Header.Set("X-To", to)
-		resp, _ := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
+		resp := askFor(t, "GET", url+"/x", "X-To: "+to)
 		if refused++; resp.StatusCode != 403 || counter(s, "edge_dest_refused_total", "own_listener") != refused {
 			t.Errorf("%s: %d", to, resp.StatusCode)
 		}
@@ -156,11 +143,7 @@ dest = "status:200"
 	s := start(t, Options{}, "%s", file(""))
 	ask := func() int {
 		t.Helper()
-		req, err := http.NewRequest("GET", urlOf(t, s, "web")+"/x", nil)
-		try(t, err)
-		req.Header.Set("X-To", at)
-		resp, _ := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
-		return resp.StatusCode
+		return askFor(t, "GET", urlOf(t, s, "web")+"/x", "X-To: "+at).StatusCode
 	}
 	if status := ask(); status != 502 && status != 503 {
 		t.Errorf("%d before", status)

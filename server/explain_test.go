@@ -120,9 +120,7 @@ func TestRefusals_sayWhatHappened(t *testing.T) {
 			if sni := line["sni"]; sni != o.ServerName && !c.noName {
 				t.Errorf("sni %v, want %s", sni, o.ServerName)
 			}
-			if n := counter(s, "edge_tls_handshakes_failed_total", "refused"); n != 1 {
-				t.Errorf("%v counted", n)
-			}
+			wantCounter(t, s, 1, "edge_tls_handshakes_failed_total", "refused")
 		})
 	}
 }

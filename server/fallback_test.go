@@ -196,6 +196,7 @@ destinations.second = { type = "static", root = %q, fallback = %q }
 // A new file is served within a second or so, and after that time a path whose file was removed goes to the fallback; a
 // reload leads elsewhere at once.
 func TestFallback_filesComeAndGo(t *testing.T) {
+	t.Parallel()
 	dir, addr := fallbackSite(t)
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)
 	url, path := urlOf(t, s, "web")+"/new", filepath.Join(dir, "new")

@@ -43,9 +43,7 @@ func TestFilters_byName(t *testing.T) {
 	check(map[string]string{"/": "two", "/plain": ""})
 	// A configuration that was not parsed for this program does not get as far as to serve.
 	cfg := parse(t, "defaults.filters = [\"three\"]\n"+routes, "three", "two")
-	if _, err := s.Apply(cfg); err == nil || !strings.Contains(err.Error(), `no filter is called "three"`) {
-		t.Error(err)
-	}
+	wantRefused(t, s, cfg, `no filter is called "three"`)
 }
 
 // A filter sends requests to upstreams of the configuration, by their names, whatever a reload makes of them.

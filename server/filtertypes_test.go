@@ -119,15 +119,8 @@ func TestFilterTypes_order(t *testing.T) {
 			t.Errorf("%s %s: got %q, want %q", c.listener, c.path, got, c.want)
 		}
 	}
-	page := scrape(t, s)
-	for _, want := range []string{
-		`edge_filter_total{filter="a",result="noted",type="test_note"} 5`,
-		`edge_filter_total{filter="d",result="noted",type="test_note"} 1`,
-	} {
-		if !strings.Contains(page, want+"\n") {
-			t.Errorf("there is no line %s", want)
-		}
-	}
+	wantCounter(t, s, 5, "edge_filter_total", "a", "noted", "test_note")
+	wantCounter(t, s, 1, "edge_filter_total", "d", "noted", "test_note")
 }
 
 // A reload keeps what filters count, and closes what no configuration keeps when the last request is over that may use
@@ -204,10 +197,7 @@ func TestFilterTypes_newFails(t *testing.T) {
 	} {
 		text := strings.Replace(routes, `"n", "t"`, `"t", "n"`, 1)
 		text = strings.Replace(text, `"test_tally"`, `"test_tally"`+"\nidentity = \""+fail+`"`, 1)
-		_, err := s.Apply(parse(t, text+"[filters.n]\ntype = \"test_note\"\nfail = \""+fail+"\"\n"))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %s", fail, err, want)
-		}
+		wantRefused(t, s, parse(t, text+"[filters.n]\ntype = \"test_note\"\nfail = \""+fail+"\"\n"), want)
 		if begun := <-tallies; begun.closed.Load() != 1 {
 			t.Errorf("%s: what the other filter kept for it is not closed", fail)
 		}

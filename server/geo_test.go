@@ -38,12 +38,10 @@ routes = [
 	{ pattern = "/*", dest = "status:204" },
 	{ when = 'geo.country == "BR"', dest = "status:403" },
 ]
-[[rules]]
-when = 'geo.asn in {64496}'
-deny = 451
-[[rules]]
-when = 'geo.continent == "EU"'
-headers.response = { X-Place = "{geo.country} {geo.asn} {geo.asn_org}" }
+rules = [
+	{ when = 'geo.asn in {64496}', deny = 451 },
+	{ when = 'geo.continent == "EU"', headers.response = { X-Place = "{geo.country} {geo.asn} {geo.asn_org}" } },
+]
 `, lines, country, asn)
 	cfg, report := config.Options{Tables: language.NewTables()}.Parse("edge.toml", []byte(text))
 	if !report.OK() {

@@ -72,11 +72,7 @@ func TestGuard_plainRequestsByCurl(t *testing.T) {
 		pair := clientPair(t, ca, nil)
 		client := asHTTPS(t, ca, true)
 		client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{pair}
-		req, _ := http.NewRequest("GET", secureURL(t, s)+"/x", nil)
-		req.Host = "example.org"
-		resp, err := client.Do(req)
-		try(t, err)
-		resp.Body.Close()
+		resp, _ := askBy(t, client, "GET", secureURL(t, s)+"/x", "Host: example.org")
 		if resp.StatusCode != 200 {
 			t.Errorf("%q, with a certificate: %d", c.keys, resp.StatusCode)
 		}
@@ -211,9 +207,7 @@ func TestRoutes_byListenerAndClientCertificate(t *testing.T) {
 			}
 		}
 	}
-	if code, _ := get(t, s, "plain", "/x"); code != 201 {
-		t.Errorf("plain: %d", code)
-	}
+	wantStatus(t, direct, urlOf(t, s, "plain")+"/x", 201, "plain")
 }
 
 // By curl, which shows a certificate of a file.

@@ -112,11 +112,7 @@ protocol = %q
 limits = { %s }
 health_check = { interval = "1s", timeout = "1s", fall = 100 }
 `, addr, version, c.limits)
-				r, err := http.NewRequest("GET", urlOf(t, s, "web"), nil)
-				try(t, err)
-				resp, err := client.Do(r)
-				try(t, err)
-				body := bodyOf(t, resp)
+				resp, body := testutil.Get(t, client, urlOf(t, s, "web"))
 				if cookies := len(resp.Header.Values("Set-Cookie")); resp.StatusCode != c.want ||
 					c.want == 200 && (body != "ok" || cookies != c.count) {
 					t.Errorf("%s %.200q with %d cookies, want %d with %d", resp.Status, body, cookies, c.want, c.count)

@@ -106,9 +106,7 @@ func TestHealth_takesABackendAwayAndBringsItBack(t *testing.T) {
 	if m := one.checks.Load(); m != n {
 		t.Errorf("%d checks after they were turned off", m-n)
 	}
-	if v := counter(s, "edge_check_verdicts_total", name, "down"); v != 2 {
-		t.Errorf("%v verdicts are counted", v)
-	}
+	wantCounter(t, s, 2, "edge_check_verdicts_total", name, "down")
 }
 
 // An upstream has checks of its own, or none where it says so.
@@ -145,6 +143,7 @@ func TestHealth_checkedBeforeItServes(t *testing.T) {
 
 // With passive_counts a backend that answers requests is not checked.
 func TestHealth_passiveCounts(t *testing.T) {
+	t.Parallel()
 	one := newCheckedOrigin(t, "one")
 	s := start(t, Options{}, "%s", quiet+"[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
 		"[[routes]]\npattern = \"/*\"\ndest = \""+one.address()+"\"\n"+checks+"passive_counts = true\n")

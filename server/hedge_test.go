@@ -114,9 +114,7 @@ func TestServer_hedges(t *testing.T) {
 			} else if conns.Load() > 2 { // of two event loops
 				t.Errorf("%d connections", conns.Load())
 			}
-			if got := counter(s, "edge_hedges_closed_total"); got != closed {
-				t.Errorf("%v connections were closed, want %v", got, closed)
-			}
+			wantCounter(t, s, closed, "edge_hedges_closed_total")
 			wantHedgeLogged(t, path, int(won))
 		})
 	}
@@ -153,6 +151,7 @@ http {
 
 // A process that is stopped takes connections and requests, and answers nothing: the other one answers.
 func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
+	t.Parallel()
 	path := testutil.Nginx(t)
 	var addresses []any
 	var all []*testutil.Process
@@ -193,6 +192,7 @@ retry = { hedge_after = "1s", per_try = "5s" }
 
 // A reload that changes hedge_after keeps the budget, and one without it ends hedging.
 func TestServer_hedgesAfterAReload(t *testing.T) {
+	t.Parallel()
 	stuck, _, left := hedgeOrigin(t, "h1", true)
 	well, _, _ := hedgeOrigin(t, "h1", false)
 	const conf = quiet + `
@@ -239,6 +239,7 @@ retry = { hedge_after = %q, per_try = "250ms" }
 // One of four backends keeps one request of a hundred waiting for half a second: most of these are answered by another
 // one, for no more than five further requests for each hundred. EDGE_SOAK=1 asks long enough for percentiles.
 func TestServer_hedgesStalls(t *testing.T) {
+	t.Parallel()
 	requests, every := 600, 20
 	if os.Getenv("EDGE_SOAK") != "" {
 		requests, every = 40_000, 100

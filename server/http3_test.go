@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -183,11 +182,7 @@ min_version = "1.2"
 func TestAltSvc_isOfTheAddress(t *testing.T) {
 	field := func(k *keyed, addr string) string {
 		k.Helper()
-		req, _ := http.NewRequest("GET", "https://"+addr, nil)
-		req.Host = "example.org"
-		resp, err := asHTTPS(k.T, k.ca, true).Do(req)
-		try(k, err)
-		resp.Body.Close()
+		resp, _ := askBy(k.T, asHTTPS(k.T, k.ca, true), "GET", "https://"+addr, "Host: example.org")
 		return resp.Header.Get("Alt-Svc")
 	}
 	for lines, want := range map[string]string{

@@ -22,84 +22,38 @@ grpc = true
 http = { name = "web", listen = "127.0.0.1:0" }
 filters.by_account = { type = "rate_limit", rate = "2/h", burst = 2, key = '{json(body, "account")}' }
 filters.by_claim = { type = "rate_limit", rate = "100/s", key = '{json(header.x-claims, "sub")}' }
-[[routes]]
-pattern = "/deny/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-when = 'json(body, "role") == "admin"'
-deny = 403
-[[routes]]
-pattern = "/answer/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-when = 'json(body, "role") == "admin"'
-deny = 403
-[[routes.rules]]
-respond = { status = 200, body = "hidden" }
-[[routes]]
-pattern = "/set/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-set = { role = '{json(body, "role")}' }
-[[routes.rules]]
-when = 'local.role == "admin"'
-deny = 403
-[[routes]]
-pattern = "/valid/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-when = 'not json.valid(body) or json(body, "role") == "admin"'
-deny = 403
-[[routes]]
-pattern = "/get/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-when = 'method == "PUT" and json(body, "role") == "admin"'
-deny = 403
-[[routes]]
-pattern = "/plan/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-[[routes.rules]]
-when = 'int(json(body, "plan")) == 7'
-deny = 403
-[[routes]]
-pattern = "/account/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-filters = ["by_account"]
-[[routes]]
-pattern = "/claim/*"
-dest = "h2c://%[2]s"
-filters = ["by_claim"]
-[[routes]]
-pattern = "/field/*"
-dest = "h2c://%[2]s"
-read_body = "64k"
-headers.request = { X-Role = '{json(body, "role")}' }
-[[routes]]
-pattern = "/text/*"
-dest = "h2c://%[2]s"
-read_body = "1k"
-[[routes.rules]]
-when = 'body.cut'
-deny = 403
-[[routes.rules]]
-when = 'body contains "admin"'
-deny = 403
-[[routes]]
-pattern = "/whole/*"
-dest = "h2c://%[2]s"
-buffer_request = "4k"
-[[routes]]
-pattern = "when.test/*"
-when = 'json(header.x-claims, "sub") == "a"'
-dest = "h2c://%[2]s"
+upstreams.o = { backends = [{ address = "%[2]s" }], protocol = "h2" }
+routes = [
+	{ pattern = "/deny/*", dest = "o", read_body = "64k", rules = [
+		{ when = 'json(body, "role") == "admin"', deny = 403 },
+	] },
+	{ pattern = "/answer/*", dest = "o", read_body = "64k", rules = [
+		{ when = 'json(body, "role") == "admin"', deny = 403 },
+		{ respond = { status = 200, body = "hidden" } },
+	] },
+	{ pattern = "/set/*", dest = "o", read_body = "64k", rules = [
+		{ set = { role = '{json(body, "role")}' } },
+		{ when = 'local.role == "admin"', deny = 403 },
+	] },
+	{ pattern = "/valid/*", dest = "o", read_body = "64k", rules = [
+		{ when = 'not json.valid(body) or json(body, "role") == "admin"', deny = 403 },
+	] },
+	{ pattern = "/get/*", dest = "o", read_body = "64k", rules = [
+		{ when = 'method == "PUT" and json(body, "role") == "admin"', deny = 403 },
+	] },
+	{ pattern = "/plan/*", dest = "o", read_body = "64k", rules = [
+		{ when = 'int(json(body, "plan")) == 7', deny = 403 },
+	] },
+	{ pattern = "/account/*", dest = "o", read_body = "64k", filters = ["by_account"] },
+	{ pattern = "/claim/*", dest = "o", filters = ["by_claim"] },
+	{ pattern = "/field/*", dest = "o", read_body = "64k", headers.request = { X-Role = '{json(body, "role")}' } },
+	{ pattern = "/text/*", dest = "o", read_body = "1k", rules = [
+		{ when = 'body.cut', deny = 403 },
+		{ when = 'body contains "admin"', deny = 403 },
+	] },
+	{ pattern = "/whole/*", dest = "o", buffer_request = "4k" },
+	{ pattern = "when.test/*", when = 'json(header.x-claims, "sub") == "a"', dest = "o" },
+]
 `
 
 // guardRig starts a server with guardedBodies. asked counts the requests of its backend.
@@ -221,13 +175,11 @@ func TestJSON_guardsHold(t *testing.T) {
 		}
 		for _, host := range []string{"limit.test", "when.test"} { // no text of a body
 			for claims, want := range map[string]int{`{"sub":"a"}`: 200, `{"sub":"a"}x`: 400, `sub`: 400} {
-				req, _ := http.NewRequest("GET", url+"/claim/", nil)
-				req.Header.Set("X-Claims", claims)
-				req.Host = host
 				if want == 400 {
 					refused++
 				}
-				if resp, _ := testutil.Do(t, c, req); resp.StatusCode != want {
+				resp, _ := askBy(t, c, "GET", url+"/claim/", "X-Claims: "+claims, "Host: "+host)
+				if resp.StatusCode != want {
 					t.Errorf("%s %s: %s: %s, want %d", protocol, host, claims, resp.Status, want)
 				}
 			}

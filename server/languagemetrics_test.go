@@ -13,6 +13,7 @@ import (
 
 // What conditions and templates cost, and what becomes of the files of lists, is counted, over reloads too.
 func TestMetrics_language(t *testing.T) {
+	t.Parallel()
 	dir, tables := t.TempDir(), language.NewTables()
 	list := filepath.Join(dir, "list.txt")
 	rename(t, list, "10.0.0.0/8\n10.0.0.1\n")

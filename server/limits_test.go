@@ -96,9 +96,7 @@ func TestServer_limitsRequests(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		return first.now.Load() == 4 && second.now.Load() == 2 && counter(s, "edge_breaker_waiting") == 6
 	})
-	if n := counter(s, "edge_breaker_open", "api"); n != 1 {
-		t.Errorf("edge_breaker_open is %v", n)
-	}
+	wantCounter(t, s, 1, "edge_breaker_open", "api")
 	for path, want := range map[string]string{"/impatient": "max_requests 1", "/lineless": "max_pending 0"} {
 		resp, _ := testutil.Get(t, c, url+path)
 		status, after := resp.Header.Get("Proxy-Status"), resp.Header.Get("Retry-After")
@@ -115,9 +113,7 @@ func TestServer_limitsRequests(t *testing.T) {
 		{"edge_breaker_refused_total", "queue_timeout", 1}, {"edge_breaker_refused_total", "max_pending", 1},
 		{"edge_breaker_queued_total", "api", 6},
 	} {
-		if n := counter(s, of.name, of.label); n != of.want {
-			t.Errorf("%s of %s is %v, want %v", of.name, of.label, n, of.want)
-		}
+		wantCounter(t, s, of.want, of.name, of.label)
 	}
 	change := func(to string) {
 		apply(t, s, quiet+strings.Replace(limitsConf, "max_requests = 2", to, 1), first.address, second.address)
@@ -155,9 +151,7 @@ func TestServer_limitsRetries(t *testing.T) {
 	if resp, body := testutil.Get(t, c, url+"/"); resp.StatusCode != 503 || body != "sorry" {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	if n := counter(s, "edge_breaker_retries_denied_total"); n != 1 {
-		t.Errorf("%v retries were denied", n)
-	}
+	wantCounter(t, s, 1, "edge_breaker_retries_denied_total")
 	close(second.goOn)
 	if status := <-held; status != 200 {
 		t.Errorf("the retry was answered %d", status)
@@ -179,10 +173,7 @@ routes = [
 	{ pattern = "/last", dest = "api", priority = 3 },
 	{ pattern = "/impatient", dest = "impatient" },
 ]
-[upstreams.api]
-backends = [{ address = %[1]q }]
-breaker = { adaptive = true }
-pool = { queue_timeout = "1m" }
+upstreams.api = { backends = [{ address = %[1]q }], breaker = { adaptive = true }, pool = { queue_timeout = "1m" } }
 [upstreams.impatient]
 backends = [{ address = %[2]q }]
 breaker = { adaptive = true }

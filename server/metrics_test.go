@@ -38,10 +38,7 @@ func TestServer_metrics(t *testing.T) {
 routes = [{ pattern = "/*", dest = "status:200" }]
 `)
 	get(t, s, "web", "/")
-	page := scrape(t, s)
-	if !strings.Contains(page, "\nedge_listener_requests_total{listener=\"web\"} 1\n") {
-		t.Errorf("the request is not among\n%s", page)
-	}
+	wantSeries(t, scrape(t, s), `edge_listener_requests_total{listener="web"} 1`)
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -173,14 +170,7 @@ routes = [{ name = "all", host = "*.test", methods = ["GET", "MADE", "X-1", "X-2
 	c := &http.Client{Transport: &http.Transport{}}
 	defer c.CloseIdleConnections()
 	url := urlOf(t, s, "web")
-	ask := func(method, host, path string) {
-		r, err := http.NewRequest(method, url+path, nil)
-		try(t, err)
-		r.Host = host
-		resp, err := c.Do(r)
-		try(t, err)
-		resp.Body.Close()
-	}
+	ask := func(method, host, path string) { askBy(t, c, method, url+path, "Host: "+host) }
 	lines := func() int { return len(values(t, scrapeNow(s))) }
 	for _, method := range []string{"GET", "MADE"} {
 		ask(method, "a.test", "/")
@@ -194,9 +184,7 @@ routes = [{ name = "all", host = "*.test", methods = ["GET", "MADE", "X-1", "X-2
 	if after := lines(); after != before {
 		t.Errorf("%d lines, then %d", before, after)
 	}
-	if n := counter(s, "edge_requests_total"); n != 3004 {
-		t.Errorf("%v requests", n)
-	}
+	wantCounter(t, s, 3004, "edge_requests_total")
 }
 
 // scrapeNow returns a page of what is counted now, whatever others were given before.
@@ -274,9 +262,7 @@ listeners = [{ name = "web", listen = "unix:%s" }]
 	}()
 	<-begun
 	for range 2 {
-		if n := counter(s, "edge_connections", "web"); n != 1 {
-			t.Errorf("%v connections, want 1", n)
-		}
+		wantCounter(t, s, 1, "edge_connections", "web")
 		apply(t, s, file, addr, after)
 	}
 	close(end)
@@ -322,7 +308,5 @@ func TestMetrics_versionOfTheConfiguration(t *testing.T) {
 	}
 	s := start(t, Options{}, file)
 	apply(t, s, file)
-	if n := counter(s, "edge_config_version"); n != 2 {
-		t.Errorf("version %v, want 2", n)
-	}
+	wantCounter(t, s, 2, "edge_config_version")
 }

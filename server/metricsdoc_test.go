@@ -45,6 +45,11 @@ destinations.default = { type = "test_greet", text = "hello" }
 filters.small.type = "compress"
 defaults.filters = ["note", "limit", "small"]
 lists.office = "10.0.0.0/8"
+routes = [
+	{ name = "api", pattern = "/*", dest = "api" },
+	{ name = "any", pattern = "/any/*", dest = "http://{query:to}", allow_dest = ["http://*.svc.internal:8080"] },
+	{ pattern = "/later", dest = "later", cache = true },
+]
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
@@ -60,15 +65,6 @@ cert = "internal"
 [[tls.rules]]
 when = 'tls.sni == "none.example"'
 deny = true
-[[routes]]
-name = "api"
-pattern = "/*"
-dest = "api"
-[[routes]]
-name = "any"
-pattern = "/any/*"
-dest = "http://{query:to}"
-allow_dest = ["http://*.svc.internal:8080"]
 [services.db]
 type = "tcp"
 listen = "127.0.0.1:0"
@@ -81,10 +77,6 @@ health_check = { interval = "1h", agent = { port = 1 } }
 [upstreams.later]
 protocol = "h2"
 backends = [{ address = %q }]
-[[routes]]
-pattern = "/later"
-dest = "later"
-cache = true
 `, filepath.Join(t.TempDir(), "access.log"), addr, addr)
 	get(t, s, "web", "/")
 	all := maps.Clone(ofTheProcess)

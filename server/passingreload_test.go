@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -57,10 +56,7 @@ func TestPassing_reload(t *testing.T) {
 		}
 	}
 	apply(t, s, "%s", peeks)
-	_, err := s.Apply(parse(t, text(fmt.Sprintf("dest = %q", backend))))
-	if err == nil || !strings.Contains(err.Error(), "peek = true") {
-		t.Error(err)
-	}
+	wantRefused(t, s, parse(t, text(fmt.Sprintf("dest = %q", backend))), "peek = true")
 	if err := h.echoes(addr, "b.example"); err != nil {
 		t.Error(err)
 	}

@@ -21,6 +21,7 @@ import (
 // A Diff says that connections to backends end where a reload makes another pool, and nowhere else: each key of the
 // reference page is tried.
 func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
+	t.Parallel()
 	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
 	try(t, err)
 	defer page.Close()
@@ -113,9 +114,7 @@ backends = [{ address = %q }]
 	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
 	}
-	if status, _ := getBy(t, c, "http://"+second+"/"); status != 200 {
-		t.Errorf("status %d after the plan", status)
-	}
+	wantStatus(t, c, "http://"+second+"/", 200, "after the plan")
 	if d := apply(t, s, file, `, "`+second+`"`, "", addr); !d.Empty() {
 		t.Errorf("the plan has changed something: %+v", d)
 	}

@@ -490,37 +490,20 @@ listeners = [
 upstreams.app.backends = [{ address = %q }]
 upstreams.canary.backends = [{ address = %q }]
 defaults.cache = true
+routes = [
+	{ pattern = "/*", dest = "app" },
+	{ pattern = "drop.test/*", dest = "app", cache.query = { drop = ["utm_*"], sort = true } },
+	{ pattern = "keep.test/*", dest = "app", cache.query.keep = ["q"] },
+	{ pattern = "key.test/*", dest = "app", cache.key = ["{header.x-a}", "{header.x-b}"] },
+	{ pattern = "rules.test/*", dest = "app", rules = [
+		{ when = 'cookie.canary == "1"', dest = "canary" },
+		{ when = 'header.x-beta == "1"', headers.request.X-Role = "evil" },
+	] },
+	{ pattern = "password.test/*", dest = "app", filters = ["password"] },
+]
 [filters.password]
 type = "basic_auth"
 users.ann = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$vk+JgWgZGbXHtEqPQPhzXbD+QxxkJR5Fq2AXLhDyYaY"
-[[routes]]
-pattern = "/*"
-dest = "app"
-[[routes]]
-pattern = "drop.test/*"
-dest = "app"
-cache.query = { drop = ["utm_*"], sort = true }
-[[routes]]
-pattern = "keep.test/*"
-dest = "app"
-cache.query.keep = ["q"]
-[[routes]]
-pattern = "key.test/*"
-dest = "app"
-cache.key = ["{header.x-a}", "{header.x-b}"]
-[[routes]]
-pattern = "rules.test/*"
-dest = "app"
-[[routes.rules]]
-when = 'cookie.canary == "1"'
-dest = "canary"
-[[routes.rules]]
-when = 'header.x-beta == "1"'
-headers.request.X-Role = "evil"
-[[routes]]
-pattern = "password.test/*"
-dest = "app"
-filters = ["password"]
 `, app.Addr(), other.Addr())
 	v.web = strings.TrimPrefix(urlOf(t, v.server, "web"), "http://")
 	v.behind = strings.TrimPrefix(urlOf(t, v.server, "trusted"), "http://")

@@ -84,14 +84,10 @@ pool = { max_per_backend = 1, queue = 1, queue_timeout = "100ms" }
 	for name, want := range map[string]float64{
 		"edge_upstream_queued_total": 1, "edge_upstream_aged_total": 1, "edge_upstream_dials_total": 2,
 	} {
-		if n := counter(s, name, "api"); n != want {
-			t.Errorf("%s is %v, want %v", name, n, want)
-		}
+		wantCounter(t, s, want, name, "api")
 	}
 	for of, limit := range map[string]string{"api": "queue", "hasty": "queue_timeout"} {
-		if n := counter(s, "edge_upstream_queue_refused_total", of, limit); n != 1 {
-			t.Errorf("%s of %s: %v", limit, of, n)
-		}
+		wantCounter(t, s, 1, "edge_upstream_queue_refused_total", of, limit)
 	}
 }
 

@@ -51,11 +51,8 @@ func TestProxyProtocol_plain(t *testing.T) {
 		}
 		w.Close()
 	}
-	page := scrapeNow(s)
-	for _, want := range []string{`result="told"} 3`, `result="own"} 2`, `result="none"} 1`, `result="missing"} 0`} {
-		if !strings.Contains(page, `edge_proxy_protocol_total{listener="web",`+want) {
-			t.Errorf("no %s", want)
-		}
+	for result, want := range map[string]float64{"told": 3, "own": 2, "none": 1, "missing": 0} {
+		wantCounter(t, s, want, "edge_proxy_protocol_total", "web", result)
 	}
 }
 
@@ -182,11 +179,8 @@ func TestProxyProtocol_closes(t *testing.T) {
 	if got, _ := io.ReadAll(c); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
-	page := scrapeNow(s)
-	for _, want := range []string{`result="missing"} 3`, `result="syntax"} 3`, `result="untrusted"} 1`} {
-		if !strings.Contains(page, `edge_proxy_protocol_total{listener="web",`+want) {
-			t.Errorf("no %s", want)
-		}
+	for result, want := range map[string]float64{"missing": 3, "syntax": 3, "untrusted": 1} {
+		wantCounter(t, s, want, "edge_proxy_protocol_total", "web", result)
 	}
 	found := log.with("PROXY protocol: connection closed")
 	if len(found) != 3 || !strings.Contains(fmt.Sprint(found[0]["try"]), "health check") {

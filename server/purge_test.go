@@ -104,6 +104,7 @@ cache = true
 // A request ends the answers of its URL, or of groups, and no others. Options of curl stand before each URL.
 func TestPurge_whatRequestsEnd(t *testing.T) {
 	testutil.OnlyPlain(t)
+	t.Parallel()
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	ca.IssueTo(t, dir, "example", nil, "a.test")
 	ca.Write(t, filepath.Join(dir, "ca.pem"))
@@ -181,6 +182,7 @@ func TestPurge_whatRequestsEnd(t *testing.T) {
 // The address of the client counts, as proxies that are trusted tell it. Other clients are refused, and so is a
 // mistake; both end nothing, and the backend is not sent the method.
 func TestPurge_clients(t *testing.T) {
+	t.Parallel()
 	const refused, wrong = " 405 GET, HEAD", "Soft-Purge is 1, or is left out.\n 400"
 	const allowed, local = "cache.purge.allow = [\"192.0.2.1\", \"127.0.0.3\"]\n", "cache.purge.allow = \"127.0.0.1\"\n"
 	const trusts, claims = "trusted_proxies = \"127.0.0.1\"\n", "-H X-Forwarded-For:192.0.2.1"
@@ -222,6 +224,7 @@ func TestPurge_clients(t *testing.T) {
 // After a soft purge an answer is sent where stale ones may be: at once by stale_while, and else while the backend does
 // not answer. After a hard one it is not.
 func TestPurge_softly(t *testing.T) {
+	t.Parallel()
 	var down atomic.Bool
 	var asked atomic.Int64
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -282,6 +285,7 @@ routes = [
 // A purge comes while the backend holds its answer, before the head or after it. The request before it gets that
 // answer, which is not stored; a request after it gets another one, whichever of both is here first.
 func TestPurge_whileTheAnswerComes(t *testing.T) {
+	t.Parallel()
 	for _, p := range []cache.Purge{
 		{}, // the method
 		{Kind: cache.PurgeURL, Name: "http://a.test/PATH" + fresh},
@@ -370,6 +374,7 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 // An answer that was stored before a reload is purged after it, by PURGE and by the API: by the query that its route
 // had then, and by the query that the route has now.
 func TestPurge_overReloads(t *testing.T) {
+	t.Parallel()
 	addr, asked := countedOrigin(t)
 	const first = quiet + "cache.purge.allow = \"127.0.0.1\"\n" + web +
 		"[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = %q\ncache.enabled = true\n"

@@ -71,13 +71,8 @@ func TestRelays(t *testing.T) {
 		!strings.Contains(got, `"upstream":"db","backend":"127.0.0.1:`) {
 		t.Error(got)
 	}
-	page := scrapeNow(s)
-	for _, want := range []string{`edge_service_connections_total{result="closed",service="db"} 3`,
-		`edge_service_bytes_total{direction="in",service="db"} 3145728`} {
-		if !strings.Contains(page, want) {
-			t.Errorf("no %s in %s", want, page)
-		}
-	}
+	wantCounter(t, s, 3, "edge_service_connections_total", "closed", "db")
+	wantCounter(t, s, 3145728, "edge_service_bytes_total", "in", "db")
 }
 
 // A backend that refuses is passed by, and where all do the client is reset.
@@ -94,7 +89,7 @@ func TestRelays_failures(t *testing.T) {
 		w.Close()
 	}
 	apply(t, s, "%s", relaying("'"+log+"'", "", dead.Addr().String()))
-	wantRefused(t, addressOf(t, s, "db"))
+	wantReset(t, addressOf(t, s, "db"))
 	lines := func() string {
 		text, _ := os.ReadFile(log)
 		return string(text)
@@ -129,7 +124,7 @@ func TestRelays_bounds(t *testing.T) {
 		"[upstreams.db.breaker]\nmax_requests = 1\n")
 	w := testutil.Dial(t, addressOf(t, s, "db"))
 	w.Want("one\n")
-	wantRefused(t, addressOf(t, s, "db"))
+	wantReset(t, addressOf(t, s, "db"))
 	w.WantEnd() // it is idle
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		c, err := net.Dial("tcp", addressOf(t, s, "db"))
@@ -142,8 +137,8 @@ func TestRelays_bounds(t *testing.T) {
 	})
 }
 
-// wantRefused connects to a service that has no backend for it: a reset.
-func wantRefused(t *testing.T, addr string) {
+// wantReset connects to a service that has no backend for it: a reset.
+func wantReset(t *testing.T, addr string) {
 	t.Helper()
 	n, c, err := 0, net.Conn(nil), error(nil)
 	if c, err = net.Dial("tcp", addr); err == nil { // the reset may be there before the dialler looks
@@ -247,7 +242,7 @@ func TestRelays_secured(t *testing.T) {
 	w.Want("secured")
 	apply(t, s, "%s", relaying("", "", l.Addr().String())+
 		fmt.Sprintf("[upstreams.db.tls]\nca = %q\nsni = \"other.example.org\"\n", filepath.Join(dir, "ca.pem")))
-	wantRefused(t, addressOf(t, s, "db"))
+	wantReset(t, addressOf(t, s, "db"))
 }
 
 // A stream of TLS that was cut does not look complete on the other side, whichever that is.

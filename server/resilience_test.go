@@ -45,9 +45,7 @@ routes = [
 	{ pattern = "/boundless", dest = "boundless" },
 	{ pattern = "/slow", dest = "slow" },
 ]
-[upstreams.boundless]
-backends = [{ address = %[1]q }]
-retry = { on = ["503"], attempts = 3, budget = "off" }
+upstreams.boundless = { backends = [{ address = %[1]q }], retry = { on = ["503"], attempts = 3, budget = "off" } }
 `
 
 // The keys of retry have their effect: what is tried again, how long a try has, and how many retries the routes of an
@@ -110,9 +108,7 @@ func wantGauges(t *testing.T, s *Server, up, weight, ejections float64) {
 	for name, want := range map[string]float64{
 		"edge_backend_up": up, "edge_backend_weight": weight, "edge_ejections_total": ejections,
 	} {
-		if got := counter(s, name, "all"); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
+		wantCounter(t, s, want, name, "all")
 	}
 }
 
@@ -310,9 +306,7 @@ load_balancing = "maglev"
 			t.Errorf("%s is answered by %q", contentType, got)
 		}
 	}
-	if n := counter(s, "edge_failovers_total"); n != 2 {
-		t.Errorf("%v failovers are counted", n)
-	}
+	wantCounter(t, s, 2, "edge_failovers_total")
 	mustApply(t, s, parse(t, conf(one)))
 	if got := from("text/plain"); !strings.HasPrefix(got, "h1 127.0.0.1:") || !strings.HasSuffix(got, " HTTP/1.1") {
 		t.Errorf("after a reload %q answers", got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -48,8 +49,8 @@ var direct = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// askFor sends a request whose host and fields are given as "Name: value".
-func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
+// askBy sends a request by c, whose host and fields are given as "Name: value", and returns the answer with its body.
+func askBy(t *testing.T, c *http.Client, method, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, nil)
 	try(t, err)
@@ -62,9 +63,14 @@ func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
 			req.Header.Add(name, value)
 		}
 	}
-	resp, err := direct.Do(req)
-	try(t, err)
-	t.Cleanup(func() { resp.Body.Close() })
+	return testutil.Do(t, c, req)
+}
+
+// askFor is askBy direct. The body of the answer may be read again.
+func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
+	t.Helper()
+	resp, body := askBy(t, direct, method, url, fields...)
+	resp.Body = io.NopCloser(strings.NewReader(body))
 	return resp
 }
 
@@ -82,54 +88,21 @@ upstreams.api.backends = [{ address = %[1]q }]
 upstreams.users = { backends = [{ address = %[2]q }], host = "users.internal" }
 upstreams.own = { backends = [{ address = %[1]q }], host = "backend" }
 proxy.rules = [{ header = "X-Rule", upstream = "users", load_balancing = "round_robin" }]
-[[routes]]
-pattern = "example.com/*"
-dest = "api"
-weight = 90
-[[routes]]
-pattern = "example.com/*"
-dest = "users"
-weight = 10
-[[routes]]
-pattern = "*.example.com/v1/*"
-dest = "api"
-rewrite = { strip_prefix = "/v1", add_prefix = "/service" }
-[[routes]]
-pattern = "a.example.com/*"
-dest = "users"
-[[routes]]
-pattern = "b.a.example.com/*"
-dest = "own"
-headers = { request = { X-Forwarded-Proto = "" } }
-[[routes]]
-pattern = "c.a.example.com/*"
-dest = "own"
-headers = { request = { Host = "set.example" } }
-[[routes]]
-pattern = "/find/*"
-dest = "api"
-rewrite = { path = "/search{path}?via={host}&{query}" }
-[[routes]]
-pattern = "/find/*"
-methods = ["PURGE", "TRACE"]
-dest = "status:410"
-[[routes]]
-pattern = "/find/*"
-header = { X-Beta = true, User-Agent = "~(?i)curl" }
-dest = "users"
-[[routes]]
-pattern = "/find/*"
-query = { old = "1" }
-dest = "status:406"
-[[routes]]
-pattern = "old.example.com/*"
-redirect = { to = "https://example.com{path}", status = 301 }
-[[routes]]
-pattern = "/moved/*"
-dest = "redirect:{path}/there?"
-[[routes]]
-pattern = "/scheme"
-redirect = { to = "https://{host}:8443/{method}" }
+routes = [
+	{ pattern = "example.com/*", dest = "api", weight = 90 },
+	{ pattern = "example.com/*", dest = "users", weight = 10 },
+	{ pattern = "*.example.com/v1/*", dest = "api", rewrite = { strip_prefix = "/v1", add_prefix = "/service" } },
+	{ pattern = "a.example.com/*", dest = "users" },
+	{ pattern = "b.a.example.com/*", dest = "own", headers = { request = { X-Forwarded-Proto = "" } } },
+	{ pattern = "c.a.example.com/*", dest = "own", headers = { request = { Host = "set.example" } } },
+	{ pattern = "/find/*", dest = "api", rewrite = { path = "/search{path}?via={host}&{query}" } },
+	{ pattern = "/find/*", methods = ["PURGE", "TRACE"], dest = "status:410" },
+	{ pattern = "/find/*", header = { X-Beta = true, User-Agent = "~(?i)curl" }, dest = "users" },
+	{ pattern = "/find/*", query = { old = "1" }, dest = "status:406" },
+	{ pattern = "old.example.com/*", redirect = { to = "https://example.com{path}", status = 301 } },
+	{ pattern = "/moved/*", dest = "redirect:{path}/there?" },
+	{ pattern = "/scheme", redirect = { to = "https://{host}:8443/{method}" } },
+]
 `
 
 func TestRouting_overSockets(t *testing.T) {
@@ -178,20 +151,14 @@ func TestRouting_overSockets(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}} // one connection, one reactor
 	t.Cleanup(client.CloseIdleConnections)
 	for range 100 {
-		req, _ := http.NewRequest("GET", url+"/", nil)
-		req.Host = "example.com"
-		resp, err := client.Do(req)
-		try(t, err)
-		name, _, _ := strings.Cut(bodyOf(t, resp), " ")
-		resp.Body.Close()
+		_, body := askBy(t, client, "GET", url+"/", "Host: example.com")
+		name, _, _ := strings.Cut(body, " ")
 		shares[name]++
 	}
 	if shares["api"] != 90 || shares["users"] != 10 {
 		t.Errorf("the canary's share: %v", shares)
 	}
-	if n := counter(s, "edge_requests_total", "3xx"); n != 4 {
-		t.Errorf("%v redirects counted", n)
-	}
+	wantCounter(t, s, 4, "edge_requests_total", "3xx")
 }
 
 func TestRouting_byCurl(t *testing.T) {
@@ -311,22 +278,12 @@ func TestForwarding_byTrust(t *testing.T) {
 via = "front"
 log.output = [%q]
 routes = [{ pattern = "/*", dest = %q }]
-[[listeners]]
-name = "strict"
-listen = "127.0.0.1:0"
-[[listeners]]
-name = "trusting"
-listen = "127.0.0.1:0"
-trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32"]
-[[listeners]]
-name = "rfc7239"
-listen = "127.0.0.1:0"
-forwarded = true
-[[listeners]]
-name = "both"
-listen = "127.0.0.1:0"
-trusted_proxies = "127.0.0.1"
-forwarded = true
+listeners = [
+	{ name = "strict", listen = "127.0.0.1:0" },
+	{ name = "trusting", listen = "127.0.0.1:0", trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32"] },
+	{ name = "rfc7239", listen = "127.0.0.1:0", forwarded = true },
+	{ name = "both", listen = "127.0.0.1:0", trusted_proxies = "127.0.0.1", forwarded = true },
+]
 `, log, addr)
 	const claim = "X-Forwarded-For: 6.6.6.6, 1.2.3.4|X-Forwarded-For: 10.0.0.9, 10.1.1.1|X-Forwarded-Proto: https|" +
 		"X-Forwarded-Host: shop.example|Forwarded: for=6.6.6.6|Via: 1.1 cdn|Host: h"
@@ -397,9 +354,7 @@ routes = [{ pattern = "/*", dest = "unix:%[1]s" }]
 	if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != 508 || got != "edge; error=proxy_loop_detected" {
 		t.Fatalf("%d %q", resp.StatusCode, got)
 	}
-	if n := counter(s, "edge_loops_detected_total"); n != 1 {
-		t.Errorf("%v loops counted", n)
-	}
+	wantCounter(t, s, 1, "edge_loops_detected_total")
 	if n := counter(s, "edge_listener_requests_total", "web"); n < 2 || n > 10 {
 		t.Errorf("it went round %v times", n)
 	}
@@ -445,20 +400,11 @@ routes = [{ pattern = "/*", dest = %q, rewrite = { path = "/short" } }]
 func TestApply_routingChanges(t *testing.T) {
 	const file = quiet + `
 listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = %[1]q }]
-[[routes]]
-pattern = "/*"
-header = "X-Always"
-dest = "status:200"
-weight = %[2]d
-[[routes]]
-pattern = "/*"
-header = "X-Always"
-dest = "status:202"
-weight = 1
-[[routes]]
-pattern = "/*"
-header = { X-Forwarded-Proto = "https" }
-redirect = { to = "{scheme}://%[3]s{path}" }
+routes = [
+	{ pattern = "/*", header = "X-Always", dest = "status:200", weight = %[2]d },
+	{ pattern = "/*", header = "X-Always", dest = "status:202", weight = 1 },
+	{ pattern = "/*", header = { X-Forwarded-Proto = "https" }, redirect = { to = "{scheme}://%[3]s{path}" } },
+]
 `
 	s := start(t, Options{}, file, "10.0.0.0/8", 1, "one.example")
 	ask := func() string {
@@ -482,6 +428,7 @@ redirect = { to = "{scheme}://%[3]s{path}" }
 // What a check takes for one pattern is one for the router, however it is spelled, and nothing else is: a file that
 // passes the check starts.
 func TestPatterns_spellings(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	for range testutil.RaceRounds(2000) {

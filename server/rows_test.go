@@ -135,9 +135,7 @@ func TestRegistry_countsStreamsOnBothSides(t *testing.T) {
 	check("edge_upstream_h2_resets_total", "api", "backend")
 	check("edge_upstream_connections", "api", "shared")
 	for _, side := range []string{"edge_listener_h2_streams_total", "edge_upstream_h2_streams_total"} {
-		if n := counter(s, side); n != 5 {
-			t.Errorf("%s: %v, want 5", side, n)
-		}
+		wantCounter(t, s, 5, side)
 	}
 	o.Config.SetKeepAlivesEnabled(false) // GOAWAY after the next answer, which may have to be asked for twice
 	getBy(t, c, url+"/")

@@ -53,16 +53,9 @@ limit = { rate = "2/h" }
 	ask("/a", 429)
 	ask("/b", 429)
 	ask("/c", 429)
-	page := scrape(t, s)
-	for _, want := range []string{
-		`edge_ratelimit_total{filter="first",result="allowed"} 4`,
-		`edge_ratelimit_total{filter="first",result="limited"} 4`,
-		`edge_ratelimit_total{filter="rule 2 of defaults",result="limited"} 2`,
-	} {
-		if !strings.Contains(page, want+"\n") {
-			t.Errorf("there is no line %s in\n%s", want, regexp.MustCompile("edge_rate.*").FindAllString(page, -1))
-		}
-	}
+	wantCounter(t, s, 4, "edge_ratelimit_total", "first", "allowed")
+	wantCounter(t, s, 4, "edge_ratelimit_total", "first", "limited")
+	wantCounter(t, s, 2, "edge_ratelimit_total", "rule 2 of defaults", "limited")
 	apply(t, s, text, 3) // another limit begins anew
 	ask("/a", 204)
 	ask("/c", 429)
@@ -189,14 +182,6 @@ pattern = "/own"
 dest = "status:204"
 `
 	s := start(t, Options{}, text, 404)
-	ask := func(listener, path string, fields ...string) (*http.Response, string) {
-		req, err := http.NewRequest("GET", urlOf(t, s, listener)+path, nil)
-		try(t, err)
-		for i := 0; i < len(fields); i += 2 {
-			req.Header.Set(fields[i], fields[i+1])
-		}
-		return testutil.Do(t, http.DefaultClient, req)
-	}
 	for _, c := range []struct {
 		listener, path, canary string
 		status                 int
@@ -210,7 +195,7 @@ dest = "status:204"
 		{"two", "/v1/api/x", "", 200, "all", "route", "rule", "api GET /x"},
 		{"two", "/api/x", "1", 200, "all", "route", "rule", "canary GET /x"},
 	} {
-		resp, body := ask(c.listener, c.path, "X-Canary", c.canary)
+		resp, body := askBy(t, direct, "GET", urlOf(t, s, c.listener)+c.path, "X-Canary: "+c.canary)
 		h := resp.Header
 		got := fmt.Sprint(resp.StatusCode, h.Get("X-By"), h.Get("X-All"), h.Get("X-Route"))
 		want := fmt.Sprint(c.status, c.by, c.all, c.route)
@@ -218,16 +203,11 @@ dest = "status:204"
 			t.Errorf("%s %s: got %s %.60q, want %s %q", c.listener, c.path, got, body, want, c.body)
 		}
 	}
-	want := `edge_filter_total{filter="defaults",result="denied",type="rules"} 2` + "\n"
-	if !strings.Contains(scrape(t, s), want) {
-		t.Errorf("there is no line %s", want)
-	}
+	wantCounter(t, s, 2, "edge_filter_total", "defaults", "denied", "rules")
 	if d := apply(t, s, text, 410); len(d.Entries) == 0 {
 		t.Error("a changed rule is no change")
 	}
-	if resp, _ := ask("two", "/.git"); resp.StatusCode != 410 {
-		t.Errorf("after a reload: %d", resp.StatusCode)
-	}
+	wantStatus(t, direct, urlOf(t, s, "two")+"/.git", 410, "after a reload")
 }
 
 // ruledFilters has rules that name filters.
@@ -246,37 +226,21 @@ rules = [
 	{ when = 'query.open == "rule"', filters = ["!closed"] },
 	{ when = 'has(query.deny)', filters = ["late"], deny = true },
 ]
-[[listeners]]
-name = "one"
-listen = "127.0.0.1:0"
-filters = ["first"]
-[[listeners.rules]]
-when = 'has(query.first)'
-filters = ["!first"]
-[[listeners]]
-name = "two"
-listen = "127.0.0.1:0"
-[[routes]]
-pattern = "/*"
-dest = "status:204"
-filters = ["own"]
-[[routes.rules]]
-when = 'query.open == "route"'
-filters = ["!closed"]
-[[routes.rules]]
-when = 'has(query.late)'
-filters = ["late"]
-[[routes.rules]]
-when = 'has(query.tea)'
-filters = ["teapot", "!closed"]
-[[routes]]
-pattern = "/plain"
-dest = "status:204"
-filters = ["!closed", "more"]
-[[routes]]
-pattern = "/none"
-dest = "status:204"
-filters = ["!closed", "!more"]
+listeners = [
+	{ name = "one", listen = "127.0.0.1:0", filters = ["first"], rules = [
+		{ when = 'has(query.first)', filters = ["!first"] },
+	] },
+	{ name = "two", listen = "127.0.0.1:0" },
+]
+routes = [
+	{ pattern = "/*", dest = "status:204", filters = ["own"], rules = [
+		{ when = 'query.open == "route"', filters = ["!closed"] },
+		{ when = 'has(query.late)', filters = ["late"] },
+		{ when = 'has(query.tea)', filters = ["teapot", "!closed"] },
+	] },
+	{ pattern = "/plain", dest = "status:204", filters = ["!closed", "more"] },
+	{ pattern = "/none", dest = "status:204", filters = ["!closed", "!more"] },
+]
 `
 
 // Rules add filters and take them out, in all phases but those that have run.
@@ -304,9 +268,7 @@ func TestRules_filters(t *testing.T) {
 		{"two", "/plain?more", 204, "more"},
 		{"two", "/none?more", 204, ""},
 	} {
-		req, err := http.NewRequest("GET", urlOf(t, s, c.listener)+c.target, nil)
-		try(t, err)
-		resp, _ := testutil.Do(t, http.DefaultClient, req)
+		resp := askFor(t, "GET", urlOf(t, s, c.listener)+c.target)
 		if got := resp.Header.Get("X-Filters"); resp.StatusCode != c.status || got != c.filters {
 			t.Errorf("%s %s: got %d %q, want %d %q", c.listener, c.target, resp.StatusCode, got, c.status, c.filters)
 		}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
 	_ "github.com/edge-proxy/edge/static"
 )
 
@@ -74,18 +73,6 @@ careful = { type = "security_headers" }
 `, conditionalOrigin(t), www)
 }
 
-// ask sends a request with fields, "Name: value" each, and returns the answer, whose body was read and not decoded.
-func askWith(t *testing.T, c *http.Client, method, url string, fields ...string) (*http.Response, string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
-	try(t, err)
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		r.Header.Add(name, value)
-	}
-	return testutil.Do(t, c, r)
-}
-
 // A client gets the same fields with 304, with the answer to HEAD and with 200, whatever filters have made of the 200:
 // RFC 9110 §15.4.5 and §9.3.2.
 func TestServer_sameFieldsWith200And304AndHEAD(t *testing.T) {
@@ -100,9 +87,9 @@ func TestServer_sameFieldsWith200And304AndHEAD(t *testing.T) {
 			t.Run(path+" "+coding, func(t *testing.T) {
 				url, accept := urlOf(t, s, "web")+path, "Accept-Encoding: "+coding
 				const origin = "Origin: https://a.example"
-				whole, _ := askWith(t, c, "GET", url, accept, origin)
-				head, _ := askWith(t, c, "HEAD", url, accept, origin)
-				same, _ := askWith(t, c, "GET", url, accept, origin, "If-None-Match: "+whole.Header.Get("ETag"))
+				whole, _ := askBy(t, c, "GET", url, accept, origin)
+				head, _ := askBy(t, c, "HEAD", url, accept, origin)
+				same, _ := askBy(t, c, "GET", url, accept, origin, "If-None-Match: "+whole.Header.Get("ETag"))
 				if whole.StatusCode != 200 || head.StatusCode != 200 || same.StatusCode != 304 {
 					t.Fatal(whole.StatusCode, head.StatusCode, same.StatusCode)
 				}
@@ -154,8 +141,8 @@ func TestServer_datedRangeOfCompressedAnswers(t *testing.T) {
 		for coding, want := range map[string]int{"gzip": 200, "identity": 206} {
 			t.Run(fmt.Sprint(path, " ", coding), func(t *testing.T) {
 				url, accept := urlOf(t, s, "web")+path, "Accept-Encoding: "+coding
-				whole, _ := askWith(t, c, "GET", url, accept)
-				part, _ := askWith(t, c, "GET", url, accept, "Range: bytes=100-199",
+				whole, _ := askBy(t, c, "GET", url, accept)
+				part, _ := askBy(t, c, "GET", url, accept, "Range: bytes=100-199",
 					"If-Range: "+whole.Header.Get("Last-Modified"))
 				got := part.Header.Get("Content-Encoding")
 				if part.StatusCode != want || got != whole.Header.Get("Content-Encoding") {

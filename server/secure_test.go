@@ -86,12 +86,8 @@ func TestApply_underTLS(t *testing.T) {
 	if n := counter(s, "edge_listener_h2_connections_total", "web"); n == 0 {
 		t.Error("no connection of HTTP/2")
 	}
-	if n := counter(s, "edge_tls_lends_buffers"); n != 1 {
-		t.Errorf("the gauge of lent buffers is %v", n)
-	}
-	if n := counter(s, "edge_tls_ticket_rotations_total"); n != 10 {
-		t.Errorf("%v rotations", n)
-	}
+	wantCounter(t, s, 1, "edge_tls_lends_buffers")
+	wantCounter(t, s, 10, "edge_tls_ticket_rotations_total")
 	if at := counter(s, "edge_certificate_first_expiry_timestamp_seconds"); at < float64(time.Now().Unix()) {
 		t.Errorf("the certificate expires at %v", at)
 	}
@@ -102,12 +98,8 @@ func TestApply_badCertificateChangesNothing(t *testing.T) {
 	listener := secured(t, ca, dir)
 	s := start(t, Options{}, "%s%s%s", quiet, listener, all200)
 	missing := strings.ReplaceAll(listener, "a.pem", "none.pem")
-	if _, err := s.Apply(parse(t, quiet+missing+all200)); err == nil || !strings.Contains(err.Error(), "none.pem") {
-		t.Errorf("a certificate that is not there: %v", err)
-	}
-	if code, _ := getBy(t, asHTTPS(t, ca, true), secureURL(t, s)); code != 200 {
-		t.Errorf("%d", code)
-	}
+	wantRefused(t, s, parse(t, quiet+missing+all200), "none.pem")
+	wantStatus(t, asHTTPS(t, ca, true), secureURL(t, s), 200, "after it")
 	if _, err := New(parse(t, quiet+missing+all200), Options{}); err == nil {
 		t.Error("it starts without its certificate")
 	}
@@ -181,23 +173,13 @@ func TestApply_listenerTurnsToTLSAndBack(t *testing.T) {
 	s := start(t, Options{}, "%s%s%s", quiet, plain, all200)
 	early := &http.Client{Transport: &http.Transport{}}
 	defer early.CloseIdleConnections()
-	if code, _ := getBy(t, early, "http://"+addr); code != 200 {
-		t.Errorf("plain: %d", code)
-	}
+	wantStatus(t, early, "http://"+addr, 200, "plain")
 	apply(t, s, "%s%s%s", quiet, listener, all200)
-	if code, _ := getBy(t, asHTTPS(t, ca, false), "https://"+addr); code != 200 {
-		t.Errorf("TLS: %d", code)
-	}
-	if code, _ := getBy(t, early, "http://"+addr); code != 200 {
-		t.Errorf("a plain connection that stood: %d", code)
-	}
-	if code, _ := get(t, s, "web", "/"); code != 400 {
-		t.Errorf("a new plain connection: %d", code)
-	}
+	wantStatus(t, asHTTPS(t, ca, false), "https://"+addr, 200, "TLS")
+	wantStatus(t, early, "http://"+addr, 200, "a plain connection that stood")
+	wantStatus(t, direct, urlOf(t, s, "web"), 400, "a new plain connection")
 	apply(t, s, "%s%s%s", quiet, plain, all200)
-	if code, _ := get(t, s, "web", "/"); code != 200 {
-		t.Errorf("plain again: %d", code)
-	}
+	wantStatus(t, direct, urlOf(t, s, "web"), 200, "plain again")
 }
 
 // Ticket keys can be handed on to another process.
@@ -210,9 +192,7 @@ func TestOptions_ticketKeys(t *testing.T) {
 	c.CloseIdleConnections()
 	second := start(t, Options{TicketKeys: first.TicketKeys()}, "%s%s%s", quiet, listener, all200)
 	getBy(t, c, secureURL(t, second))
-	if n := counter(second, "edge_tls_handshakes_total", "1.3", "X25519MLKEM768", "true"); n != 1 {
-		t.Errorf("%v sessions resumed", n)
-	}
+	wantCounter(t, second, 1, "edge_tls_handshakes_total", "1.3", "X25519MLKEM768", "true")
 }
 
 // The watch makes the internal certificate anew: a process may run for longer than that lives.

@@ -137,17 +137,55 @@ func counter(s *Server, name string, labels ...string) (value float64) {
 	return value
 }
 
+// wantCounter fails unless the samples of a name with these labels are want together.
+func wantCounter(t testing.TB, s *Server, want float64, name string, labels ...string) {
+	t.Helper()
+	if got := counter(s, name, labels...); got != want {
+		t.Errorf("%s of %v is %v, want %v", name, labels, got, want)
+	}
+}
+
+// wantStatus fails unless a GET of url by c is answered with want.
+func wantStatus(t *testing.T, c *http.Client, url string, want int, what string) {
+	t.Helper()
+	if got, body := getBy(t, c, url); got != want {
+		t.Errorf("%s: %d %q, want %d", what, got, body, want)
+	}
+}
+
+// wantErr fails unless err is an error whose text holds part.
+func wantErr(t testing.TB, err error, part string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), part) {
+		t.Errorf("the error is %v, want %q", err, part)
+	}
+}
+
+// wantRefused fails unless a reload is refused by an error whose text holds part.
+func wantRefused(t *testing.T, s *Server, cfg *config.Config, part string) {
+	t.Helper()
+	_, err := s.Apply(cfg)
+	wantErr(t, err, part)
+}
+
+// wantSeries fails unless a page of metrics has these lines.
+func wantSeries(t *testing.T, page string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains("\n"+page, "\n"+line+"\n") {
+			t.Errorf("there is no line %s in\n%s", line, page)
+		}
+	}
+}
+
 func TestServer_routesAndHeaders(t *testing.T) {
 	testutil.CheckLeaks(t)
 	addr, _ := origin(t, "one")
 	s := start(t, Options{}, quiet+web+`
-[[routes]]
-pattern = "/api/*"
-dest = %q
-headers = { request = { X-Env = "prod" }, response = { X-Answer = "yes" } }
-[[routes]]
-pattern = "/gone"
-dest = "status:410"
+routes = [
+	{ pattern = "/api/*", dest = %q, headers = { request = { X-Env = "prod" }, response = { X-Answer = "yes" } } },
+	{ pattern = "/gone", dest = "status:410" },
+]
 `, addr)
 	for _, c := range []struct {
 		path   string
@@ -160,12 +198,8 @@ dest = "status:410"
 			t.Errorf("%s: %d %q, want %d %q", c.path, status, body, c.status, c.body)
 		}
 	}
-	if n := counter(s, "edge_requests_total", "4xx"); n != 2 {
-		t.Errorf("%v answers 4xx counted, want 2", n)
-	}
-	if n := counter(s, "edge_listener_requests_total", "web"); n != 3 {
-		t.Errorf("%v requests counted, want 3", n)
-	}
+	wantCounter(t, s, 2, "edge_requests_total", "4xx")
+	wantCounter(t, s, 3, "edge_listener_requests_total", "web")
 }
 
 func TestServer_helloPage(t *testing.T) {
@@ -200,12 +234,8 @@ routes = [{ pattern = %q, dest = %q }]
 			t.Errorf("the upstream was made anew: %s", u.Name())
 		}
 	}
-	if status, body := get(t, s, "web", "/moved/x"); status != 200 {
-		t.Errorf("the new route answers %d %q", status, body)
-	}
-	if status, _ := get(t, s, "web", "/"); status != 404 {
-		t.Errorf("the old route answers %d", status)
-	}
+	wantStatus(t, direct, urlOf(t, s, "web")+"/moved/x", 200, "the new route")
+	wantStatus(t, direct, urlOf(t, s, "web"), 404, "the old route")
 	if n := conns.Load(); n != 1 {
 		t.Errorf("%d connections to the backend, want 1: the idle one serves on", n)
 	}
@@ -214,9 +244,7 @@ routes = [{ pattern = %q, dest = %q }]
 	if _, body := get(t, s, "web", "/x"); !strings.HasPrefix(body, "two") {
 		t.Errorf("after the change of the backend: %q", body)
 	}
-	if n := counter(s, "edge_upstream_dials_total", "api"); n != 2 {
-		t.Errorf("%v dials counted, want 2", n)
-	}
+	wantCounter(t, s, 2, "edge_upstream_dials_total", "api")
 }
 
 func TestApply_routeTimeoutsMakeAPoolOfTheirOwn(t *testing.T) {
@@ -257,15 +285,9 @@ listeners = [
 	if s.listeners.now[0].open != socket {
 		t.Error("the listener that stays was opened again")
 	}
-	if status, _ := getBy(t, client, kept+"/"); status != 200 {
-		t.Errorf("the connection that was open: %d", status)
-	}
-	if n := counter(s, "edge_connections", "renamed"); n != 1 {
-		t.Errorf("%v connections on the listener that stays, want the one of the beginning", n)
-	}
-	if status, _ := getBy(t, over("unix", fresh), "http://edge.test/"); status != 200 {
-		t.Errorf("the listener that was added: %d", status)
-	}
+	wantStatus(t, client, kept+"/", 200, "the connection that was open")
+	wantCounter(t, s, 1, "edge_connections", "renamed")
+	wantStatus(t, over("unix", fresh), "http://edge.test/", 200, "the listener that was added")
 	if c, err := net.Dial("unix", gone); err == nil {
 		c.Close()
 		t.Error("the listener that was removed still accepts")
@@ -298,9 +320,7 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 	if status := ask(old); status != 200 {
 		t.Errorf("the connection of before: %d, want 200", status)
 	}
-	if n := counter(s, "edge_listener_requests_total", "web"); n != 2 {
-		t.Errorf("%v requests counted over both limits, want 2", n)
-	}
+	wantCounter(t, s, 2, "edge_listener_requests_total", "web")
 }
 
 func TestApply_failureChangesNothing(t *testing.T) {
@@ -331,9 +351,7 @@ routes = [{ pattern = "/*", dest = %q }]
 			t.Errorf("%s: the address that could be opened still is", name)
 		}
 	}
-	if n := counter(s, "edge_config_reloads_total", "failure"); n != 2 {
-		t.Errorf("%v failed reloads counted, want 2", n)
-	}
+	wantCounter(t, s, 2, "edge_config_reloads_total", "failure")
 }
 
 func TestStart_addressOfAnotherServer(t *testing.T) {
@@ -373,16 +391,20 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	if hasIPv6() {
 		hosts = append(hosts, "[::]")
 	}
+	var starts sync.WaitGroup // each waits for the address
 	for _, host := range hosts {
 		addr := fmt.Sprintf("%s:%d", host, port)
 		second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, addr)), Options{})
 		try(t, err)
-		err = second.Start()
-		_ = second.Stop()
-		if want := "address already in use"; err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s beside :%d: %v, want %s", addr, port, err, want)
-		}
+		starts.Go(func() {
+			err := second.Start()
+			_ = second.Stop()
+			if want := "address already in use"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s beside :%d: %v, want %s", addr, port, err, want)
+			}
+		})
 	}
+	starts.Wait()
 }
 
 func TestApply_logsGoWhereTheNewConfigurationSays(t *testing.T) {
@@ -429,13 +451,9 @@ func TestApply_namesAreResolvedBeforeTheSwap(t *testing.T) {
 routes = [{ pattern = "/*", dest = "%s:%s" }]
 `
 	s := start(t, o, file, "unknown.test", port)
-	if status, _ := get(t, s, "web", "/"); status != 503 {
-		t.Errorf("a name that does not resolve: %d, want 503", status)
-	}
+	wantStatus(t, direct, urlOf(t, s, "web"), 503, "a name that does not resolve")
 	apply(t, s, file, "known.test", port)
-	if status, body := get(t, s, "web", "/"); status != 200 {
-		t.Errorf("the first request behind the swap: %d %q", status, body)
-	}
+	wantStatus(t, direct, urlOf(t, s, "web"), 200, "the first request behind the swap")
 }
 
 func TestApply_underLoad(t *testing.T) {
@@ -493,6 +511,7 @@ routes = [{ pattern = "/*", dest = %q }]
 }
 
 func TestApply_whileEnding(t *testing.T) {
+	t.Parallel()
 	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
 	cfg := s.present
 	if !s.Drain(testutil.Patience) {

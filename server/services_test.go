@@ -131,10 +131,7 @@ func TestServices_addressOfHTTP(t *testing.T) {
 	if resp, _ := testutil.Get(t, c, "http://"+addr+"/"); resp.StatusCode != 204 {
 		t.Error(resp.Status)
 	}
-	if _, err := s.Apply(parseOwn(t, service("greet"), "greet")); err == nil ||
-		!strings.Contains(err.Error(), "takes a restart or an upgrade") {
-		t.Errorf("%v", err)
-	}
+	wantRefused(t, s, parseOwn(t, service("greet"), "greet"), "takes a restart or an upgrade")
 	mustApply(t, s, parseOwn(t, service("echo"), "echo"))
 	w := testutil.Dial(t, addr)
 	w.Send("x\n")

@@ -80,9 +80,7 @@ func TestUpstream_panic(t *testing.T) {
 		if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || got != c.details {
 			t.Errorf("%s: %d %q", c.keys, resp.StatusCode, got)
 		}
-		if got := counter(s, "edge_upstream_panic", "default"); got != c.panics {
-			t.Errorf("%s: edge_upstream_panic is %g", c.keys, got)
-		}
+		wantCounter(t, s, c.panics, "edge_upstream_panic", "default")
 	}
 }
 

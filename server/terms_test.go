@@ -238,11 +238,7 @@ func TestTLSRules_bindHostsOfHTTP2(t *testing.T) {
 		host   string
 		status int
 	}{{"www.test", 200}, {"admin.test", 421}, {"www.test", 200}, {"admin.test", 421}} {
-		req, _ := http.NewRequest("GET", "https://"+r.addr, nil)
-		req.Host = want.host
-		resp, err := c.Do(req)
-		try(t, err)
-		resp.Body.Close()
+		resp, _ := askBy(t, c, "GET", "https://"+r.addr, "Host: "+want.host)
 		if resp.StatusCode != want.status || resp.ProtoMajor != 2 {
 			t.Errorf("%s: %s %d", want.host, resp.Proto, resp.StatusCode)
 		}
@@ -341,6 +337,7 @@ func TestTLSRules_bindStandingConnections(t *testing.T) {
 
 // What a rule decides, as clients of other programs see it.
 func TestTLSRules_byOpenSSL(t *testing.T) {
+	t.Parallel()
 	r := ruleHandshakes(t, asksNobody, adminRule+`
 [[tls.rules]]
 when = 'tls.sni == "closed.test" or client.ip == 127.0.0.3'

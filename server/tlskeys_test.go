@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,9 +61,7 @@ func (k *keyed) mustFail(change func(o *tls.Config)) {
 // hsts returns what Strict-Transport-Security says.
 func (k *keyed) hsts() string {
 	k.Helper()
-	resp, err := asHTTPS(k.T, k.ca, true).Get("https://" + k.addr)
-	try(k, err)
-	resp.Body.Close()
+	resp, _ := testutil.Get(k, asHTTPS(k.T, k.ca, true), "https://"+k.addr)
 	return resp.Header.Get("Strict-Transport-Security")
 }
 
@@ -115,12 +112,8 @@ var sharedTLSKeys = []struct {
 		k.mustDial(func(o *tls.Config) { o.Certificates = []tls.Certificate{clientPair(k.T, k.ca, nil)} })
 	}},
 	{"strict_sni", "strict_sni = true", func(k *keyed) {
-		req, _ := http.NewRequest("GET", "https://"+k.addr, nil)
 		for host, want := range map[string]int{"example.org": 200, "other.example.org": 421} {
-			req.Host = host
-			resp, err := asHTTPS(k.T, k.ca, true).Do(req)
-			try(k, err)
-			resp.Body.Close()
+			resp, _ := askBy(k.T, asHTTPS(k.T, k.ca, true), "GET", "https://"+k.addr, "Host: "+host)
 			if resp.StatusCode != want {
 				k.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
 			}
@@ -185,6 +178,7 @@ func TestTLSKeys_haveEffect(t *testing.T) {
 
 // The keys of [tls] that are about the process.
 func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
+	t.Parallel()
 	silent := func(k *keyed) *testutil.Wire {
 		w := testutil.Dial(k, k.addr)
 		w.Send("\x16") // sockets that listen wait for it
@@ -193,9 +187,7 @@ func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
 	t.Run("handshake_timeout", func(t *testing.T) {
 		withKeys(t, "", "[tls]\nhandshake_timeout = \"100ms\"", func(k *keyed) {
 			silent(k).ReadAll()
-			if n := counter(k.server, "edge_tls_handshakes_failed_total", "timeout"); n != 1 {
-				k.Errorf("%v timeouts", n)
-			}
+			wantCounter(k, k.server, 1, "edge_tls_handshakes_failed_total", "timeout")
 		})
 	})
 	t.Run("handshakes", func(t *testing.T) {

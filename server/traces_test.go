@@ -50,6 +50,18 @@ func TestTraces_listenersAndRoutes(t *testing.T) {
 	t.Parallel()
 	at, url := collector(t)
 	s := start(t, Options{}, quiet+`
+listeners = [
+	{ name = "web", listen = "127.0.0.1:0" },
+	{ name = "own", listen = "127.0.0.1:0", tracing = { name = "own {route}", attributes = { listener = "own" } } },
+	{ name = "off", listen = "127.0.0.1:0", tracing = false },
+]
+routes = [
+	{ name = "all", pattern = "/*", dest = "hello" },
+	{ name = "none", pattern = "/none/*", dest = "hello", tracing = false },
+	{ name = "late", pattern = "/late/*", dest = "status:418", tracing.sample = 0, tracing.always = ["418"],
+		tracing.name = "late {status}" },
+	{ name = "never", pattern = "/never/*", dest = "status:418", tracing = { sample = 0 } },
+]
 [tracing]
 endpoint = %q
 headers = { X-Token = "secret7" }
@@ -59,36 +71,6 @@ resource = { zone = "eu-1a" }
 attributes = { tenant = "{header.x-tenant}" }
 request_fields = ["X-Tenant"]
 answer_fields = ["content-type"]
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-[[listeners]]
-name = "own"
-listen = "127.0.0.1:0"
-tracing = { name = "own {route}", attributes = { listener = "own" } }
-[[listeners]]
-name = "off"
-listen = "127.0.0.1:0"
-tracing = false
-[[routes]]
-name = "all"
-pattern = "/*"
-dest = "hello"
-[[routes]]
-name = "none"
-pattern = "/none/*"
-dest = "hello"
-tracing = false
-[[routes]]
-name = "late"
-pattern = "/late/*"
-dest = "status:418"
-tracing = { sample = 0, always = ["418"], name = "late {status}" }
-[[routes]]
-name = "never"
-pattern = "/never/*"
-dest = "status:418"
-tracing = { sample = 0 }
 `, url)
 	const all = "web/a own/b off/c web/none/d web/late/e off/late/f web/never/g"
 	for of := range strings.FieldsSeq(all) {
@@ -108,9 +90,7 @@ tracing = { sample = 0 }
 		}
 	}
 	for _, result := range []string{"rejected", "failed", "dropped"} {
-		if n := counter(s, name, result); n != 0 {
-			t.Errorf("%s: %v", result, n)
-		}
+		wantCounter(t, s, 0, name, result)
 	}
 }
 

@@ -21,28 +21,17 @@ listeners = [{ name = "web", listen = "127.0.0.1:0", trusted_proxies = ["127.0.0
 lists = { office = ["198.51.100.0/24", "2001:db8::/32"], beta = { type = "texts", values = ["a", "b c"] } }
 maps.tier.values = { alice = "gold", bob = "tin" }
 secrets.pass = "open sesame"
-[[routes]]
-pattern = "/*"
-dest = "status:404"
-[[routes]]
-when = 'client.ip in list.office'
-dest = "status:410"
-[[routes]]
-when = 'header.x-beta in list.beta and path starts_with "/b"'
-dest = "status:411"
-[[routes]]
-when = '''
-  map.tier[header.x-user] == "gold"
-  and method == "GET"
-'''
-dest = "status:412"
-[[routes]]
-when = "header.x-key == secret.pass"
-dest = "status:413"
-[[routes]]
-path = "/old/*"
-when = 'path ~ "^/old/([a-z]+)$" and not has(cookie.new)'
-dest = "status:414"
+routes = [
+	{ pattern = "/*", dest = "status:404" },
+	{ when = 'client.ip in list.office', dest = "status:410" },
+	{ when = 'header.x-beta in list.beta and path starts_with "/b"', dest = "status:411" },
+	{ dest = "status:412", when = '''
+		map.tier[header.x-user] == "gold"
+		and method == "GET"
+	''' },
+	{ when = "header.x-key == secret.pass", dest = "status:413" },
+	{ path = "/old/*", when = 'path ~ "^/old/([a-z]+)$" and not has(cookie.new)', dest = "status:414" },
+]
 `
 
 func TestWhen_choosesRoutes(t *testing.T) {
