@@ -153,35 +153,18 @@ func TestCaches_whatRoutesShare(t *testing.T) {
 	s := start(t, Options{}, quiet+"defaults.cache = true\n"+web+`
 upstreams.one.backends = [{ address = %q }]
 upstreams.two.backends = [{ address = %q }]
-[[routes]]
-pattern = "/*"
-dest = "one"
-[[routes]]
-pattern = "a.test/*"
-dest = "one"
-[[routes]]
-pattern = "/1/*"
-dest = "one"
-rewrite.strip_prefix = "/1"
-[[routes]]
-pattern = "/2/*"
-dest = "two"
-rewrite.strip_prefix = "/2"
-[[routes]]
-pattern = "/told/*"
-dest = "one"
-rewrite.strip_prefix = "/told"
-headers.request.X-Env = "prod"
-[[routes]]
-pattern = "/ruled/*"
-dest = "one"
-rewrite.strip_prefix = "/ruled"
-[[routes.rules]]
-headers.request.X-Env = "test"
-[[routes]]
-pattern = "/lang/*"
-dest = "one"
-cache = { key = ["{header.x-lang}"], query = { drop = ["utm_*"], sort = true } }
+routes = [
+	{ pattern = "/*", dest = "one" },
+	{ pattern = "a.test/*", dest = "one" },
+	{ pattern = "/1/*", dest = "one", rewrite.strip_prefix = "/1" },
+	{ pattern = "/2/*", dest = "two", rewrite.strip_prefix = "/2" },
+	{ pattern = "/told/*", dest = "one", rewrite.strip_prefix = "/told", headers.request.X-Env = "prod" },
+	{ pattern = "/ruled/*", dest = "one", rewrite.strip_prefix = "/ruled", rules = [
+		{ headers.request.X-Env = "test" },
+	] },
+	{ pattern = "/lang/*", dest = "one", cache.key = ["{header.x-lang}"],
+		cache.query = { drop = ["utm_*"], sort = true } },
+]
 `, addr, addr)
 	url := urlOf(t, s, "web")
 	for _, c := range []struct {

@@ -72,33 +72,15 @@ cache.purge.allow = ["127.0.0.1"]
 listeners = [{ name = "secure", listen = "127.0.0.1:0", cert = "DIR/example.pem", key = "DIR/example.key" }]
 upstreams.one.backends = [{ address = "ADDR" }]
 upstreams.two.backends = [{ address = "ADDR" }]
-[[routes]]
-pattern = "/*"
-dest = "one"
-cache.query.drop = "utm_*"
-[[routes.rules]]
-when = 'cookie.session != ""'
-cache = false
-[[routes.rules]]
-when = 'header.x-keep == "1"'
-cache.query.drop = ["more", "utm_*"]
-[[routes]]
-pattern = "/*"
-when = 'header.x-two == "1"'
-dest = "two"
-headers.request.Host = "inner.test"
-cache = true
-[[routes]]
-pattern = "/strip/*"
-dest = "one"
-rewrite.strip_prefix = "/strip"
-cache = true
-[[routes]]
-pattern = "/ruled/*"
-dest = "one"
-[[routes.rules]]
-when = 'header.x-on == "1"'
-cache = true
+routes = [
+	{ pattern = "/*", dest = "one", cache.query.drop = "utm_*", rules = [
+		{ when = 'cookie.session != ""', cache = false },
+		{ when = 'header.x-keep == "1"', cache.query.drop = ["more", "utm_*"] },
+	] },
+	{ pattern = "/*", when = 'header.x-two == "1"', dest = "two", headers.request.Host = "inner.test", cache = true },
+	{ pattern = "/strip/*", dest = "one", rewrite.strip_prefix = "/strip", cache = true },
+	{ pattern = "/ruled/*", dest = "one", rules = [{ when = 'header.x-on == "1"', cache = true }] },
+]
 `
 
 // A request ends the answers of its URL, or of groups, and no others. Options of curl stand before each URL.

@@ -215,14 +215,8 @@ func TestAsked_ends(t *testing.T) {
 
 func TestInspector_connections(t *testing.T) {
 	s, v := start(t, `
-[[listeners]]
-name = "web"
-listen = "127.0.0.1:0"
-access_log = false
-protocols = ["h1", "h2"]
-[[routes]]
-pattern = "/*"
-dest = "status:204"
+listeners = [{ name = "web", listen = "127.0.0.1:0", access_log = false, protocols = ["h1", "h2"] }]
+routes = [{ pattern = "/*", dest = "status:204" }]
 `)
 	addr := s.Addresses()[0].Addr.String()
 	const open = 600 // more than one task looks at

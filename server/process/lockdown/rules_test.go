@@ -65,36 +65,18 @@ pid_file = "DIR/run/edge.pid"
 ca_file = "DIR/ca/all.pem"
 log.output = ["stdout", "DIR/access/access.log"]
 error_pages = { 404 = "DIR/pages/404.html" }
-[admin]
-listen = ["unix:DIR/admin/admin.sock", "127.0.0.1:9000"]
-token = "0123456789012345678901234567"
-[metrics]
-listen = "127.0.0.1:9145"
-[[certificates]]
-cert = "DIR/certs/a.pem"
-key = "DIR/keys/a.key"
-[[listeners]]
-name = "web"
-listen = ["127.0.0.1:8080", "unix:DIR/web/web.sock"]
-[[listeners]]
-name = "secure"
-listen = ":8443"
-tls = true
-[upstreams.u]
-discover = "file://DIR/found/list"
-tls = { ca = "DIR/uca/ca.pem" }
-[[register]]
-to = "file://DIR/told/list"
-listener = "web"
-[filters.staff]
-type = "basic_auth"
-file = "DIR/users/all"
-[lists.office]
-file = "DIR/lists/office.txt"
-[[routes]]
-pattern = "/*"
-dest = "u"
-access_log = "DIR/route/a.log"
+admin = { listen = ["unix:DIR/admin/admin.sock", "127.0.0.1:9000"], token = "0123456789012345678901234567" }
+metrics.listen = "127.0.0.1:9145"
+certificates = [{ cert = "DIR/certs/a.pem", key = "DIR/keys/a.key" }]
+listeners = [
+	{ name = "web", listen = ["127.0.0.1:8080", "unix:DIR/web/web.sock"] },
+	{ name = "secure", listen = ":8443", tls = true },
+]
+upstreams.u = { discover = "file://DIR/found/list", tls = { ca = "DIR/uca/ca.pem" } }
+register = [{ to = "file://DIR/told/list", listener = "web" }]
+filters.staff = { type = "basic_auth", file = "DIR/users/all" }
+lists.office.file = "DIR/lists/office.txt"
+routes = [{ pattern = "/*", dest = "u", access_log = "DIR/route/a.log" }]
 `
 
 func TestNeeds_Rules(t *testing.T) {
