@@ -46,7 +46,7 @@ func TestAltSvc_hosts(t *testing.T) {
 // Clients of TLS over TCP are told of HTTP/3, by answers of the proxy and of backends, as long as it takes connections.
 // The host is the one that the client asked for, whatever the backend is told.
 func TestAltSvc_answers(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Filters: []*proxy.Filter{
+	s := setTunnel(t, stageOptions{route: proxy.Route{Filters: []*proxy.Filter{
 		setFields(map[string]string{"Host": "b.example"}, nil),
 	}}})
 	on := proxy.Listener{AltSvc: proxy.NewAltSvc(8443, 2*time.Hour, []string{"*", "!b.example"})}

@@ -12,7 +12,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/session"
@@ -37,26 +36,12 @@ func newClaims(t *testing.T, on proxy.Listener, p upstream.Protocol, filters ...
 		defer c.mu.Unlock()
 		c.seen, c.last = r.Header.Clone(), r.Trailer.Clone()
 	})
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	to := proxy.To(upstream.New(e, upstream.Options{
 		Backends: backend.Of(origin.Listener.Addr().String()), Protocol: p,
 	}), nil)
-
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: to, Filters: filters}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := session.NewServer(e, proxy.New(e, snapshot).Service(&on), session.ServerOptions{H2C: true})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, s.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	c.addr = l.Addr().String()
+	r := serve(t, e, &on, session.ServerOptions{H2C: true}, []proxy.Route{{To: to, Filters: filters}})
+	c.addr = r.addr()
 	return c
 }
 

@@ -20,7 +20,7 @@ const chunkedAnswer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: c
 
 // RFC 9110 §6.5: trailers pass where the next hop has chunks, without what they must not hold.
 func TestDelivery_trailersOfAnAnswer(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send("GET / HTTP/1.1\r\nHost: h\r\nTE: gzip;q=0.1, trailers\r\nConnection: TE\r\n\r\n")
 	up := s.accept()
@@ -43,7 +43,7 @@ func TestDelivery_trailersOfAnAnswer(t *testing.T) {
 }
 
 func TestDelivery_trailersOfARequest(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send("POST / HTTP/1.1\r\nHost: h\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"5\r\nhello\r\n0\r\nX-Sum: 1\r\nContent-Length: 3\r\nHost: evil\r\nCookie: b\r\n\r\n")
@@ -115,7 +115,7 @@ func TestDelivery_trailersStayBehindTheBody(t *testing.T) {
 func TestDelivery_earlyAnswer(t *testing.T) {
 	for name, length := range map[string]int{"short": 1000, "long": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{})
+			s := setTunnel(t, stageOptions{})
 			down := s.client()
 			down.Send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\nhello", length))
 			up := s.accept()
@@ -142,7 +142,7 @@ func TestDelivery_earlyAnswer(t *testing.T) {
 
 func TestDelivery_expect(t *testing.T) {
 	const ask = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send(ask)
 	up := s.accept()
@@ -169,9 +169,9 @@ func TestDelivery_expect(t *testing.T) {
 
 // While the client waits for 100 it is the origin that owes something.
 func TestDelivery_expectInVain(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{
-		client:  session.ClientOptions{FirstByte: 200 * time.Millisecond},
-		session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond},
+	s := setTunnel(t, stageOptions{
+		upstream: timed(200*time.Millisecond, 0),
+		session:  session.ServerOptions{BodyTimeout: 100 * time.Millisecond},
 	})
 	down := s.client()
 	down.Send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -181,7 +181,7 @@ func TestDelivery_expectInVain(t *testing.T) {
 
 // After the 100 it is the client that owes something.
 func TestDelivery_expectedBodyInVain(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond}})
+	s := setTunnel(t, stageOptions{session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond}})
 	down := s.client()
 	down.Send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	up := s.accept()
@@ -196,7 +196,7 @@ func TestDelivery_expectedBodyInVain(t *testing.T) {
 // At most eight interim answers are relayed, none to HTTP/1.0.
 func TestDelivery_interim(t *testing.T) {
 	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send(getA)
 	up := s.accept()
@@ -218,7 +218,7 @@ func TestDelivery_interim(t *testing.T) {
 }
 
 func TestDelivery_total(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Timeout: 200 * time.Millisecond}})
+	s := setTunnel(t, stageOptions{route: proxy.Route{Timeout: 200 * time.Millisecond}})
 	down := s.client()
 	for n := range 2 {
 		down.Send(getA)
@@ -236,7 +236,7 @@ func TestDelivery_resetCancels(t *testing.T) {
 		"upgrade, early": upgradeX + "early",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{route: routeX})
+			s := setTunnel(t, stageOptions{route: routeX})
 			down := s.client()
 			down.Send(sent)
 			up := s.accept()
@@ -264,7 +264,7 @@ func TestDelivery_halfClose(t *testing.T) {
 		"long":   {time.Minute, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{session: session.ServerOptions{HalfCloseWait: c.wait}})
+			s := setTunnel(t, stageOptions{session: session.ServerOptions{HalfCloseWait: c.wait}})
 			down := s.client()
 			down.Send(getA)
 			up := s.accept()
@@ -286,7 +286,7 @@ func TestDelivery_halfClose(t *testing.T) {
 
 // Once it has begun it is delivered whole, however long it takes.
 func TestDelivery_halfCloseOfAnAnswerThatBegan(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{session: session.ServerOptions{HalfCloseWait: 50 * time.Millisecond}})
+	s := setTunnel(t, stageOptions{session: session.ServerOptions{HalfCloseWait: 50 * time.Millisecond}})
 	down := s.client()
 	down.Send(getA)
 	up := s.accept()

@@ -22,7 +22,7 @@ func TestProxy_drainEndsBehindTheAnswerInProgress(t *testing.T) {
 		_, _ = io.WriteString(w, "hello")
 	}))
 	testutil.CloseServer(t, origin)
-	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
+	s := setTunnel(t, stageOptions{origin: origin.Listener.Addr().String()})
 	c, err := net.Dial("tcp", s.addr())
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestProxy_stopIsBlamedOnNobody(t *testing.T) {
 			}))
 			defer origin.Close()
 			defer close(goOn)
-			s, logged := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()}), 1
+			s, logged := setTunnel(t, stageOptions{origin: origin.Listener.Addr().String()}), 1
 			if c.warm {
 				w := testutil.Dial(t, s.addr())
 				w.Send("GET /warm HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -18,16 +17,7 @@ const poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 // filtered sets a stage whose requests pass f.
 func filtered(t *testing.T, f *proxy.Filter) *stage {
 	t.Helper()
-	s := setStage(t, stageOptions{})
-	up := upstream.New(s.engine, upstream.Options{
-		Retries: 1, Backends: backend.Of(s.origins[0].Addr().String()),
-	})
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(up, nil)}}, []*proxy.Filter{f})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.proxy.Swap(snapshot)
-	return s
+	return setStage(t, stageOptions{upstream: upstream.Options{Retries: 1}, filters: []*proxy.Filter{f}})
 }
 
 // arrived waits until all that was written to c is where its peer will read it.

@@ -6,19 +6,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // No name of a certificate is read as several, or as one of another type: CVE-2021-44532.
@@ -28,34 +24,17 @@ func TestFields_namesOfACertificateStayApart(t *testing.T) {
 		w.Header().Set("X-Seen", strings.Join(r.Header.Values("X-Names"), "|"))
 	}))
 	defer origin.Close()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
-		To: proxy.To(upstream.New(e, upstream.Options{
-			Backends: backend.Of(origin.Listener.Addr().String()),
-		}), nil),
-
+	e := newEngine(t, engine.Options{Reactors: 1})
+	p := proxy.New(e, newSnapshot(t, []proxy.Route{{
+		To:      to(e, origin.Listener.Addr().String()),
 		Filters: []*proxy.Filter{setFields(map[string]string{"X-Names": "{client_cert_sans}"}, nil)},
-	}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}}))
 	ca := testutil.NewAuthority(t)
-	cert, key := ca.Issue(t, nil, "edge.test")
-	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
-	server := session.NewServer(e, proxy.New(e, snapshot).Service(&proxy.Listener{}), session.ServerOptions{})
+	server := session.NewServer(e, p.Service(&proxy.Listener{}), session.ServerOptions{})
 	accept := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(tlsconn.ServerOptions{Config: &tls.Config{
-		Certificates: []tls.Certificate{own}, ClientAuth: tls.RequestClientCert,
+		Certificates: []tls.Certificate{pairOf(t, ca, nil, "edge.test")}, ClientAuth: tls.RequestClientCert,
 	}}, server.Accept)
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-
+	addr := listen(t, e, accept)
 	for _, c := range []struct {
 		set  func(*x509.Certificate)
 		want string
@@ -73,17 +52,12 @@ func TestFields_namesOfACertificateStayApart(t *testing.T) {
 		{func(c *x509.Certificate) { c.DNSNames = []string{"a\r\nX: y"} }, "DNS:a%0D%0AX: y"},
 		{func(c *x509.Certificate) { c.DNSNames = nil }, ""},
 	} {
-		cert, key := ca.Issue(t, func(x *x509.Certificate) { x.IPAddresses = nil; c.set(x) })
-		transport := &http.Transport{TLSClientConfig: &tls.Config{
-			RootCAs: ca.Pool, ServerName: "edge.test",
-			Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
-		}}
-		resp, err := (&http.Client{Transport: transport}).Get("https://" + l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		transport.CloseIdleConnections()
+		pair := pairOf(t, ca, func(x *x509.Certificate) { x.IPAddresses = nil; c.set(x) })
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+			RootCAs: ca.Pool, ServerName: "edge.test", Certificates: []tls.Certificate{pair},
+		}}}
+		resp, _ := testutil.Get(t, client, "https://"+addr)
+		client.CloseIdleConnections()
 		if got := resp.Header.Get("X-Seen"); got != c.want {
 			t.Errorf("the origin was told\n%q, want\n%q", got, c.want)
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -23,28 +21,14 @@ import (
 // callRig is a proxy that speaks HTTP/2 without TLS to both sides.
 func callRig(t *testing.T, origin string, route proxy.Route) string {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	route.GRPC = proxy.On
 	if route.To == nil {
 		route.To = proxy.To(upstream.New(e, upstream.Options{
 			Backends: backend.Of(origin), Protocol: upstream.H2,
 		}), nil)
 	}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := session.NewServer(e, proxy.New(e, snapshot).Service(&proxy.Listener{}), session.ServerOptions{H2C: true})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return l.Addr().String()
+	return serve(t, e, &proxy.Listener{}, session.ServerOptions{H2C: true}, []proxy.Route{route}).addr()
 }
 
 // The deadline of the client holds also where its cancellation does not come.

@@ -59,7 +59,7 @@ func TestGRPC_failures(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{route: c.route})
+			s := setTunnel(t, stageOptions{route: c.route})
 			w := s.client()
 			w.Send(callOf(c.contentType, "", ""))
 			if c.status == "14" {
@@ -85,7 +85,7 @@ func TestGRPC_failuresOfARouteThatSetsTheType(t *testing.T) {
 		for _, contentType := range []string{
 			"application/grpc", "Application/GRPC+proto", "application/grpc-web+proto", "application/grpc-web-text",
 		} {
-			s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: proxy.On, Filters: []*proxy.Filter{
+			s := setTunnel(t, stageOptions{route: proxy.Route{GRPC: proxy.On, Filters: []*proxy.Filter{
 				setFields(map[string]string{"Content-Type": set}, nil),
 			}}})
 			w := s.client()
@@ -118,7 +118,7 @@ func logReason(name string) string {
 
 // What is no call is answered as ever.
 func TestGRPC_otherTypes(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: proxy.On, Path: "/other"}})
+	s := setTunnel(t, stageOptions{route: proxy.Route{GRPC: proxy.On, Path: "/other"}})
 	for _, contentType := range []string{
 		"application/grpcx", "application/json", "application/grpc-websocket", "text/plain",
 	} {
@@ -140,7 +140,7 @@ func TestGRPC_deadline(t *testing.T) {
 		t.Run(timeout, func(t *testing.T) {
 			route := routeRPC
 			route.Timeout = 200 * time.Millisecond
-			s := setTunnel(t, tunnelOptions{route: route})
+			s := setTunnel(t, stageOptions{route: route})
 			w := s.client()
 			w.Send(callOf("application/grpc", "grpc-timeout: "+timeout+"\r\n", ""))
 			resp, _ := w.ReadResponse("POST")
@@ -154,7 +154,7 @@ func TestGRPC_deadline(t *testing.T) {
 
 // An answer that breaks off ends with a status where that can still be said.
 func TestGRPC_breaksOff(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeRPC})
+	s := setTunnel(t, stageOptions{route: routeRPC})
 	w := s.client()
 	w.Send(callOf("application/grpc", "", frame("ask")))
 	o := s.accept()
@@ -277,7 +277,7 @@ func TestGRPCWeb_trailersOnly(t *testing.T) {
 
 func TestGRPCWeb_malformedText(t *testing.T) {
 	for _, body := range []string{"AAAA%%%%", "AAA", "=AAA"} {
-		s := setTunnel(t, tunnelOptions{route: routeRPC})
+		s := setTunnel(t, stageOptions{route: routeRPC})
 		w := s.client()
 		w.Send(callOf("application/grpc-web-text", "", body))
 		resp, _ := w.ReadResponse("POST")
@@ -312,7 +312,7 @@ func TestGRPC_destinationOfItsOwn(t *testing.T) {
 
 // Where gRPC-Web breaks off, the status is the last frame.
 func TestGRPCWeb_breaksOff(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeRPC})
+	s := setTunnel(t, stageOptions{route: routeRPC})
 	w := s.client()
 	w.Send(callOf("application/grpc-web", "", frame("ask")))
 	o := s.accept()

@@ -17,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -38,15 +37,8 @@ type entry struct {
 // openEntries serves routes at all of them. Clients' certificates are of ca, and so are those that they are shown.
 func openEntries(t *testing.T, ca *testutil.Authority, routes []proxy.Route, entries ...*entry) {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshot, err := proxy.NewSnapshot(routes, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, hs := proxy.New(e, snapshot), tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	e := newEngine(t, engine.Options{Reactors: 2})
+	p, hs := proxy.New(e, newSnapshot(t, routes)), tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	own := pairOf(t, ca, nil, "edge.test", "127.0.0.1")
 	for _, g := range entries {
 		accept := session.NewServer(e, p.Service(g.listener), session.ServerOptions{H2C: true}).Accept
@@ -56,15 +48,9 @@ func openEntries(t *testing.T, ca *testutil.Authority, routes []proxy.Route, ent
 				NextProtos: []string{"h2", "http/1.1"},
 			}}, accept)
 		}
-		addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
-		l, err := e.Listen(engine.ListenOptions{Addr: addr}, accept)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.addr = l.Addr().String()
+		g.addr = bind(t, e, accept)
 	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
+	start(t, e)
 }
 
 // showing is a client that has these certificates. It follows no redirect.

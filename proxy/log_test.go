@@ -22,15 +22,9 @@ import (
 
 // What is refused before it is a request is logged with the version that it came in.
 func TestLog_refused(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	defer e.Stop()
-	snapshot, err := proxy.NewSnapshot(nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	snapshot := newSnapshot(t, nil)
 	for cause, proto := range map[error]message.Proto{h2.ErrTE: message.HTTP20, h1.ErrHost: message.HTTP11} {
 		log := &keptLog{}
 		s := proxy.New(e, snapshot).Service(&proxy.Listener{Log: []proxy.AccessLog{log}})

@@ -144,7 +144,7 @@ func acceptKey(t *testing.T, head string) (key string) {
 
 // A client of HTTP/2 gets to a WebSocket of HTTP/1: a key is made, and what the origin makes of it is checked.
 func TestWebSocket_extendedConnectToHTTP1(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 	up := s.accept()
 	head := up.ReadHead()
@@ -182,7 +182,7 @@ func TestWebSocket_extendedConnectToHTTP1(t *testing.T) {
 // The key was made here, so nobody else holds the answer against it.
 func TestWebSocket_wrongAccept(t *testing.T) {
 	for _, accept := range []string{"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", ""} {
-		s := setTunnel(t, tunnelOptions{})
+		s := setTunnel(t, stageOptions{})
 		c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 		up := s.accept()
 		acceptKey(t, up.ReadHead())
@@ -197,7 +197,7 @@ func TestWebSocket_noKey(t *testing.T) {
 	for _, answer := range []string{"101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
 		"101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: any\r\n",
 		"426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n"} {
-		s := setTunnel(t, tunnelOptions{})
+		s := setTunnel(t, stageOptions{})
 		down := s.client()
 		down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		up := s.accept()
@@ -218,7 +218,7 @@ func TestWebSocket_noKey(t *testing.T) {
 
 // An answer to an extended CONNECT that opens no tunnel must not look like one that does.
 func TestWebSocket_extendedConnectUnanswered(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 	up := s.accept()
 	up.ReadHead()
@@ -240,7 +240,7 @@ func TestWebSocket_extendedConnectNotAllowed(t *testing.T) {
 	for protocol, tunnels := range map[string]proxy.Tunnels{
 		"websocket": {WebSocket: proxy.Off}, "connect-udp": {},
 	} {
-		s := setTunnel(t, tunnelOptions{route: proxy.Route{Tunnels: tunnels}})
+		s := setTunnel(t, stageOptions{route: proxy.Route{Tunnels: tunnels}})
 		c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect(protocol), true)
 		c.want(t, "head 501")
 	}
@@ -248,7 +248,7 @@ func TestWebSocket_extendedConnectNotAllowed(t *testing.T) {
 
 // A head that ends the stream stays one, and one that does not leaves at once.
 func TestGRPC_endOfStreamIsCarriedThrough(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeRPC})
+	s := setTunnel(t, stageOptions{route: routeRPC})
 	h := headOf("POST", "https", "h", "/s/m", "Content-Type: application/grpc", "TE: trailers")
 	h.Length = message.LengthUnknown
 	c := s.play(t, &proxy.Listener{Log: []proxy.AccessLog{s.log}}, overTLS, h, false)
@@ -264,7 +264,7 @@ func TestGRPC_endOfStreamIsCarriedThrough(t *testing.T) {
 }
 
 func TestSecure_schemes(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	for _, c := range []struct {
 		scheme, host string
 		digest       *tlsconn.Digest
@@ -293,7 +293,7 @@ func TestSecure_schemes(t *testing.T) {
 
 // A listener's own answers come before all that refuses or redirects. Other methods and paths go their way.
 func TestListener_answersItself(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	asked := 0
 	for _, c := range []struct {
 		method, path string
@@ -328,7 +328,7 @@ func TestListener_answersItself(t *testing.T) {
 
 // What TLS says of a client goes to the origin, and what the client should know of it to the client.
 func TestSecure_fields(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Filters: []*proxy.Filter{setFields(map[string]string{
+	s := setTunnel(t, stageOptions{route: proxy.Route{Filters: []*proxy.Filter{setFields(map[string]string{
 		"X-TLS": "{tls_version} {tls_cipher}/{tls_group} {sni} {alpn}", "X-Cert": "{client_cert_subject}",
 		"X-Text": "{x} {",
 	}, nil)}}})
@@ -359,7 +359,7 @@ func TestSecure_fields(t *testing.T) {
 
 // A backend that ends its side and then goes has said what it had to say.
 func TestWebSocket_endThenReset(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	up := s.accept()

@@ -1,16 +1,13 @@
 package proxy_test
 
 import (
-	"bufio"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
@@ -27,10 +24,7 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 	})}
 	go srv.Serve(origin) //nolint:errcheck // until it is closed
 	t.Cleanup(func() { srv.Close() })
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	to := proxy.To(upstream.New(e, upstream.Options{Backends: backend.Of(origin.Addr().String())}), nil)
 	guard.To = to
 	guard.Path = "/admin"
@@ -38,33 +32,24 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 	open := proxy.Route{Name: "open", To: to, Filters: []*proxy.Filter{
 		setFields(nil, map[string]string{"X-Route": "open"}),
 	}}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{guard, open}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := proxy.New(e, snapshot)
-	s := session.NewServer(e, p.Service(&on), session.ServerOptions{})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, s.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return l.Addr().String()
+	return serve(t, e, &on, session.ServerOptions{}, []proxy.Route{guard, open}).addr()
 }
 
 // askPath returns the route that took a target, the target that the origin saw, and the status.
 func askPath(t *testing.T, addr, target string) (route, seen string, status int) {
 	t.Helper()
-	w := testutil.Dial(t, addr)
-	w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(w.Conn()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	w.Close()
+	resp := rawGet(t, addr, target)
 	return resp.Header.Get("X-Route"), resp.Header.Get("X-Target"), resp.StatusCode
+}
+
+// rawGet asks for a target as it is written, and returns the head of the answer.
+func rawGet(t *testing.T, addr, target string) *http.Response {
+	t.Helper()
+	w := testutil.Dial(t, addr)
+	defer w.Close()
+	w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	resp, _ := w.ReadResponse("GET")
+	return resp
 }
 
 // RFC 3986 §6.2.2: no spelling of a path gets around its route.
@@ -215,10 +200,6 @@ func TestPath_filtersSeeWhatRoutesSee(t *testing.T) {
 			return proxy.Next
 		}
 	}
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	show := &proxy.Filter{
 		BeforeRoute: note("X-Before"), Request: note("X-Request"),
 		Response: func(x *proxy.Exchange) proxy.Verdict {
@@ -229,30 +210,14 @@ func TestPath_filtersSeeWhatRoutesSee(t *testing.T) {
 			return proxy.Next
 		},
 	}
-	route := proxy.Route{Rewrite: &proxy.Rewrite{AddPrefix: "/inside"}, To: proxy.Answer(200, "", "ok")}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, []*proxy.Filter{show})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := session.NewServer(e, proxy.New(e, snapshot).Service(&proxy.Listener{}), session.ServerOptions{})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, s.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{{Rewrite: &proxy.Rewrite{AddPrefix: "/inside"}, To: proxy.Answer(200, "", "ok")}}
+	}, show)
 	for target, want := range map[string]string{
 		"/": "/", "/tea": "/tea", "/%74ea": "/tea", "/x/../tea?a=b": "/tea",
 		"/a%2Fb%3f": "/a%2Fb%3F", "/tea/?x": "/tea/", "/x/%2e%2e/%74ea": "/tea",
 	} {
-		w := testutil.Dial(t, l.Addr().String())
-		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(w.Conn()), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		w.Close()
+		resp := rawGet(t, r.addr(), target)
 		for _, field := range []string{"X-Before", "X-Request", "X-Response"} {
 			if got := resp.Header.Get(field); got != want {
 				t.Errorf("%s: %s is %q, want %q", target, field, got, want)

@@ -41,24 +41,62 @@ func newRigWith(
 	t *testing.T, o engine.Options, routes func(*engine.Engine) []proxy.Route, filters ...*proxy.Filter,
 ) *rig {
 	t.Helper()
+	e := newEngine(t, o)
+	on := &proxy.Listener{Name: "test"}
+	return serve(t, e, on, session.ServerOptions{H2C: true}, routes(e), filters...)
+}
+
+// serve starts e with a proxy of routes and filters, whose one listener is on.
+func serve(
+	t testing.TB, e *engine.Engine, on *proxy.Listener, o session.ServerOptions, routes []proxy.Route,
+	filters ...*proxy.Filter,
+) *rig {
+	t.Helper()
+	p := proxy.New(e, newSnapshot(t, routes, filters...))
+	return &rig{e, p, "http://" + listen(t, e, session.NewServer(e, p.Service(on), o).Accept)}
+}
+
+func newEngine(t testing.TB, o engine.Options) *engine.Engine {
+	t.Helper()
 	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := proxy.NewSnapshot(routes(e), filters)
+	return e
+}
+
+func newSnapshot(t testing.TB, routes []proxy.Route, filters ...*proxy.Filter) *proxy.Snapshot {
+	t.Helper()
+	s, err := proxy.NewSnapshot(routes, filters)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := proxy.New(e, s)
-	srv := session.NewServer(e, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{H2C: true})
+	return s
+}
+
+// listen has e take connections at a free port until the test ends, starts it, and returns the address.
+func listen(t testing.TB, e *engine.Engine, accept func(*engine.Conn) engine.Handler) string {
+	t.Helper()
+	addr := bind(t, e, accept)
+	start(t, e)
+	return addr
+}
+
+// bind has e take connections at a free port once it is started, and returns the address.
+func bind(t testing.TB, e *engine.Engine, accept func(*engine.Conn) engine.Handler) string {
+	t.Helper()
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
-	l, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept)
+	l, err := e.Listen(engine.ListenOptions{Addr: addr}, accept)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l.Addr().String()
+}
+
+// start starts e, and stops it when the test ends.
+func start(t testing.TB, e *engine.Engine) {
 	e.Start()
 	t.Cleanup(func() { stop(t, e) })
-	return &rig{e, p, "http://" + l.Addr().String()}
 }
 
 // stop stops e, which must have given back all memory by then.

@@ -122,7 +122,7 @@ func TestReadBody_badBodies(t *testing.T) {
 
 // A body that does not come is answered as any other, and the backend is not asked.
 func TestReadBody_late(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{
+	s := setTunnel(t, stageOptions{
 		route:   proxy.Route{ReadBody: 1000},
 		session: session.ServerOptions{BodyTimeout: 50 * time.Millisecond},
 	})
@@ -290,7 +290,7 @@ func TestReadBody_calls(t *testing.T) {
 
 // What a client says of its body gives it no more time to send as much of it as the route reads.
 func TestReadBody_lateCall(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{
+	s := setTunnel(t, stageOptions{
 		route:   proxy.Route{ReadBody: 1000, GRPC: proxy.On},
 		session: session.ServerOptions{BodyTimeout: 50 * time.Millisecond},
 	})
@@ -302,7 +302,7 @@ func TestReadBody_lateCall(t *testing.T) {
 
 // A request for a tunnel is not waited for: it has no body.
 func TestReadBody_tunnels(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{ReadBody: 1000, BufferRequest: 1000}})
+	s := setTunnel(t, stageOptions{route: proxy.Route{ReadBody: 1000, BufferRequest: 1000}})
 	s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 	if head := s.accept().ReadHead(); !strings.HasPrefix(head, "GET /chat HTTP/1.1\r\n") {
 		t.Error(head)

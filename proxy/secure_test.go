@@ -6,23 +6,18 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // secureLog keeps the facts of TLS of the last record. Safe for any goroutine.
@@ -55,60 +50,36 @@ func TestSecure_clientCertificate(t *testing.T) {
 		}
 	}))
 	defer origin.Close()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	log := &secureLog{}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
-		To: proxy.To(upstream.New(e, upstream.Options{
-			Backends: backend.Of(origin.Listener.Addr().String()),
-		}), nil),
-
+	service := proxy.New(e, newSnapshot(t, []proxy.Route{{
+		To: to(e, origin.Listener.Addr().String()),
 		Filters: []*proxy.Filter{setFields(map[string]string{
 			"X-Subject": "{client_cert_subject}", "X-Verified": "{client_cert_verified}",
 			"X-Facts": "{client_cert_serial} {client_cert_sans} {client_cert_sha256}",
 		}, nil)},
-	}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	service := proxy.New(e, snapshot).Service(&proxy.Listener{
+	}})).Service(&proxy.Listener{
 		HSTS: "max-age=300", StrictSNI: true, RedirectToHTTPS: 443, Log: []proxy.AccessLog{log},
 	})
 	ca := testutil.NewAuthority(t)
-	cert, key := ca.Issue(t, nil, "edge.test")
-	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
-	cert, key = ca.Issue(t, func(c *x509.Certificate) {
+	client := pairOf(t, ca, func(c *x509.Certificate) {
 		c.SerialNumber, c.Subject.CommonName = big.NewInt(0x1f), "a\r\nX-Injected: 1"
 	}, "a.test", "b.test")
-	client := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 	accept := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(tlsconn.ServerOptions{Config: &tls.Config{
-		Certificates: []tls.Certificate{own}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13,
+		Certificates: []tls.Certificate{pairOf(t, ca, nil, "edge.test")}, ClientAuth: tls.RequestClientCert,
+		MinVersion: tls.VersionTLS13,
 	}}, session.NewServer(e, service, session.ServerOptions{}).Accept)
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-
+	addr := listen(t, e, accept)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
 		RootCAs: ca.Pool, ServerName: "edge.test", Certificates: []tls.Certificate{client},
 		CurvePreferences: []tls.CurveID{tls.X25519},
 	}}
 	defer transport.CloseIdleConnections()
 	ask := func(host string) (*http.Response, string) {
-		req, _ := http.NewRequest("GET", "https://"+l.Addr().String()+"/x", nil)
+		req, _ := http.NewRequest("GET", "https://"+addr+"/x", nil)
 		req.Host = host
 		req.Header.Set("X-Verified", "forged")
-		resp, err := (&http.Client{Transport: transport}).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		return resp, string(body)
+		return testutil.Do(t, &http.Client{Transport: transport}, req)
 	}
 	resp, body := ask("edge.test")
 	sum := sha256.Sum256(client.Certificate[0])

@@ -154,11 +154,7 @@ func drawLimits(intN func(int) int) admission.Options {
 }
 
 func (s *mixed) swap(r proxy.Route, filters ...*proxy.Filter) {
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{r}, filters)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.proxy.Swap(snapshot)
+	s.proxy.Swap(newSnapshot(s.t, []proxy.Route{r}, filters...))
 }
 
 // note keeps the members of set in mind: what they count has to end even if they go.

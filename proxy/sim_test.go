@@ -166,7 +166,7 @@ func newTunedSimulation(
 ) *simulation {
 	s := &simulation{t: t, w: w}
 	w.Net.SegmentMin = 64 // still smaller than any head
-	e, err := engine.New(engine.Options{
+	e := newEngine(t, engine.Options{
 		Reactors: reactors, SendLow: 8 << 10, SendMax: 64 << 10,
 		ReadSize: 1 << (10 + w.Rand().IntN(7)), SpliceMin: 1 << 10,
 		Kernel: func(i int) (poller.Kernel, error) {
@@ -176,9 +176,6 @@ func newTunedSimulation(
 			return w.Kernel(i), nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.engine = e
 	o := upstream.Options{Name: "sim", Retries: 2, Connect: time.Second, Client: session.ClientOptions{
 		FirstByte: 2 * time.Second, BetweenBytes: 2 * time.Second,
@@ -197,11 +194,7 @@ func newTunedSimulation(
 	}
 	s.upstream = upstream.New(e, o)
 	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream, tuned.to)
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{tuned.route}, filters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.proxy = proxy.New(e, snapshot)
+	s.proxy = proxy.New(e, newSnapshot(t, []proxy.Route{tuned.route}, filters...))
 	so := session.ServerOptions{
 		BodyTimeout: 5 * time.Second, SendTimeout: 5 * time.Second, IdleTimeout: 20 * time.Second,
 	}

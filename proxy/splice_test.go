@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/session"
 )
@@ -50,7 +51,7 @@ func digesting(l net.Listener, answer []byte) string {
 // exchangeNoise sends a large body, wants another one back, and returns how many bytes were spliced for that.
 func exchangeNoise(t *testing.T, origin net.Listener, splice int64) uint64 {
 	answer, want := noise(1)
-	s := setTunnel(t, tunnelOptions{origin: digesting(origin, answer), splice: splice})
+	s := setTunnel(t, stageOptions{origin: digesting(origin, answer), engine: engine.Options{SpliceMin: splice}})
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	const clients = 3
@@ -144,7 +145,7 @@ func wantGone(t *testing.T, w *testutil.Wire) {
 }
 
 // download begins a large answer and returns when half of it is through.
-func download(s *tunnelStage, behind func(up *testutil.Wire)) (down, up *testutil.Wire) {
+func download(s *stage, behind func(up *testutil.Wire)) (down, up *testutil.Wire) {
 	s.t.Helper()
 	down = s.client()
 	down.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -163,7 +164,7 @@ func download(s *tunnelStage, behind func(up *testutil.Wire)) (down, up *testuti
 }
 
 // upload begins a large request and returns when half of it is through.
-func upload(s *tunnelStage, behind func(down *testutil.Wire)) (down, up *testutil.Wire) {
+func upload(s *stage, behind func(down *testutil.Wire)) (down, up *testutil.Wire) {
 	s.t.Helper()
 	down = s.client()
 	down.Send("POST / HTTP/1.1\r\nHost: h\r\n" + large)
@@ -183,7 +184,7 @@ func nothing(*testutil.Wire) {}
 
 // When one side breaks off, the other one hears of it, and the log has what was passed.
 func TestSplice_brokenOff(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down, up := download(s, nothing)
 	down.Reset()
 	wantGone(t, up)
@@ -213,7 +214,7 @@ func TestSplice_brokenOff(t *testing.T) {
 func TestSplice_deadlines(t *testing.T) {
 	const brief, endless, most = 100 * time.Millisecond, "Content-Length: 1099511627776\r\n\r\n", 1 << 40
 	t.Run("the client", func(t *testing.T) {
-		s := setTunnel(t, tunnelOptions{session: session.ServerOptions{SendTimeout: brief}})
+		s := setTunnel(t, stageOptions{session: session.ServerOptions{SendTimeout: brief}})
 		s.client().Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		up := s.accept()
 		up.ReadHead()
@@ -225,7 +226,7 @@ func TestSplice_deadlines(t *testing.T) {
 		}
 	})
 	t.Run("the origin", func(t *testing.T) {
-		s := setTunnel(t, tunnelOptions{client: session.ClientOptions{BetweenBytes: brief}})
+		s := setTunnel(t, stageOptions{upstream: timed(0, brief)})
 		down := s.client()
 		down.Send("POST / HTTP/1.1\r\nHost: h\r\n" + endless)
 		pour(down.Conn(), most)
@@ -238,7 +239,7 @@ func TestSplice_deadlines(t *testing.T) {
 
 // An answer that comes before the request has been sent whole is delivered whole.
 func TestSplice_earlyAnswer(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down, up := upload(s, func(down *testutil.Wire) { pour(down.Conn(), largeBody/2) })
 	up.Send("HTTP/1.1 413 No\r\nContent-Length: 5\r\n\r\nlarge")
 	s.wantStatus(down, "POST", 413, "")
@@ -248,7 +249,7 @@ func TestSplice_earlyAnswer(t *testing.T) {
 
 // Both directions of a tunnel at once, and the end of either after its last byte.
 func TestSplice_tunnel(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down, up := s.open()
 	there, thereSum := noise(1)
 	back, backSum := noise(2)
@@ -284,7 +285,7 @@ func TestSplice_tunnel(t *testing.T) {
 // Within a frame of a WebSocket nobody looks; where it ends is known all the same: the close frame of a drain comes
 // between two.
 func TestSplice_webSocket(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	down := s.client()
 	down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	up := s.accept()

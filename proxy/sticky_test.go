@@ -267,10 +267,7 @@ func TestSticky_noBackend(t *testing.T) {
 
 // A cookie of another set would name members that the upstream does not have.
 func TestSticky_ofAnotherSet(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	defer e.Stop()
 	c, err := sticky.New(backend.Of("10.0.0.1:80"), sticky.Options{})
 	if err != nil {

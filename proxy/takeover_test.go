@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,13 +17,9 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
 )
-
-// anywhere is any port of this machine.
-var anywhere = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 
 // quick is an origin that answers as soon as it is asked, on an engine of its own.
 type quick struct{ engine.NopHandler }
@@ -38,17 +33,8 @@ func (quick) OnData(c *engine.Conn, in []byte) int {
 
 func quickOrigin(t *testing.T) string {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := e.Listen(engine.ListenOptions{Addr: anywhere}, func(*engine.Conn) engine.Handler { return quick{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return l.Addr().String()
+	e := newEngine(t, engine.Options{Reactors: 1})
+	return listen(t, e, func(*engine.Conn) engine.Handler { return quick{} })
 }
 
 // spread is a proxy on two reactors whose clients know on which of them they are.

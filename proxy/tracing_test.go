@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,7 +19,6 @@ import (
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/proxy/trace"
@@ -68,26 +66,11 @@ func tracing(
 	t *testing.T, c proxy.Tracing, routes func(*engine.Engine) []proxy.Route, filters ...*proxy.Filter,
 ) (*rig, *spans) {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := proxy.NewSnapshot(routes(e), filters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	to := &spans{}
 	c.To = []proxy.AccessLog{to}
-	p := proxy.New(e, s)
-	listener := &proxy.Listener{Name: "test", Tracing: &c, Redact: observe.NewRedaction([]string{"token"})}
-	srv := session.NewServer(e, p.Service(listener), session.ServerOptions{H2C: true})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return &rig{e, p, "http://" + l.Addr().String()}, to
+	on := &proxy.Listener{Name: "test", Tracing: &c, Redact: observe.NewRedaction([]string{"token"})}
+	return serve(t, e, on, session.ServerOptions{H2C: true}, routes(e), filters...), to
 }
 
 // versionOne returns a route for /v1/* to an upstream of the addresses.

@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"io"
-	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -10,62 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// tunnelStage is a stage whose one route and sessions are as wanted. What it logs is kept.
-type tunnelStage struct {
-	*stage
-	log *keptLog
-}
-
-type tunnelOptions struct {
-	route   proxy.Route
-	session session.ServerOptions
-	client  session.ClientOptions
-	origin  string // instead of a scripted one
-	splice  int64  // engine.Options.SpliceMin
-}
-
-func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
+// setTunnel starts a stage whose queues are short.
+func setTunnel(t *testing.T, o stageOptions) *stage {
 	t.Helper()
-	testutil.CheckLeaks(t)
-	s := &tunnelStage{&stage{t: t}, &keptLog{}}
-	if o.origin == "" {
-		l := testutil.Listen(t)
-		s.origins = append(s.origins, l)
-		o.origin = l.Addr().String()
-	}
-	e, err := engine.New(engine.Options{Reactors: 1, SendLow: 16 << 10, SendMax: 64 << 10, SpliceMin: o.splice})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.route.To = proxy.To(upstream.New(e, upstream.Options{
-		Backends: backend.Of(o.origin), Client: o.client,
-	}), nil)
-
-	routes := []proxy.Route{o.route}
-	snapshot, err := proxy.NewSnapshot(routes, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.rig = rig{engine: e, proxy: proxy.New(e, snapshot)}
-	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Log: []proxy.AccessLog{s.log}}), o.session)
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.url = "http://" + l.Addr().String()
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return s
+	o.engine.SendLow, o.engine.SendMax = 16<<10, 64<<10
+	return setStage(t, o)
 }
 
 // keptLog keeps what a test looks at. Safe for any goroutine.
@@ -112,7 +67,7 @@ const (
 var routeX = proxy.Route{Tunnels: proxy.Tunnels{Protocols: []string{"x"}}}
 
 // open brings a tunnel about.
-func (s *tunnelStage) open() (down, up *testutil.Wire) {
+func (s *stage) open() (down, up *testutil.Wire) {
 	s.t.Helper()
 	down = s.client()
 	down.Send(upgradeX)
@@ -131,7 +86,7 @@ func (s *tunnelStage) open() (down, up *testutil.Wire) {
 
 // What the client sent before it was answered waits, is no request, and comes first when the tunnel opens.
 func TestTunnel_earlyBytesWait(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down := s.client()
 	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
 	up := s.accept()
@@ -151,7 +106,7 @@ func TestTunnel_earlyBytesWait(t *testing.T) {
 
 // The same bytes after an upgrade that was refused are not taken for a request: the connection ends.
 func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down := s.client()
 	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
 	up := s.accept()
@@ -169,7 +124,7 @@ func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
 
 // Without such bytes a refusal is an answer like any other.
 func TestTunnel_refused(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down := s.client()
 	down.Send(upgradeX)
 	up := s.accept()
@@ -184,7 +139,7 @@ func TestTunnel_refused(t *testing.T) {
 
 // Each side may end its own and go on with the other.
 func TestTunnel_halfClose(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	for _, clientFirst := range []bool{true, false} {
 		down, up := s.open()
 		first, second := down, up
@@ -205,7 +160,7 @@ func TestTunnel_halfClose(t *testing.T) {
 }
 
 func TestTunnel_resetIsPassedOn(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down, up := s.open()
 	down.Reset()
 	up.WantEnd()
@@ -219,7 +174,7 @@ func TestTunnel_resetIsPassedOn(t *testing.T) {
 
 // A side that reads nothing stops the other one; the tunnel holds no more than its queues.
 func TestTunnel_backPressure(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down, up := s.open()
 	const total = 64 << 20
 	sent := make(chan int, 1)
@@ -247,7 +202,9 @@ func TestTunnel_backPressure(t *testing.T) {
 }
 
 func TestTunnel_idle(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX, client: session.ClientOptions{TunnelIdle: 200 * time.Millisecond}})
+	s := setTunnel(t, stageOptions{
+		route: routeX, upstream: upstream.Options{Client: session.ClientOptions{TunnelIdle: 200 * time.Millisecond}},
+	})
 	down, up := s.open()
 	down.WantEnd()
 	up.WantEnd()
@@ -256,7 +213,7 @@ func TestTunnel_idle(t *testing.T) {
 
 // A drain ends tunnels near its end.
 func TestTunnel_drain(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down, up := s.open()
 	drained := make(chan bool, 1)
 	go func() { drained <- s.engine.Drain(2 * time.Second) }()
@@ -281,7 +238,7 @@ func TestTunnel_wrongAnswers(t *testing.T) {
 		"before the body": {"POST" + upgradeX[3:len(upgradeX)-2] + "Content-Length: 5\r\n\r\n", switchX},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{route: routeX})
+			s := setTunnel(t, stageOptions{route: routeX})
 			down := s.client()
 			down.Send(c.request)
 			up := s.accept()
@@ -295,7 +252,7 @@ func TestTunnel_wrongAnswers(t *testing.T) {
 
 // Of several protocols only one that is allowed is asked for; h2c and its settings never are.
 func TestTunnel_whatIsAskedFor(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	const asks = "Connection: upgrade\r\nUpgrade: "
 	for fields, want := range map[string]string{
 		"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n": "",
@@ -328,7 +285,7 @@ func TestTunnel_protocolsAreChecked(t *testing.T) {
 }
 
 func TestTunnel_connect(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Methods: []string{"CONNECT", "GET"}}})
+	s := setTunnel(t, stageOptions{route: proxy.Route{Methods: []string{"CONNECT", "GET"}}})
 	down := s.client()
 	down.Send("CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
 	up := s.accept()
@@ -367,7 +324,7 @@ func TestTunnel_connectThroughCurl(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl")
 	}
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Methods: []string{"CONNECT"}}})
+	s := setTunnel(t, stageOptions{route: proxy.Route{Methods: []string{"CONNECT"}}})
 	go func() {
 		c, err := s.origins[0].Accept()
 		if err != nil {
@@ -392,7 +349,7 @@ func TestTunnel_upgradeThroughCurl(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl")
 	}
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	go func() {
 		c, err := s.origins[0].Accept()
 		if err != nil {
@@ -420,7 +377,7 @@ func TestTunnel_isNotAskedForWithContent(t *testing.T) {
 		"of none": "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := setTunnel(t, tunnelOptions{route: routeX})
+			s := setTunnel(t, stageOptions{route: routeX})
 			down := s.client()
 			down.Send("POST /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n" + body)
 			up := s.accept()
@@ -440,7 +397,7 @@ func TestTunnel_isNotAskedForWithContent(t *testing.T) {
 			s.wantStatus(down, "POST", 502, "edge; error=http_protocol_error")
 		})
 	}
-	s := setTunnel(t, tunnelOptions{route: routeX})
+	s := setTunnel(t, stageOptions{route: routeX})
 	down := s.client()
 	down.Send("GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n")
 	if head := s.accept().ReadHead(); !strings.HasSuffix(head, "\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n") {

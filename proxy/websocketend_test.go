@@ -10,7 +10,7 @@ import (
 // The last word to the client of a WebSocket ends our side: RFC 8441 §5, orderly closes are END_STREAM. Some clients
 // throw away what they have not read of a stream that is reset.
 func TestWebSocket_lastWordEndsTheStream(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
+	s := setTunnel(t, stageOptions{})
 	c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 	up := s.accept()
 	key := acceptKey(t, up.ReadHead())

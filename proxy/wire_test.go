@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -26,18 +24,21 @@ import (
 
 // stage is a proxy in front of scripted origins.
 type stage struct {
-	rig
+	*rig
 	t        *testing.T
+	log      *keptLog
 	origins  []net.Listener
 	upstream *upstream.Upstream
 }
 
 type stageOptions struct {
-	refusing int  // backends that nobody listens at, beside the origin
-	none     bool // there is no origin
+	refusing int    // backends that nobody listens at, beside the origin
+	none     bool   // there is no origin
+	origin   string // instead of a scripted one
 	engine   engine.Options
 	session  session.ServerOptions
 	upstream upstream.Options
+	route    proxy.Route // but for its destination
 	bodyMax  int64
 	filters  []*proxy.Filter
 }
@@ -46,9 +47,11 @@ type stageOptions struct {
 func setStage(t *testing.T, o stageOptions) *stage {
 	t.Helper()
 	testutil.CheckLeaks(t)
-	s := &stage{t: t}
+	s := &stage{t: t, log: &keptLog{}}
 	var addresses []string
-	if !o.none {
+	if o.origin != "" {
+		addresses = append(addresses, o.origin)
+	} else if !o.none {
 		l := testutil.Listen(t)
 		s.origins = append(s.origins, l)
 		addresses = append(addresses, l.Addr().String())
@@ -58,24 +61,11 @@ func setStage(t *testing.T, o stageOptions) *stage {
 	}
 	o.upstream.Backends = backend.Of(addresses...)
 	o.engine.Reactors = 1
-	e, err := engine.New(o.engine)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, o.engine)
 	s.upstream = upstream.New(e, o.upstream)
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(s.upstream, nil)}}, o.filters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.rig = rig{engine: e, proxy: proxy.New(e, snapshot)}
-	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{BodyMax: o.bodyMax}), o.session)
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.url = "http://" + l.Addr().String()
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
+	o.route.To = proxy.To(s.upstream, nil)
+	on := &proxy.Listener{BodyMax: o.bodyMax, Log: []proxy.AccessLog{s.log}}
+	s.rig = serve(t, e, on, o.session, []proxy.Route{o.route}, o.filters...)
 	return s
 }
 

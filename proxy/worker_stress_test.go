@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -219,10 +220,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	lead := func(address string, protocol upstream.Protocol) proxy.Destination {
 		return proxy.To(upstream.New(e, upstream.Options{
 			Protocol: protocol, Retries: 2, Backends: backend.Of(address),
@@ -233,7 +231,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 		{Path: "/h2", Timeout: 20 * time.Millisecond, To: lead(s.Addr().String(), upstream.H2)},
 		{Path: "/handler", Timeout: 20 * time.Millisecond, To: handler.FromHTTP(answer)},
 	}
-	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching())
+	r := serve(t, e, &proxy.Listener{}, session.ServerOptions{H2C: true}, routes, touching())
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {

@@ -17,7 +17,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
@@ -27,32 +26,9 @@ import (
 // newWorkerRig is a proxy on one reactor with one route, whose clients may speak HTTP/2. It logs into log.
 func newWorkerRig(t *testing.T, l *proxy.Listener, log *keptLog, route func(e *engine.Engine) proxy.Route) *rig {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newWorkerRigOn(t, e, l, log, []proxy.Route{route(e)})
-}
-
-func newWorkerRigOn(
-	t *testing.T, e *engine.Engine, l *proxy.Listener, log *keptLog, routes []proxy.Route, filters ...*proxy.Filter,
-) *rig {
-	t.Helper()
-	snapshot, err := proxy.NewSnapshot(routes, filters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{engine: e, proxy: proxy.New(e, snapshot)}
+	e := newEngine(t, engine.Options{Reactors: 1})
 	l.Log = []proxy.AccessLog{log}
-	srv := session.NewServer(e, r.proxy.Service(l), session.ServerOptions{H2C: true})
-	at, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.url = "http://" + at.Addr().String()
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
-	return r
+	return serve(t, e, l, session.ServerOptions{H2C: true}, []proxy.Route{route(e)})
 }
 
 // one leads to a backend over one connection, whatever it speaks.
@@ -284,20 +260,12 @@ func TestWorker_answerIsWhole(t *testing.T) {
 // A Resume for one park does nothing to another, of the same exchange.
 func TestFilter_resumeOfAnEarlierPark(t *testing.T) {
 	early, late := make(chan proxy.Ref, 1), make(chan proxy.Ref, 1)
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.Answer(200, "", "own")}}, []*proxy.Filter{{
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: proxy.Answer(200, "", "own")}}
+	}, &proxy.Filter{
 		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { early <- x.Ref(); return proxy.Park },
 		Response:    func(x *proxy.Exchange) proxy.Verdict { late <- x.Ref(); return proxy.Park },
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{engine: e, proxy: proxy.New(e, snapshot)}
-	e.Start()
-	t.Cleanup(func() { stop(t, e) })
+	})
 	h := headOf("POST", "http", "a", "/")
 	h.Length = message.LengthUnknown
 	p := r.play(t, &proxy.Listener{BodyMax: 3}, nil, h, false)
