@@ -22,6 +22,17 @@ func (r *rig) get(t *testing.T, path string, fields ...string) (*http.Response, 
 	return testutil.Do(t, http.DefaultClient, newGet(t, r.url+path, fields))
 }
 
+// postAs posts a body of a type and returns the answer with its body.
+func (r *rig) postAs(t *testing.T, path, contentType, body string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest("POST", r.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	return testutil.Do(t, http.DefaultClient, req)
+}
+
 // newGet makes a request with fields, names and values in turn.
 func newGet(t *testing.T, url string, fields []string) *http.Request {
 	t.Helper()
@@ -30,7 +41,7 @@ func newGet(t *testing.T, url string, fields []string) *http.Request {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
+		req.Header.Add(fields[i], fields[i+1])
 	}
 	return req
 }

@@ -184,11 +184,7 @@ func TestChoose_elsewhereByAFunction(t *testing.T) {
 		return proxy.Next
 	}})
 	for path, want := range map[string]int{"/": 200, "/none": 503, "/broken": 500} {
-		resp, err := http.Get(r.url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		resp, _ := testutil.Get(t, http.DefaultClient, r.url+path)
 		if via := resp.Header.Get("Via"); resp.StatusCode != want || want == 200 && via != "1.1 edge" {
 			t.Errorf("%s: %s, Via %q", path, resp.Status, via)
 		}

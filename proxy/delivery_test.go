@@ -52,8 +52,7 @@ func TestDelivery_trailersOfARequest(t *testing.T) {
 		t.Fatalf("%q", head)
 	}
 	up.Want("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n")
-	up.Send(okay)
-	s.wantStatus(down, "POST", 200, "")
+	s.finish(up, down, "POST")
 }
 
 // Trailers wait while the body waits: for its filters, for a head that is parked, for the client.
@@ -116,10 +115,7 @@ func TestDelivery_earlyAnswer(t *testing.T) {
 	for name, length := range map[string]int{"short": 1000, "long": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
 			s := setTunnel(t, stageOptions{})
-			down := s.client()
-			down.Send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\nhello", length))
-			up := s.accept()
-			up.ReadHead()
+			down, up := s.request(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\nhello", length))
 			up.Want("hello")
 			up.Send("HTTP/1.1 403 No\r\nContent-Length: 10\r\n\r\n01234")
 			down.ReadHead()
@@ -128,11 +124,8 @@ func TestDelivery_earlyAnswer(t *testing.T) {
 			down.Want("56789")
 			up.WantEnd() // nobody can use it again: it waits for the rest of a body
 			if length == 1000 {
-				down.Send(strings.Repeat("x", length-5) + getA)
-				up = s.accept()
-				up.ReadHead()
-				up.Send(okay)
-				s.wantStatus(down, "GET", 200, "")
+				up = s.requestOn(down, strings.Repeat("x", length-5)+getA)
+				s.finish(up, down, "GET")
 			} else {
 				down.WantEnd()
 			}
@@ -153,8 +146,7 @@ func TestDelivery_expect(t *testing.T) {
 	down.Want("HTTP/1.1 100 Continue\r\n\r\n")
 	down.Send("hello")
 	up.Want("hello")
-	up.Send(okay)
-	s.wantStatus(down, "POST", 200, "")
+	s.finish(up, down, "POST")
 
 	// A final answer instead: whether the body follows is not known, so nothing after it can be understood.
 	down.Send(ask)
@@ -182,10 +174,7 @@ func TestDelivery_expectInVain(t *testing.T) {
 // After the 100 it is the client that owes something.
 func TestDelivery_expectedBodyInVain(t *testing.T) {
 	s := setTunnel(t, stageOptions{session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond}})
-	down := s.client()
-	down.Send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	up.Send("HTTP/1.1 100 Continue\r\n\r\n")
 	down.ReadHead()
 	s.wantStatus(down, "POST", 408, "edge; error=http_request_error")
@@ -197,10 +186,7 @@ func TestDelivery_expectedBodyInVain(t *testing.T) {
 func TestDelivery_interim(t *testing.T) {
 	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	s := setTunnel(t, stageOptions{})
-	down := s.client()
-	down.Send(getA)
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request(getA)
 	up.Send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 3) + strings.Repeat(hints, 10) + okay)
 	for i := range 8 {
 		if head := down.ReadHead(); !strings.HasPrefix(head, fmt.Sprintf("HTTP/1.1 10%d ", 2+i/3-i/6)) {
@@ -237,10 +223,7 @@ func TestDelivery_resetCancels(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := setTunnel(t, stageOptions{route: routeX})
-			down := s.client()
-			down.Send(sent)
-			up := s.accept()
-			up.ReadHead()
+			down, up := s.request(sent)
 			if strings.HasSuffix(sent, "hello") {
 				up.Want("hello")
 			}
@@ -248,6 +231,9 @@ func TestDelivery_resetCancels(t *testing.T) {
 			up.WantEnd()
 			s.log.want(t, 1, 499, "client:gone")
 			s.settled(t)
+			if n := s.stats().ClientGone; n != 1 {
+				t.Errorf("%d clients are gone", n)
+			}
 		})
 	}
 }
@@ -265,10 +251,7 @@ func TestDelivery_halfClose(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := setTunnel(t, stageOptions{session: session.ServerOptions{HalfCloseWait: c.wait}})
-			down := s.client()
-			down.Send(getA)
-			up := s.accept()
-			up.ReadHead()
+			down, up := s.request(getA)
 			down.CloseWrite()
 			if c.gone {
 				up.WantEnd()
@@ -276,8 +259,7 @@ func TestDelivery_halfClose(t *testing.T) {
 				down.WantEnd()
 				return
 			}
-			up.Send(okay)
-			s.wantStatus(down, "GET", 200, "")
+			s.finish(up, down, "GET")
 			down.WantEnd()
 			s.log.want(t, 1, 200, "")
 		})
@@ -287,10 +269,7 @@ func TestDelivery_halfClose(t *testing.T) {
 // Once it has begun it is delivered whole, however long it takes.
 func TestDelivery_halfCloseOfAnAnswerThatBegan(t *testing.T) {
 	s := setTunnel(t, stageOptions{session: session.ServerOptions{HalfCloseWait: 50 * time.Millisecond}})
-	down := s.client()
-	down.Send(getA)
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request(getA)
 	up.Send(okay[:len(okay)-1])
 	down.ReadHead()
 	down.CloseWrite()

@@ -60,7 +60,7 @@ func TestWire_answerBeforeTheRequest(t *testing.T) {
 	s := filtered(t, &proxy.Filter{Name: "late", UpstreamRequest: func(x *proxy.Exchange) {
 		x.Reactor().Defer(&engine.Task{Run: greet}) // after the dial
 	}})
-	origin <- s.origins[0]
+	origin <- s.listener
 	w := s.client()
 	w.Send(getA)
 	s.wantStatus(w, "GET", 502, "edge; error=http_protocol_error")

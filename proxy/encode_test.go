@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
@@ -78,19 +77,7 @@ func TestSim_encoders(t *testing.T) {
 		filters := []*proxy.Filter{
 			{Name: "encoder", Encode: l.encode},
 			{Name: "body", ResponseBody: holding(heldDown, rng.IntN(2) == 0)},
-			{Name: "parking", Response: func(x *proxy.Exchange) proxy.Verdict {
-				if rng.IntN(3) > 0 {
-					return proxy.Next
-				}
-				ref := x.Ref()
-				w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() {
-					ref.Resume(proxy.Next)
-					for i := range 1 + int(w.Seed()%2) {
-						w.Kernel(i).Wake()
-					}
-				})
-				return proxy.Park
-			}},
+			{Name: "parking", Response: parkingIn(w)},
 		}
 		s := newSimulation(t, w, 1+int(w.Seed()%2), filters[:1+rng.IntN(3)]...)
 		origins := goodOrigins
@@ -116,10 +103,7 @@ func TestSim_encoders(t *testing.T) {
 func TestEncoder_flushesWhileTheSourcePauses(t *testing.T) {
 	l := &laggards{t: t, lag: func() int { return 1 << 20 }}
 	s := setStage(t, stageOptions{filters: []*proxy.Filter{{Name: "lag", Encode: l.encode}}})
-	c := s.client()
-	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	o := s.accept()
-	o.ReadHead()
+	c, o := s.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	o.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 	c.ReadHead()
 	c.Want("5\r\nhello\r\n")

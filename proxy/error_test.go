@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -50,11 +49,7 @@ func TestError_ofConnecting(t *testing.T) {
 		{syscall.ECONNRESET, 502, "connection_refused"},
 	} {
 		r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: unopened{c.cause}}} })
-		resp, err := http.Get(r.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		resp, _ := testutil.Get(t, http.DefaultClient, r.url)
 		got := resp.Header.Get("Proxy-Status")
 		if resp.StatusCode != c.status || !strings.HasSuffix(got, "error="+c.token) {
 			t.Errorf("%v: %d, %s; want %d, %s", c.cause, resp.StatusCode, got, c.status, c.token)
@@ -75,11 +70,7 @@ func TestError_Is(t *testing.T) {
 		},
 		Log: func(x *proxy.Exchange, _ *observe.Record) { logged <- x.Failure() },
 	})
-	resp, err := http.Get(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	testutil.Get(t, http.DefaultClient, r.url)
 	for at, err := range map[string]error{"Error": <-told, "Log": <-logged} {
 		if !errors.Is(err, proxy.ConnectRefused) || !errors.Is(err, syscall.ECONNREFUSED) ||
 			errors.Is(err, proxy.ConnectTimeout) || errors.Is(err, proxy.TLSFailed) {
@@ -127,13 +118,8 @@ func TestError_changedByFilters(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("X-Change", c.change)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != c.status || !strings.Contains(string(body), c.text) ||
+		resp, body := testutil.Do(t, http.DefaultClient, req)
+		if resp.StatusCode != c.status || !strings.Contains(body, c.text) ||
 			!strings.HasSuffix(resp.Header.Get("Proxy-Status"), "error="+c.token) {
 			t.Errorf("%d %s %s", resp.StatusCode, resp.Header.Get("Proxy-Status"), body)
 		}

@@ -539,11 +539,8 @@ func TestDestination_panicIs500(t *testing.T) {
 		}
 	})
 	for i, path := range []string{"/choose", "/open"} {
-		resp, err := http.Get(r.url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.Body.Close(); resp.StatusCode != 500 || r.stats().Panics != uint64(i+1) {
+		resp, _ := testutil.Get(t, http.DefaultClient, r.url+path)
+		if resp.StatusCode != 500 || r.stats().Panics != uint64(i+1) {
 			t.Errorf("%s: %s, %d panics", path, resp.Status, r.stats().Panics)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -381,41 +382,19 @@ func TestFromHTTP_contextEndsWithTheClient(t *testing.T) {
 
 // A client that reads nothing holds the handler up: no more than the queues' bounds is written ahead.
 func TestFromHTTP_slowClientHoldsTheHandlerUp(t *testing.T) {
-	var mu sync.Mutex
-	written := 0
-	pieces := int(kernelHolds(t)+16<<20) >> 16
-	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := bytes.Repeat([]byte("x"), 1<<16)
-		for range pieces {
-			n, err := w.Write(p)
-			mu.Lock()
-			written += n
-			mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}))
+	var written atomic.Int64
+	size := kernelHolds(t) + 16<<20
+	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { counted(w, size, &written) }))
 	client := testutil.Dial(t, r.addr())
 	client.Send(get)
-	last, still := -1, 0
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if written != last {
-			last, still = written, 0
-		} else {
-			still++
-		}
-		return written > 0 && still > 50
-	}, "the handler stands still")
-	if int64(last) > kernelHolds(t)+4<<20 { // where most of it is
-		t.Fatalf("%d bytes were written to a client that reads nothing", last)
+	stalls(t, &written)
+	if n := written.Load(); n > kernelHolds(t)+4<<20 { // where most of it is
+		t.Fatalf("%d bytes were written to a client that reads nothing", n)
 	}
 	if b := r.engine.Stats().BufBytes; b > 4<<20 {
 		t.Fatalf("%d bytes in buffers", b)
 	}
-	if _, body := client.ReadResponse("GET"); len(body) != pieces<<16 {
+	if _, body := client.ReadResponse("GET"); int64(len(body)) != size {
 		t.Fatal(len(body))
 	}
 }
@@ -431,66 +410,34 @@ func TestFromHTTP_slowHandlerHoldsTheClientUp(t *testing.T) {
 	body := &countingReader{left: size}
 	req, _ := http.NewRequest("POST", r.url, body)
 	req.ContentLength = size
-	type result struct {
-		body string
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			done <- result{"", err}
-			return
-		}
-		b, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		done <- result{string(b), err}
-	}()
-	last, still := int64(-1), 0
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		n := body.read()
-		if n != last {
-			last, still = n, 0
-		} else {
-			still++
-		}
-		return n > 0 && still > 50
-	}, "the client stands still")
-	if last > kernelHolds(t)+8<<20 {
-		t.Fatalf("%d bytes were taken for a handler that reads nothing", last)
+	done := begin(t, http.DefaultClient, req)
+	stalls(t, &body.n)
+	if n := body.n.Load(); n > kernelHolds(t)+8<<20 {
+		t.Fatalf("%d bytes were taken for a handler that reads nothing", n)
 	}
 	if b := r.engine.Stats().BufBytes; b > 4<<20 {
 		t.Fatalf("%d bytes in buffers", b)
 	}
 	close(read)
-	if got := <-done; got.err != nil || got.body != fmt.Sprint(size, error(nil)) {
+	if got := <-done; got.body != fmt.Sprint(size, error(nil)) {
 		t.Fatal(got)
 	}
 }
 
 // countingReader gives zeros and tells how many were taken.
 type countingReader struct {
-	mu   sync.Mutex
-	n    int64
+	n    atomic.Int64
 	left int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.left == 0 {
 		return 0, io.EOF
 	}
 	n := min(int64(len(p)), c.left)
 	c.left -= n
-	c.n += n
+	c.n.Add(n)
 	return int(n), nil
-}
-
-func (c *countingReader) read() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n
 }
 
 func TestFromHTTP_deadlines(t *testing.T) {
@@ -633,12 +580,7 @@ func TestFromHTTP_cannotHijack(t *testing.T) {
 		_, _, err := http.NewResponseController(w).Hijack()
 		fmt.Fprint(w, errors.Is(err, http.ErrNotSupported))
 	}))
-	resp, err := http.Get(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); string(body) != "true" {
+	if _, body := testutil.Get(t, http.DefaultClient, r.url); body != "true" {
 		t.Fatalf("%s", body)
 	}
 }
@@ -680,11 +622,7 @@ func TestFromHTTP_fullDuplex(t *testing.T) {
 func TestFromHTTP_bodyIsGoneAfterReturn(t *testing.T) {
 	bodies := make(chan io.ReadCloser, 1)
 	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { bodies <- r.Body }))
-	resp, err := http.Post(r.url, "text/plain", strings.NewReader("hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	r.postAs(t, "", "text/plain", "hello")
 	if _, err := (<-bodies).Read(make([]byte, 1)); err != http.ErrBodyReadAfterClose {
 		t.Fatal(err)
 	}
@@ -699,14 +637,9 @@ func TestFromHTTP_filtersSeeItsAnswer(t *testing.T) {
 			return proxy.Next
 		},
 	})
-	resp, err := http.Get(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || string(body) != "SET"+strings.Repeat(" LOWER", 5000) || resp.Header.Get("X-Answer") != "seen" {
-		t.Fatalf("%v %.100q %v", resp.Header, body, err)
+	resp, body := testutil.Get(t, http.DefaultClient, r.url)
+	if body != "SET"+strings.Repeat(" LOWER", 5000) || resp.Header.Get("X-Answer") != "seen" {
+		t.Fatalf("%v %.100q", resp.Header, body)
 	}
 }
 

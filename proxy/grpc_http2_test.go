@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"testing"
@@ -48,16 +47,12 @@ func TestGRPC_deadlineHeldHere(t *testing.T) {
 func TestGRPC_framesOfHeads(t *testing.T) {
 	origin := newFramed(t)
 	origin.ended = func(c *framedConn, id uint32, _ string) {
-		c.block.Reset()
-		c.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-		c.enc.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
+		fields := []string{":status", "200", "content-type", "application/grpc"}
 		only := id == 1
 		if only {
-			c.enc.WriteField(hpack.HeaderField{Name: "grpc-status", Value: "5"})
+			fields = append(fields, "grpc-status", "5")
 		}
-		c.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: id, BlockFragment: c.block.Bytes(), EndStream: only, EndHeaders: true,
-		})
+		writeHead(c.Framer, id, only, fields...)
 	}
 	c := dialFramed(t, callRig(t, origin.Addr().String(), proxy.Route{}))
 	c.request(1, "/only")
@@ -74,10 +69,7 @@ func TestGRPC_framesOfHeads(t *testing.T) {
 func TestGRPCWeb_breaksOffAtAWindow(t *testing.T) {
 	origin := newFramed(t)
 	origin.ended = func(c *framedConn, id uint32, _ string) {
-		c.block.Reset()
-		c.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-		c.enc.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
-		c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true})
+		writeHead(c.Framer, id, false, ":status", "200", "content-type", "application/grpc")
 		c.WriteData(id, false, []byte(frame("one")))
 		c.WriteRSTStream(id, http2.ErrCodeInternal)
 	}
@@ -126,8 +118,6 @@ func dialFramed(t *testing.T, addr string, settings ...http2.Setting) *framedCli
 // request sends a call without a message; fields are names and values in turn.
 func (c *framedClient) request(id uint32, path string, fields ...string) {
 	c.t.Helper()
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
 	contentType := "application/grpc"
 	if c.web {
 		contentType = "application/grpc-web"
@@ -136,15 +126,7 @@ func (c *framedClient) request(id uint32, path string, fields ...string) {
 		":method", "POST", ":scheme", "http", ":path", path, ":authority", "h",
 		"content-type", contentType, "te", "trailers",
 	}, fields...)
-	for i := 0; i < len(all); i += 2 {
-		f := hpack.HeaderField{Name: all[i], Value: all[i+1], Sensitive: true} // nothing enters the table
-		if err := enc.WriteField(f); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	if err := c.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true,
-	}); err != nil {
+	if err := writeHead(c.Framer, id, true, all...); err != nil {
 		c.t.Fatal(err)
 	}
 }

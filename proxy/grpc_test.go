@@ -224,33 +224,25 @@ func testWeb(t *testing.T, filters ...*proxy.Filter) {
 		{"application/grpc-web-text+proto", base64.StdEncoding.EncodeToString([]byte(frame("hello")[:4])) +
 			base64.StdEncoding.EncodeToString([]byte(frame("hello")[4:]))},
 	} {
-		resp, err := http.Post(r.url+"/s/m", c.contentType, strings.NewReader(c.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp, body := r.postAs(t, "/s/m", c.contentType, c.body)
 		if strings.Contains(c.contentType, "-text") {
-			body = decodePieces(t, string(body))
+			body = decodePieces(t, body)
 		}
-		if ct := resp.Header.Get("Content-Type"); ct != c.contentType || string(body) != want || len(resp.Trailer) > 0 {
+		if ct := resp.Header.Get("Content-Type"); ct != c.contentType || body != want || len(resp.Trailer) > 0 {
 			t.Errorf("%s: got %s, trailers %v\n%q\n%q", c.contentType, ct, resp.Trailer, body, want)
 		}
 	}
 }
 
 // decodePieces decodes base64 whose groups may end with padding anywhere.
-func decodePieces(t *testing.T, s string) (out []byte) {
+func decodePieces(t *testing.T, s string) (out string) {
 	t.Helper()
 	for ; s != ""; s = s[4:] {
 		p, err := base64.StdEncoding.DecodeString(s[:4])
 		if err != nil {
 			t.Fatalf("%v in %q", err, s)
 		}
-		out = append(out, p...)
+		out += string(p)
 	}
 	return out
 }
@@ -263,12 +255,7 @@ func TestGRPCWeb_trailersOnly(t *testing.T) {
 		route.To = to(e, origin)
 		return []proxy.Route{route}
 	})
-	resp, err := http.Post(r.url+"/only", "application/grpc-web-text", strings.NewReader(""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
+	resp, body := r.postAs(t, "/only", "application/grpc-web-text", "")
 	if resp.Header.Get("Grpc-Status") != "5" || resp.Header.Get("Content-Type") != "application/grpc-web-text+proto" ||
 		len(body) > 0 {
 		t.Fatal(resp.Header, body)
@@ -295,13 +282,8 @@ func TestGRPC_destinationOfItsOwn(t *testing.T) {
 	for contentType, want := range map[string]string{
 		"application/grpc": frame("application/grpc") + "x", "text/plain": "page",
 	} {
-		resp, err := http.Post(r.url+"/s/m", contentType, strings.NewReader("x"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if string(body) != want {
+		resp, body := r.postAs(t, "/s/m", contentType, "x")
+		if body != want {
 			t.Errorf("%s: %q", contentType, body)
 		}
 		if contentType != "text/plain" && resp.Trailer.Get("Grpc-Status") != "0" {
@@ -313,10 +295,7 @@ func TestGRPC_destinationOfItsOwn(t *testing.T) {
 // Where gRPC-Web breaks off, the status is the last frame.
 func TestGRPCWeb_breaksOff(t *testing.T) {
 	s := setTunnel(t, stageOptions{route: routeRPC})
-	w := s.client()
-	w.Send(callOf("application/grpc-web", "", frame("ask")))
-	o := s.accept()
-	o.ReadHead()
+	w, o := s.request(callOf("application/grpc-web", "", frame("ask")))
 	o.Send("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 100\r\n\r\n" + frame("one"))
 	if head := w.ReadHead(); !strings.Contains(head, "\r\nContent-Type: application/grpc-web\r\n") {
 		t.Fatalf("%q", head)

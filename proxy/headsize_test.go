@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +44,6 @@ func (s *narrow) serve(conn net.Conn) {
 	s.conns.Add(1)
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn)}
 	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.enc = hpack.NewEncoder(&c.block)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -270,16 +268,8 @@ func answering(most int) http.HandlerFunc {
 // told makes a request without a body and returns what comes of it, in short. No head may be larger than most.
 func (c *framedClient) told(id uint32, path, contentType string, most uint32) string {
 	c.t.Helper()
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{
-		{":method", "GET"}, {":scheme", "http"}, {":path", path}, {":authority", "h"}, {"content-type", contentType},
-	} {
-		enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true}) //nolint:errcheck // a Buffer
-	}
-	c.WriteHeaders(http2.HeadersFrameParam{ //nolint:errcheck // what comes back tells
-		StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true,
-	})
+	writeHead(c.Framer, id, true, ":method", "GET", ":scheme", "http", ":path", path, ":authority", "h",
+		"content-type", contentType) //nolint:errcheck // what comes back tells
 	var got []string
 	for ended := false; !ended; {
 		f, err := c.ReadFrame()

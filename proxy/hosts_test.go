@@ -1,13 +1,11 @@
 package proxy_test
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -78,16 +76,7 @@ func TestHost_byHTTP2ComesToItsRouteOrToNone(t *testing.T) {
 func askHost(t *testing.T, addr, host string) string {
 	t.Helper()
 	c := dialFramed(t, addr)
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", host}} {
-		if err := enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := c.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true,
-	})
+	err := writeHead(c.Framer, 1, true, ":method", "GET", ":scheme", "http", ":path", "/", ":authority", host)
 	if err != nil {
 		t.Fatal(err)
 	}

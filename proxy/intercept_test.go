@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/upstream"
@@ -87,12 +88,7 @@ func checkIntercepted(t *testing.T, r *rig, method, path, accept, want string) {
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("Accept-Encoding", "gzip")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(method, path, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	resp, body := testutil.Do(t, http.DefaultClient, req)
 	if err != nil {
 		t.Fatal(method, path, err)
 	}
@@ -120,7 +116,7 @@ func checkIntercepted(t *testing.T, r *rig, method, path, accept, want string) {
 	if got := strings.Join(h.Values("Vary"), ", "); got != "Origin, Accept" {
 		t.Errorf("%s %s: Vary %q", method, path, got)
 	}
-	if resp.ContentLength != int64(len(want)) || method != "HEAD" && string(body) != want || len(resp.Trailer) > 0 {
+	if resp.ContentLength != int64(len(want)) || method != "HEAD" && body != want || len(resp.Trailer) > 0 {
 		t.Errorf("%s %s: %d %q %v", method, path, resp.ContentLength, body, resp.Trailer)
 	}
 }

@@ -37,11 +37,8 @@ func TestFilter_panicLater(t *testing.T) {
 			f.When = func(x *proxy.Exchange) bool { return string(x.Path()) == "/late" }
 			next := func(*proxy.Exchange) proxy.Verdict { return proxy.Next }
 			r := handlerRig(t, http.NotFoundHandler(), &proxy.Filter{Name: "first", Request: next}, f)
-			resp, err := http.Get(r.url + "/late")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if resp.Body.Close(); resp.StatusCode != 500 || r.stats().Panics != 1 {
+			resp, _ := testutil.Get(t, http.DefaultClient, r.url+"/late")
+			if resp.StatusCode != 500 || r.stats().Panics != 1 {
 				t.Errorf("%s, %d panics", resp.Status, r.stats().Panics)
 			}
 			if !strings.Contains(log.String(), "filter="+name+" ") {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -20,31 +19,14 @@ import (
 // asking opens a connection of HTTP/2 that asks n times and takes nothing of the answers.
 func asking(t *testing.T, addr string, n int) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	var out strings.Builder
-	out.WriteString(http2.ClientPreface)
-	f := http2.NewFramer(&out, nil)
-	f.AllowIllegalWrites = true
-	f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-	var block strings.Builder
-	enc := hpack.NewEncoder(&block)
+	c := dialFramed(t, addr, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	for i := range n {
-		block.Reset()
-		for _, p := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/"}} {
-			enc.WriteField(hpack.HeaderField{Name: p[0], Value: p[1]})
+		err := writeHead(c.Framer, uint32(2*i+1), true, ":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/")
+		if err != nil {
+			t.Fatal(err)
 		}
-		f.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: uint32(2*i + 1), BlockFragment: []byte(block.String()), EndHeaders: true, EndStream: true,
-		})
 	}
-	if _, err := io.WriteString(c, out.String()); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return c.conn
 }
 
 // What is held for clients that take nothing is in the budget of memory: it is exceeded by small reads at most, and it
@@ -58,7 +40,7 @@ func TestProxy_heldBodiesAreInTheBudget(t *testing.T) {
 		w.Header().Set("Content-Length", fmt.Sprint(size))
 		w.Write(make([]byte, size))
 	})}
-	go origin.Serve(s.origins[0])
+	go origin.Serve(s.listener)
 	t.Cleanup(func() { origin.Close() })
 	c := asking(t, s.addr(), streams)
 	held, still := int64(0), 0
@@ -90,7 +72,7 @@ func TestProxy_waitingExchangesAreInTheBudget(t *testing.T) {
 		asked <- true
 		<-wait
 	})}
-	go origin.Serve(s.origins[0])
+	go origin.Serve(s.listener)
 	t.Cleanup(func() { origin.Close() })
 	c := asking(t, s.addr(), streams)
 	refused := 0

@@ -36,8 +36,6 @@ type framedConn struct {
 	net.Conn
 	*http2.Framer
 	number int // from 1
-	block  bytes.Buffer
-	enc    *hpack.Encoder
 	dec    *hpack.Decoder
 	head   []hpack.HeaderField // that came last
 }
@@ -53,7 +51,7 @@ func serveFramed(t *testing.T, s *framed) *framed {
 func (s *framed) serve(conn net.Conn) {
 	defer conn.Close()
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn), number: int(s.conns.Add(1))}
-	c.enc, c.dec = hpack.NewEncoder(&c.block), hpack.NewDecoder(4096, nil)
+	c.dec = hpack.NewDecoder(4096, nil)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -96,11 +94,22 @@ func (s *framed) serve(conn net.Conn) {
 
 // answer answers a request with body.
 func (c *framedConn) answer(id uint32, body string) {
-	c.block.Reset()
-	c.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-	c.enc.WriteField(hpack.HeaderField{Name: "x-connection", Value: fmt.Sprint(c.number)})
-	c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true})
+	writeHead(c.Framer, id, false, ":status", "200", "x-connection", fmt.Sprint(c.number))
 	c.WriteData(id, true, []byte(body))
+}
+
+// writeHead writes HEADERS of fields, names and values in turn. None of them enters the table of HPACK.
+func writeHead(f *http2.Framer, id uint32, end bool, fields ...string) error {
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for i := 0; i < len(fields); i += 2 {
+		if err := enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: true}); err != nil {
+			return err
+		}
+	}
+	return f.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end,
+	})
 }
 
 // multiplexed returns a rig that speaks HTTP/2 to s, without TLS.

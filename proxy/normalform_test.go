@@ -360,10 +360,7 @@ func TestSecure_fields(t *testing.T) {
 // A backend that ends its side and then goes has said what it had to say.
 func TestWebSocket_endThenReset(t *testing.T) {
 	s := setTunnel(t, stageOptions{})
-	down := s.client()
-	down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	down.ReadHead()
 	up.Send("\x88\x02\x03\xe8")

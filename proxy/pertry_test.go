@@ -207,9 +207,7 @@ func TestSim_perTryDeniedIsSaidOnce(t *testing.T) {
 	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
 		policy := on(t, "timeout", "reset")
 		policy.PerTry = 50 * time.Millisecond
-		policy.Budget = retry.NewBudget(1, 20)
-		for policy.Budget.Take(0, 0) {
-		}
+		policy.Budget = spentBudget()
 		x := newScene(t, w, tuning{to: &proxy.ToOptions{Retry: policy, Method: balance.RoundRobin}})
 		x.sends(sceneGet)
 		x.asked("\r\n\r\n")

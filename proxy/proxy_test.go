@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -199,12 +200,7 @@ func TestProxy_answersWhenNobodyElseDoes(t *testing.T) {
 		{"/dead", 502, "edge; error=connection_refused"},
 		{"/tea", 418, ""},
 	} {
-		resp, err := http.Get(r.url + c.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
+		resp, body := testutil.Get(t, http.DefaultClient, r.url+c.path)
 		if resp.StatusCode != c.status || resp.Header.Get("Proxy-Status") != c.proxy {
 			t.Errorf("%s: %d %v %s", c.path, resp.StatusCode, resp.Header, body)
 		}

@@ -441,11 +441,7 @@ func TestRetry_calls(t *testing.T) {
 			to := proxy.To(upstream.New(e, o), &proxy.ToOptions{Retry: on(t, c.on)})
 			return []proxy.Route{{Name: "all", GRPC: proxy.On, To: to}}
 		})
-		resp, err := http.Post(r.url+"/a.B/C", "application/grpc", strings.NewReader("\x00\x00\x00\x00\x00"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		resp, _ := r.postAs(t, "/a.B/C", "application/grpc", "\x00\x00\x00\x00\x00")
 		if got := resp.Header.Get("Grpc-Status"); (got == "0") != c.again || !c.again && got != c.status {
 			t.Errorf("%+v: status %q after %d tries", c, got, asked.Load())
 		}
@@ -467,11 +463,7 @@ func TestRetry_callsThatFailFast(t *testing.T) {
 		return []proxy.Route{{Name: "all", GRPC: proxy.On, To: proxy.To(upstream.New(e, o), nil)}}
 	})
 	for range 100 {
-		resp, err := http.Post(r.url+"/a.B/C", "application/grpc", strings.NewReader("\x00\x00\x00\x00\x00"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		r.postAs(t, "/a.B/C", "application/grpc", "\x00\x00\x00\x00\x00")
 	}
 	if n := bad.asked.Load(); n == 0 || n > 20 {
 		t.Errorf("the one that fails got %d of 100 calls", n)

@@ -60,8 +60,7 @@ func TestRetryBuffer(t *testing.T) {
 				strings.Contains(c.name, "chunked") != strings.Contains(head, "chunked") {
 				t.Fatalf("%q, %d bytes", head, len(body))
 			}
-			o.Send(okay)
-			s.wantStatus(w, "PUT", 200, "")
+			s.finish(o, w, "PUT")
 		})
 	}
 }

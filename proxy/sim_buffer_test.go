@@ -25,19 +25,10 @@ func sameBegin(t testing.TB, x *proxy.Exchange) {
 func TestSim_bufferedRequests(t *testing.T) {
 	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
 		rng := w.Rand()
+		parks := parkingIn(w)
 		parking := func(x *proxy.Exchange) proxy.Verdict {
 			x.Path()
-			if rng.IntN(3) > 0 {
-				return proxy.Next
-			}
-			ref := x.Ref()
-			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() {
-				ref.Resume(proxy.Next)
-				for i := range 1 + int(w.Seed()%2) {
-					w.Kernel(i).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
-				}
-			})
-			return proxy.Park
+			return parks(x)
 		}
 		filters := []*proxy.Filter{
 			{Name: "parking", BeforeRoute: parking, Request: parking, Response: parking},

@@ -65,6 +65,19 @@ func (x *hedgeScene) waits(n int) { x.until(func() bool { return x.asked[n-1] !=
 // says has the origin that was asked as number n, from 1 on, send text.
 func (x *hedgeScene) says(n int, text string) { x.do(func() { x.asked[n-1].SendString(text) }) }
 
+// wins has that origin answer well, and waits until the client has that.
+func (x *hedgeScene) wins(n int) {
+	x.says(n, hedgeWell)
+	x.answered("well")
+}
+
+// staysAlone has the first origin answer late, when there could have been a second attempt.
+func (x *hedgeScene) staysAlone() {
+	x.waits(1)
+	x.pass(10 * hedgeAfter)
+	x.wins(1)
+}
+
 // resets has that origin end its connection.
 func (x *hedgeScene) resets(n int) { x.do(func() { x.asked[n-1].Reset() }) }
 
@@ -105,20 +118,17 @@ type hedgeCase struct {
 var hedgeCases = []hedgeCase{
 	{name: "the first answers in time", plan: func(x *hedgeScene) {
 		x.waits(1)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 		x.pass(10 * hedgeAfter)
 	}, status: 200, tries: 1},
 	{name: "the second answers first", plan: func(x *hedgeScene) {
 		x.waits(2)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 		x.cut(1)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1, Closed: 1}},
 	{name: "the first answers first after all", plan: func(x *hedgeScene) {
 		x.waits(2)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 		x.cut(2)
 	}, status: 200, tries: 2, field: "lost", want: proxy.Hedges{Lost: 1, Closed: 1}},
 	{name: "a head in pieces", plan: func(x *hedgeScene) {
@@ -132,37 +142,28 @@ var hedgeCases = []hedgeCase{
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1, Closed: 1}},
 	{name: "a body that was kept", request: hedgePut, plan: func(x *hedgeScene) {
 		x.waits(2)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 		x.cut(1)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1, Closed: 1}},
 	{name: "a body that was not kept", request: hedgePut, change: func(_ *retry.Policy, o *upstream.Options) {
 		o.RetryBuffer = 4
 	}, plan: func(x *hedgeScene) {
-		x.waits(1)
-		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.staysAlone()
 	}, status: 200, tries: 1},
 	{name: "a method that is not idempotent", request: "POST" + hedgePut[3:], plan: func(x *hedgeScene) {
-		x.waits(1)
-		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.staysAlone()
 	}, status: 200, tries: 1},
 	{name: "the first is lost", plan: func(x *hedgeScene) {
 		x.waits(2)
 		x.resets(1)
 		x.pass(20 * time.Millisecond)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1}},
 	{name: "the second is lost", plan: func(x *hedgeScene) {
 		x.waits(2)
 		x.resets(2)
 		x.pass(20 * time.Millisecond)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 2, field: "failed", want: proxy.Hedges{Failed: 1}},
 	{name: "both are lost", change: func(p *retry.Policy, o *upstream.Options) { o.Retries = -1 },
 		plan: func(x *hedgeScene) {
@@ -175,15 +176,13 @@ var hedgeCases = []hedgeCase{
 		x.waits(2)
 		x.says(1, hedgeSorry)
 		x.pass(20 * time.Millisecond)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1}},
 	{name: "the second fails by its answer", plan: func(x *hedgeScene) {
 		x.waits(2)
 		x.says(2, hedgeSorry)
 		x.pass(20 * time.Millisecond)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 2, field: "failed", want: proxy.Hedges{Failed: 1}},
 	{name: "both fail by their answers", change: func(p *retry.Policy, o *upstream.Options) { o.Retries = -1 },
 		plan: func(x *hedgeScene) {
@@ -205,8 +204,7 @@ var hedgeCases = []hedgeCase{
 		x.waits(2)
 		x.says(2, hedgeHint)
 		x.pass(20 * time.Millisecond)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 		x.cut(2)
 		x.do(func() {
 			if strings.Contains(string(x.client.Received()), "103") {
@@ -219,8 +217,7 @@ var hedgeCases = []hedgeCase{
 			x.waits(2)
 			x.says(1, hedgeHint)
 			x.answered("</x>\r\n\r\n")
-			x.says(2, hedgeWell)
-			x.answered("well")
+			x.wins(2)
 			x.cut(1)
 		}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1, Closed: 1}},
 	{name: "an interim answer of the first passes, and the second fails", plan: func(x *hedgeScene) {
@@ -229,8 +226,7 @@ var hedgeCases = []hedgeCase{
 		x.answered("</x>\r\n\r\n")
 		x.says(2, hedgeSorry)
 		x.pass(20 * time.Millisecond)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 2, field: "failed", want: proxy.Hedges{Failed: 1}},
 	{name: "an interim answer of the first passes, and it fails", plan: func(x *hedgeScene) {
 		x.waits(2)
@@ -238,15 +234,13 @@ var hedgeCases = []hedgeCase{
 		x.answered("</x>\r\n\r\n")
 		x.says(1, hedgeSorry)
 		x.pass(20 * time.Millisecond)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1}},
 	{name: "after an interim answer there is no second", plan: func(x *hedgeScene) {
 		x.waits(1)
 		x.says(1, hedgeHint)
 		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 1},
 	{name: "the client leaves", plan: func(x *hedgeScene) {
 		x.waits(2)
@@ -265,10 +259,7 @@ var hedgeCases = []hedgeCase{
 			for x.policy.Hedge.Budget.Take(0, 0) {
 			}
 		})
-		x.waits(1)
-		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.staysAlone()
 	}, status: 200, tries: 1, field: "budget", want: proxy.Hedges{Denied: 1}},
 	{name: "per_try ends the first", change: func(p *retry.Policy, _ *upstream.Options) {
 		p.On, p.PerTry = p.On.With(retry.Timeout), 200*time.Millisecond
@@ -276,8 +267,7 @@ var hedgeCases = []hedgeCase{
 		x.waits(2)
 		x.cut(1)
 		x.pass(20 * time.Millisecond)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 	}, status: 200, tries: 2, field: "won", want: proxy.Hedges{Won: 1}},
 	{name: "the second is lost after it took over", plan: func(x *hedgeScene) {
 		x.waits(2)
@@ -298,18 +288,14 @@ var hedgeCases = []hedgeCase{
 			}
 		})
 		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 1},
 	{name: "the other one is a backup", change: func(_ *retry.Policy, o *upstream.Options) {
 		all := o.Backends.Members()
 		o.Backends = backend.NewSet(backend.Spec{Address: all[0].Address()},
 			backend.Spec{Address: all[1].Address(), Tier: 1})
 	}, plan: func(x *hedgeScene) {
-		x.waits(1)
-		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.staysAlone()
 	}, status: 200, tries: 1},
 	{name: "it is slow", plan: func(x *hedgeScene) {
 		x.waits(1)
@@ -326,8 +312,7 @@ var hedgeCases = []hedgeCase{
 			}
 		})
 		x.pass(10 * hedgeAfter)
-		x.says(1, hedgeWell)
-		x.answered("well")
+		x.wins(1)
 	}, status: 200, tries: 1},
 }
 
@@ -354,14 +339,7 @@ func playHedge(t testing.TB, w *sim.World, c *hedgeCase) {
 			r.Status, r.Reason, r.Attempts, field(&r, "hedge"), got)
 	}
 	x.client.Close()
-	x.upstream.Close()
-	left := func() bool {
-		return x.active() == 0 && x.underWay() == 0 && len(w.OpenSockets()) <= 1 && x.buffered() == 0
-	}
-	if err := w.Run(left, 100_000); err != nil {
-		t.Fatalf("left behind: %d exchanges, %d at the backends, %d bytes; %v",
-			x.active(), x.underWay(), x.buffered(), err)
-	}
+	x.leavesNothing()
 }
 
 // While the first attempt still connects, the second one is made; a connection that is refused then leaves the request
@@ -375,8 +353,7 @@ func TestSim_hedgeWhileTheFirstConnects(t *testing.T) {
 			x.until(func() bool { return x.underWay() == 1 })
 			x.do(func() { w.Faults.ConnectTimeout = 0 })
 			x.waits(1)
-			x.says(1, hedgeWell)
-			x.answered("well")
+			x.wins(1)
 			r := x.play(1)[0]
 			// A body that waits for the connection is not kept for two.
 			hedged := request == sceneGet
@@ -408,8 +385,7 @@ func TestSim_hedgeAfterMostAnswers(t *testing.T) {
 			}
 		})
 		x.waits(2)
-		x.says(2, hedgeWell)
-		x.answered("well")
+		x.wins(2)
 		x.play(1)
 	})
 }
@@ -515,10 +491,7 @@ func TestSim_hedgesInAnyOrder(t *testing.T) {
 			to.Method, to.Host = nil, proxy.HostOfBackend
 		}
 		total := time.Duration(max(0, rng.IntN(300)-150)) * time.Millisecond
-		limited := &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
-			x.SetTimeouts(proxy.Timeouts{Total: total})
-			return proxy.Next
-		}}
+		limited := limitedTo(total)
 		if rng.IntN(2) == 0 {
 			w.Faults = sim.Faults{ConnectRefused: 0.1, ConnectTimeout: 0.1, ShortWrite: 0.2, Reset: 0.002}
 		}
@@ -534,9 +507,7 @@ func TestSim_hedgesInAnyOrder(t *testing.T) {
 			o.PerBackend = max(0, rng.IntN(8)-4)
 			o.QueueTimeout = 50 * time.Millisecond
 			if rng.IntN(2) == 0 {
-				to.Outliers = backend.NewOutliers(o.Backends, reactors, ejection.Options{
-					Errors: 1 + rng.IntN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
-				})
+				to.Outliers = drawOutliers(rng.IntN, o.Backends, reactors)
 			}
 		}}, filters...)
 		s.faults = true

@@ -10,7 +10,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/internal/sim"
@@ -36,16 +35,14 @@ func newMixed(t testing.TB, w *sim.World) *mixed {
 	s := &mixed{seen: map[*backend.Member]bool{}}
 	perBackend := max(0, rng.IntN(6)-3)
 	total := time.Duration(max(0, rng.IntN(400)-200)) * time.Millisecond
-	limited := &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
-		x.SetTimeouts(proxy.Timeouts{Total: total})
-		return proxy.Next
-	}, ConnectFailed: func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
+	limited := limitedTo(total)
+	limited.ConnectFailed = func(x *proxy.Exchange, _ *proxy.Error) proxy.Verdict {
 		if !*elsewhere.Of(x) && rng.IntN(12) == 0 {
 			*elsewhere.Of(x) = true
 			x.SetDestination(proxy.To(s.other, s.options(rng.IntN, 1, nil)))
 		}
 		return proxy.Next
-	}}
+	}
 	s.simulation = newTunedSimulation(t, w, reactors, tuning{upstream: func(o *upstream.Options) {
 		fewer(o, 1+rng.IntN(3))
 		o.Retries = rng.IntN(5) - 1
@@ -66,9 +63,7 @@ func newMixed(t testing.TB, w *sim.World) *mixed {
 	var outliers [2]*backend.Outliers
 	for i, set := range s.sets {
 		s.note(set)
-		outliers[i] = backend.NewOutliers(set, reactors, ejection.Options{
-			Errors: 1 + rng.IntN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
-		})
+		outliers[i] = drawOutliers(rng.IntN, set, reactors)
 	}
 	cookie, err := sticky.New(s.sets[0], sticky.Options{Service: "sim"})
 	if err != nil {

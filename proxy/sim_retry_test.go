@@ -72,6 +72,29 @@ func (s *simulation) unavailable(p *sim.Peer, x *exchange, done func()) bool {
 	return true
 }
 
+// limitedTo is a filter that gives each request so much time in all.
+func limitedTo(total time.Duration) *proxy.Filter {
+	return &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
+		x.SetTimeouts(proxy.Timeouts{Total: total})
+		return proxy.Next
+	}}
+}
+
+// drawOutliers draws after how many failures members of set are ejected.
+func drawOutliers(intN func(int) int, set *backend.Set, reactors int) *backend.Outliers {
+	return backend.NewOutliers(set, reactors, ejection.Options{
+		Errors: 1 + intN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
+	})
+}
+
+// spentBudget allows no retry.
+func spentBudget() *retry.Budget {
+	b := retry.NewBudget(1, 20)
+	for b.Take(0, 0) {
+	}
+	return b
+}
+
 // Whatever an origin answers, whenever its clients leave, and whether a filter wants another attempt in any case: no
 // request that must not be repeated is, and what is over is counted nowhere, by any method of balancing.
 func TestSim_retries(t *testing.T) {
@@ -106,16 +129,11 @@ func TestSim_retries(t *testing.T) {
 			o.QueueTimeout = 50 * time.Millisecond
 			to.Method = method
 			if rng.IntN(2) == 0 {
-				to.Outliers = backend.NewOutliers(o.Backends, reactors, ejection.Options{
-					Errors: 1 + rng.IntN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
-				})
+				to.Outliers = drawOutliers(rng.IntN, o.Backends, reactors)
 			}
 		}
 		total := time.Duration(max(0, rng.IntN(600)-300)) * time.Millisecond
-		limited := &proxy.Filter{Name: "limited", Request: func(x *proxy.Exchange) proxy.Verdict {
-			x.SetTimeouts(proxy.Timeouts{Total: total})
-			return proxy.Next
-		}}
+		limited := limitedTo(total)
 		if rng.IntN(2) == 0 {
 			w.Faults = sim.Faults{ConnectRefused: 0.1, ConnectTimeout: 0.02, ShortWrite: 0.2, Reset: 0.002}
 		}
@@ -242,9 +260,7 @@ func TestSim_perTryWithNothingToFollow(t *testing.T) {
 	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
 		policy := on(t, "timeout")
 		policy.PerTry = time.Second
-		policy.Budget = retry.NewBudget(1, 20)
-		for policy.Budget.Take(0, 0) {
-		}
+		policy.Budget = spentBudget()
 		retries := w.Rand().IntN(2)
 		x := newScene(t, w, tuning{
 			upstream: func(o *upstream.Options) {

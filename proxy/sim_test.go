@@ -530,6 +530,11 @@ func (s *simulation) run() {
 	if sent := len(s.exchanges) - s.subs; s.answered+s.failed != sent {
 		s.t.Fatalf("%d answered and %d failed of %d", s.answered, s.failed, sent)
 	}
+	s.leavesNothing()
+}
+
+// leavesNothing closes the upstream, and waits until nothing is left but the listeners.
+func (s *simulation) leavesNothing() {
 	s.upstream.Close()
 	listening := len(s.engine.Reactors())
 	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
@@ -618,27 +623,33 @@ func holding(local proxy.Local[[]byte], whole bool) func(x *proxy.Exchange, in [
 	}
 }
 
-// The same with filters that park exchanges and hold bodies back.
-func TestSim_filters(t *testing.T) {
-	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
-		rng := w.Rand()
-		resume := func(ref proxy.Ref) {
+// parkingIn returns a function of filters that parks some exchanges. Some of them are resumed twice.
+func parkingIn(w *sim.World) func(x *proxy.Exchange) proxy.Verdict {
+	rng := w.Rand()
+	return func(x *proxy.Exchange) proxy.Verdict {
+		if rng.IntN(3) > 0 {
+			return proxy.Next
+		}
+		ref := x.Ref()
+		resume := func() {
 			ref.Resume(proxy.Next)
 			for i := range 1 + int(w.Seed()%2) {
 				w.Kernel(i).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
 			}
 		}
-		parking := func(x *proxy.Exchange) proxy.Verdict {
-			if rng.IntN(3) > 0 {
-				return proxy.Next
-			}
-			ref := x.Ref()
-			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { resume(ref) })
-			if rng.IntN(4) == 0 { // somebody resumes it twice
-				w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { resume(ref) })
-			}
-			return proxy.Park
+		w.After(time.Duration(rng.IntN(3000))*time.Microsecond, resume)
+		if rng.IntN(4) == 0 {
+			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, resume)
 		}
+		return proxy.Park
+	}
+}
+
+// The same with filters that park exchanges and hold bodies back.
+func TestSim_filters(t *testing.T) {
+	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
+		rng := w.Rand()
+		parking := parkingIn(w)
 		filters := []*proxy.Filter{
 			{Name: "early", BeforeRoute: parking},
 			{Name: "parking", Request: parking, Response: parking},

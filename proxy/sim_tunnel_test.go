@@ -177,13 +177,7 @@ func (s *tunnelSim) finish() {
 	if err := s.w.Run(over, 2_000_000); err != nil {
 		s.t.Fatal(err)
 	}
-	s.upstream.Close()
-	listening := len(s.engine.Reactors())
-	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
-	if err := s.w.Run(left, 500_000); err != nil {
-		s.t.Fatalf("left behind: %d exchanges, descriptors %v, %d bytes\n%v",
-			s.active(), s.w.OpenSockets(), s.buffered(), err)
-	}
+	s.leavesNothing()
 }
 
 // Every byte of a tunnel arrives in its order, and every end after the last of them.

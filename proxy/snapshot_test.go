@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 )
@@ -55,11 +56,8 @@ func TestMustRoute(t *testing.T) {
 		host, path, _ := strings.Cut(target, "/")
 		req, _ := http.NewRequest("GET", r.url+"/"+path, nil)
 		req.Host = cmp.Or(host, "a.test")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.Body.Close(); resp.StatusCode != want {
+		resp, _ := testutil.Do(t, http.DefaultClient, req)
+		if resp.StatusCode != want {
 			t.Errorf("%s: %d, want %d", target, resp.StatusCode, want)
 		}
 	}

@@ -148,9 +148,7 @@ func wantGone(t *testing.T, w *testutil.Wire) {
 func download(s *stage, behind func(up *testutil.Wire)) (down, up *testutil.Wire) {
 	s.t.Helper()
 	down = s.client()
-	down.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	up = s.accept()
-	up.ReadHead()
+	up = s.requestOn(down, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	up.Send("HTTP/1.1 200 OK\r\n" + large)
 	through := make(chan struct{})
 	go func() {
@@ -286,10 +284,7 @@ func TestSplice_tunnel(t *testing.T) {
 // between two.
 func TestSplice_webSocket(t *testing.T) {
 	s := setTunnel(t, stageOptions{})
-	down := s.client()
-	down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 	skip(t, down, 0)
 	body, want := noise(3)

@@ -23,13 +23,7 @@ func stuckOrigin(t *testing.T, sent *atomic.Int64) *versioned {
 	v := newVersioned(t, "h2c", 0, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/big":
-			piece := make([]byte, 64<<10)
-			for {
-				n, err := w.Write(piece)
-				if sent.Add(int64(n)); err != nil {
-					return
-				}
-			}
+			counted(w, 1<<40, sent)
 		case "/upload":
 			select {
 			case <-over:
@@ -42,18 +36,6 @@ func stuckOrigin(t *testing.T, sent *atomic.Int64) *versioned {
 	})
 	t.Cleanup(v.CloseClientConnections)
 	return v
-}
-
-// still waits until n has stopped to grow.
-func still(t *testing.T, n *atomic.Int64) {
-	t.Helper()
-	last, since := int64(-1), time.Now()
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		if now := n.Load(); now != last {
-			last, since = now, time.Now()
-		}
-		return last > 0 && time.Since(since) > 200*time.Millisecond
-	})
 }
 
 // A client that stops reading and a backend that stops reading stop nobody else on the connection that all share, and
@@ -78,15 +60,10 @@ func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
 	c := testutil.Dial(t, address).Conn()
 	go func() {
 		fmt.Fprintf(c, "POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", int64(1<<40))
-		for piece := make([]byte, 16<<10); ; {
-			n, err := c.Write(piece)
-			if uploaded.Add(int64(n)); err != nil {
-				return
-			}
-		}
+		counted(c, 1<<40, &uploaded)
 	}()
-	still(t, &answered)
-	still(t, &uploaded)
+	stalls(t, &answered)
+	stalls(t, &uploaded)
 
 	start = time.Now()
 	load(t, r, 10, 100)

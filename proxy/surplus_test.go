@@ -42,10 +42,7 @@ func TestWire_bytesAfterTheAnswer(t *testing.T) {
 		for when, cut := range map[string]int{"one read": 0, "two reads": n, "within the answer": n - 1} {
 			t.Run(c.name+", "+when, func(t *testing.T) {
 				s := setStage(t, stageOptions{})
-				w := s.client()
-				w.Send(c.method + " /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
-				o := s.accept()
-				o.ReadHead()
+				w, o := s.request(c.method + " /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")
 				o.Want("hello")
 				if cut > 0 {
 					o.Send(c.answer[:cut])
@@ -79,9 +76,7 @@ func (s *stage) upstreamStats() upstream.Stats {
 // wantOwnAnswer sends a request on w, whose answer comes by a fresh connection to the origin.
 func (s *stage) wantOwnAnswer(w *testutil.Wire) {
 	s.t.Helper()
-	w.Send("GET /next HTTP/1.1\r\nHost: h\r\n\r\n")
-	o := s.accept()
-	o.ReadHead()
+	o := s.requestOn(w, "GET /next HTTP/1.1\r\nHost: h\r\n\r\n")
 	o.Send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext")
 	if got, body := w.ReadResponse("GET"); got.StatusCode != http.StatusOK || body != "next" {
 		s.t.Fatalf("the next request got %s, %q", got.Status, body)
@@ -91,10 +86,7 @@ func (s *stage) wantOwnAnswer(w *testutil.Wire) {
 // An answer that comes before the request was sent whole stands as well.
 func TestWire_bytesAfterAnEarlyAnswer(t *testing.T) {
 	s := setStage(t, stageOptions{})
-	w := s.client()
-	w.Send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhello")
-	o := s.accept()
-	o.ReadHead()
+	w, o := s.request("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhello")
 	o.Want("hello")
 	o.Send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig" + poison)
 	if got, body := w.ReadResponse("POST"); got.StatusCode != http.StatusRequestEntityTooLarge || body != "big" {

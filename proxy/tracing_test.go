@@ -111,19 +111,8 @@ const (
 
 func askWith(t *testing.T, url string, fields ...string) int {
 	t.Helper()
-	req, err := http.NewRequest("GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		req.Header.Add(fields[i], fields[i+1])
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	return answer.StatusCode
+	resp, _ := testutil.Do(t, http.DefaultClient, newGet(t, url, fields))
+	return resp.StatusCode
 }
 
 // parents returns the Traceparent that an attempt of a recorded request has sent.
@@ -296,17 +285,20 @@ func TestTracing_late(t *testing.T) {
 	}
 }
 
+// asksOnce makes a sub-request for each request of a client.
+func asksOnce(x *proxy.Exchange) proxy.Verdict {
+	if len(x.Request.Get("X-Asked")) > 0 {
+		return proxy.Next
+	}
+	return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
+		Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
+}
+
 // A sub-request is part of the trace of its parent, and so is what both send.
 func TestTracing_subRequest(t *testing.T) {
 	got := &contexts{}
 	origin := newFaulty(t, "h1", got.handle)
-	asking := &proxy.Filter{Name: "asking", Request: func(x *proxy.Exchange) proxy.Verdict {
-		if len(x.Request.Get("X-Asked")) > 0 {
-			return proxy.Next
-		}
-		return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
-			Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
-	}}
+	asking := &proxy.Filter{Name: "asking", Request: asksOnce}
 	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)},
 		versionOne(nil, upstream.Options{}, origin.address), asking)
 	if status := askWith(t, rig.url+"/v1/a"); status != 200 {
@@ -407,15 +399,7 @@ func BenchmarkTracing(b *testing.B) {
 func TestTracing_subRequestUnsampled(t *testing.T) {
 	got := &contexts{}
 	origin := newFaulty(t, "h1", got.handle)
-	asks := func(name string) *proxy.Filter {
-		return &proxy.Filter{Name: name, Request: func(x *proxy.Exchange) proxy.Verdict {
-			if len(x.Request.Get("X-Asked")) > 0 {
-				return proxy.Next
-			}
-			return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
-				Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
-		}}
-	}
+	asks := func(name string) *proxy.Filter { return &proxy.Filter{Name: name, Request: asksOnce} }
 	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(0, 0, 1)},
 		versionOne(nil, upstream.Options{}, origin.address), asks("one"), asks("two"))
 	if status := askWith(t, rig.url+"/v1/a"); status != 200 {
@@ -440,13 +424,7 @@ func TestTracing_subRequestUnsampled(t *testing.T) {
 func TestTracing_askedBeforeTheRoute(t *testing.T) {
 	got := &contexts{}
 	origin := newFaulty(t, "h1", got.handle)
-	asking := &proxy.Filter{Name: "asking", BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
-		if len(x.Request.Get("X-Asked")) > 0 {
-			return proxy.Next
-		}
-		return proxy.Ask(x, &proxy.Sub{Target: "/v1/sub", Prepare: func(h *message.Head) { h.Set("X-Asked", "1") },
-			Done: func(x *proxy.Exchange, _ *proxy.Sub) proxy.Verdict { return proxy.Next }})
-	}}
+	asking := &proxy.Filter{Name: "asking", BeforeRoute: asksOnce}
 	one := versionOne(nil, upstream.Options{}, origin.address)
 	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)},
 		func(e *engine.Engine) []proxy.Route {

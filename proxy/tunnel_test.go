@@ -6,14 +6,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // setTunnel starts a stage whose queues are short.
@@ -87,10 +86,7 @@ func (s *stage) open() (down, up *testutil.Wire) {
 // What the client sent before it was answered waits, is no request, and comes first when the tunnel opens.
 func TestTunnel_earlyBytesWait(t *testing.T) {
 	s := setTunnel(t, stageOptions{route: routeX})
-	down := s.client()
-	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
 	up.Send(switchX + "early too")
 	down.ReadHead()
 	down.Want("early too")
@@ -107,10 +103,7 @@ func TestTunnel_earlyBytesWait(t *testing.T) {
 // The same bytes after an upgrade that was refused are not taken for a request: the connection ends.
 func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
 	s := setTunnel(t, stageOptions{route: routeX})
-	down := s.client()
-	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
-	up := s.accept()
-	up.ReadHead()
+	down, up := s.request(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
 	up.Send(okay)
 	if head := down.ReadHead(); !strings.Contains(head, "\r\nConnection: close\r\n") {
 		t.Fatalf("%q", head)
@@ -125,38 +118,11 @@ func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
 // Without such bytes a refusal is an answer like any other.
 func TestTunnel_refused(t *testing.T) {
 	s := setTunnel(t, stageOptions{route: routeX})
-	down := s.client()
-	down.Send(upgradeX)
-	up := s.accept()
-	up.ReadHead()
-	up.Send(okay)
-	s.wantStatus(down, "GET", 200, "")
+	down, up := s.request(upgradeX)
+	s.finish(up, down, "GET")
 	down.Send(getA)
 	up.ReadHead()
-	up.Send(okay)
-	s.wantStatus(down, "GET", 200, "")
-}
-
-// Each side may end its own and go on with the other.
-func TestTunnel_halfClose(t *testing.T) {
-	s := setTunnel(t, stageOptions{route: routeX})
-	for _, clientFirst := range []bool{true, false} {
-		down, up := s.open()
-		first, second := down, up
-		if !clientFirst {
-			first, second = up, down
-		}
-		first.Send("a")
-		first.CloseWrite()
-		second.Want("a")
-		second.WantEnd()
-		second.Send("still ", "here")
-		first.Want("still here")
-		second.Close()
-		first.WantEnd()
-	}
-	s.settled(t)
-	s.log.want(t, 2, 101, "")
+	s.finish(up, down, "GET")
 }
 
 func TestTunnel_resetIsPassedOn(t *testing.T) {
@@ -177,18 +143,8 @@ func TestTunnel_backPressure(t *testing.T) {
 	s := setTunnel(t, stageOptions{route: routeX})
 	down, up := s.open()
 	const total = 64 << 20
-	sent := make(chan int, 1)
-	go func() {
-		n, piece := 0, make([]byte, 64<<10)
-		for n < total {
-			k, err := up.Conn().Write(piece)
-			n += k
-			if err != nil {
-				break
-			}
-		}
-		sent <- n
-	}()
+	var sent atomic.Int64
+	go counted(up.Conn(), total, &sent)
 	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BytesOut > 32<<10 })
 	if n := s.engine.Stats().BufBytes; n > 2<<20 {
 		t.Fatalf("%d bytes in buffers", n)
@@ -196,19 +152,6 @@ func TestTunnel_backPressure(t *testing.T) {
 	if n, err := io.CopyN(io.Discard, down.Conn(), total); err != nil {
 		t.Fatal(n, err)
 	}
-	if n := <-sent; n != total {
-		t.Fatal(n)
-	}
-}
-
-func TestTunnel_idle(t *testing.T) {
-	s := setTunnel(t, stageOptions{
-		route: routeX, upstream: upstream.Options{Client: session.ClientOptions{TunnelIdle: 200 * time.Millisecond}},
-	})
-	down, up := s.open()
-	down.WantEnd()
-	up.WantEnd()
-	s.log.want(t, 1, 101, "edge:tunnel_idle")
 }
 
 // A drain ends tunnels near its end.
@@ -239,10 +182,7 @@ func TestTunnel_wrongAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := setTunnel(t, stageOptions{route: routeX})
-			down := s.client()
-			down.Send(c.request)
-			up := s.accept()
-			up.ReadHead()
+			down, up := s.request(c.request)
 			up.Send(c.answer)
 			s.wantStatus(down, "GET", 502, "edge; error=http_protocol_error")
 			s.settled(t)
@@ -308,9 +248,7 @@ func TestTunnel_connect(t *testing.T) {
 
 	// A refusal ends the connection: what follows was meant for a tunnel.
 	down = s.client()
-	down.Send("CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
-	up = s.accept()
-	up.ReadHead()
+	up = s.requestOn(down, "CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
 	up.Send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
 	if head := down.ReadHead(); !strings.Contains(head, "\r\nConnection: close\r\n") {
 		t.Fatalf("%q", head)
@@ -326,7 +264,7 @@ func TestTunnel_connectThroughCurl(t *testing.T) {
 	}
 	s := setTunnel(t, stageOptions{route: proxy.Route{Methods: []string{"CONNECT"}}})
 	go func() {
-		c, err := s.origins[0].Accept()
+		c, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
@@ -351,7 +289,7 @@ func TestTunnel_upgradeThroughCurl(t *testing.T) {
 	}
 	s := setTunnel(t, stageOptions{})
 	go func() {
-		c, err := s.origins[0].Accept()
+		c, err := s.listener.Accept()
 		if err != nil {
 			return
 		}
@@ -387,8 +325,7 @@ func TestTunnel_isNotAskedForWithContent(t *testing.T) {
 			if _, rest, _ := strings.Cut(body, "\r\n\r\n"); rest != "" {
 				up.Want(rest)
 			}
-			up.Send(okay)
-			s.wantStatus(down, "POST", 200, "")
+			s.finish(up, down, "POST")
 			down.Close()
 			down = s.client()
 			down.Send("POST /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n" + body)

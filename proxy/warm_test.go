@@ -80,6 +80,11 @@ func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 
 func benchmarkWarm(b *testing.B, request string) {
 	g := warm.New(b, request, &proxy.Listener{})
+	measure(b, g)
+}
+
+// measure runs exchanges of g, and reports how much time of the processor they take.
+func measure(b *testing.B, g *warm.Rig) {
 	b.ReportAllocs()
 	start := warm.CPUTime(b)
 	for b.Loop() {
@@ -176,12 +181,7 @@ func TestProxy_warmMetersAllocateNothing(t *testing.T) {
 func BenchmarkProxy_warmMetered(b *testing.B) {
 	on, routes := metered()
 	g := warm.NewRouted(b, warm.Small, on, routes)
-	b.ReportAllocs()
-	start := warm.CPUTime(b)
-	for b.Loop() {
-		g.Exchange()
-	}
-	b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
+	measure(b, g)
 }
 
 // remembering has a rig remember its requests.
@@ -203,10 +203,5 @@ func TestProxy_warmRememberedAllocatesNothing(t *testing.T) {
 // Remembering each request, to be compared with BenchmarkProxy_warm.
 func BenchmarkProxy_warmRemembered(b *testing.B) {
 	g := remembering(b, warm.Small)
-	b.ReportAllocs()
-	start := warm.CPUTime(b)
-	for b.Loop() {
-		g.Exchange()
-	}
-	b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
+	measure(b, g)
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -112,13 +111,7 @@ func erratic1(conn net.Conn) {
 // erratic2 answers a request of HTTP/2, somehow.
 func erratic2(c *framedConn, id uint32) {
 	head := func(end bool, fields ...string) {
-		c.block.Reset()
-		for i := 0; i < len(fields); i += 2 {
-			c.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
-		}
-		c.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: end,
-		})
+		writeHead(c.Framer, id, end, fields...)
 	}
 	switch rand.IntN(10) {
 	case 0:
@@ -164,17 +157,11 @@ func hasty2(addr, path string) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck // it is open
-	var wire, block bytes.Buffer
-	c, enc := http2.NewFramer(&wire, conn), hpack.NewEncoder(&block)
+	var wire bytes.Buffer
+	c := http2.NewFramer(&wire, conn)
 	cut := func() string { defer wire.Reset(); return wire.String() }
 	head := func(end bool, fields ...string) string {
-		block.Reset()
-		for i := 0; i < len(fields); i += 2 {
-			enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}) //nolint:errcheck // a Buffer
-		}
-		c.WriteHeaders(http2.HeadersFrameParam{ //nolint:errcheck // a Buffer
-			StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end,
-		})
+		writeHead(c, 1, end, fields...) //nolint:errcheck // a Buffer
 		return cut()
 	}
 	c.WriteSettings() //nolint:errcheck // a Buffer

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -104,18 +103,9 @@ func answerWithTrailers(c *framedConn, id uint32, _ string) {
 		c.answer(id, "other")
 		return
 	}
-	c.block.Reset()
-	c.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-	c.enc.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
-	c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true})
+	writeHead(c.Framer, id, false, ":status", "200", "content-type", "application/grpc")
 	c.WriteData(id, false, []byte(frame("hello")))
-	c.block.Reset()
-	for _, name := range []string{"x-hop", "x-sum", "grpc-status"} {
-		c.enc.WriteField(hpack.HeaderField{Name: name, Value: "1"})
-	}
-	c.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true, EndStream: true,
-	})
+	writeHead(c.Framer, id, true, "x-hop", "1", "x-sum", "1", "grpc-status", "1")
 }
 
 // serveTrailers answers the first request of an HTTP/1 connection with trailers, all others without.
