@@ -130,6 +130,20 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	})
 }
 
+func (g *rig) addr() string { return strings.TrimPrefix(g.url, "http://") }
+
+// dial opens a connection whose receive buffer may grow.
+func (g *rig) dial(t testing.TB) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", g.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	return c.(*net.TCPConn)
+}
+
 // answer is what a client got.
 type answer struct {
 	status int
@@ -161,6 +175,13 @@ func (g *rig) send(method, path, body string, fields ...string) (a answer) {
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, string(got), resp.Header, err}
+}
+
+// ask sends so many GETs, all at once, whose answers come by to.
+func (g *rig) ask(to chan<- answer, n int, path string, fields ...string) {
+	for range n {
+		go func() { to <- g.do("GET", path, fields...) }()
+	}
 }
 
 // wantFollowers waits until so many requests have followed others.
@@ -434,7 +455,7 @@ func TestCache_requestsWithoutAKey(t *testing.T) {
 		"long":    "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 5<<10) + "\r\n\r\n",
 	} {
 		for range 2 {
-			w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+			w := testutil.Dial(t, g.addr())
 			w.Send(request)
 			resp, _ := w.ReadResponse("GET")
 			if got := resp.Header.Get("Cache-Status"); got != "edge; fwd=bypass; fwd-status=200; detail=key" {
@@ -452,7 +473,7 @@ func TestCache_contentOfGET(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%q", body)
 	})
-	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	w := testutil.Dial(t, g.addr())
 	defer w.Close()
 	const evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 	const passed = "fwd=bypass; fwd-status=200; detail=body"
@@ -468,50 +489,6 @@ func TestCache_contentOfGET(t *testing.T) {
 		if body != c.want || !strings.HasPrefix(resp.Header.Get("Cache-Status"), "edge; "+c.status) {
 			t.Errorf("%d: %s, %v", i, body, resp.Header)
 		}
-	}
-}
-
-// Requests for the same that come while it is fetched wait for it.
-func TestFill_manyFollow(t *testing.T) {
-	const n = 200
-	for _, stated := range []bool{true, false} {
-		t.Run(fmt.Sprint("length stated: ", stated), func(t *testing.T) {
-			release, begun := make(chan bool), make(chan bool, n)
-			body := strings.Repeat("0123456789", 3000)
-			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
-				begun <- true
-				w.Header().Set("Cache-Control", "max-age=60")
-				if stated {
-					w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-				}
-				io.WriteString(w, body[:10000])
-				w.(http.Flusher).Flush()
-				<-release
-				io.WriteString(w, body[10000:])
-			})
-			got := make(chan answer, n)
-			ask := func() { got <- g.do("GET", "/slow") }
-			go ask()
-			<-begun
-			for range n - 1 {
-				go ask()
-			}
-			g.wantFollowers(t, n-1)
-			close(release)
-			collapsed := 0
-			for range n {
-				a := <-got
-				if a.err != nil || a.body != body {
-					t.Fatalf("%d bytes, %v, %v", len(a.body), a.head, a.err)
-				}
-				if strings.HasSuffix(a.cacheStatus(), "; collapsed") {
-					collapsed++
-				}
-			}
-			if asked := g.asked.Load(); asked != 1 || collapsed != n-1 {
-				t.Errorf("%d requests to the origin, %d have followed", asked, collapsed)
-			}
-		})
 	}
 }
 
@@ -544,12 +521,9 @@ func TestFill_thatIsNotStored(t *testing.T) {
 				c.answer(w)
 			})
 			got := make(chan answer, n)
-			ask := func() { got <- g.do("GET", "/") }
-			go ask()
+			g.ask(got, 1, "/")
 			<-first
-			for range n - 1 {
-				go ask()
-			}
+			g.ask(got, n-1, "/")
 			g.wantFollowers(t, n-1)
 			close(release)
 			for range n {
@@ -561,47 +535,6 @@ func TestFill_thatIsNotStored(t *testing.T) {
 				t.Errorf("%d requests to the origin", asked)
 			}
 		})
-	}
-}
-
-// A backend that fails fails all that follow, each by itself; a cut-off answer is nobody's whole one, and not stored.
-func TestFill_failures(t *testing.T) {
-	const n = 20
-	var release sync.Map // channels by paths
-	first := make(chan bool, 2*n)
-	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
-		first <- true
-		c, _ := release.Load(r.URL.Path)
-		<-c.(chan bool)
-		w.Header().Set("Cache-Control", "max-age=60")
-		if r.URL.Path == "/cut" {
-			w.Header().Set("Content-Length", "100")
-			io.WriteString(w, "short")
-			w.(http.Flusher).Flush()
-		}
-		panic(http.ErrAbortHandler)
-	})
-	for _, path := range []string{"/lost", "/cut"} {
-		c, got := make(chan bool), make(chan answer, n)
-		release.Store(path, c)
-		before := g.zone.Stats().Followers
-		go func() { got <- g.do("GET", path) }()
-		<-first
-		for range n - 1 {
-			go func() { got <- g.do("GET", path) }()
-		}
-		g.wantFollowers(t, before+n-1)
-		close(c)
-		for range n {
-			a := <-got
-			lost := path == "/lost" && (a.err != nil || a.status != 502)
-			if lost || path == "/cut" && a.err == nil && a.status != 502 {
-				t.Errorf("%s: %+v", path, a)
-			}
-		}
-	}
-	if s := g.zone.Stats(); s.Objects != 0 || s.Stored != 0 {
-		t.Errorf("%+v", s)
 	}
 }
 
@@ -627,9 +560,7 @@ func TestFill_failureOfTheFirstRequest(t *testing.T) {
 		bad, good := make(chan answer, 1), make(chan answer, n)
 		go func() { bad <- g.do("GET", "/", "X-Bad", "1") }()
 		<-first
-		for range n {
-			go func() { good <- g.do("GET", "/") }()
-		}
+		g.ask(good, n, "/")
 		g.wantFollowers(t, n)
 		close(release)
 		for range n {
@@ -718,48 +649,6 @@ func TestFill_memory(t *testing.T) {
 	}
 }
 
-// The one who began leaves: others have the answer, and without others it is fetched to its end, or not.
-func TestFill_firstLeaves(t *testing.T) {
-	for _, c := range []struct{ abandon, others bool }{{false, true}, {true, true}, {false, false}, {true, false}} {
-		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			release, first, gone := make(chan bool), make(chan bool, 9), make(chan bool, 9)
-			g := newRig(t, cache.Route{Abandon: c.abandon}, func(w http.ResponseWriter, r *http.Request) {
-				first <- true
-				select {
-				case <-release:
-				case <-r.Context().Done():
-					gone <- true
-					return
-				}
-				w.Header().Set("Cache-Control", "max-age=60")
-				io.WriteString(w, "hello")
-			})
-			w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
-			w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-			<-first
-			got := make(chan answer, 1)
-			if c.others {
-				go func() { got <- g.do("GET", "/", "Host", "a") }()
-				g.wantFollowers(t, 1)
-			}
-			w.Close()
-			if c.abandon && !c.others {
-				<-gone
-				close(release)
-				return
-			}
-			close(release)
-			if c.others {
-				if a := <-got; a.body != "hello" {
-					t.Errorf("%+v", a)
-				}
-			}
-			stored := func() bool { return g.zone.Stats().Stored == 1 }
-			testutil.Eventually(t, testutil.Patience, stored, "it is stored")
-		})
-	}
-}
-
 // Of requests that have waited long enough for the answer to another one, one goes to the backend, and the others wait
 // for that answer.
 func TestFill_lockTimeout(t *testing.T) {
@@ -778,9 +667,7 @@ func TestFill_lockTimeout(t *testing.T) {
 	go func() { done <- g.do("GET", "/") }()
 	<-first
 	others := make(chan answer, waiting)
-	for range waiting {
-		go func() { others <- g.do("GET", "/") }()
-	}
+	g.ask(others, waiting, "/")
 	for range waiting {
 		if a := <-others; a.body != "hello" || strings.Contains(a.cacheStatus(), "waited") {
 			t.Errorf("%+v", a)
@@ -809,9 +696,7 @@ func TestFill_lockTimeouts(t *testing.T) {
 	unblock := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(unblock)
 	all := make(chan answer, requests)
-	for range requests {
-		go func() { all <- g.do("GET", "/") }()
-	}
+	g.ask(all, requests, "/")
 	testutil.Eventually(t, testutil.Patience, func() bool { return n.Load() == requests }, "all are asked")
 	unblock()
 	waited := 0
@@ -842,7 +727,7 @@ func TestFill_slowClientOfWhatIsNotStored(t *testing.T) {
 			sent.Add(int64(len(p)))
 		}
 	})
-	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	w := testutil.Dial(t, g.addr())
 	w.Send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	last := int64(-1)
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -911,24 +796,17 @@ func TestLarge(t *testing.T) {
 func TestLarge_stalledWhileAllIsEvicted(t *testing.T) {
 	const size, share = 1 << 20, 16 << 20
 	g := &rig{bodies: share}
-	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		_, _ = io.WriteString(w, largeBody(r.URL.Path, size))
-	}))
-	testutil.CloseServer(t, o)
-	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	})
 	g.get(t, "/0").want(t, 200, largeBody("/0", size), "fwd=uri-miss; fwd-status=200; stored")
-	var stalled []net.Conn
+	var stalled []*net.TCPConn
 	for range 3 {
-		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(testutil.Patience))
-		_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
-		fmt.Fprint(c, "GET /0 HTTP/1.1\r\nHost: "+strings.TrimPrefix(g.url, "http://")+"\r\nConnection: close\r\n\r\n")
+		c := g.dial(t)
+		_ = c.SetReadBuffer(64 << 10)
+		fmt.Fprint(c, "GET /0 HTTP/1.1\r\nHost: "+g.addr()+"\r\nConnection: close\r\n\r\n")
 		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -964,12 +842,7 @@ func TestLarge_hitAllocatesNothing(t *testing.T) {
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		_, _ = io.WriteString(w, largeBody("", size))
 	})
-	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	c := g.dial(t)
 	request, answer := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), make([]byte, size+4096)
 	exchange := func() {
 		if _, err := c.Write(request); err != nil {
@@ -1007,19 +880,12 @@ func TestLarge_isPaced(t *testing.T) {
 	const size = 31 << 20
 	var sent atomic.Int64
 	g := &rig{bodies: 512 << 20}
-	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		writeCounted(w, size, &sent)
-	}))
-	testutil.CloseServer(t, o)
-	g.start(t, cache.Route{}, o.Listener.Addr().String())
-	c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	})
+	c := g.dial(t)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	testutil.Eventually(t, testutil.Patience, func() bool { return sent.Load() > 8<<20 }, "the backend sends")
 	last := int64(-1)
@@ -1044,7 +910,7 @@ func TestLarge_isPaced(t *testing.T) {
 func TestLarge_clientLeaves(t *testing.T) {
 	ended := make(chan bool)
 	g := &rig{bodies: 512 << 20}
-	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		size, _ := strconv.Atoi(r.URL.Path[1:])
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Content-Length", strconv.Itoa(size))
@@ -1056,15 +922,9 @@ func TestLarge_clientLeaves(t *testing.T) {
 		case <-ended:
 			_, _ = w.Write(make([]byte, size-1<<16))
 		}
-	}))
-	testutil.CloseServer(t, o)
-	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	})
 	for _, size := range []int{4 << 20, 16 << 20} {
-		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+		c := g.dial(t)
 		fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", size)
 		if _, err := io.ReadFull(c, make([]byte, 1<<16)); err != nil {
 			t.Fatal(err)
@@ -1091,7 +951,7 @@ func TestLarge_clientLeavesBeforeTheHead(t *testing.T) {
 	const size = 31 << 20
 	came, next, sent := make(chan bool), make(chan bool), atomic.Int64{}
 	g := &rig{bodies: 512 << 20}
-	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "PUT" {
 			return
 		}
@@ -1107,9 +967,7 @@ func TestLarge_clientLeavesBeforeTheHead(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(size))
 		}
 		writeCounted(w, size, &sent)
-	}))
-	testutil.CloseServer(t, o)
-	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	})
 	c := testutil.H2C(t)
 	leave := func(path string) {
 		t.Helper()
@@ -1154,7 +1012,7 @@ func TestLarge_clientsTakeAByte(t *testing.T) {
 	const size = 4 << 20
 	next := make(chan bool)
 	g := &rig{bodies: 512 << 20}
-	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.serve(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("Content-Length", strconv.Itoa(size))
 		_, _ = w.Write(make([]byte, 1<<16))
@@ -1166,9 +1024,7 @@ func TestLarge_clientsTakeAByte(t *testing.T) {
 			}
 		}
 		_, _ = w.Write(make([]byte, size-1<<16))
-	}))
-	testutil.CloseServer(t, o)
-	g.start(t, cache.Route{}, o.Listener.Addr().String())
+	})
 	var over uint64 // answers that are stored, or were given up
 	ask := func(path string) (stored uint64) {
 		t.Helper()

@@ -379,7 +379,7 @@ func TestInvalidate_otherURLs(t *testing.T) {
 	for i := range pages {
 		g.get(t, fmt.Sprint("/page/", i))
 	}
-	w := testutil.Dial(t, strings.TrimPrefix(g.url, "http://"))
+	w := testutil.Dial(t, g.addr())
 	defer w.Close()
 	for i := range posts / batch {
 		var all strings.Builder
@@ -418,36 +418,6 @@ func TestInvalidate_aliases(t *testing.T) {
 	g.get(t, "/b").want(t, 200, "page 0", "hit")
 	g.do("POST", "/b")
 	g.get(t, "/b").want(t, 200, "page 1", "fwd=uri-miss; fwd-status=200; stored")
-}
-
-// An answer that was asked for before a change is neither stored nor given to requests that come after it.
-func TestInvalidate_fillUnderWay(t *testing.T) {
-	var version atomic.Int64
-	wait := make(chan bool)
-	g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
-			version.Add(1)
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=60")
-		n := version.Load()
-		if n == 0 {
-			<-wait
-		}
-		fmt.Fprint(w, "version ", n)
-	})
-	old := make(chan answer)
-	go func() { old <- g.do("GET", "/") }()
-	testutil.Eventually(t, testutil.Patience, func() bool { return g.asked.Load() == 1 }, "the origin is asked")
-	if a := g.do("POST", "/"); a.status != 200 {
-		t.Fatalf("%+v", a)
-	}
-	g.get(t, "/").want(t, 200, "version 1", "fwd=uri-miss; fwd-status=200; stored")
-	close(wait)
-	if a := <-old; a.body != "version 0" {
-		t.Errorf("%+v", a)
-	}
-	g.get(t, "/").want(t, 200, "version 1", "hit")
 }
 
 // What an answer has left in the store stays there when the answer to an older request comes.
@@ -618,12 +588,7 @@ func TestAlone(t *testing.T) {
 	})
 	const clients = 20
 	answers := make(chan answer)
-	ask := func(n int) {
-		for range n {
-			go func() { answers <- g.do("GET", "/") }()
-		}
-	}
-	ask(clients)
+	g.ask(answers, clients, "/")
 	g.wantFollowers(t, clients-1)
 	release <- true // the first one
 	testutil.Eventually(t, testutil.Patience, func() bool { return inside.Load() == clients-1 }, "all others ask")
@@ -639,59 +604,6 @@ func TestAlone(t *testing.T) {
 	if statuses["edge; fwd=uri-miss; fwd-status=200; stored"] != 1 ||
 		statuses["edge; fwd=stale; fwd-status=304; detail=no-cache"] != clients-1 {
 		t.Errorf("%v", statuses)
-	}
-}
-
-// Followers of a request that renews what is stored get the renewed answer, or the stale one where that fails.
-func TestRenew_followers(t *testing.T) {
-	for _, c := range []struct {
-		name, status string
-		answer       func(w http.ResponseWriter)
-	}{
-		{"304", "collapsed", func(w http.ResponseWriter) { w.WriteHeader(304) }},
-		{"503", "stale-if-error", func(w http.ResponseWriter) { w.WriteHeader(503) }},
-		{"none", "stale-if-error", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // each waits for the end of a lifetime
-			wait := make(chan bool)
-			g := newRig(t, cache.Route{}, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("ETag", `"1"`)
-				if r.Header.Get("If-None-Match") == "" {
-					w.Header().Set("Cache-Control", "max-age=3, stale-if-error=60")
-					io.WriteString(w, "whole")
-					return
-				}
-				<-wait
-				w.Header().Set("Cache-Control", "max-age=60, stale-if-error=60")
-				c.answer(w)
-			})
-			g.get(t, "/")
-			over := time.Now().Add(3100 * time.Millisecond)
-			isOver := func() bool { return time.Now().After(over) }
-			testutil.Eventually(t, testutil.Patience, isOver, "its lifetime is over")
-			answers := make(chan answer)
-			for range 10 {
-				go func() { answers <- g.do("GET", "/") }()
-			}
-			g.wantFollowers(t, 9)
-			close(wait)
-			statuses := map[string]int{}
-			for range 10 {
-				a := <-answers
-				if a.status != 200 || a.body != "whole" {
-					t.Errorf("%+v", a)
-				}
-				s := a.cacheStatus()
-				statuses[s[strings.LastIndexAny(s, " =")+1:]]++
-			}
-			if statuses[c.status] < 9 {
-				t.Errorf("%v", statuses)
-			}
-			if n := g.asked.Load(); n > 3 { // what has no answer is sent once more
-				t.Errorf("%d requests", n)
-			}
-		})
 	}
 }
 
