@@ -126,26 +126,11 @@ func ExampleRing_Pick() {
 	// 2 0
 }
 
-func ExampleRing_PickString() {
-	ring, _ := ketama.New(servers, ketama.Options{})
-	fmt.Println(ring.Server(ring.PickString("user:1")).Name)
-	// Output:
-	// [2001:db8::3]:8080
-}
-
 func ExampleRing_Hash() {
 	ring, _ := ketama.New(servers, ketama.Options{})
 	fmt.Printf("%08x\n", ring.Hash([]byte("123456789"))) // the CRC-32 of IEEE 802.3
 	// Output:
 	// cbf43926
-}
-
-func ExampleRing_HashString() {
-	ring, _ := ketama.New(servers, ketama.Options{})
-	h := ring.HashString("user:1")
-	fmt.Println(ring.At(h) == ring.PickString("user:1"))
-	// Output:
-	// true
 }
 
 func ExampleRing_At() {
@@ -197,18 +182,4 @@ func ExampleRing_PickBounded() {
 	fmt.Println(loads) // server 1 has twice the weight of the others
 	// Output:
 	// [25 50 0 25]
-}
-
-func ExampleRing_Len() {
-	ring, _ := ketama.New(servers, ketama.Options{})
-	fmt.Println(ring.Len())
-	// Output:
-	// 4
-}
-
-func ExampleRing_Server() {
-	ring, _ := ketama.New(servers, ketama.Options{})
-	fmt.Println(ring.Server(1).Name, ring.Server(1).Weight)
-	// Output:
-	// 10.0.0.2:8080 2
 }

@@ -104,12 +104,6 @@ func ExampleHasher_Addr() {
 	// Output: true
 }
 
-func ExampleHasher_Uint64() {
-	h := limits.NewHasher()
-	fmt.Println(h.Uint64(1) == h.Uint64(2))
-	// Output: false
-}
-
 // A limit by network and route.
 func ExampleComparable() {
 	type key struct {
@@ -133,12 +127,6 @@ func ExampleQuota_Validate() {
 func ExampleSeconds() {
 	fmt.Println(limits.Seconds(1200*time.Millisecond), limits.Seconds(0))
 	// Output: 2 0
-}
-
-func ExampleNewLocalGCRA() {
-	g := limits.NewLocalGCRA(limits.Quota{Count: 100, Per: time.Second}) // a burst of 100 too
-	fmt.Println(g.State(0))
-	// Output: {100 0s}
 }
 
 func ExampleLocalGCRA_Take() {
@@ -179,15 +167,6 @@ func ExampleNewSharedGCRA() {
 	// Output: 2
 }
 
-func ExampleSharedGCRA_Take() {
-	g := limits.NewSharedGCRA(limits.Quota{Count: 10, Per: time.Second, Burst: 1})
-	fmt.Println(g.Take(0, 1))
-	fmt.Println(g.Take(0, 1))
-	// Output:
-	// true 0s
-	// false 100ms
-}
-
 func ExampleSharedGCRA_TakeUpTo() {
 	g := limits.NewSharedGCRA(limits.Quota{Count: 10, Per: time.Second, Burst: 5})
 	fmt.Println(g.TakeUpTo(0, 3))
@@ -197,13 +176,6 @@ func ExampleSharedGCRA_TakeUpTo() {
 	// 3 0s
 	// 2 0s
 	// 0 100ms
-}
-
-func ExampleSharedGCRA_State() {
-	g := limits.NewSharedGCRA(limits.Quota{Count: 10, Per: time.Second, Burst: 5})
-	g.Take(0, 5)
-	fmt.Println(g.State(0), g.State(int64(time.Second)))
-	// Output: {0 500ms} {5 0s}
 }
 
 // Each goroutine has a lease of its own.
@@ -284,12 +256,6 @@ func ExampleLocalGCRATable_Takeovers() {
 	// Output: 12
 }
 
-func ExampleNewLocalInFlight() {
-	t := limits.NewLocalInFlight(10_000)
-	fmt.Println(t.Count(1))
-	// Output: 0
-}
-
 func ExampleLocalInFlight_Enter() {
 	h := limits.NewHasher()
 	t := limits.NewLocalInFlight(1000)
@@ -304,15 +270,6 @@ func ExampleLocalInFlight_Enter() {
 	// true
 	// false
 	// true
-}
-
-func ExampleLocalInFlight_Count() {
-	h := limits.NewHasher()
-	t := limits.NewLocalInFlight(1000)
-	t.Enter(h.String("client"), 10)
-	t.Enter(h.String("client"), 10)
-	fmt.Println(t.Count(h.String("client")))
-	// Output: 2
 }
 
 // A table that is far too small tells.
@@ -341,13 +298,6 @@ func ExampleNewLocalEstimator() {
 	e := limits.NewLocalEstimator(limits.EstimatorOptions{Width: limits.WidthFor(0.001), Conservative: true})
 	fmt.Println(e.Add(1, 5))
 	// Output: 5
-}
-
-func ExampleLocalEstimator_Add() {
-	h, e := limits.NewHasher(), limits.NewLocalEstimator(limits.EstimatorOptions{})
-	e.Add(h.String("a"), 1)
-	fmt.Println(e.Add(h.String("a"), 2))
-	// Output: 3
 }
 
 func ExampleLocalEstimator_Sub() {
@@ -399,167 +349,6 @@ func ExampleLocalRate_Count() {
 	// 0
 }
 
-func ExampleNewSharedGCRATable() {
-	// Room for the clients that have less than their whole burst at a time: 16 to 32 bytes for each.
-	t := limits.NewSharedGCRATable(limits.Quota{Count: 10, Per: time.Second, Burst: 20}, 50_000)
-	fmt.Println(t.Live(0))
-	// Output: 0
-}
-
-func ExampleSharedGCRATable_Take() {
-	h := limits.NewHasher()
-	t := limits.NewSharedGCRATable(limits.Quota{Count: 10, Per: time.Second, Burst: 1}, 1000)
-	fmt.Println(t.Take(h.String("a"), 0, 1))
-	fmt.Println(t.Take(h.String("a"), 0, 1))
-	fmt.Println(t.Take(h.String("b"), 0, 1))
-	// Output:
-	// true 0s
-	// false 100.000768ms
-	// true 0s
-}
-
-func ExampleSharedGCRATable_State() {
-	h := limits.NewHasher()
-	t := limits.NewSharedGCRATable(limits.Quota{Count: 1, Per: time.Minute, Burst: 5}, 1000)
-	t.Take(h.String("a"), 0, 3)
-	fmt.Println(t.State(h.String("a"), 0).Remaining, t.State(h.String("b"), 0).Remaining)
-	// Output: 2 5
-}
-
-func ExampleSharedGCRATable_Live() {
-	h := limits.NewHasher()
-	t := limits.NewSharedGCRATable(limits.Quota{Count: 10, Per: time.Second}, 1000)
-	t.Take(h.String("a"), 0, 1)
-	fmt.Println(t.Live(0), t.Live(int64(time.Second)))
-	// Output: 1 0
-}
-
-// A table that is far too small tells.
-func ExampleSharedGCRATable_Takeovers() {
-	h := limits.NewHasher()
-	t := limits.NewSharedGCRATable(limits.Quota{Count: 10, Per: time.Second}, 1)
-	for client := range uint64(20) {
-		t.Take(h.Uint64(client), 0, 1)
-	}
-	fmt.Println(t.Takeovers())
-	// Output: 12
-}
-
-func ExampleNewSharedInFlight() {
-	t := limits.NewSharedInFlight(10_000)
-	fmt.Println(t.Count(1))
-	// Output: 0
-}
-
-func ExampleSharedInFlight_Enter() {
-	h := limits.NewHasher()
-	t := limits.NewSharedInFlight(1000)
-	first, ok := t.Enter(h.String("client"), 1)
-	fmt.Println(ok)
-	_, ok = t.Enter(h.String("client"), 1)
-	fmt.Println(ok)
-	first.Leave()
-	_, ok = t.Enter(h.String("client"), 1)
-	fmt.Println(ok)
-	// Output:
-	// true
-	// false
-	// true
-}
-
-func ExampleSharedInFlight_Count() {
-	h := limits.NewHasher()
-	t := limits.NewSharedInFlight(1000)
-	t.Enter(h.String("client"), 10)
-	t.Enter(h.String("client"), 10)
-	fmt.Println(t.Count(h.String("client")))
-	// Output: 2
-}
-
-// A table that is far too small tells.
-func ExampleSharedInFlight_Overflows() {
-	h := limits.NewHasher()
-	t := limits.NewSharedInFlight(1)
-	for client := range uint64(20) {
-		t.Enter(h.Uint64(client), 100)
-	}
-	fmt.Println(t.Overflows())
-	// Output: 12
-}
-
-func ExampleGuard_Leave() {
-	t := limits.NewSharedInFlight(1000)
-	g, ok := t.Enter(1, 10)
-	if ok {
-		defer g.Leave()
-	}
-	fmt.Println(t.Count(1))
-	// Output: 1
-}
-
-func ExampleNewSharedEstimator() {
-	// Wrong by more than a thousandth of all events for fewer than 2 keys in a hundred.
-	e := limits.NewSharedEstimator(limits.EstimatorOptions{Width: limits.WidthFor(0.001), Conservative: true})
-	fmt.Println(e.Add(1, 5))
-	// Output: 5
-}
-
-func ExampleSharedEstimator_Add() {
-	h, e := limits.NewHasher(), limits.NewSharedEstimator(limits.EstimatorOptions{})
-	e.Add(h.String("a"), 1)
-	fmt.Println(e.Add(h.String("a"), 2))
-	// Output: 3
-}
-
-func ExampleSharedEstimator_Sub() {
-	h, e := limits.NewHasher(), limits.NewSharedEstimator(limits.EstimatorOptions{})
-	e.Add(h.String("a"), 3)
-	e.Sub(h.String("a"), 1)
-	fmt.Println(e.Estimate(h.String("a")))
-	// Output: 2
-}
-
-func ExampleSharedEstimator_Estimate() {
-	h, e := limits.NewHasher(), limits.NewSharedEstimator(limits.EstimatorOptions{})
-	e.Add(h.String("a"), 3)
-	fmt.Println(e.Estimate(h.String("a")), e.Estimate(h.String("b")))
-	// Output: 3 0
-}
-
-func ExampleSharedEstimator_Reset() {
-	e := limits.NewSharedEstimator(limits.EstimatorOptions{})
-	e.Add(1, 3)
-	e.Reset()
-	fmt.Println(e.Estimate(1))
-	// Output: 0
-}
-
-func ExampleNewSharedRate() {
-	// Events of the last 10 s, wrong by those of a seventh of it at most.
-	r := limits.NewSharedRate(limits.RateOptions{Window: 10 * time.Second, Slots: 8})
-	fmt.Println(r.Count(1, 0))
-	// Output: 0
-}
-
-func ExampleSharedRate_Add() {
-	h, r := limits.NewHasher(), limits.NewSharedRate(limits.RateOptions{Window: time.Second})
-	r.Add(h.String("a"), 0, 1)
-	fmt.Println(r.Add(h.String("a"), int64(500*time.Millisecond), 2))
-	// Output: 3
-}
-
-func ExampleSharedRate_Count() {
-	h, r := limits.NewHasher(), limits.NewSharedRate(limits.RateOptions{Window: time.Second})
-	r.Add(h.String("a"), 0, 100)
-	for _, now := range []time.Duration{0, 1250 * time.Millisecond, 2 * time.Second} {
-		fmt.Println(r.Count(h.String("a"), int64(now)))
-	}
-	// Output:
-	// 100
-	// 75
-	// 0
-}
-
 func ExampleWidthFor() {
 	fmt.Println(limits.WidthFor(0.001))
 	// Output: 4096
@@ -595,25 +384,6 @@ func ExampleLocalEstimator_Merge() {
 	b.Add(1, 3)
 	a.Merge(b)
 	fmt.Println(a.Estimate(1))
-	// Output: 5
-}
-
-func ExampleLocalRate_Snapshot() {
-	r := limits.NewLocalRate(limits.RateOptions{Window: time.Second})
-	r.Add(1, 0, 2)
-	copied := r.Snapshot(nil)
-	r.Add(1, 0, 2)
-	fmt.Println(copied.Count(1, 0), r.Count(1, 0))
-	// Output: 2 4
-}
-
-func ExampleLocalRate_Merge() {
-	o := limits.RateOptions{Window: time.Second}
-	a, b := limits.NewLocalRate(o), limits.NewLocalRate(o)
-	a.Add(1, 0, 2)
-	b.Add(1, 0, 3)
-	a.Merge(b)
-	fmt.Println(a.Count(1, 0))
 	// Output: 5
 }
 
@@ -666,24 +436,6 @@ func ExampleTopK_Reset() {
 	// Output: []
 }
 
-func ExampleTopK_Snapshot() {
-	t := limits.NewTopK(limits.TopKOptions[string]{})
-	t.Add(1, "a", 1)
-	copied := t.Snapshot(nil)
-	t.Add(1, "a", 1)
-	fmt.Println(copied.Top(nil), t.Top(nil))
-	// Output: [{a 1 0}] [{a 2 0}]
-}
-
-func ExampleTopK_Merge() {
-	a, b := limits.NewTopK(limits.TopKOptions[string]{}), limits.NewTopK(limits.TopKOptions[string]{})
-	a.Add(1, "a", 2)
-	b.Add(1, "a", 3)
-	a.Merge(b)
-	fmt.Println(a.Top(nil))
-	// Output: [{a 5 0}]
-}
-
 func ExampleNewSpaceSaving() {
 	s := limits.NewSpaceSaving(1000, strings.Clone) // each key with more than 1/1000 of the events is listed
 	s.Add(1, "a", 1)
@@ -714,31 +466,6 @@ func ExampleSpaceSaving_Least() {
 	s.Add(1, "a", 5)
 	fmt.Println(s.Least()) // no other key can have had more
 	// Output: 5
-}
-
-func ExampleSpaceSaving_Events() {
-	s := limits.NewSpaceSaving[string](1, nil)
-	s.Add(1, "a", 5)
-	s.Add(2, "b", 1)
-	fmt.Println(s.Events())
-	// Output: 6
-}
-
-func ExampleSpaceSaving_Reset() {
-	s := limits.NewSpaceSaving[string](1, nil)
-	s.Add(1, "a", 5)
-	s.Reset()
-	fmt.Println(s.Events())
-	// Output: 0
-}
-
-func ExampleSpaceSaving_Snapshot() {
-	s := limits.NewSpaceSaving[string](2, nil)
-	s.Add(1, "a", 1)
-	copied := s.Snapshot(nil)
-	s.Add(1, "a", 1)
-	fmt.Println(copied.Top(nil, 1), s.Top(nil, 1))
-	// Output: [{a 1 0}] [{a 2 0}]
 }
 
 func ExampleSpaceSaving_Merge() {

@@ -103,20 +103,12 @@ func Example() {
 	// idle 1
 }
 
-func ExampleNew() {
-	s := pool.New[origin](1, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	s.Park(g, &open("first").node)
-	s.Park(g, &open("second").node)
-	// Output: close first
-}
-
 // Look a group up once, and keep it with what holds the key.
 func ExampleShard_Group() {
 	s := pool.New[origin](10, (*conn).close)
 	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	fmt.Println(s.Group(origin{"192.0.2.1:443", "a.example"}) == g)
-	// Output: true
+	fmt.Println(s.Group(origin{"192.0.2.1:443", "a.example"}) == g, g.Key().addr)
+	// Output: true 192.0.2.1:443
 }
 
 // A peer that left the configuration: its connections go, those in use when they come back.
@@ -179,17 +171,6 @@ func ExampleShard_Remove() {
 	// false
 }
 
-func ExampleShard_EvictOldest() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	s.Park(g, &open("first").node)
-	s.Park(g, &open("second").node)
-	fmt.Println(s.EvictOldest())
-	// Output:
-	// close first
-	// true
-}
-
 func ExampleShard_SetCapacity() {
 	s := pool.New[origin](10, (*conn).close)
 	g := s.Group(origin{"192.0.2.1:443", "a.example"})
@@ -201,31 +182,6 @@ func ExampleShard_SetCapacity() {
 	// close second
 }
 
-func ExampleShard_Oldest() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	s.Park(g, &open("first").node)
-	s.Park(g, &open("second").node)
-	c, ok := s.Oldest()
-	fmt.Println(c.name, ok, s.Len())
-	// Output: first true 2
-}
-
-func ExampleShard_Len() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	s.Park(g, &open("first").node)
-	fmt.Println(s.Len())
-	// Output: 1
-}
-
-func ExampleShard_Groups() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	fmt.Println(s.Groups(), g.Len()) // an empty group counts
-	// Output: 1 0
-}
-
 func ExampleShard_Counters() {
 	s := pool.New[origin](10, (*conn).close)
 	g := s.Group(origin{"192.0.2.1:443", "a.example"})
@@ -234,31 +190,4 @@ func ExampleShard_Counters() {
 	s.Take(g)
 	fmt.Printf("%+v", s.Counters())
 	// Output: {Parked:2 Taken:1 Given:0 Removed:0 Evicted:0}
-}
-
-func ExampleGroup_Key() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	fmt.Println(g.Key().addr)
-	// Output: 192.0.2.1:443
-}
-
-func ExampleGroup_Len() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	s.Park(g, &open("first").node)
-	fmt.Println(g.Len())
-	// Output: 1
-}
-
-func ExampleNode_Parked() {
-	s := pool.New[origin](10, (*conn).close)
-	g := s.Group(origin{"192.0.2.1:443", "a.example"})
-	c := open("first")
-	fmt.Println(c.node.Parked())
-	s.Park(g, &c.node)
-	fmt.Println(c.node.Parked())
-	// Output:
-	// false
-	// true
 }

@@ -113,15 +113,6 @@ func ExampleWheel_Next() {
 	// 5.24288ms
 }
 
-func ExampleWheel_Len() {
-	var w timerwheel.Wheel
-	t := timerwheel.Timer{Owner: alarm{"one"}}
-	w.Arm(&t, int64(time.Second))
-	w.Arm(&t, int64(time.Minute))
-	fmt.Println(w.Len())
-	// Output: 1
-}
-
 func ExampleTimer_Armed() {
 	var w timerwheel.Wheel
 	t := timerwheel.Timer{Owner: alarm{"once"}}
@@ -168,15 +159,6 @@ func ExampleSlots() {
 	// c expired at 3.001s
 }
 
-func ExampleSlots_Init() {
-	var s timerwheel.Slots
-	s.Grow(2)
-	s.Arm(0, int64(time.Second))
-	s.Init(int64(time.Hour)) // the table was emptied
-	fmt.Println(s.Len(), s.Cap())
-	// Output: 0 2
-}
-
 // A table that doubles.
 func ExampleSlots_Grow() {
 	var s timerwheel.Slots
@@ -188,41 +170,6 @@ func ExampleSlots_Grow() {
 	}
 	fmt.Println(s.Len(), s.Cap())
 	// Output: 5 8
-}
-
-func ExampleSlots_Cap() {
-	var s timerwheel.Slots
-	s.Grow(100)
-	fmt.Println(s.Cap())
-	// Output: 100
-}
-
-func ExampleSlots_Arm() {
-	var s timerwheel.Slots
-	s.Grow(8)
-	s.Arm(7, int64(time.Second))
-	s.Arm(7, int64(time.Minute)) // later: a store
-	fmt.Println(s.Armed(7), s.Len())
-	// Output: true 1
-}
-
-func ExampleSlots_Disarm() {
-	var s timerwheel.Slots
-	s.Grow(8)
-	s.Arm(7, int64(time.Second))
-	s.Disarm(7)
-	fmt.Println(s.Armed(7))
-	// Output: false
-}
-
-// The entry at place 2 goes to place 0, and its deadline with it.
-func ExampleSlots_Move() {
-	var s timerwheel.Slots
-	s.Grow(3)
-	s.Arm(2, int64(time.Second))
-	s.Move(2, 0)
-	fmt.Println(s.Armed(2), s.Armed(0))
-	// Output: false true
 }
 
 func ExampleSlots_Advance() {
@@ -240,24 +187,6 @@ func ExampleSlots_Advance() {
 	// touched 1 armed 2
 }
 
-func ExampleSlots_Next() {
-	var s timerwheel.Slots
-	s.Grow(1)
-	fmt.Println(s.Next())
-	s.Arm(0, int64(5*time.Millisecond))
-	fmt.Println(time.Duration(s.Next()))
-	// Output:
-	// -1
-	// 5.24288ms
-}
-
-func ExampleSlots_Armed() {
-	var s timerwheel.Slots
-	s.Grow(1)
-	fmt.Println(s.Armed(0))
-	// Output: false
-}
-
 // A deadline is kept as the granule it falls into: 1.05 ms, or 4.3 s when it is 26 days ahead or more.
 func ExampleSlots_At() {
 	var s timerwheel.Slots
@@ -271,12 +200,4 @@ func ExampleSlots_At() {
 	// -1
 	// 1.000341504s
 	// 4.173201408s
-}
-
-func ExampleSlots_Len() {
-	var s timerwheel.Slots
-	s.Grow(2)
-	s.Arm(0, int64(time.Second))
-	fmt.Println(s.Len())
-	// Output: 1
 }

@@ -99,26 +99,6 @@ func ExampleNew_onEvict() {
 	// close 4 deleted
 }
 
-func ExampleCache_Get() {
-	c := tinyufo.New(tinyufo.Options[string, int]{Entries: 100})
-	c.Set("a", 1)
-	v, ok := c.Get("a")
-	fmt.Println(v, ok)
-	v, ok = c.Get("b")
-	fmt.Println(v, ok)
-	// Output:
-	// 1 true
-	// 0 false
-}
-
-func ExampleCache_Set() {
-	c := tinyufo.New(tinyufo.Options[string, int]{Entries: 100})
-	c.Set("a", 1)
-	c.Set("a", 2)
-	fmt.Println(c.Get("a"))
-	// Output: 2 true
-}
-
 // ticks is a clock that is set by hand. A server has one in its event loop.
 type ticks struct{ ns int64 }
 
@@ -525,28 +505,6 @@ func ExampleCache_Stats() {
 	// Output: 3 hits, 1 miss, 16 insertions, 6 evictions, 1 deletion
 }
 
-func ExampleStats_HitRatio() {
-	s := tinyufo.Stats{Hits: 3, Misses: 1}
-	fmt.Println(s.HitRatio())
-	// Output: 0.75
-}
-
-func ExampleCause_String() {
-	fmt.Println(tinyufo.Evicted, tinyufo.Expired, tinyufo.Deleted, tinyufo.TooHeavy)
-	// Output: evicted expired deleted too heavy
-}
-
-func ExampleOp() {
-	c := tinyufo.New(tinyufo.Options[string, int]{Entries: 10})
-	for _, op := range []tinyufo.Op{tinyufo.Keep, tinyufo.Store, tinyufo.Remove} {
-		fmt.Println(c.Compute("a", func(int, bool) (int, tinyufo.Op) { return 1, op }))
-	}
-	// Output:
-	// 0 false
-	// 1 true
-	// 0 false
-}
-
 // numbers turns an entry of an uint32 and a string into bytes and back.
 var numbers = tinyufo.Codec[uint32, string]{
 	Append: func(dst []byte, key uint32, value string) ([]byte, error) {
@@ -643,14 +601,6 @@ func ExampleBytes_Memory() {
 	// true true
 }
 
-func ExampleBytes_Delete() {
-	c := newBytes()
-	c.Set([]byte("key"), []byte("value"))
-	fmt.Println(c.Delete([]byte("key")), c.Delete([]byte("key")))
-	// Output:
-	// true false
-}
-
 func ExampleBytes_All() {
 	c := newBytes()
 	c.Set([]byte("a"), []byte("1"))
@@ -659,39 +609,6 @@ func ExampleBytes_All() {
 	}
 	// Output:
 	// a = 1
-}
-
-func ExampleBytes_Len() {
-	c := newBytes()
-	c.Set([]byte("a"), nil)
-	c.Set([]byte("b"), nil)
-	fmt.Println(c.Len())
-	// Output:
-	// 2
-}
-
-func ExampleBytes_Stats() {
-	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20, Stats: true})
-	if err != nil {
-		panic(err)
-	}
-	c.Set([]byte("a"), nil)
-	c.Get(nil, []byte("a"))
-	c.Get(nil, []byte("b"))
-	fmt.Println(c.Stats().Hits, c.Stats().Misses)
-	// Output:
-	// 1 1
-}
-
-func ExampleBytes_Close() {
-	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20, TTL: 60e9})
-	if err != nil {
-		panic(err)
-	}
-	defer c.Close() // ends the goroutine that keeps the time
-	fmt.Println(c.Set([]byte("a"), nil))
-	// Output:
-	// true
 }
 
 func newBytes() *tinyufo.Bytes {
@@ -716,82 +633,6 @@ func ExampleNewFlat() {
 	// {99.5 100 20} true
 }
 
-func ExampleFlat_Get() {
-	c := tinyufo.NewFlat[int, [4]byte](tinyufo.FlatOptions{Entries: 100})
-	c.Set(1, [4]byte{127, 0, 0, 1})
-	address, ok := c.Get(1)
-	fmt.Println(address, ok)
-	// Output:
-	// [127 0 0 1] true
-}
-
-func ExampleFlat_Peek() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, Stats: true})
-	c.Set(1, 10)
-	v, ok := c.Peek(1) // not a hit
-	fmt.Println(v, ok, c.Stats().Hits)
-	// Output:
-	// 10 true 0
-}
-
-func ExampleFlat_Set() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	c.Set(1, 10)
-	c.Set(1, 11)
-	fmt.Println(c.Get(1))
-	// Output:
-	// 11 true
-}
-
-func ExampleFlat_SetTTL() {
-	var now time.Duration
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, TTL: tinyufo.Forever,
-		Clock: func() int64 { return int64(now) }})
-	c.Set(1, 10)
-	c.SetTTL(2, 20, time.Minute)
-	now = 2 * time.Minute
-	fmt.Println(c.Get(1))
-	fmt.Println(c.Get(2))
-	// Output:
-	// 10 true
-	// 0 false
-}
-
-func ExampleFlat_GetOrSet() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	fmt.Println(c.GetOrSet(1, 10))
-	fmt.Println(c.GetOrSet(1, 11))
-	// Output:
-	// 10 false
-	// 10 true
-}
-
-func ExampleFlat_Compute() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	count := func(old int, _ bool) (int, tinyufo.Op) { return old + 1, tinyufo.Store }
-	c.Compute(1, count)
-	fmt.Println(c.Compute(1, count))
-	// Output:
-	// 2 true
-}
-
-func ExampleFlat_Delete() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	c.Set(1, 10)
-	fmt.Println(c.Delete(1), c.Delete(1))
-	// Output:
-	// true false
-}
-
-func ExampleFlat_Purge() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	c.Set(1, 10)
-	c.Purge()
-	fmt.Println(c.Len())
-	// Output:
-	// 0
-}
-
 func ExampleFlat_All() {
 	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
 	for i := range 10 {
@@ -805,32 +646,4 @@ func ExampleFlat_All() {
 	fmt.Println(c.Len())
 	// Output:
 	// 5
-}
-
-func ExampleFlat_Len() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
-	c.Set(1, 10)
-	c.Set(2, 20)
-	fmt.Println(c.Len())
-	// Output:
-	// 2
-}
-
-func ExampleFlat_Stats() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, Stats: true})
-	c.Set(1, 10)
-	c.Get(1)
-	c.Get(2)
-	fmt.Printf("%.0f %%\n", 100*c.Stats().HitRatio())
-	// Output:
-	// 50 %
-}
-
-func ExampleFlat_Close() {
-	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, TTL: time.Minute})
-	defer c.Close() // ends the goroutine that keeps the time
-	c.Set(1, 10)
-	fmt.Println(c.Get(1))
-	// Output:
-	// 10 true
 }
