@@ -17,9 +17,7 @@ func reactor(t testing.TB) *engine.Reactor {
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return e.Reactors()[0]
 }
 

@@ -23,9 +23,7 @@ func ringOf(t *testing.T, v *View) (r *ketama.Ring, index []int) {
 		}
 	}
 	r, err := ketama.New(servers, ketama.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return r, index
 }
 
@@ -76,9 +74,7 @@ func TestMaglev_movesWhatIsClosed(t *testing.T) {
 		servers[i] = ketama.Server(b)
 	}
 	table, err := ketama.NewMaglev(servers, ketama.MaglevOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p, closed := Maglev.New(0, 1), v.With(3, false)
 	counts, want, moved := make([]int, len(backends)), make([]float64, len(backends)), 0
 	for k := range 200_000 {

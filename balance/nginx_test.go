@@ -59,9 +59,7 @@ func ask(t *testing.T, method string, v *View, tries int) *oracle {
 	t.Helper()
 	path := testutil.Nginx(t)
 	dir, err := os.MkdirTemp("", "balance") // that of the test may be too long for the path of a socket
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	o := &oracle{t: t, index: map[string]int{}}
 	var block strings.Builder
@@ -82,9 +80,7 @@ func ask(t *testing.T, method string, v *View, tries int) *oracle {
 	if method == "" {
 		text = strings.Replace(text, "\t\t;\n", "", 1) // round robin has no directive
 	}
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(config, []byte(text), 0o600))
 	testutil.Start(t, testutil.Command{Path: path, Args: []string{"-p", dir, "-c", config, "-e", "stderr"}})
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -105,19 +101,13 @@ func ask(t *testing.T, method string, v *View, tries int) *oracle {
 func (o *oracle) tried(key, address string) (list []int) {
 	o.t.Helper()
 	r, err := http.NewRequestWithContext(o.t.Context(), "GET", "http://a/?k="+url.QueryEscape(key), nil)
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	testutil.Must(o.t, err)
 	r.Header.Set("X-Real-IP", address)
 	answer, err := o.client.Do(r)
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	testutil.Must(o.t, err)
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	testutil.Must(o.t, err)
 	for name := range strings.SplitSeq(string(body), ", ") {
 		i, known := o.index[name]
 		if !known {

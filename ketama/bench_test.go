@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // fleet is n servers of weight 1.
@@ -35,27 +37,21 @@ func benchKeys(length int) [][]byte {
 func ring(tb testing.TB, servers []Server, o Options) *Ring {
 	tb.Helper()
 	r, err := New(servers, o)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	return r
 }
 
 func ring64(tb testing.TB, servers []Server) *Ring64 {
 	tb.Helper()
 	r, err := New64(servers, Options64{})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	return r
 }
 
 func maglev(tb testing.TB, servers []Server) *Maglev {
 	tb.Helper()
 	m, err := NewMaglev(servers, MaglevOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	return m
 }
 

@@ -77,9 +77,7 @@ func TestNginx_golden(t *testing.T) {
 
 func writeGolden(t *testing.T) {
 	version, err := exec.Command(testutil.Nginx(t), "-v").CombinedOutput()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	text := fmt.Appendf(nil, "# Which servers nginx tries, by go test -run TestNginx_golden -update.\n# %s", version)
 	for _, s := range samples(t) {
 		text = fmt.Appendf(text, "upstream %d\n", s.tries)
@@ -104,17 +102,13 @@ func writeGolden(t *testing.T) {
 			text = append(text, '\n')
 		}
 	}
-	if err := os.WriteFile(golden, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(golden, text, 0o644))
 }
 
 func readGolden(t *testing.T) (list []sample) {
 	t.Helper()
 	file, err := os.Open(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer file.Close()
 	for in := bufio.NewScanner(file); in.Scan(); {
 		words := strings.Fields(in.Text())
@@ -134,9 +128,7 @@ func (s *sample) add(t *testing.T, words []string) {
 	switch words[0] {
 	case "server":
 		weight, err := strconv.Atoi(words[2])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if len(words) > 3 {
 			if s.flags == nil {
 				s.flags = map[int]string{}
@@ -151,9 +143,7 @@ func (s *sample) add(t *testing.T, words []string) {
 			var tried []int
 			for number := range strings.SplitSeq(word, ",") {
 				i, err := strconv.Atoi(number)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, err)
 				tried = append(tried, i)
 			}
 			s.tried = append(s.tried, tried)

@@ -154,9 +154,7 @@ func changed(t *testing.T, rng *rand.Rand, r *Ring, spare []Server) *Ring {
 		return r.Without(s.Name)
 	}
 	next, err := r.With(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if back := next.Without(s.Name); !reflect.DeepEqual(r, back) {
 		t.Fatalf("With and Without of %v change %v", s, r.servers)
 	}
@@ -170,9 +168,7 @@ func tied(t *testing.T, l Layout) (a, b Server, point uint32) {
 	for i := range 20_000 {
 		name := fmt.Sprintf("239.%d.%d.%d:%d", i%7, i/7%256, i/1792, 1000+i%977)
 		base, err := l.base(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		points := make([]uint32, 160)
 		chain(points, base, 0)
 		for _, p := range points {
@@ -214,9 +210,7 @@ func TestRing_tieGoesToTheLowerAddressInPingorasSecondLayout(t *testing.T) {
 	for _, servers := range [][]Server{{a, b}, {b, a}} {
 		first := ring(t, servers[:1], Options{Layout: PingoraV2})
 		r, err := first.With(servers[1])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if got := r.Server(r.At(uint64(point))); got != a {
 			t.Errorf("%v: the point is of %v", servers, got)
 		}

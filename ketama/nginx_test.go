@@ -73,9 +73,7 @@ http {
 func ask(t *testing.T, u upstream) *oracle {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ketama") // that of the test may be too long for the path of a socket
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
 	config := filepath.Join(dir, "nginx.conf")
@@ -84,9 +82,7 @@ func ask(t *testing.T, u upstream) *oracle {
 		next = fmt.Sprintf("error; proxy_next_upstream_tries %d", u.tries)
 	}
 	text := fmt.Sprintf(nginxConfig, u.block(), socket, next)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(config, []byte(text), 0o600))
 	path := testutil.Nginx(t)
 	testutil.Start(t, testutil.Command{Path: path, Args: []string{"-p", dir, "-c", config, "-e", "stderr"}})
 	o := &oracle{t: t, addresses: u.addresses(t)}
@@ -134,9 +130,7 @@ func dotted(t *testing.T, host string) string {
 		return host
 	}
 	n, err := strconv.ParseUint(host, 0, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(n)))).String()
 }
 
@@ -172,9 +166,7 @@ func (o *oracle) answer() (tried []int) {
 	length := 0
 	for {
 		line, err := o.in.ReadLineBytes()
-		if err != nil {
-			o.t.Fatal(err)
-		}
+		testutil.Must(o.t, err)
 		if len(line) == 0 {
 			break
 		}
@@ -185,9 +177,7 @@ func (o *oracle) answer() (tried []int) {
 	body := make([]byte, length)
 	for n := 0; n < length; {
 		k, err := o.in.R.Read(body[n:])
-		if err != nil {
-			o.t.Fatal(err)
-		}
+		testutil.Must(o.t, err)
 		n += k
 	}
 	for address := range strings.SplitSeq(string(body), ", ") {

@@ -63,9 +63,7 @@ func TestNew_refuses(t *testing.T) {
 		t.Error(err)
 	}
 	small, err := NewMaglev(fleet(3), MaglevOptions{Table: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if _, err := small.With(Server{Name: "d"}); !errors.Is(err, ErrTableSize) {
 		t.Error(err)
 	}
@@ -134,9 +132,7 @@ func TestMaglev_orderOfServersDoesNotMatter(t *testing.T) {
 	}
 	c := a.Without(servers[4].Name)
 	d, err := c.With(servers[4])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if e := maglev(t, d.servers); !reflect.DeepEqual(d, e) || a.Without("none") != a {
 		t.Error("With and Without are not New")
 	}
@@ -150,9 +146,7 @@ func TestMaglev_entriesFollowWeights(t *testing.T) {
 	servers := []Server{{"a", 1}, {"b", 2}, {"c", 3}, {"d", 10}, {"e", 0}}
 	for _, size := range []int{17, 251, 65537} {
 		m, err := NewMaglev(servers, MaglevOptions{Table: size})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		var entries [5]int
 		for _, owner := range m.table {
 			entries[owner]++
@@ -194,9 +188,7 @@ func TestPickBounded_neverExceedsSlots(t *testing.T) {
 func newMembersOf(t *testing.T, servers []Server) members {
 	t.Helper()
 	m, err := newMembers(servers)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return m
 }
 
@@ -383,9 +375,7 @@ func FuzzRing(f *testing.F) {
 			}
 			return
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		m := newModel(servers, o)
 		if got, want := r.Pick(key), m.at(crc32.ChecksumIEEE(key)); got != want {
 			t.Fatalf("%q goes to %d, not %d", key, got, want)

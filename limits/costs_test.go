@@ -113,9 +113,7 @@ func TestBucketCount(t *testing.T) {
 // The package is used alone: it brings nothing along.
 func TestImports_areOfTheStandardLibrary(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if got := strings.Fields(string(out)); len(got) != 1 || !strings.HasSuffix(got[0], "/limits") {
 		t.Errorf("not of the standard library: %v", got)
 	}

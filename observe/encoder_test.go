@@ -121,14 +121,10 @@ func TestEncoder_golden(t *testing.T) {
 			}
 			file := filepath.Join("testdata", name+".golden")
 			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, os.WriteFile(file, got, 0o644))
 			}
 			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if !bytes.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
@@ -244,9 +240,7 @@ func expected(t testing.TB, r *Record) line {
 		*map[string]*string{"tenant": &l.Tenant, "note": &l.Note}[f.Name] = f.Value
 	}
 	b, err := json.Marshal(l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return decode(t, b)
 }
 
@@ -429,9 +423,7 @@ func BenchmarkEncoder_baselineEncodingJSON(b *testing.B) {
 	enc := json.NewEncoder(discard{})
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := enc.Encode(&l); err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, enc.Encode(&l))
 	}
 }
 
@@ -497,9 +489,7 @@ func TestHasMember_allThatLinesHave(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 	}
 	if !want["sample_rate"] || !want["hedge"] {
 		t.Fatalf("found %v", want)
@@ -517,9 +507,7 @@ func TestHasMember_allThatLinesHave(t *testing.T) {
 // A line of the largest record with all members that a configuration may add finds room in a ring.
 func TestLineMax_fitsIntoARing(t *testing.T) {
 	s, err := Open(Options{Path: os.DevNull})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer func() { _ = s.Close() }()
 	a := s.AccessLog(FormatJSON)
 	if a.AppendLine(make([]byte, LineMax)); a.Dropped() != 0 {

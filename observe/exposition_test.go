@@ -68,9 +68,7 @@ func TestExposition_page(t *testing.T) {
 	} {
 		got := page(f).Bytes()
 		if *updatePages {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, os.WriteFile(path, got, 0o644))
 		}
 		want, err := os.ReadFile(path)
 		if err != nil || string(got) != string(want) {

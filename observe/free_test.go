@@ -14,9 +14,7 @@ func TestSink_closedHasCountersAlone(t *testing.T) {
 	var registry Registry
 	register := func() (gone func() bool) {
 		s, err := Open(Options{Writer: io.Discard})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		s.Register(&registry, Label{Name: "output", Value: "a"})
 		r, lines := s.Ring(), s.Lines()
 		r.Write([]byte("a line\n"))

@@ -196,9 +196,7 @@ func TestLines_longLines(t *testing.T) {
 	}{{ringBytesMin, 0}, {lineMax, 0}, {lineMax + 1, 1}} {
 		before := len(out.text())
 		_, _ = io.WriteString(l, strings.Repeat("x", c.size-1)+"\n")
-		if err := s.Sync(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Sync())
 		if got, want := len(out.text())-before, c.size*int(1-c.dropped); got != want || s.Stats().Dropped != c.dropped {
 			t.Errorf("%d bytes written, %d dropped, want %d and %d", got, s.Stats().Dropped, want, c.dropped)
 		}
@@ -216,9 +214,7 @@ func TestSink_sync(t *testing.T) {
 	for i := range 10 {
 		r.Write([]byte("ring\n"))
 		_, _ = io.WriteString(s.Lines(), "lines\n")
-		if err := s.Sync(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Sync())
 		if text := out.text(); strings.Count(text, "ring\n") != i+1 || strings.Count(text, "lines\n") != i+1 {
 			t.Errorf("after Sync %d: %q", i, text)
 		}
@@ -263,9 +259,7 @@ func TestSink_syncIsComplete(t *testing.T) {
 			}
 		}
 		close(out.gate)
-		if err := s.Sync(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Sync())
 		text := out.text()
 		lines, notices := strings.Count(text, "\n"), strings.Count(text, "missing")
 		if st := s.Stats(); lines-notices+int(st.Dropped) != 40 || st.Told != st.Dropped {

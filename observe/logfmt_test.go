@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // readLogfmt reads a line as go-logfmt and Loki do.
@@ -40,9 +42,7 @@ func TestEncoder_logfmtIsJSON(t *testing.T) {
 		var e Encoder
 		got := readLogfmt(t, string(e.AppendLogfmt(nil, r)))
 		var want map[string]any
-		if err := json.Unmarshal(e.AppendJSON(nil, r), &want); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, json.Unmarshal(e.AppendJSON(nil, r), &want))
 		for key, v := range want {
 			if of, ok := v.(map[string]any); ok {
 				delete(want, key)

@@ -8,26 +8,22 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A log may be a pipe, but nobody waits for its reader.
 func TestOpenFile_pipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, syscall.Mkfifo(path, 0o600))
 	if f, err := OpenFile(path); !errors.Is(err, syscall.ENXIO) {
 		t.Fatal(f, err)
 	}
 	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer r.Close()
 	w, err := OpenFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer w.Close()
 	if _, err := io.WriteString(w, "line\n"); err != nil {
 		t.Fatal(err)

@@ -64,17 +64,13 @@ func open(t testing.TB, o Options) *Sink {
 		o.Events = quiet()
 	}
 	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return s
 }
 
 func closeSink(t testing.TB, s *Sink) {
 	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Close())
 }
 
 func wantText(t *testing.T, what, got, want string) {
@@ -168,9 +164,7 @@ func TestSink_closeWritesAll(t *testing.T) {
 	closeSink(t, s)
 	closeSink(t, s)
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if n := bytes.Count(b, []byte{'\n'}); n != 30 {
 		t.Errorf("%d lines, want 30", n)
 	}
@@ -189,12 +183,8 @@ func TestSink_reopen(t *testing.T) {
 	r := s.Ring()
 	for i := range 3 {
 		r.Write(fmt.Appendf(nil, "line %d\n", i))
-		if err := os.Rename(path, fmt.Sprintf("%s.%d", path, i)); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Reopen(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Rename(path, fmt.Sprintf("%s.%d", path, i)))
+		testutil.Must(t, s.Reopen())
 	}
 	r.Write([]byte("last\n"))
 	closeSink(t, s)
@@ -249,9 +239,7 @@ func TestSink_blockedOutputNeverBlocksProducer(t *testing.T) {
 		}
 		last[l.BytesOut%2] = l.BytesOut
 	}
-	if err := <-closed; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-closed)
 	if st := s.Stats(); read+st.Dropped != total || st.Lost != 0 || st.Dropped != dropped {
 		t.Errorf("read %d, stats %+v, want %d in all", read, st, total)
 	}
@@ -632,9 +620,7 @@ func TestSink_countWithinFrame(t *testing.T) {
 	for range 3 {
 		log.Append(&Record{Path: []byte("/" + strings.Repeat("a", 200))})
 	}
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Sync())
 	if st := s.Stats(); st.Lost != 3-st.Writes { // each write takes one record
 		t.Errorf("%d records are lost of 3 in %d writes", st.Lost, st.Writes)
 	}

@@ -3,6 +3,7 @@ package route
 import (
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
 )
 
@@ -10,13 +11,9 @@ import (
 func when(t testing.TB, text string) *lang.Condition {
 	t.Helper()
 	s, err := lang.NewScope(lang.Names{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c, err := s.Condition(text, lang.Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return c
 }
 
@@ -33,9 +30,7 @@ func TestTable_when(t *testing.T) {
 		{"both", Rule{Query: []Condition{{"q", "1"}}, When: when(t, `path ends_with ".txt"`)}},
 		{"posts", Rule{Methods: []string{"POST"}, When: when(t, `path == "/post"`)}},
 	} {
-		if err := table.Add(r.rule, r.to); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, table.Add(r.rule, r.to))
 	}
 	for _, c := range []struct{ method, target, want string }{
 		{"GET", "/", "all"},
@@ -66,9 +61,7 @@ func TestTable_explainsWhen(t *testing.T) {
 	for i, r := range []Rule{
 		{}, {When: when(t, `path == "/a"`)}, {Query: []Condition{{"q", ""}}, When: when(t, `true`)},
 	} {
-		if err := table.Add(r, i); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, table.Add(r, i))
 	}
 	all, _, err := table.Explain(ask("GET", "h", "/b"), here, Reading{})
 	if err != nil || all[0].Why != Takes || all[1].Why != OtherWhen || all[2].Why != OtherQuery {
@@ -99,9 +92,7 @@ func TestRule_hidesWithWhen(t *testing.T) {
 		}
 	}
 	var table Table[int]
-	if err := table.Add(a, 1); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, table.Add(a, 1))
 	if table.Add(Rule{When: when(t, `path == "/a"`)}, 2) == nil {
 		t.Error("two rules with one condition and no weight")
 	}

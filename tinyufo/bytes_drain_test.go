@@ -106,9 +106,7 @@ func resident(t *testing.T) int64 {
 		t.Skip(err)
 	}
 	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return pages * int64(os.Getpagesize())
 }
 

@@ -16,9 +16,7 @@ import (
 func newBytes(t testing.TB, o BytesOptions) *Bytes {
 	t.Helper()
 	c, err := NewBytes(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -115,9 +113,7 @@ func TestNewBytes_refusesOptions(t *testing.T) {
 func TestBytes_ownClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := NewBytes(BytesOptions{Size: 1 << 20, TTL: 10 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()
 		time.Sleep(1900 * time.Millisecond)
 		c.Set([]byte("k"), []byte("v"))

@@ -9,6 +9,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var numbers = Codec[uint64, string]{
@@ -27,9 +29,7 @@ var numbers = Codec[uint64, string]{
 func saved(t testing.TB, c *Cache[uint64, string]) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := c.SaveTo(&b, numbers); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.SaveTo(&b, numbers))
 	return b.Bytes()
 }
 
@@ -140,9 +140,7 @@ func TestLoadFrom_passesOverNaN(t *testing.T) {
 		c.Set(k, i)
 	}
 	var b bytes.Buffer
-	if err := c.SaveTo(&b, codec); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.SaveTo(&b, codec))
 	keys[1] = math.NaN()
 	d := New(Options[float64, int]{Entries: 10})
 	if n, err := d.LoadFrom(&b, codec); n != 2 || err != nil || d.Len() != 2 {

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -102,9 +103,7 @@ func newAuto(t testing.TB, w *sim.World, reactors int, uo upstream.Options, o *a
 		e, err := engine.New(engine.Options{
 			Reactors: n, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(first + i), nil },
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: time.Hour})
 		for _, r := range e.Reactors() {
 			w.Add(settled{r, all})

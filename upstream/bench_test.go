@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -18,19 +19,13 @@ type idling struct {
 func newIdling(b *testing.B, reactors int) *idling {
 	b.Helper()
 	origin, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
 	l, err := origin.Listen(engine.ListenOptions{Addr: anyPort}, func(*engine.Conn) engine.Handler { return echo{} })
-	if err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
 	origin.Start()
 	b.Cleanup(origin.Stop)
 	e, err := engine.New(engine.Options{Reactors: reactors})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
 	v := &idling{engine: e}
 	v.u = upstream.New(e, upstream.Options{Backends: backend.Of(l.Addr().String())})
 	e.Start()

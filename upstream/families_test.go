@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -26,9 +27,7 @@ func TestSite_otherAddresses(t *testing.T) {
 		{"10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 fd00::1", "", "10.0.0.3", "fd00::1 10.0.0.4 10.0.0.1"},
 	} {
 		e, err := engine.New(engine.Options{Reactors: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		set := backend.Of("a.test:80")
 		u := New(e, Options{Backends: set})
 		m := set.Members()[0]

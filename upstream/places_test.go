@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -16,9 +17,7 @@ func deal(t *testing.T, idle, reactors int) (*Upstream, []*local) {
 	e, err := engine.New(engine.Options{
 		Reactors: reactors, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	u := New(e, Options{Idle: idle, Backends: backend.Of("10.0.0.1:80")})
 	return u, u.local
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -32,9 +33,7 @@ func newCommune(t testing.TB, w *sim.World, reactors int, o upstream.Options, or
 	e, err := engine.New(engine.Options{
 		Reactors: reactors, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	v.engine = e
 	for _, r := range e.Reactors() {
 		w.Add(r)

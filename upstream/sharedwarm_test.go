@@ -35,9 +35,7 @@ func newWarmShared(t testing.TB) *warmShared {
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return v.loop, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	v.loop.OnConnect = func(fd poller.FD, _ poller.Addr) { v.fd = fd }
 	v.reactor = e.Reactors()[0]
 	v.u = upstream.New(e, upstream.Options{

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -44,9 +45,7 @@ func newWorld(t testing.TB, w *sim.World, o upstream.Options, origins int) *worl
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	x := &world{t: t, w: w, engine: e, reactor: e.Reactors()[0]}
 	w.Add(x.reactor)
 	for i := range origins {
@@ -104,18 +103,14 @@ func (x *world) beginAt(m *backend.Member) *exchange {
 func (x *world) open(m *backend.Member) (session.Stream, *exchange) {
 	x.t.Helper()
 	c, err := x.u.Take(x.reactor, m, x.u.View().NextAddress(x.reactor, m), false, &upstream.Waiter{})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	testutil.Must(x.t, err)
 	h := message.Head{}
 	h.SetMethod("GET")
 	h.SetTarget("/")
 	h.SetAuthority("h")
 	r := &exchange{}
 	s := c.Open(r)
-	if err := s.SendHead(&h, true); err != nil {
-		x.t.Fatal(err)
-	}
+	testutil.Must(x.t, s.SendHead(&h, true))
 	return s, r
 }
 
@@ -130,9 +125,7 @@ func (x *world) run(until func() bool) {
 		}
 		return until()
 	}
-	if err := x.w.Run(checked, 100_000); err != nil {
-		x.t.Fatal(err)
-	}
+	testutil.Must(x.t, x.w.Run(checked, 100_000))
 }
 
 func (x *world) finish(rs ...*exchange) {

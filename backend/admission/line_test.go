@@ -143,9 +143,7 @@ func TestLimiter_onManyReactors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, err := engine.New(engine.Options{Reactors: reactors})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			defer e.Stop()
 			e.Start()
 			set := backend.Of("10.0.0.1:80", "10.0.0.2:80")

@@ -93,9 +93,7 @@ func newShed(t *testing.T, reactors int, o admission.Options, seed uint64) *shed
 		s.kernels = append(s.kernels, &kernel{now: &s.now})
 		return s.kernels[len(s.kernels)-1], nil
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	s.engine, s.member = e, backend.Of("10.0.0.1:80").Members()[0]
 	return s

@@ -67,9 +67,7 @@ func describe(list []backend.Spec, err error) string {
 func follow(t *testing.T, text string) (*backend.Set, *Runner) {
 	t.Helper()
 	source, err := Open(text, Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	set, r := backend.NewSet(), Start(Options{Name: text, Source: source})
 	r.Join(set)
 	t.Cleanup(r.Stop)
@@ -90,13 +88,9 @@ func write(t *testing.T, path, text string, rename bool) {
 	if rename {
 		to += ".new"
 	}
-	if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(to, []byte(text), 0o600))
 	if rename {
-		if err := os.Rename(to, path); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Rename(to, path))
 	}
 }
 
@@ -120,9 +114,7 @@ func TestFile_isFollowed(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, failed)
 	write(t, path, `["10.0.0.1:1", "10.0.0.1:4"]`, true)
 	becomes(t, set, "1 4")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Remove(path))
 	testutil.Eventually(t, testutil.Patience, failed)
 	if members(set) != "1 4" {
 		t.Error("a file that is missing took members away")
@@ -140,21 +132,13 @@ func TestFile_behindLinks(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "users.txt")
 	link := func(version string) {
-		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Mkdir(filepath.Join(dir, version), 0o700))
 		write(t, filepath.Join(dir, version, "users.txt"), "10.0.0.1:"+version+"\n", false)
-		if err := os.Symlink(version, filepath.Join(dir, "..data_tmp")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Symlink(version, filepath.Join(dir, "..data_tmp")))
+		testutil.Must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 	}
 	link("1")
-	if err := os.Symlink("..data/users.txt", path); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Symlink("..data/users.txt", path))
 	set, _ := follow(t, "file://"+path)
 	becomes(t, set, "1")
 	link("2")
@@ -171,14 +155,10 @@ func TestFile_folderThatComesLater(t *testing.T) {
 		t.Error(members(set))
 	}
 	for _, port := range []string{"1", "2"} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Mkdir(dir, 0o700))
 		write(t, path, "10.0.0.1:"+port+"\n", false)
 		becomes(t, set, port)
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.RemoveAll(dir))
 	}
 }
 
@@ -222,9 +202,7 @@ func FuzzParseFile(f *testing.F) {
 // A pipe that nobody writes to is refused: it keeps neither the first answer waiting nor Stop.
 func TestFile_pipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, unix.Mkfifo(path, 0o600))
 	r := Start(Options{Upstream: "u", Name: "file://" + path, Source: &fileSource{path: path}})
 	select {
 	case <-r.Ready():

@@ -235,9 +235,7 @@ func TestEtcd_isFollowed(t *testing.T) {
 	r.put("users/c", "nonsense")
 	r.put("userz", "10.0.0.1:9")
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_ = dead.Close()
 	set, _ := follow(t, "etcd://"+dead.Addr().String()+","+serve(t, etcd(r))+"/users/")
 	becomes(t, set, "1 2") // by the second server
@@ -289,9 +287,7 @@ func TestKubernetes_saysWhyThereIsNone(t *testing.T) {
 			"slice a has names in place of addresses, or lacks the port"},
 	} {
 		var slice kubeSlice
-		if err := json.Unmarshal([]byte(tc.slice), &slice); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, json.Unmarshal([]byte(tc.slice), &slice))
 		if got := describe((&kubeSource{port: "80"}).specs(map[string]*kubeSlice{"a": &slice})); got != tc.want {
 			t.Errorf("%s, want %s", got, tc.want)
 		}
@@ -302,9 +298,7 @@ func TestEtcd_isBounded(t *testing.T) {
 	r := newRegistry()
 	r.put("users/a", "10.0.0.1:1")
 	source, err := Open("etcd://"+serve(t, etcd(r))+"/users/", Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	published := 0
 	err = source.Run(t.Context(), func([]backend.Spec, error) {
 		if published++; published > 1 {
@@ -359,9 +353,7 @@ func TestKubernetes_isBounded(t *testing.T) {
 			k.put("users-many", many)
 		}
 		source, err := Open("k8s://shop/users:1?api=http://"+serve(t, k.handler())+"&token_file="+token, Opening{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		err = source.Run(t.Context(), func([]backend.Spec, error) { k.put("users-many", many) })
 		if err == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
@@ -541,9 +533,7 @@ func TestKubernetes_tokenIsReadAgain(t *testing.T) {
 
 func TestKubernetes_ports(t *testing.T) {
 	var one kubeSlice
-	if err := json.Unmarshal([]byte("{"+slice(80)+"}"), &one); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, json.Unmarshal([]byte("{"+slice(80)+"}"), &one))
 	for port, want := range map[string]int{"http": 80, "80": 80, "dns": 0, "81": 0, "": -1} {
 		got, err := (&kubeSource{port: port}).portOf(&one)
 		if err != nil {
@@ -674,9 +664,7 @@ func TestDocker_isFollowed(t *testing.T) {
 	r := newRegistry()
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s := &http.Server{Handler: docker(r), ReadHeaderTimeout: time.Minute}
 	go s.Serve(l) //nolint:errcheck // it ends with the listener
 	t.Cleanup(func() { s.Close() })
@@ -717,9 +705,7 @@ func TestDocker_portsAndAddresses(t *testing.T) {
 			"containers that are not ready: /web-1 is Up 1 second (health: starting)"},
 	} {
 		var c dockerContainer
-		if err := json.Unmarshal([]byte(`{"Id":"0123456789abcdef",`+tc.text+"}"), &c); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, json.Unmarshal([]byte(`{"Id":"0123456789abcdef",`+tc.text+"}"), &c))
 		if got := describe((&dockerSource{}).specs([]dockerContainer{c})); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.text, got, tc.want)
 		}

@@ -320,9 +320,7 @@ func TestRunner_serverThatFailsForTenMinutes(t *testing.T) {
 				srv.Answer("web.example.", "A 5 10.0.0.1", "A 5 10.0.0.2", "AAAA 5 2001:db8::1")
 				srv.Answer("_http._tcp.example.", "SRV 5 0 0 80 web.example.")
 				source, err := Open(text, Opening{Names: names(t, srv)})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, err)
 				r := Start(Options{Source: source})
 				r.Join(set)
 				synctest.Wait()
@@ -367,9 +365,7 @@ func TestRunner_deniedNames(t *testing.T) {
 		var runners []*Runner
 		for _, text := range []string{"dns://a.example:81", "srv+dns://_http._tcp.example"} {
 			source, err := Open(text, Opening{Names: names(t, srv)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			r := Start(Options{Name: text, Source: source})
 			r.Join(set)
 			runners = append(runners, r)
@@ -414,9 +410,7 @@ func TestServiceSpecs(t *testing.T) {
 			"z.example": "10.0.0.1:80*2/0 10.0.0.2:80*1/0 [::2:2]:80*1/0",
 		} {
 			found, err := names(t, srv).Services(t.Context(), name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			var got []string
 			for _, b := range serviceSpecs(found.List) {
 				got = append(got, fmt.Sprintf("%s*%d/%d", b.Address, b.Weight, b.Tier))

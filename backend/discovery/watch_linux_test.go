@@ -12,15 +12,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // instances returns how many instances of inotify this process has.
 func instances(t *testing.T) (n int) {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, fd := range all {
 		if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.Contains(to, "inotify") {
 			n++
@@ -34,9 +34,7 @@ func TestFile_manySourcesShareAnInstance(t *testing.T) {
 	dir, before := t.TempDir(), instances(t)
 	for i := range 200 {
 		path := filepath.Join(dir, fmt.Sprint(i%100), fmt.Sprint(i))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		write(t, path, "10.0.0.1:1\n", false)
 		set, _ := follow(t, "file://"+path)
 		becomes(t, set, "1")
@@ -108,9 +106,7 @@ func TestFolders_closeEndsTheWatch(t *testing.T) {
 	}{{first, 2}, {second, 1}} {
 		f.close(tc.w)
 		text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", f.fd))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if n := strings.Count(string(text), "inotify wd:"); n != tc.want {
 			t.Errorf("%d folders are watched, want %d", n, tc.want)
 		}

@@ -50,9 +50,7 @@ func TestOutlier(t *testing.T) {
 // docs/resilience.md says how many failures in a row eject a backend, by the good requests that the others had.
 func TestDetector_rowsAreAsLongAsTheDocsSay(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "resilience.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	rows := regexp.MustCompile(`(?m)^\| (\d+) good requests[^|]*\| (\d+) \|$`).FindAllSubmatch(page, -1)
 	if len(rows) < 4 {
 		t.Fatalf("the page has %d rows", len(rows))

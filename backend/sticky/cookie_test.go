@@ -21,9 +21,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func mustNew(t testing.TB, set *backend.Set, o sticky.Options) *sticky.Cookie {
 	t.Helper()
 	c, err := sticky.New(set, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return c
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const (
@@ -21,9 +23,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 func mustKeys(t testing.TB, service string, secrets ...string) *Keys {
 	t.Helper()
 	k, err := NewKeys(service, secrets...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return k
 }
 
@@ -142,9 +142,7 @@ func TestNewKeys_refuses(t *testing.T) {
 // FuzzVerify looks for a token that is believed without having been signed here.
 func FuzzVerify(f *testing.F) {
 	keys, err := NewKeys("api", secret, other)
-	if err != nil {
-		f.Fatal(err)
-	}
+	testutil.Must(f, err)
 	f.Add(keys.Append(nil, 7, noon.Add(time.Hour)))
 	f.Add(keys.Append(nil, 7, noon.Add(-time.Hour)))
 	f.Add([]byte(strings.Repeat("A", TokenLen)))

@@ -125,9 +125,7 @@ dest = "status:404"
 pattern = "/origin/*"
 dest = %q
 `, limit>>20, "http://"+l.Addr().String())
-	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600))
 	p = testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", "edge.toml"}, Dir: dir,
 	})

@@ -28,14 +28,10 @@ const (
 func residentBytes(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_, rest, _ := strings.Cut(string(b), ") ")
 	n, err := strconv.Atoi(strings.Fields(rest)[21])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return n * os.Getpagesize()
 }
 
@@ -185,9 +181,7 @@ func TestBatteryH2_floods(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			l := newH2Lane(t, o.make(t), "")
-			if err := h2victim(t, l.edge, "warm"); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, h2victim(t, l.edge, "warm"))
 			l.record(t)
 			base := residentBytes(t, l.PID())
 			for _, f := range h2floods() {
@@ -343,9 +337,7 @@ func TestBatteryH2_neverRead(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
 			p, addr := h2start(t, bulk(t, size), "")
-			if err := h2victim(t, addr, "warm"); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, h2victim(t, addr, "warm"))
 			base := residentBytes(t, p.PID())
 			c := h2dial(t, addr)
 			c.mute = true
@@ -382,9 +374,7 @@ func TestBatteryH2_neverRead(t *testing.T) {
 			used := cpuTime(t, p.PID())
 			peak := 0
 			for i := range 20 {
-				if err := h2victim(t, addr, fmt.Sprint(i)); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, h2victim(t, addr, fmt.Sprint(i)))
 				peak = max(peak, residentBytes(t, p.PID())-base)
 			}
 			used = cpuTime(t, p.PID()) - used

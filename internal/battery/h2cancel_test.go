@@ -239,9 +239,7 @@ func (o *h2origin) wantConns(t *testing.T, n int) {
 func (l *h2lane) descriptors(t *testing.T) int {
 	t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", l.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return len(open)
 }
 

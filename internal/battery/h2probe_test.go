@@ -136,9 +136,7 @@ listen = "127.0.0.1:0"
 %s%s
 [upstreams.default]
 %s%s`, unhurried, listener, upstream, unhurriedUpstream)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	p := testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}, Dir: dir,
 	})

@@ -90,9 +90,7 @@ func TestBatteryH3_floods(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			l := newH3Lane(t, o.make(t), "")
-			if err := l.other.victim("warm"); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, l.other.victim("warm"))
 			l.record(t)
 			base := residentBytes(t, l.PID())
 			for _, f := range h3floods() {

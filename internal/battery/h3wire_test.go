@@ -122,9 +122,7 @@ func (c *h3client) until(cond func() bool) bool { return c.Until(patience, cond)
 
 func (c *h3client) open(kind quic.StreamKind) *h3stream {
 	qs, err := c.Conn.Open(kind)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testutil.Must(c.t, err)
 	s := &h3stream{Stream: qs}
 	qs.Owner = s
 	c.streams[qs.ID] = s

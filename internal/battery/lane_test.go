@@ -55,9 +55,7 @@ protocols = ["h1"]
 [upstreams.default]
 backends = [{ address = %q }]
 %s%s`, unhurried, listener, l.addr, unhurriedUpstream, tables)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	l.Process = testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}, Dir: dir,
 	})
@@ -122,9 +120,7 @@ func pieces(s string, bytewise bool) []string {
 func (l *lane) talk(t *testing.T, send []string, method string, enough int, fin bool) *heard {
 	t.Helper()
 	c, err := net.Dial("tcp", l.edge)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	sent := make(chan bool)

@@ -20,17 +20,13 @@ const descriptors = 64
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_, rest, _ := strings.Cut(string(b), ") ") // proc(5): the name may hold anything but the last parenthesis
 	fields := strings.Fields(rest)
 	ticks := 0
 	for _, f := range fields[11:13] {
 		n, err := strconv.Atoi(f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
@@ -44,23 +40,17 @@ func TestMachine_outOfDescriptors(t *testing.T) {
 	file := filepath.Join(dir, "edge.toml")
 	text := fmt.Sprintf("worker_threads = 1\n[log]\noutput = []\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n%s"+
 		"[upstreams.default]\nbackends = [{ address = %q }]\n%s", unhurried, o.addr, unhurriedUpstream)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	p := testutil.Start(t, testutil.Command{
 		Path: "/bin/sh", Dir: dir,
 		Args: []string{"-c", fmt.Sprintf("ulimit -n %d; exec %q run -c %q", descriptors, edge, file)},
 	})
 	l := &lane{Process: p, origin: o, edge: p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]}
-	if err := l.victim("before"); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, l.victim("before"))
 	var held []net.Conn
 	for range 2 * descriptors {
 		c, err := net.Dial("tcp", l.edge)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()
 		fmt.Fprint(c, "GET") // TCP_DEFER_ACCEPT waits for it
 		held = append(held, c)

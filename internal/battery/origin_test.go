@@ -223,9 +223,7 @@ func (o *origin) settle(t *testing.T) {
 	t.Helper()
 	d := net.Dialer{Timeout: testutil.Patience, LocalAddr: &net.TCPAddr{IP: settler}}
 	c, err := d.Dial("tcp", o.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(testutil.Patience))
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {

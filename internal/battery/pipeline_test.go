@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A client that pipelines without end and reads what comes is answered to the last request, however far its requests
@@ -21,9 +23,7 @@ func TestPipeline_allIsAnswered(t *testing.T) {
 	}
 	_, addr, _ := bombTarget(t, bombLimit)
 	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(4 * patience))
 	wrote := make(chan error, 1)
@@ -47,7 +47,5 @@ func TestPipeline_allIsAnswered(t *testing.T) {
 			t.Fatalf("answer %d: %s, %v", i, resp.Status, err)
 		}
 	}
-	if err := <-wrote; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-wrote)
 }

@@ -37,9 +37,7 @@ func inProcess(t *testing.T, o session.ServerOptions) *lane {
 		Grace: time.Second, Session: o,
 	}
 	s.Engine.Reactors = 1
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	t.Cleanup(func() { s.Shutdown(t.Context()) })
 	l.edge = s.ListenAddr()
 	return l
@@ -367,9 +365,7 @@ func (l *lane) abandon(t *testing.T, say, how string) error {
 func greedyCases(t *testing.T) {
 	t.Parallel()
 	l := newLane(t)
-	if err := l.victim("warm"); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, l.victim("warm"))
 	l.take(t)
 	const last = "0\r\n\r\n"
 	mib := func(n int) string { return strings.Repeat("a", n<<20) }
@@ -422,9 +418,7 @@ func greedyCases(t *testing.T) {
 func (l *lane) peak(t *testing.T) (kib int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_, rest, _ := strings.Cut(string(text), "VmHWM:")
 	fmt.Sscan(rest, &kib)
 	return kib

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestVersion_ofTheBuild(t *testing.T) {
@@ -46,25 +48,17 @@ func TestVersion_ofTheBuild(t *testing.T) {
 // The sum is that of the file that runs, though another file has its path by now; sha256sum agrees.
 func TestSum(t *testing.T) {
 	own, err := Own()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	sum, err := Sum(program)
 	if err != nil || sum != own.Sum || own.Version == "" {
 		t.Errorf("own %+v, its file %s, %v", own, sum, err)
 	}
 	changed := filepath.Join(t.TempDir(), "changed")
 	text, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(changed, append(text, 0), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
+	testutil.Must(t, os.WriteFile(changed, append(text, 0), 0o600))
 	other, err := Sum(changed)
 	if err != nil || other == sum {
 		t.Errorf("a changed file has the sum %s, %v", other, err)

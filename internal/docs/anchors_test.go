@@ -61,9 +61,7 @@ func TestAnchors_fire(t *testing.T) {
 func prose(t *testing.T, page string) (lines []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testutil.Root(t), filepath.FromSlash(page)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	fenced := false
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {

@@ -123,21 +123,15 @@ func pages(t *testing.T) map[string][]*block {
 		"examples/*/*/edge.toml", "packaging/*.toml", "packaging/*/*.toml", "packaging/*/*/*.toml",
 		"packaging/kubernetes/edge.yaml", "packaging/helm/edge/values.yaml"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		files = append(files, found...)
 	}
 	all := map[string][]*block{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		page, err := filepath.Rel(root, file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		page = filepath.ToSlash(page)
 		if all[page] = blocks(page, string(text)); path.Ext(page) != ".md" {
 			if within := embedded.FindSubmatch(text); within != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Each configuration is right by itself. Without a listener it is a part of one, and edge serves it on port 8080. The
@@ -18,9 +19,7 @@ func TestConfigurations(t *testing.T) {
 				func(p config.Problem) bool { return p.Code == "no-listener" })
 			if len(report.Errors)+len(report.Warnings) > 0 {
 				var text strings.Builder
-				if err := report.Render(&text); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, report.Render(&text))
 				t.Error(text.String())
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // unknownElsewhere are what no word of another program leads to, with the reason.
@@ -36,9 +37,7 @@ var (
 func referencePage(t *testing.T) (page, rules string) {
 	t.Helper()
 	var b bytes.Buffer
-	if err := config.Reference(&b); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, config.Reference(&b))
 	_, rules, _ = strings.Cut(b.String(), "\n## `[[rules]]`\n")
 	rules, _, _ = strings.Cut(rules, "\n## ")
 	return b.String(), rules

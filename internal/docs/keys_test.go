@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // weakStart is a first word that is neither a noun nor a verb: the reader of one row cannot tell its subject.
@@ -35,9 +36,7 @@ func unclear(doc string) string {
 // The text of a key stands alone: in a row of the reference page, in the JSON schema, in "edge explain".
 func TestReference_textOfEachKeyStandsAlone(t *testing.T) {
 	var b bytes.Buffer
-	if err := config.Reference(&b); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, config.Reference(&b))
 	section, keys := "", 0
 	for line := range strings.Lines(b.String()) {
 		if strings.HasPrefix(line, "#") {

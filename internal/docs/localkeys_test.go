@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // fileRow matches the row of a key whose values may be paths: its name, its example or the first word of its text says
@@ -42,9 +43,7 @@ var rowExample = regexp.MustCompile("Example: `(.+?)`\\.")
 // takes a path, and does not say by its tag that it does, fails here.
 func TestReference_noKeyNamesAFileForHoldersOfATokenAlone(t *testing.T) {
 	var b bytes.Buffer
-	if err := config.Reference(&b); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, config.Reference(&b))
 	section, variant, tried := "", "", 0
 	for line := range strings.Lines(b.String()) {
 		if title, found := strings.CutPrefix(line, "## "); found {

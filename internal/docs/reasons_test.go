@@ -73,9 +73,7 @@ func faultsOfCode(t *testing.T) (all []fault) {
 	var files []string
 	for _, pattern := range []string{"proxy/*.go", "proxy/*/*.go"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		files = append(files, found...)
 	}
 	set := token.NewFileSet()
@@ -84,9 +82,7 @@ func faultsOfCode(t *testing.T) (all []fault) {
 			continue
 		}
 		file, err := parser.ParseFile(set, path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			if n == nil {
 				return false
@@ -189,9 +185,7 @@ func faultsOfTable(t *testing.T) (all []fault) {
 	t.Helper()
 	const page = "docs/operations.md"
 	text, err := os.ReadFile(filepath.Join(testutil.Root(t), page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	inside := false
 	for i, line := range strings.Split(string(text), "\n") {
 		inside = strings.HasPrefix(line, "| status | `Proxy-Status` error |") || inside && strings.HasPrefix(line, "|")

@@ -26,19 +26,13 @@ var update = flag.Bool("update", false, "write the pages anew that are made from
 // docs/configuration.md is made from the rows of all sections, those of other packages than config included.
 func TestReference_isUpToDate(t *testing.T) {
 	var b bytes.Buffer
-	if err := config.Reference(&b); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, config.Reference(&b))
 	path := filepath.Join(testutil.Root(t), "docs", "configuration.md")
 	if *update {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path, b.Bytes(), 0o644))
 	}
 	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if !bytes.Equal(got, b.Bytes()) {
 		t.Errorf("%s is out of date: go test ./internal/docs -run Reference -update writes it", path)
 	}

@@ -38,9 +38,7 @@ func TestShell(t *testing.T) {
 func runPage(t *testing.T, list []*block) error {
 	t.Helper()
 	prelude, err := os.ReadFile("testdata/prelude.bash")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	dir := t.TempDir()
 	stage := newStage(t, dir)
 	script := stage.place(string(prelude))
@@ -50,9 +48,7 @@ func runPage(t *testing.T, list []*block) error {
 	script += "where=end\nstop\n"
 	binary := testutil.Binary(t, "./cmd/edge") // which the first page has to build
 	programs := t.TempDir()
-	if err := os.Symlink(testutil.Binary(t, "./cmd/edge-import"), filepath.Join(programs, "edge-import")); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Symlink(testutil.Binary(t, "./cmd/edge-import"), filepath.Join(programs, "edge-import")))
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
@@ -71,9 +67,7 @@ func runPage(t *testing.T, list []*block) error {
 			continue
 		}
 		out, err := os.ReadFile(filepath.Join(dir, fmt.Sprint("output", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		_, samples := console(b)
 		if line, ok := shows(string(out), stage.place(samples)); !ok {
 			return fmt.Errorf("%v: no line %q in\n%s", b, line, out)
@@ -194,21 +188,15 @@ func newStage(t *testing.T, dir string) *stage {
 		s.ports[n] = freePort(t)
 	}
 	a, keys, texts := testutil.NewAuthority(t), filepath.Join(dir, "etc", "tls"), filepath.Join(dir, "etc", "pages")
-	if err := errors.Join(os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700),
+	testutil.Must(t, os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700),
 		os.MkdirAll(filepath.Join(dir, "run", "edge"), 0o700), os.Mkdir(filepath.Join(dir, "log"), 0o700),
 		os.Mkdir(filepath.Join(dir, "lib"), 0o700),
-		os.WriteFile(filepath.Join(dir, "etc", "dns-hook"), []byte("#!/bin/sh\n"), 0o700)); err != nil {
-		t.Fatal(err)
-	}
+		os.WriteFile(filepath.Join(dir, "etc", "dns-hook"), []byte("#!/bin/sh\n"), 0o700))
 	for _, name := range []string{"404.html", "5xx.html", "5xx.json"} {
-		if err := os.WriteFile(filepath.Join(texts, name), []byte("{}"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(filepath.Join(texts, name), []byte("{}"), 0o600))
 	}
-	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "www"), 0o700), os.Mkdir(filepath.Join(dir, "cache"), 0o700),
-		os.WriteFile(filepath.Join(dir, "www", "index.html"), []byte("hello\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.MkdirAll(filepath.Join(dir, "www"), 0o700), os.Mkdir(filepath.Join(dir, "cache"), 0o700),
+		os.WriteFile(filepath.Join(dir, "www", "index.html"), []byte("hello\n"), 0o600))
 	for _, name := range []string{"example", "other"} {
 		a.IssueTo(t, keys, name, nil, "localhost", "127.0.0.1")
 	}

@@ -27,14 +27,10 @@ func TestSnippets(t *testing.T) {
 func compiled(t *testing.T) (files [][]string) {
 	t.Helper()
 	tests, err := filepath.Glob(filepath.Join(testutil.Root(t), "*", "example_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, file := range tests {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		files = append(files, trimmed(strings.Split(string(text), "\n")))
 	}
 	for _, dir := range []string{"examples", "internal/docs"} {
@@ -46,9 +42,7 @@ func compiled(t *testing.T) (files [][]string) {
 			files = append(files, trimmed(strings.Split(string(text), "\n")))
 			return err
 		}
-		if err := filepath.WalkDir(filepath.Join(testutil.Root(t), dir), visit); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, filepath.WalkDir(filepath.Join(testutil.Root(t), dir), visit))
 	}
 	return files
 }

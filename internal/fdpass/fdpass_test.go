@@ -8,15 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // pair returns both ends of a connection.
 func pair(t *testing.T) (a, b *Conn) {
 	t.Helper()
 	a, theirs, err := Pair("test")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if b, err = Open(theirs); err != nil {
 		t.Fatal(err)
 	}
@@ -31,17 +31,13 @@ func pair(t *testing.T) (a, b *Conn) {
 func TestConn(t *testing.T) {
 	a, b := pair(t)
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer f.Close()
 	for _, m := range []struct {
 		text string
 		fds  []int
 	}{{"one", nil}, {"two", []int{int(f.Fd()), int(f.Fd())}}, {strings.Repeat("x", 200_000), []int{int(f.Fd())}}} {
-		if err := a.Send([]byte(m.text), m.fds, time.Minute); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, a.Send([]byte(m.text), m.fds, time.Minute))
 		p := make([]byte, 256<<10)
 		n, fds, err := b.Receive(p, time.Time{})
 		if err != nil || string(p[:n]) != m.text || len(fds) != len(m.fds) {
@@ -58,12 +54,8 @@ func TestConn(t *testing.T) {
 	if at, err := f.Stat(); err != nil || at.Size() != 3 {
 		t.Errorf("%v, %v", at, err)
 	}
-	if err := b.Send([]byte("unread"), nil, time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Send([]byte("last"), nil, time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, b.Send([]byte("unread"), nil, time.Minute))
+	testutil.Must(t, a.Send([]byte("last"), nil, time.Minute))
 	_ = a.Close()
 	p := make([]byte, 10)
 	if n, _, err := b.Receive(p, time.Time{}); err != nil || string(p[:n]) != "last" {
@@ -94,9 +86,7 @@ func TestConn_waits(t *testing.T) {
 
 func TestOpen_refuses(t *testing.T) {
 	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer w.Close()
 	if c, err := Open(r); err == nil {
 		t.Errorf("a pipe is %v", c)

@@ -33,13 +33,9 @@ type Rig struct {
 func File(t testing.TB, text string) *content.File {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(name, []byte(text), 0o644))
 	f, err := content.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return f
 }
 
@@ -70,9 +66,7 @@ func NewOn(t testing.TB, reactors int, filters ...*proxy.Filter) *Rig {
 // Start starts s, which ends with the test, and returns its URL, without a path.
 func Start(t testing.TB, s *edge.Server) (url string) {
 	t.Helper()
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
@@ -104,9 +98,7 @@ func Clients(t testing.TB) map[string]*http.Client {
 func (g *Rig) From(t testing.TB, client, path string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if client != "" {
 		req.Header.Set("X-Forwarded-For", client)
 	}

@@ -98,9 +98,7 @@ func newPebble(t *testing.T, o pebbleOptions) *pebble {
 
 func portOf(t *testing.T, address string) int {
 	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return int(at.Port())
 }
 
@@ -159,18 +157,14 @@ func (p *pebble) restart(t *testing.T, o pebbleOptions) {
 	for name, value := range map[string]string{
 		"VA_NOSLEEP": "1", "WFE_AUTHZREUSE": "0", "WFE_NONCEREJECT": cmp.Or(o.badNonces, "0"),
 	} {
-		if err := os.Setenv("PEBBLE_"+name, value); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Setenv("PEBBLE_"+name, value))
 	}
 	if o.profiles == nil {
 		o.profiles = map[string]ca.Profile{"default": {Description: "the default"}}
 	}
 	silent, store := log.New(io.Discard, "", 0), db.NewMemoryStore()
 	for id, key := range o.eab {
-		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, store.AddExternalAccountKeyByID(id, key))
 	}
 	authority := ca.New(silent, store, "", "ecdsa", 1, 1, o.profiles)
 	validates := va.New(silent, p.httpPort, p.tlsPort, false, p.names, store)
@@ -247,9 +241,7 @@ func (p *pebble) issuer(t *testing.T, o acme.Options) *acme.Issuer {
 		o.Storage = &memory{values: map[string][]byte{}}
 	}
 	i, err := acme.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return i
 }
 
@@ -308,9 +300,7 @@ func (m *memory) Unlock(_ context.Context, name string) error {
 func newOrder(t *testing.T, names ...string) *issue.Order {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	template := &x509.CertificateRequest{}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -320,13 +310,9 @@ func newOrder(t *testing.T, names ...string) *issue.Order {
 		}
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	csr, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return &issue.Order{Names: names, CSR: csr}
 }
 
@@ -335,9 +321,7 @@ func obtain(t *testing.T, i *acme.Issuer, o *issue.Order) *x509.Certificate {
 	t.Helper()
 	begin := time.Now()
 	got, err := i.Issue(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	took := time.Since(begin)
 	t.Logf("%q in %v", o.Names, took)
 	if took > 2*time.Second && !testutil.RaceOn {
@@ -345,9 +329,7 @@ func obtain(t *testing.T, i *acme.Issuer, o *issue.Order) *x509.Certificate {
 	}
 	block, rest := pem.Decode(got.Chain)
 	leaf, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if more, _ := pem.Decode(rest); more == nil {
 		t.Error("the chain has no authority")
 	}
@@ -542,14 +524,10 @@ func TestACME_accountIsGone(t *testing.T) {
 
 	var account acmeclient.Account
 	folder := "acme/" + i.Key() + "/users/default/default"
-	if err := json.Unmarshal(storage.values[folder+".json"], &account); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, json.Unmarshal(storage.values[folder+".json"], &account))
 	block, _ := pem.Decode(storage.values[folder+".key"])
 	key, err := x509.ParseECPrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	client := &acmeclient.Client{Directory: p.URL + "/dir", HTTPClient: p.Client()}
 	account.PrivateKey, account.Status = key, "deactivated"
 	if _, err := client.UpdateAccount(t.Context(), account); err != nil {

@@ -57,13 +57,9 @@ func inOwnNetwork(t *testing.T) bool {
 // worldNames is a DNS server at port 53, by which all names lead here, but for those that begin with "other" or "gone".
 func worldNames(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:53")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	packets, err := net.ListenPacket("udp", "127.0.0.1:53")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		a, name, ip := new(dns.Msg), q.Question[0].Name, here
 		a.SetReply(q)
@@ -92,9 +88,7 @@ func worldNames(t *testing.T) {
 // serveElsewhere is a web server of others.
 func serveElsewhere(t *testing.T) {
 	l, err := net.Listen("tcp", elsewhere+":80")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s := &http.Server{Handler: http.NotFoundHandler()}
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
@@ -107,9 +101,7 @@ func ordering(t *testing.T, hosts, keys string) (file string) {
 	text := fmt.Sprintf("[http]\nlisten = \"%s:80\"\n[https]\nlisten = \"%s:443\"\n[acme]\nstorage = %q\n"+
 		"resolver = \"127.0.0.1\"\n%s\n[[routes]]\nhost = %s\ndest = \"127.0.0.1:1\"\n", here, here,
 		filepath.Join(dir, "acme"), keys, hosts)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }
 
@@ -134,9 +126,7 @@ func TestCheck_acme(t *testing.T) {
 	p := newPebble(t, pebbleOptions{http: here + ":80", tls: here + ":443", names: "127.0.0.1:53"})
 	root := filepath.Join(t.TempDir(), "root.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
-	if err := os.WriteFile(root, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(root, text, 0o600))
 	const issued = "has issued a certificate for "
 	for _, c := range []struct {
 		keys, hosts string
@@ -158,9 +148,7 @@ func TestCheck_acme(t *testing.T) {
 		var busy []net.Listener
 		for _, port := range c.taken {
 			l, err := net.Listen("tcp", here+":"+port)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			busy = append(busy, l)
 		}
 		before := len(p.orders)

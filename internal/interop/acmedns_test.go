@@ -101,9 +101,7 @@ esac
 `
 	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
 	defer syscall.ForkLock.RUnlock()
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(path, []byte(text), 0o755))
 	return path
 }
 
@@ -177,9 +175,7 @@ func TestServe_dnsProgramIsCutOff(t *testing.T) {
 }`)
 	const routes = "\n[[routes]]\nhost = \"*.shop.test\"\ndest = \"127.0.0.1:1\"\n"
 	s.configure("dns = %q\nresolver = %q\n%s", hook, z.address, routes)
-	if err := os.WriteFile(slow, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(slow, nil, 0o600))
 	started := func() bool {
 		files, _ := filepath.Glob(slow + ".*")
 		for _, file := range files {
@@ -202,9 +198,7 @@ func TestServe_dnsProgramIsCutOff(t *testing.T) {
 func TestServe_drainsWhileRecordIsRemoved(t *testing.T) {
 	s, z := newByDNS(t, pebbleOptions{})
 	wait := filepath.Join(t.TempDir(), "wait")
-	if err := os.WriteFile(wait, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(wait, nil, 0o600))
 	hook := z.hook(t, `[ "$1" = present ] || { : >`+wait+`.begun; while [ -e `+wait+` ]; do sleep 0.05; done; }`)
 	s.configure("dns = %q\nresolver = %q\n%s", hook, z.address, starRoutes)
 	s.start()

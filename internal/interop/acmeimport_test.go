@@ -31,9 +31,7 @@ func TestServe_importOfCaddy(t *testing.T) {
 }
 `, s.URL, s.pebble, filepath.Join(filepath.Dir(s.file), "root.pem"), portOf(t, s.plain), portOf(t, s.secure),
 		strings.Split(s.plain, ":")[0], name)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	out, err := exec.Command(testutil.Binary(t, "./cmd/edge-import"), "caddy", file, "--state", s.state,
 		"-o", s.file).CombinedOutput()
 	result, wrong := os.ReadFile(s.file)

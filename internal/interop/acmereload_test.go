@@ -27,9 +27,7 @@ func TestServe_withoutAndBack(t *testing.T) {
 	pair := filepath.Join(dir, "other")
 	keys, _, _ := strings.Cut(s.keys, "[acme]")
 	keys += fmt.Sprintf("[[certificates]]\ncert = %q\nkey = %q\n", pair+".pem", pair+".key")
-	if err := os.WriteFile(s.file, []byte(keys+twoRoutes), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(s.file, []byte(keys+twoRoutes), 0o600))
 	s.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		now := s.presented("a.shop.test")
@@ -106,18 +104,14 @@ dest = "127.0.0.1:1"
 `)
 			<-reached
 			half, err := net.Dial("tcp", s.plain)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			defer half.Close()
 			if _, err := half.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
 				t.Fatal(err)
 			}
 			s.Signal(syscall.SIGUSR2)
 			pid, err := strconv.Atoi(s.WaitLine(`upgraded: the new process serves.*"pid":(\d+)`)[1])
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			defer syscall.Kill(pid, syscall.SIGKILL)
 			s.waitFor("a.shop.test")
 			if strings.Contains(s.Output(), "could not be ordered") {

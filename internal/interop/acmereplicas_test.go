@@ -131,15 +131,11 @@ func (f *fleet) storage(t *testing.T) issue.Storage {
 	state := f.all[0].state
 	if l, err := locator.Parse(state); err == nil {
 		s, err := registry.OpenStorage(l)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		return s
 	}
 	s, err := issue.NewFolder(state, -1, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return s
 }
 

@@ -49,9 +49,7 @@ func newServed(t *testing.T, o pebbleOptions) *served {
 	}
 	s.pebble = newPebble(t, o)
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	if err := os.WriteFile(filepath.Join(dir, "root.pem"), text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(filepath.Join(dir, "root.pem"), text, 0o600))
 	s.keys = s.keysFor(s.plain, s.secure)
 	return s
 }
@@ -85,9 +83,7 @@ https_port = %d
 
 func (s *served) configure(format string, args ...any) {
 	s.t.Helper()
-	if err := os.WriteFile(s.file, fmt.Appendf([]byte(s.keys), format, args...), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, os.WriteFile(s.file, fmt.Appendf([]byte(s.keys), format, args...), 0o600))
 }
 
 func (s *served) start() {
@@ -197,9 +193,7 @@ func TestServe_foreignTokens(t *testing.T) {
 	s.waitFor("a.shop.test")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Get("http://" + s.plain + "/.well-known/acme-challenge/unknown")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer answer.Body.Close()
 	if _, err := io.Copy(io.Discard, answer.Body); answer.StatusCode != 308 || err != nil {
 		t.Errorf("%d, %v", answer.StatusCode, err)
@@ -247,14 +241,10 @@ func (s *served) byCertmagic(name string) *x509.Certificate {
 		CA: fmt.Sprintf("%s/dir?%p", s.URL, s), Email: "admin@example.org", TrustedRoots: roots, Agreed: true,
 		Logger:     zap.NewNop(),
 		ListenHost: strings.Split(s.plain, ":")[0], AltHTTPPort: s.httpPort, DisableTLSALPNChallenge: true})}
-	if err := config.ManageSync(s.t.Context(), []string{name}); err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, config.ManageSync(s.t.Context(), []string{name}))
 	found, err := config.GetCertificateWithContext(s.t.Context(), &tls.ClientHelloInfo{ServerName: name,
 		SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
 		SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	return found.Leaf
 }

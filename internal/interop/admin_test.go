@@ -39,9 +39,7 @@ dest = "status:204"
 backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "127.0.0.1:2", backup = true } ]
 `, socket)
 	conn, err := net.Dial("tcp", e.plain)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer conn.Close()
 	client := &http.Client{Timeout: testutil.Patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -50,16 +48,12 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 	t.Cleanup(client.CloseIdleConnections)
 	_, text := testutil.Get(t, client, "http://edge/v1/openapi.json")
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if err := doc.Validate(context.Background()); err != nil {
 		t.Fatalf("the document: %v", err)
 	}
 	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	asked := make(map[string]bool)
 	for _, c := range []struct {
 		method, path, body string
@@ -89,9 +83,7 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 		{"POST", "/v1/stop", `{"now":true}`, 202},
 	} {
 		req, err := http.NewRequest(c.method, "http://edge"+c.path, strings.NewReader(c.body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if c.method != "GET" {
 			req.Header.Set("Content-Type", "application/json")
 		}

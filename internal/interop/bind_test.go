@@ -30,9 +30,7 @@ func TestServe_provesByBIND(t *testing.T) {
 	address := fmt.Sprintf("127.53.%d.%d", os.Getpid()/256%256, os.Getpid()%256) // BIND does not listen there
 	write := func(name string, mode os.FileMode, format string, args ...any) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), mode); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path, fmt.Appendf(nil, format, args...), mode))
 		return path
 	}
 	key := write("zone.key", 0o600, "key edge. { algorithm hmac-sha256; secret \"c2VjcmV0c2VjcmV0c2VjcmV0\"; };\n")
@@ -52,9 +50,7 @@ controls { };
 zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 `, key, dir, port)
 	bind := exec.Command(named, "-g", "-c", conf)
-	if err := bind.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, bind.Start())
 	t.Cleanup(func() { bind.Process.Kill(); bind.Wait() })
 	handOn := func(w dns.ResponseWriter, q *dns.Msg) {
 		if a, err := dns.Exchange(q, at); err == nil {
@@ -72,9 +68,7 @@ zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(answers("shop.test.")) == 0 })
 
 	page, err := os.ReadFile("../../docs/acme.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	program := regexp.MustCompile("(?s)```sh\n(#!/bin/sh.*?)```").FindSubmatch(page)[1]
 	hook := write("hook", 0o700, "%s", strings.NewReplacer("/etc/edge/zone.key", key,
 		"zone $EDGE", fmt.Sprintf("server 127.0.0.1 %d\nzone $EDGE", port)).Replace(string(program)))
@@ -91,9 +85,7 @@ zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 func serveDNS(t *testing.T, address string, f dns.HandlerFunc) {
 	t.Helper()
 	packets, err := net.ListenPacket("udp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s := &dns.Server{PacketConn: packets, Handler: f}
 	go s.ActivateAndServe()
 	t.Cleanup(func() { s.Shutdown() })

@@ -76,9 +76,7 @@ user_pref("network.connectivity-service.enabled", false);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
 `
 		for name, text := range map[string]string{"cert_override.txt": override, "user.js": settings} {
-			if err := os.WriteFile(filepath.Join(profile, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, os.WriteFile(filepath.Join(profile, name), []byte(text), 0o600))
 		}
 		return []string{"--headless", "--no-remote", "--profile", profile}
 	})
@@ -150,9 +148,7 @@ func startBrowser(t *testing.T, dir, program string, args []string) (ended <-cha
 	cmd.WaitDelay = testutil.Patience // for a process that has left the group
 	output = new(testutil.Output)
 	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, cmd.Start())
 	end, gone := make(chan error, 1), make(chan struct{})
 	go func() {
 		end <- cmd.Wait() // for the last process that holds the output
@@ -201,9 +197,7 @@ func browserOrigin(t *testing.T) (addr string, reports <-chan browserReport) {
 func (e *edge) certificate(t *testing.T) *x509.Certificate {
 	t.Helper()
 	c, err := tls.Dial("tcp", e.secure, e.client("h2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close() //nolint:errcheck // nothing was sent
 	return c.ConnectionState().PeerCertificates[0]
 }

@@ -80,15 +80,11 @@ func unpackCacheSuite(t *testing.T) (dir string) {
 	t.Helper()
 	ours := filepath.Join("testdata", "cachesuite")
 	suite, err := zip.OpenReader(filepath.Join(ours, "cache-tests.zip"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer suite.Close()
 	dir = t.TempDir()
 	for to, from := range map[string]fs.FS{"": suite, ".": os.DirFS(ours), "node_modules": os.DirFS(ours)} {
-		if err := os.CopyFS(filepath.Join(dir, to), from); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.CopyFS(filepath.Join(dir, to), from))
 	}
 	return dir
 }

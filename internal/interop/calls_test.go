@@ -66,9 +66,7 @@ func serveCalls(t *testing.T, to proxy.Destination) string {
 func serve(t *testing.T, s *root.Server) string {
 	t.Helper()
 	s.Engine.Reactors = 1
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testutil.Patience)
 		defer cancel()
@@ -85,9 +83,7 @@ func overH2(origin string) proxy.Destination {
 func callClient(t *testing.T, addr string) testgrpc.TestServiceClient {
 	t.Helper()
 	cc, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { cc.Close() })
 	return testgrpc.NewTestServiceClient(cc)
 }
@@ -150,9 +146,7 @@ func TestGRPC_endsOfCalls(t *testing.T) {
 	}
 
 	stream, err := c.FullDuplexCall(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	converse(t, stream)
 	s.Stop()
 	_, err = stream.Recv()
@@ -167,9 +161,7 @@ func converse(t *testing.T, stream testgrpc.TestService_FullDuplexCallClient) {
 	t.Helper()
 	for range 3 {
 		m := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: []byte("x")}}
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, stream.Send(m))
 		if m, err := stream.Recv(); err != nil || string(m.Payload.Body) != "x" {
 			t.Fatal(m, err)
 		}
@@ -183,13 +175,9 @@ func TestGRPC_handler(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()
 	stream, err := c.FullDuplexCall(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	converse(t, stream)
-	if err := stream.CloseSend(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, stream.CloseSend())
 	if _, err := stream.Recv(); err != io.EOF {
 		t.Fatal(err)
 	}
@@ -210,14 +198,10 @@ func TestGRPCWeb_overHTTP2(t *testing.T) {
 	} {
 		resp, err := client.Post("http://"+addr+"/grpc.testing.TestService/FullDuplexCall", contentType,
 			strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		got, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if contentType != "application/grpc-web" {
 			got = decodePieces(t, got)
 		}

@@ -75,9 +75,7 @@ func TestChecks_askTheHealthServiceOfGRPCGo(t *testing.T) {
 // checked returns what a member at an address is down for, once its checks have decided; "" when it is up.
 func checked(t *testing.T, address string, o health.Options) string {
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	o.Handshaker = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	e.Start()
 	t.Cleanup(e.Stop)

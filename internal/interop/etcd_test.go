@@ -32,9 +32,7 @@ func etcdAt(t *testing.T) string {
 		"--advertise-client-urls", "http://"+client.String(), "--listen-peer-urls", "http://"+peer.String(),
 		"--initial-advertise-peer-urls", "http://"+peer.String(), "--initial-cluster", "default=http://"+peer.String())
 	c.Stdout, c.Stderr = &out, &out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.Start())
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
 		_ = c.Wait()
@@ -60,20 +58,14 @@ func etcdCall(t *testing.T, at, path string, body map[string]any) (answer struct
 }) {
 	t.Helper()
 	text, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	resp, err := http.Post("http://"+at+path, "application/json", bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	if resp.StatusCode != 200 {
 		t.Fatalf("%s: %s", path, resp.Status)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, json.NewDecoder(resp.Body).Decode(&answer))
 	return answer
 }
 
@@ -92,9 +84,7 @@ func TestDiscovery_etcd(t *testing.T) {
 	put("users/a", "10.0.0.1:1", "")
 	put("other/a", "10.0.0.1:9", "")
 	source, err := discovery.Open("etcd://"+at+"/users/", discovery.Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	set, r := backend.NewSet(), discovery.Start(discovery.Options{Upstream: "users", Name: "etcd", Source: source})
 	defer r.Stop()
 	r.Join(set)
@@ -135,9 +125,7 @@ func storagesAt(t *testing.T, at string) (a, b *registry.Storage) {
 		if err == nil {
 			*s, err = registry.OpenStorage(l)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 	}
 	return a, b
 }
@@ -151,9 +139,7 @@ func TestStorage_etcd(t *testing.T) {
 	etcdCall(t, at, "/v3/kv/put", map[string]any{"key": []byte("edge0"), "value": []byte("of others")})
 	values := map[string]string{"a/b/c": "1", "a/b/d": "", "a/e": "\x00\xff", "a/b0": "3", "ab": "4", "x/*.y": "5"}
 	for key, value := range values {
-		if err := a.Store(ctx, key, []byte(value)); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, a.Store(ctx, key, []byte(value)))
 	}
 	for key, value := range values {
 		if got, err := b.Load(ctx, key); err != nil || string(got) != value {
@@ -213,9 +199,7 @@ func TestStorage_etcdLocks(t *testing.T) {
 	if keys, err := a.List(ctx, "", true); err != nil || len(keys) > 0 {
 		t.Errorf("%q, %v", keys, err)
 	}
-	if err := a.Lock(ctx, "kept"); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, a.Lock(ctx, "kept"))
 	short, cancel := context.WithTimeout(ctx, 17*time.Second) // more than a lease
 	defer cancel()
 	if err := b.Lock(short, "kept"); !errors.Is(err, context.DeadlineExceeded) {

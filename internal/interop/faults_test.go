@@ -56,9 +56,7 @@ func runGreeter() {
 func startGreeter(t *testing.T, addr, queue string) *testutil.Process {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := testutil.Start(t, testutil.Command{
 		Path: self, Env: []string{child + "=greeter", greeterAddr + "=" + addr, greeterQueue + "=" + queue},
 	})

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang/geo"
 	"github.com/edge-proxy/edge/lang/geo/mmdb"
 	"github.com/edge-proxy/edge/lang/table"
@@ -83,17 +84,13 @@ func database(t testing.TB, o mmdbwriter.Options, networks map[string]object) []
 	t.Helper()
 	o.IncludeReservedNetworks, o.BuildEpoch = true, 1_700_000_000
 	w, err := mmdbwriter.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, bits := range []string{"", "/25"} { // the shorter prefix first: a later one takes its part of it
 		for text, record := range networks {
 			if _, network, err := net.ParseCIDR(text); err != nil {
 				t.Fatal(err)
 			} else if strings.HasSuffix(text, "/25") == (bits != "") {
-				if err := w.Insert(network, record); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, w.Insert(network, record))
 			}
 		}
 	}
@@ -114,14 +111,10 @@ func TestGeo_files(t *testing.T) {
 			Description: map[string]string{"en": "made by edge's tests"},
 		}, networks)
 		if *updateGeo {
-			if err := os.WriteFile(path, want, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, os.WriteFile(path, want, 0o644))
 		}
 		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s is old: go test -run Geo_files -update", path)
 		}
@@ -172,9 +165,7 @@ func TestGeo_random(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "random.mmdb")
 		o.DatabaseType = "random"
-		if err := os.WriteFile(path, database(t, o, networks), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path, database(t, o, networks), 0o600))
 		compareGeo(t, path, asked)
 	}
 }
@@ -195,15 +186,11 @@ func randomNetwork(r *rand.Rand, version int) netip.Prefix {
 func compareGeo(t *testing.T, path string, asked []netip.Addr) {
 	t.Helper()
 	theirs, err := maxminddb.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer theirs.Close() //nolint:errcheck // it is only read
 	ours := table.NewMap(path, mmdb.Options(nil))
 	update, err := ours.Prepare(table.Source{File: path})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	update.Commit()
 	for _, a := range asked {
 		if theirs.Metadata.IPVersion == 4 && a.Is6() {
@@ -226,9 +213,7 @@ func compareGeo(t *testing.T, path string, asked []netip.Addr) {
 		} else {
 			err = theirs.Lookup(a).Decode(&record)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		value, _ := ours.Addr(a)
 		p := geo.Place(value)
 		got := fmt.Sprintf("%s %s", p.Text(geo.Country), p.Text(geo.City))
@@ -258,9 +243,7 @@ func compareMmdblookup(t *testing.T, path string, asked []netip.Addr) {
 	}
 	ours := table.NewMap(path, mmdb.Options(nil))
 	update, err := ours.Prepare(table.Source{File: path})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	update.Commit()
 	for _, a := range asked {
 		out, _ := exec.Command(program, "--file", path, "--ip", a.String(), "country", "iso_code").CombinedOutput()

@@ -18,6 +18,8 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // farNet is a network device at whose other end is this machine itself, far away: what is sent to farPeer comes back
@@ -48,9 +50,7 @@ func newFarNet(t *testing.T) *farNet {
 		t.Skipf("no devices can be made: %v", err)
 	}
 	request, err := unix.NewIfreq(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		t.Skipf("no devices can be made: %v", err)
@@ -133,9 +133,7 @@ func cubicServer(t *testing.T) (addr string) {
 		return err
 	}}
 	l, err := listen.Listen(t.Context(), "tcp4", farHost+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -160,9 +158,7 @@ func received(t *testing.T, r io.Reader) float64 {
 	from := begin.Add(3 * time.Second)
 	for {
 		n, err := r.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		switch now := time.Now(); {
 		case now.After(from.Add(10 * time.Second)):
 			return float64(sum) * 8 / 10
@@ -193,9 +189,7 @@ func TestHTTP3_goodputBesideTCP(t *testing.T) {
 
 	overTCP := func() float64 {
 		c, err := net.Dial("tcp4", atPeer(tcp))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close() //nolint:errcheck // was read
 		return received(t, c)
 	}
@@ -205,13 +199,9 @@ func TestHTTP3_goodputBesideTCP(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, "GET", "https://"+atPeer(far)+"/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		resp, err := x.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		return received(t, resp.Body)
 	}
 	f.rate = 100e6 / 8

@@ -102,9 +102,7 @@ func TestGRPC(t *testing.T) {
 	keys := newKeys(t)
 	plainOrigin := serveGRPC(t)
 	creds, err := credentials.NewServerTLSFromFile(keys.cert, keys.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	secureOrigin := serveGRPC(t, grpc.Creds(creds))
 	runs := 1
 	if soak() {
@@ -139,9 +137,7 @@ func serveGRPC(t *testing.T, opts ...grpc.ServerOption) string {
 func runChild(t *testing.T, addr, cert string) {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := testutil.Start(t, testutil.Command{Path: self, Env: []string{
 		child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert,
 		"GRPC_GO_LOG_SEVERITY_LEVEL=error", // else a case that fails does not say why

@@ -245,9 +245,7 @@ func serverGoesAway(t *testing.T, e *h3End, client *http.Client, base string, en
 func doH3(t *testing.T, client *http.Client, r *http.Request) (*http.Response, []byte) {
 	t.Helper()
 	a, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	b, err := io.ReadAll(a.Body)
 	if _ = a.Body.Close(); err != nil {
 		t.Error(err)
@@ -265,14 +263,10 @@ func TestH3_serverTunnel(t *testing.T) {
 		t.Fatal("not offered")
 	}
 	s, err := conn.OpenRequestStream(patientContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	r, _ := http.NewRequest(http.MethodConnect, "https://a.test/chat", nil)
 	r.Proto = "websocket"
-	if err := s.SendRequestHeader(r); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.SendRequestHeader(r))
 	a, err := s.ReadResponse()
 	if err != nil || a.StatusCode != 200 {
 		t.Fatal(a, err)

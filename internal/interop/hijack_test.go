@@ -42,9 +42,7 @@ func chats() http.Handler {
 func TestHijack_webSockets(t *testing.T) {
 	s := &root.Server{Addr: "127.0.0.1:0", Grace: testutil.Patience,
 		Routes: []proxy.Route{proxy.MustRoute("/*", handler.FromHTTP(chats()))}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	model := httptest.NewServer(chats())
 	defer model.Close()
 	ctx := bound(t)
@@ -84,9 +82,7 @@ func TestHijack_webSockets(t *testing.T) {
 	}
 	// What is open when the process ends is told why.
 	a, _, err := websocket.Dial(ctx, "ws://"+s.ListenAddr()+"/gorilla", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer a.CloseNow() //nolint:errcheck // it has ended
 	ended := make(chan error, 1)
 	go func() {

@@ -24,6 +24,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // newHTTP3 makes a client of HTTP/3 by quic-go.
@@ -100,9 +102,7 @@ func muxH3() *http.ServeMux {
 func serveOrigin(t *testing.T, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetUnencryptedHTTP2(true)
@@ -132,18 +132,12 @@ func TestHTTP3_quicGo(t *testing.T) {
 func fetch(t *testing.T, c *http.Client, method, url string, body io.Reader) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(bound(t), method, url, body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	resp, err := c.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return resp, string(b)
 }
 
@@ -211,9 +205,7 @@ func cancelledH3(t *testing.T, c *http.Client, url string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, _ := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("%s/bytes?%d", url, 50<<20), nil)
 	resp, err := c.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -232,18 +224,14 @@ func TestHTTP3_gRPC(t *testing.T) {
 	c := &http.Client{Transport: newHTTP3(t, e.client("h3"))}
 	message, err := proto.Marshal(&testgrpc.SimpleRequest{ResponseSize: 300_000,
 		Payload: &testgrpc.Payload{Body: make([]byte, 200_000)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
 	r, _ := http.NewRequestWithContext(bound(t), "POST",
 		"https://"+e.secure+"/grpc.testing.TestService/UnaryCall", bytes.NewReader(append(frame, message...)))
 	r.Header.Set("Content-Type", "application/grpc")
 	r.Header.Set("Te", "trailers")
 	resp, err := c.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || len(b) < 5 {
 		t.Fatal(len(b), err)
@@ -272,14 +260,10 @@ func TestHTTP3_refused(t *testing.T) {
 		t.Errorf("h2 over QUIC: %v", err)
 	}
 	c, err := dial(e.client("h3"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for range 2 { // the second one is one too many
 		s, err := c.OpenUniStream()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if _, err := s.Write([]byte{0, 4, 0}); err != nil { // SETTINGS
 			t.Fatal(err)
 		}
@@ -299,13 +283,9 @@ func TestHTTP3_ngtcp2(t *testing.T) {
 	e := startEdge(t, "[[routes]]\npattern = \"/\"\ndest = \"web\"\n[upstreams.web]\n"+
 		"backends = [{ address = %q }]\n", origin)
 	host, port, err := net.SplitHostPort(e.secure)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	body := filepath.Join(t.TempDir(), "body")
-	if err := os.WriteFile(body, pattern(2<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(body, pattern(2<<20), 0o600))
 	for name, args := range map[string][]string{
 		"plain": nil, "lossy": {"--tx-loss=0.05", "--rx-loss=0.05"}, "update": {"--key-update=20ms"},
 		"moves":   {"--change-local-addr=2ms"},

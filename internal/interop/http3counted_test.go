@@ -40,9 +40,7 @@ func TestHTTP3_counted(t *testing.T) {
 		}
 	}
 	_, text := testutil.Get(t, admin, "http://edge/v1/connections")
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, json.Unmarshal([]byte(text), &list))
 	seen := map[string]int{}
 	for _, c := range list.Items {
 		seen[fmt.Sprint(c.Listener, " ", c.Protocol, " ", c.State, " ", c.Streams)]++
@@ -132,9 +130,7 @@ func TestHTTP3_metrics(t *testing.T) {
 		t.Errorf("handshakes: %v", over)
 	}
 	noise, err := net.Dial("udp4", p.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer noise.Close()
 	for range 5 {
 		if _, err := noise.Write([]byte("noise")); err != nil {

@@ -106,9 +106,7 @@ func upgradeWithHTTP3(t *testing.T, lockdown string) {
 		t.Errorf("while the process before has the port: Alt-Svc: %q", a)
 	}
 	p.write(t, strings.Replace(p.listener(`"h1", "h2", "h3"`), "tls = true", "tls = true\nh3.max_streams = 7", 1))
-	if err := syscall.Kill(serving(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, syscall.Kill(serving(), syscall.SIGHUP))
 	p.WaitLine(`"msg":"configuration reloaded"`)
 	if a := p.altSvc(t); a != "" {
 		t.Errorf("after a reload: Alt-Svc: %q", a)
@@ -140,34 +138,24 @@ func TestHTTP3_upgradeTakenBack(t *testing.T) {
 		t.Fatalf("%+v", report.Errors)
 	}
 	s, err := server.New(cfg, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	first := o.begin(t, p.h3(t), p.addr)
 	for _, busy := range []bool{true, false} {
 		sockets, err := s.Handover().Sockets()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		var claimed []int
 		for i := range sockets {
 			claimed = append(claimed, i)
 		}
-		if err := s.Handover().Suspend(claimed); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Handover().Suspend(claimed))
 		if busy {
 			p.refused(t)
 		} else {
 			p.closed(t)
 		}
-		if err := s.Handover().Resume(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Handover().Resume())
 		p.well(t, "taken back")
 		if a := p.altSvc(t); a == "" {
 			t.Error("no Alt-Svc")

@@ -105,13 +105,9 @@ func TestHTTP3_everyReload(t *testing.T) {
 	}
 	texts, before := everyReload(p.addr, other), openSockets()
 	s, err := server.New(parsed(texts[0]), server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	end, stop := context.WithCancel(t.Context())
 	clients, seen := askers{end: end}, counts{}
 	for i := range 6 {

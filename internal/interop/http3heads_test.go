@@ -17,15 +17,11 @@ func TestHTTP3_longHeads(t *testing.T) {
 	p := startPlaced(t, newSlow(t), "")
 	ask := func(target, field int) int {
 		r, err := http.NewRequestWithContext(bound(t), "GET", "https://"+p.addr+"/?"+strings.Repeat("q", target), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		r.Header.Set("X-Long", strings.Repeat("x", field))
 		_, client := p.connect(t)
 		resp, err := client.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		resp.Body.Close()
 		return resp.StatusCode
 	}
@@ -67,9 +63,7 @@ func TestHTTP3_bytesAfterTheAnswer(t *testing.T) {
 	for version, client := range map[string]*http.Client{"HTTP/2.0": h2, "HTTP/3.0": p.h3(t)} {
 		for method := range answers {
 			r, err := http.NewRequestWithContext(bound(t), method, "https://"+p.addr+"/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			resp, err := client.Do(r)
 			if err != nil {
 				t.Fatal(version, method, err)

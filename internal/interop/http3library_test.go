@@ -57,9 +57,7 @@ func TestHTTP3_library(t *testing.T) {
 	}
 	over := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool}}}
 	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	resp, _ := fetch(t, over, "GET", "https://"+addr+"/", nil)
 	if got := resp.Header.Get("Alt-Svc"); got != fmt.Sprintf(`h3=":%s"; ma=86400`, port) {
 		t.Errorf("Alt-Svc %q", got)
@@ -92,9 +90,7 @@ func TestHTTP3_libraryBesideOthers(t *testing.T) {
 		},
 	}
 	s.Engine.Reactors = 2
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	config := &tls.Config{RootCAs: a.Pool}
 	idle, busy := newHTTP3(t, config), newHTTP3(t, config)
 	for _, addr := range s.ListenAddrs()[:2] {

@@ -99,9 +99,7 @@ func TestHTTP3_forgedInitialsDoNotCountForAClient(t *testing.T) {
 func (p *placed) forge(t *testing.T, from string, n int) {
 	t.Helper()
 	udp, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(from)}, udpAddr(t, p.addr))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { udp.Close() })
 	path := quic.Path{Local: netip.MustParseAddr(from), Peer: udpAddr(t, p.addr).AddrPort()}
 	config := p.client("h3")
@@ -125,9 +123,7 @@ func (p *placed) forge(t *testing.T, from string, n int) {
 	b := make([]byte, 1<<16)
 	for _ = udp.SetReadDeadline(time.Now().Add(testutil.Patience)); len(unanswered) > 0; {
 		n, err := udp.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if h, ok := quic.Parse(b[:n]); ok {
 			id, _ := quic.MakeID(h.Dest)
 			delete(unanswered, id)
@@ -230,9 +226,7 @@ func TestHTTP3_crowd(t *testing.T) {
 	}
 	e := startEdge(t, "[global]\nworker_threads = 2\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n")
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer socket.Close()
 	c := &throng{e: e, transport: &quicgo.Transport{Conn: socket}}
 	defer c.transport.Close()

@@ -20,28 +20,20 @@ import (
 func move(t *testing.T, c *quicgo.Conn, ip string) {
 	t.Helper()
 	path, err := c.AddPath(transportAt(t, ip))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if err := path.Probe(bound(t)); err != nil {
 		t.Fatalf("no answer at the other address: %v", err)
 	}
-	if err := path.Switch(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, path.Switch())
 }
 
 // page asks for a page on a connection.
 func page(t *testing.T, c http.RoundTripper, url string) string {
 	t.Helper()
 	resp, err := c.RoundTrip(httptest.NewRequest("GET", url, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return string(b)
 }
 
@@ -86,9 +78,7 @@ func TestHTTP3_aMoveInTheLog(t *testing.T) {
 	asks := new(http3.Transport).NewClientConn(c)
 	url := "https://" + p.addr
 	resp, err := asks.RoundTrip(httptest.NewRequest("GET", url+"/slow", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if _, err := io.ReadFull(resp.Body, make([]byte, len("begun\n"))); err != nil {
 		t.Fatal(err)
 	}

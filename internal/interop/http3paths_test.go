@@ -13,6 +13,8 @@ import (
 
 	quicgo "github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // dialFrom connects by QUIC from an address of this machine.
@@ -21,9 +23,7 @@ func dialFrom(t *testing.T, e *edge, from, to string) *quicgo.Conn {
 	// A client that waits for an answer alone says nothing after a NAT has forgotten it, unless it sends PING.
 	o := &quicgo.Config{KeepAlivePeriod: 50 * time.Millisecond}
 	c, err := transportAt(t, from).Dial(bound(t), udpAddr(t, to), e.client("h3"), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = c.CloseWithError(0x100, "") })
 	return c
 }
@@ -31,9 +31,7 @@ func dialFrom(t *testing.T, e *edge, from, to string) *quicgo.Conn {
 func transportAt(t *testing.T, ip string) *quicgo.Transport {
 	t.Helper()
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	x := &quicgo.Transport{Conn: udp}
 	t.Cleanup(func() { _ = x.Close(); _ = udp.Close() })
 	return x
@@ -42,9 +40,7 @@ func transportAt(t *testing.T, ip string) *quicgo.Transport {
 func udpAddr(t *testing.T, at string) *net.UDPAddr {
 	t.Helper()
 	a, err := net.ResolveUDPAddr("udp4", at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return a
 }
 
@@ -52,9 +48,7 @@ func udpAddr(t *testing.T, at string) *net.UDPAddr {
 func whole(t *testing.T, c http.RoundTripper, base string, n int, half func()) {
 	t.Helper()
 	resp, err := c.RoundTrip(httptest.NewRequest("GET", fmt.Sprintf("%s/bytes?%d", base, n), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close() //nolint:errcheck // was read
 	got := make([]byte, n/2)
 	if _, err := io.ReadFull(resp.Body, got); err != nil {
@@ -79,9 +73,7 @@ func echoed(t *testing.T, c http.RoundTripper, base string, half func()) {
 		_ = out.Close()
 	}()
 	resp, err := c.RoundTrip(httptest.NewRequest("POST", base+"/echo", in))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, body) {
 		t.Errorf("%d bytes came back, %v", len(got), err)
 	}
@@ -151,9 +143,7 @@ func newNAT(t *testing.T, to string) *nat {
 func (n *nat) rebind(t *testing.T) {
 	t.Helper()
 	back, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if before := n.back.Swap(back); before != nil {
 		_ = before.Close()
 	}

@@ -53,9 +53,7 @@ func (o *slow) begin(t *testing.T, c *http.Client, addr string) exchange {
 	t.Helper()
 	r, _ := http.NewRequestWithContext(bound(t), "GET", "https://"+addr+"/slow", nil)
 	resp, err := c.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { resp.Body.Close() })
 	if _, err := io.ReadFull(resp.Body, make([]byte, len("begun\n"))); err != nil {
 		t.Fatal(err)
@@ -101,9 +99,7 @@ func (p *placed) listener(protocols string) string {
 
 func (p *placed) write(t *testing.T, listeners string) {
 	t.Helper()
-	if err := os.WriteFile(p.file, []byte(p.head+listeners), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(p.file, []byte(p.head+listeners), 0o600))
 }
 
 // reload applies the listeners, and waits until that is done.
@@ -169,9 +165,7 @@ func (p *placed) tcpClosed(t *testing.T) {
 func (p *placed) connect(t *testing.T) (*quicgo.Conn, *http3.ClientConn) {
 	t.Helper()
 	conn, err := quicgo.DialAddr(bound(t), p.addr, p.client("h3"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = conn.CloseWithError(0x100, "") })
 	return conn, (&http3.Transport{}).NewClientConn(conn)
 }
@@ -258,9 +252,7 @@ func TestHTTP3_portTaken(t *testing.T) {
 	p.reload(t, p.listener(`"h1", "h2"`))
 	p.closed(t)
 	taken, err := net.ListenPacket("udp4", p.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer taken.Close()
 	want := fmt.Sprintf(`edge.toml:\d+:\d+: listener web: listen udp %s: address already in use`, p.addr)
 	p.write(t, p.listener(`"h1", "h2", "h3"`))
@@ -305,9 +297,7 @@ func TestHTTP3_reloadsUnderLoad(t *testing.T) {
 			at := filepath.Join(filepath.Dir(e.file), "other")
 			text += fmt.Sprintf("[[certificates]]\ncert = %q\nkey = %q\n", at+".pem", at+".key")
 		}
-		if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(e.file, []byte(text), 0o600))
 		e.Signal(syscall.SIGHUP)
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return strings.Count(e.Output(), `"msg":"configuration reloaded"`) >= i && c.served.Load() > served+20 ||

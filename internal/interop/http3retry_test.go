@@ -27,22 +27,16 @@ func TestHTTP3_retry(t *testing.T) {
 func (p *placed) answered(t *testing.T) (h quic.Header) {
 	t.Helper()
 	c, err := net.Dial("udp4", p.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	d := make([]byte, quic.DatagramSize)
 	copy(d, "\xc3\x00\x00\x00\x01\x08original\x02me\x00\x44\x99")
-	if err := c.SetDeadline(time.Now().Add(testutil.Patience)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.SetDeadline(time.Now().Add(testutil.Patience)))
 	if _, err := c.Write(d); err != nil {
 		t.Fatal(err)
 	}
 	n, err := c.Read(d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	h, ok := quic.Parse(d[:n])
 	if !ok {
 		t.Fatalf("%x", d[:n])

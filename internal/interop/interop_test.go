@@ -72,9 +72,7 @@ key = %q
 [log]
 output = []
 `, keys.cert, keys.key)
-	if err := os.WriteFile(file, fmt.Appendf([]byte(listeners), format, args...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(file, fmt.Appendf([]byte(listeners), format, args...), 0o600))
 	e := &edge{file: file, listeners: listeners, ca: keys.ca, pool: keys.pool}
 	e.Process = testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},

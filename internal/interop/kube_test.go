@@ -84,9 +84,7 @@ func (c *cluster) restart() {
 func (c *cluster) call(method, path, body string) (status int, answer []byte) {
 	c.t.Helper()
 	req, err := http.NewRequest(method, "https://"+c.at+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testutil.Must(c.t, err)
 	req.Header.Set("Authorization", "Bearer root-token")
 	req.Header.Set("Content-Type", "application/json")
 	if method == "PATCH" {
@@ -177,9 +175,7 @@ func (c *cluster) gate() *gate {
 	g := &gate{server: c, cut: make(chan struct{}), open: make(chan struct{})}
 	close(g.open)
 	pair, err := tls.LoadX509KeyPair(c.file("server.pem"), c.file("server.key"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testutil.Must(c.t, err)
 	s := httptest.NewUnstartedServer(g)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	s.StartTLS()
@@ -280,18 +276,14 @@ func (g *gate) release() {
 func answering(t *testing.T, name string) string {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, one := range all {
 		n, ok := one.(*net.IPNet)
 		if !ok || n.IP.To4() == nil || !n.IP.IsGlobalUnicast() {
 			continue
 		}
 		l, err := net.Listen("tcp", net.JoinHostPort(n.IP.String(), "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, name)
 		})}

@@ -53,23 +53,17 @@ backends = [{ address = %q }]
 		t.Fatal(rep.Errors)
 	}
 	s, err := server.New(c, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, path := range []string{"/", "/x", "/none"} {
 		resp, err := client.Get("http://" + s.Addresses()[0].Addr.String() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		resp.Body.Close()
 	}
 	return s
@@ -97,9 +91,7 @@ func TestMetrics_readByItsParser(t *testing.T) {
 	s := measured(t)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(pageOf(t, s.Metrics())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	got := make(map[string]float64)
 	for name, f := range families {
 		for _, m := range f.Metric {
@@ -205,9 +197,7 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 	text := fmt.Sprintf("global: {scrape_interval: 200ms, evaluation_interval: 200ms}\nrule_files: [%q]\n"+
 		"scrape_configs: [{job_name: edge, static_configs: [{targets: [%q]}]}]\n",
 		packaged(t, "edge-rules.yml"), target.Listener.Addr())
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(conf, []byte(text), 0o600))
 	l := testutil.Listen(t)
 	addr := l.Addr().String()
 	l.Close()
@@ -215,9 +205,7 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 		"--web.listen-address="+addr, "--log.level=warn")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, cmd.Start())
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -45,9 +45,7 @@ func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	for range 100 {
 		u, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		l, err := net.Listen("tcp", u.LocalAddr().String())
 		at := u.LocalAddr().(*net.UDPAddr).AddrPort()
 		_ = u.Close()
@@ -65,14 +63,10 @@ func daemon(t *testing.T, at netip.AddrPort, name string, args ...string) netip.
 	t.Helper()
 	path := sbin(t, name)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := exec.Command(path, args...)
 	c.Stdout, c.Stderr = log, log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.Start())
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
 		_ = c.Wait()
@@ -104,9 +98,7 @@ func sbin(t *testing.T, name string) string {
 func writeFile(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(path, []byte(text), 0o644))
 	return path
 }
 

@@ -97,9 +97,7 @@ func (c *collector) spans(t *testing.T, o otlp.Options, records ...*observe.Reco
 	o.Signal = otlp.Traces
 	for _, body := range c.export(t, o, records...) {
 		var m collecttrace.ExportTraceServiceRequest
-		if err := proto.Unmarshal(body, &m); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, proto.Unmarshal(body, &m))
 		group := m.ResourceSpans[0]
 		wantAttributes(t, "the resource", group.Resource.Attributes, map[string]any{
 			"service.name": "edge", "host.name": "a\uFFFDb"})
@@ -122,9 +120,7 @@ func logsOf(t *testing.T, bodies [][]byte) (all []*otlplogs.LogRecord) {
 	t.Helper()
 	for _, body := range bodies {
 		var m collectlogs.ExportLogsServiceRequest
-		if err := proto.Unmarshal(body, &m); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, proto.Unmarshal(body, &m))
 		all = append(all, m.ResourceLogs[0].ScopeLogs[0].LogRecords...)
 	}
 	return all
@@ -654,9 +650,7 @@ func TestOTLP_gRPC(t *testing.T) {
 	t.Parallel()
 	keys := newKeys(t)
 	creds, err := credentials.NewServerTLSFromFile(keys.cert, keys.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	soon, part := 20*time.Millisecond, otlp.Counts{Sent: 1, Rejected: 2}
 	for _, one := range []struct {
 		name    string

@@ -18,6 +18,7 @@ import (
 
 	pires "github.com/pires/go-proxyproto"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxyproto"
 )
 
@@ -511,9 +512,7 @@ func TestProxyProtocol_writes(t *testing.T) {
 			got := proxyproto.AppendV1(nil, addrPort(from), addrPort(to))
 			if version == 1 {
 				got = proxyproto.AppendV2(nil, addrPort(from), addrPort(to), tlvs...)
-				if err := h.SetTLVs(theirs); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, h.SetTLVs(theirs))
 			}
 			if want, err := h.Format(); err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("%v to %v: %q, want %q, %v", from, to, got, want, err)
@@ -542,8 +541,6 @@ func FuzzProxyProtocol(f *testing.F) {
 	}
 	r := newReference()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := r.judge(b); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, r.judge(b))
 	})
 }

@@ -92,9 +92,7 @@ func (r *receiver) begun(t *testing.T, listener string) map[string]int {
 	_, page := testutil.Get(t, http.DefaultClient, r.metrics)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(page))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	n := make(map[string]int)
 	for _, m := range families["edge_proxy_protocol_total"].GetMetric() {
 		labels := make(map[string]string)
@@ -138,9 +136,7 @@ func ask(t *testing.T, c *http.Client, url string) (body string, local netip.Add
 		local, reused = addrOf(i.Conn.LocalAddr()), i.Reused
 	}})
 	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_, body = testutil.Do(t, c, req)
 	return body, local, reused
 }
@@ -178,14 +174,10 @@ type fronts struct {
 func (f *fronts) section(ip, bind, format string, args ...any) net.Addr {
 	f.t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testutil.Must(f.t, err)
 	defer l.Close() //nolint:errcheck // the process has a copy
 	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testutil.Must(f.t, err)
 	f.t.Cleanup(func() { file.Close() })
 	f.text += fmt.Sprintf("listen s%d\n bind fd@%d %s\n %s\n", len(f.files), 3+len(f.files), bind,
 		strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n "))
@@ -291,9 +283,7 @@ func TestProxyProtocol_haproxyEndsTLS(t *testing.T) {
 		t.Errorf("%q, want %q", body, want)
 	}
 	conn, err := tls.Dial("tcp", before.String(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	wantHeader(t, l, conn, before, pires.PP2_TYPE_AUTHORITY, pires.PP2_TYPE_CRC32C, pires.PP2_TYPE_UNIQUE_ID,
 		pires.PP2_TYPE_SSL)
 }
@@ -308,9 +298,7 @@ func TestProxyProtocol_haproxyBytes(t *testing.T) {
 			front := f.section("127.0.0.1", "", uniqueID+"server s %s %s", l.Addr(), sending[name])
 			f.haproxy()
 			conn, err := net.Dial("tcp", front.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			wantHeader(t, l, conn, front, tlvs...)
 		})
 	}
@@ -350,9 +338,7 @@ func statistics(t *testing.T, control string) map[string]map[string]string {
 	defer c.Close()
 	fmt.Fprint(c, "show stat -1 4 -1\n")
 	text, err := io.ReadAll(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	rows, err := csv.NewReader(bytes.NewReader(bytes.TrimSpace(text))).ReadAll()
 	if err != nil || len(rows) == 0 {
 		t.Fatalf("%q: %v", text, err)
@@ -424,9 +410,7 @@ func TestProxyProtocol_haproxyChecks(t *testing.T) {
 func TestProxyProtocol_nginx(t *testing.T) {
 	path, dir := testutil.Nginx(t), t.TempDir()
 	built, err := exec.Command(path, "-V").CombinedOutput()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	load := ""
 	if !strings.Contains(string(built)+" ", "--with-stream ") {
 		_, modules, _ := strings.Cut(string(built), "--modules-path=")
@@ -512,9 +496,7 @@ func TestProxyProtocol_untrusted(t *testing.T) {
 	} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(one.ip)}}
 		conn, err := d.Dial("tcp", r.at[one.listener])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		w, local := testutil.NewWire(t, conn), addrOf(conn.LocalAddr())
 		_, _ = io.WriteString(conn, one.sent) // it may be closed already
 		if one.status == "" {

@@ -10,6 +10,7 @@ import (
 	goqpack "github.com/quic-go/qpack"
 
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -30,9 +31,7 @@ func theirQPACK(t testing.TB, fields []goqpack.HeaderField) []byte {
 	var b bytes.Buffer
 	e := goqpack.NewEncoder(&b)
 	for _, f := range fields {
-		if err := e.WriteField(f); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, e.WriteField(f))
 	}
 	if b.Len() == 0 {
 		b.Write([]byte{0, 0}) // they write the prefix with the first field

@@ -97,9 +97,7 @@ func dialQUICGo(
 	tr := &quicgo.Transport{Conn: socket}
 	t.Cleanup(func() { _ = tr.Close(); _ = socket.Close() })
 	theirs, err := tr.Dial(patientContext(t), net.UDPAddrFromAddrPort(to), c, conf.Clone())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return theirs, socket
 }
 
@@ -126,9 +124,7 @@ func listenQUICGo(t *testing.T, host string, c *tls.Config, conf *quicgo.Config)
 	socket := quicSocket(t, host)
 	tr := &quicgo.Transport{Conn: socket, StatelessResetKey: &quicgo.StatelessResetKey{1}}
 	l, err := tr.Listen(c, conf.Clone())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = l.Close(); _ = tr.Close(); _ = socket.Close() })
 	return l, socket
 }
@@ -211,9 +207,7 @@ func (c *quicCase) all(fs ...func() error) {
 		all.Go(func() { errs[i] = f() })
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		c.t.Fatal(err)
-	}
+	testutil.Must(c.t, errors.Join(errs...))
 }
 
 // both sends bodies both ways, with n streams of each end at once.
@@ -408,9 +402,7 @@ func TestQUIC_resets(t *testing.T) {
 		var fault *quicgo.StreamError
 
 		s, err := c.theirs.OpenStreamSync(ctx) // theirs resets what it sends, and stops what we send
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if _, err := s.Write(big[:1000]); err != nil {
 			t.Fatal(err)
 		}
@@ -464,9 +456,7 @@ func TestQUIC_abandoned(t *testing.T) {
 		b := quicBody(3, 1<<20)
 		for i := range 40 {
 			s, err := c.theirs.OpenStreamSync(patientContext(t))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			_ = s.SetDeadline(time.Now().Add(testutil.Patience))
 			var fault *quicgo.StreamError
 			if _, err := s.Write(b); err != nil && !errors.As(err, &fault) {
@@ -644,9 +634,7 @@ func TestQUIC_statelessReset(t *testing.T) {
 		key := &quicgo.StatelessResetKey{7}
 		tr := &quicgo.Transport{Conn: socket, StatelessResetKey: key}
 		l, err := tr.Listen(quicServerTLS(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		p := newQUICPort(t, "127.0.0.1", quicClientTLS(), quic.Options{}, nil)
 		c := &quicCase{t: t, port: p, link: p.connect(socket.LocalAddr().(*net.UDPAddr).AddrPort())}
 		if c.theirs, err = l.Accept(patientContext(t)); err != nil {
@@ -698,9 +686,7 @@ func TestQUIC_noID(t *testing.T) {
 		links <- l
 	})
 	theirs, err := quicgo.DialAddr(patientContext(t), p.addr().String(), quicClientTLS(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := &quicCase{t: t, port: p, link: <-links, theirs: theirs}
 	c.link.await(c.link.established, "the handshake")
 	c.echoTheirs()

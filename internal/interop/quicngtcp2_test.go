@@ -57,9 +57,7 @@ func TestQUIC_ngtcp2Client(t *testing.T) {
 				fmt.Sprint(p.addr().Port()), "https://a.test/")...)
 			var out testutil.Output
 			c.Stdout, c.Stderr = &out, &out
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, c.Start())
 			l := <-links
 			l.await(l.established, "the handshake")
 			x := <-requests
@@ -92,14 +90,10 @@ func TestQUIC_ngtcp2Server(t *testing.T) {
 			c := exec.Command(program, append(args, "-q", "127.0.0.1", fmt.Sprint(at.Port()),
 				base+".key", base+".pem")...)
 			c.Stdout, c.Stderr = &out, &out
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, c.Start())
 			t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
 			probe, err := net.Dial("udp", at.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			testutil.Eventually(t, testutil.Patience, func() bool { // it speaks no such version, and says so
 				_, _ = probe.Write(append([]byte("\xc0\x1a\x1a\x1a\x1a\x0812345678\x00"), make([]byte, 1200)...))
 				_ = probe.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
@@ -119,9 +113,7 @@ func TestQUIC_ngtcp2Server(t *testing.T) {
 			path := fmt.Sprintf("/%d", want)
 			head := "\x00\x00\xd1\xd7\x50\x06a.test\x51" + string(rune(len(path))) + path
 			x, err := l.open(quic.TwoWay, []byte("\x01"+string(rune(len(head)))+head), true)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			l.await(x.over, "the answer")
 			if len(x.got) < want || len(x.got) > want+want/100 || x.reset.Load() != 0 {
 				t.Fatalf("%d bytes, %x, reset %x", len(x.got), x.got[:min(100, len(x.got))], x.reset.Load()-1)

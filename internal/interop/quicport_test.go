@@ -111,9 +111,7 @@ func quicClientTLS() *tls.Config {
 func quicSocket(t testing.TB, host string) *net.UDPConn {
 	t.Helper()
 	s, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), 0)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return s
 }
 
@@ -349,9 +347,7 @@ func (l *quicLink) wait(ch <-chan struct{}, what string) error {
 // await is wait for the goroutine of the test.
 func (l *quicLink) await(ch <-chan struct{}, what string) {
 	l.port.t.Helper()
-	if err := l.wait(ch, what); err != nil {
-		l.port.t.Fatal(err)
-	}
+	testutil.Must(l.port.t, l.wait(ch, what))
 }
 
 // end waits for the end of the connection.

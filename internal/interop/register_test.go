@@ -20,9 +20,7 @@ func TestRegister_etcd(t *testing.T) {
 	at := etcdAt(t)
 	text := "etcd://" + at + "/users/"
 	source, err := discovery.Open(text, discovery.Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	set, r := backend.NewSet(), discovery.Start(discovery.Options{Upstream: "users", Name: "etcd", Source: source})
 	defer r.Stop()
 	r.Join(set)
@@ -40,9 +38,7 @@ func TestRegister_etcd(t *testing.T) {
 	open := func() registry.Registry {
 		t.Helper()
 		g, err := registry.Open(text, registry.Opening{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		return g
 	}
 	dead := registry.Entry{Address: "10.0.0.1:9", Weight: 1, TTL: 2 * time.Second}

@@ -104,9 +104,7 @@ func (c *crowd) ask(n int, url string, client func() *http.Client) {
 func (c *crowd) chat(t *testing.T, url string, client *http.Client) {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{HTTPClient: client})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c.wait.Go(func() {
 		defer ws.CloseNow() //nolint:errcheck // it was of use until here
 		pause := time.NewTicker(5 * time.Millisecond)
@@ -172,9 +170,7 @@ func TestReload_underLoad(t *testing.T) {
 	for i := 1; i <= reloads && c.failed.Load() == 0; i++ {
 		served := c.served.Load()
 		text := e.listeners + reloading(i, a, b)
-		if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(e.file, []byte(text), 0o600))
 		e.Signal(syscall.SIGHUP)
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return strings.Count(e.Output(), `"msg":"configuration reloaded"`) >= i && c.served.Load() > served+100 ||
@@ -201,13 +197,9 @@ func TestReload_underLoad(t *testing.T) {
 func (e *edge) resources(t *testing.T) (fds, rss int) {
 	t.Helper()
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", e.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", e.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if _, err := fmt.Sscan(string(text), new(int), &rss); err != nil {
 		t.Fatal(err)
 	}

@@ -18,17 +18,11 @@ import (
 // draft 7, or the test fails.
 func compiled(t *testing.T) *jsonschema.Schema {
 	out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "schema").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(out))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource("edge.schema.json", document); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.AddResource("edge.schema.json", document))
 	return c.MustCompile("edge.schema.json")
 }
 
@@ -41,9 +35,7 @@ func TestSchema_takesWhatLoads(t *testing.T) {
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		var v map[string]any
 		if err := toml.Unmarshal(text, &v); err != nil {
 			t.Fatal(file, err)

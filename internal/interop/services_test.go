@@ -44,9 +44,7 @@ func TestServices_haproxyIsTold(t *testing.T) {
 		addr := serviceBefore(t, front.String(), keys, upstream)
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 5)}}
 		conn, err := d.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer conn.Close()
 		local := addrOf(conn.LocalAddr())
 		if keys != "" {
@@ -72,9 +70,7 @@ func TestServices_curlByName(t *testing.T) {
 		both := filepath.Join(dir, name+".both")
 		for _, part := range []string{".pem", ".key"} {
 			b, err := os.ReadFile(filepath.Join(dir, name+part))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			appendFile(t, both, b)
 		}
 		return f.section("127.0.0.1", "ssl crt "+both+" alpn h2", "mode http\nhttp-request return status 200 "+
@@ -110,7 +106,5 @@ func appendFile(t *testing.T, path string, b []byte) {
 		_, err = f.Write(b)
 		f.Close()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 }

@@ -177,9 +177,7 @@ func startSyslog(t *testing.T, s syslogServer, program *exec.Cmd) {
 	t.Helper()
 	var out bytes.Buffer
 	program.Stdout, program.Stderr = &out, &out
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, program.Start())
 	t.Cleanup(func() {
 		_ = program.Process.Kill()
 		_ = program.Wait()
@@ -229,9 +227,7 @@ func newSyslogServer(t *testing.T, dir string) (syslogServer, *testutil.Authorit
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "syslog")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }

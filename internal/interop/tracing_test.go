@@ -84,18 +84,14 @@ func startServer(t *testing.T, format string, args ...any) (s *server.Server, st
 		t.Fatalf("%s", rep.JSON())
 	}
 	s, err := server.New(c, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	stop = sync.OnceFunc(func() {
 		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Cleanup(stop)
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	return s, stop
 }
 

@@ -103,9 +103,7 @@ func (c *caller) connect(plain, secure string, side *tls.Config) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
 	}
 	cc, err := grpc.NewClient(plain, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		c.Fatal(err)
-	}
+	testutil.Must(c, err)
 	c.Cleanup(func() { cc.Close() })
 	c.rpc = testgrpc.NewTestServiceClient(cc)
 }

@@ -69,17 +69,13 @@ func TestTunnel_webSocket(t *testing.T) {
 	c.SetReadLimit(8 << 20)
 	for _, size := range []int{0, 1, 1000, 100_000, 4 << 20} {
 		message := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, c.Write(ctx, websocket.MessageBinary, message))
 		_, got, err := c.Read(ctx)
 		if err != nil || !bytes.Equal(got, message) {
 			t.Fatalf("%d bytes, %v; want %d", len(got), err, size)
 		}
 	}
-	if err := c.Close(websocket.StatusNormalClosure, "done"); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.Close(websocket.StatusNormalClosure, "done"))
 	if r := <-log; r.Status != 101 || r.Reason != "" || r.BytesIn == 0 || r.BytesOut == 0 {
 		t.Fatalf("logged %+v", r)
 	}
@@ -103,9 +99,7 @@ func TestWebSocket_drain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, url+"/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.CloseNow()
 	if _, p, err := c.Read(ctx); err != nil || string(p) != "hello" {
 		t.Fatal(string(p), err)

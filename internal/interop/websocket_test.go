@@ -29,9 +29,7 @@ func sizes() []int {
 // TestWebSocket echoes messages with two clients, over HTTP/1 and HTTP/2, plain and TLS, before an origin of either.
 func TestWebSocket(t *testing.T) {
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := testutil.Start(t, testutil.Command{
 		Path: self, Env: []string{child + "=origin", "GODEBUG=http2xconnect=1"},
 	})
@@ -118,9 +116,7 @@ func coderClient(t *testing.T, d door) {
 		c, _, err := websocket.Dial(ctx, d.url, &websocket.DialOptions{
 			HTTPClient: d.client, Subprotocols: []string{"echo"}, CompressionMode: mode,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.CloseNow() //nolint:errcheck // closed below
 		c.SetReadLimit(4 << 20)
 		if c.Subprotocol() != "echo" {
@@ -157,9 +153,7 @@ func coderClient(t *testing.T, d door) {
 func gorillaClient(t *testing.T, d door) {
 	ctx := bound(t)
 	c, err := d.gorilla(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	pongs := 0
 	c.SetPongHandler(func(data string) error {
@@ -170,9 +164,7 @@ func gorillaClient(t *testing.T, d door) {
 		return nil
 	})
 	soon := time.Now().Add(testutil.Minutes)
-	if err := c.WriteControl(gorilla.PingMessage, []byte("are you there"), soon); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.WriteControl(gorilla.PingMessage, []byte("are you there"), soon))
 	for _, n := range sizes() {
 		sent := noise(t, n)
 		wrote := make(chan error, 1)
@@ -189,9 +181,7 @@ func gorillaClient(t *testing.T, d door) {
 		t.Errorf("%d pongs", pongs)
 	}
 	end := gorilla.FormatCloseMessage(4321, "over")
-	if err := c.WriteControl(gorilla.CloseMessage, end, soon); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.WriteControl(gorilla.CloseMessage, end, soon))
 	_, _, err = c.ReadMessage()
 	if !gorilla.IsCloseError(err, 4321) {
 		t.Errorf("the end came as %v", err)

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 type item struct {
@@ -43,9 +45,7 @@ func TestList_asSlices(t *testing.T) {
 			lists[at].PushFront(&it.place, it)
 		}
 		for i := range lists {
-			if err := lists[i].Check(); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, lists[i].Check())
 			var got []int
 			for it := lists[i].First(); it != nil; it = it.place.Next() {
 				got = append(got, it.number)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestWord(t *testing.T) {
@@ -52,9 +54,7 @@ func FuzzPrintable(f *testing.F) {
 			t.Errorf("%q: another time it is another text", text)
 		}
 		before, err := json.MarshalIndent(map[string]string{"a" + text: text}, "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		after := JSON(before)
 		for _, r := range string(after) {
 			if hides(r) && r != '\n' || r == utf8.RuneError && !strings.ContainsRune(string(before), r) {

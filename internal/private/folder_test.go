@@ -10,15 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const other = 65534 // a user who is not root
 
 func must(t *testing.T, errs ...error) {
 	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, errs...)
 }
 
 // Folders above a file are made for the user of the folder, and a folder is removed with all that is in it.
@@ -29,10 +29,10 @@ func TestFolder_tree(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "folder")
 	d, err := New(dir, uid, uid)
-	must(t, err, d.Replace("a/b/c", []byte("1")), d.Replace("a/b/d", nil), d.Create("a/b/c", []byte("2")))
+	testutil.Must(t, err, d.Replace("a/b/c", []byte("1")), d.Replace("a/b/d", nil), d.Create("a/b/c", []byte("2")))
 	for name, mode := range map[string]fs.FileMode{"a": 0o700, "a/b": 0o700, "a/b/c": 0o600, "a/b/d": 0o600} {
 		at, err := os.Lstat(filepath.Join(dir, name))
-		must(t, err)
+		testutil.Must(t, err)
 		if owner := int(at.Sys().(*syscall.Stat_t).Uid); owner != uid || at.Mode().Perm() != mode {
 			t.Errorf("%s belongs to %d, %v", name, owner, at.Mode())
 		}
@@ -43,7 +43,7 @@ func TestFolder_tree(t *testing.T) {
 	if err := d.Replace("a/b/c/d", nil); err == nil || !strings.Contains(err.Error(), dir+"/a/b/c is no folder") {
 		t.Errorf("below a file: %v", err)
 	}
-	must(t, d.Remove("a/b", "x"))
+	testutil.Must(t, d.Remove("a/b", "x"))
 	if left, err := os.ReadDir(filepath.Join(dir, "a")); len(left) > 0 || err != nil {
 		t.Errorf("%v, %v", left, err)
 	}
@@ -58,14 +58,14 @@ func TestFolder_tree(t *testing.T) {
 func TestFolder_draftsOfDeadProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "folder")
 	d, err := New(dir, -1, -1)
-	must(t, err, d.Replace("a/key", nil))
+	testutil.Must(t, err, d.Replace("a/key", nil))
 	old, draft := time.Now().Add(-2*draftLife), "."+rand.Text()
 	for name, at := range map[string]time.Time{"key" + draft: old, "key." + rand.Text(): time.Now(),
 		"key.next": old, "key2" + draft: old, "key.next" + draft: old} {
 		path := filepath.Join(dir, "a", name)
-		must(t, os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at))
+		testutil.Must(t, os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at))
 	}
-	must(t, d.Replace("a/key", nil))
+	testutil.Must(t, d.Replace("a/key", nil))
 	left, err := os.ReadDir(filepath.Join(dir, "a"))
 	if _, gone := os.Stat(filepath.Join(dir, "a", "key"+draft)); err != nil || len(left) != 5 || gone == nil {
 		t.Errorf("%v, %v", left, err)
@@ -90,9 +90,9 @@ func TestFolder_handsOverAll(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "folder")
 			d, err := New(dir, 0, 0)
-			must(t, err, d.Replace("a/b/c", nil), d.Replace("d", nil), c.change(dir))
+			testutil.Must(t, err, d.Replace("a/b/c", nil), d.Replace("d", nil), c.change(dir))
 			d, err = New(dir, other, other)
-			must(t, err)
+			testutil.Must(t, err)
 			err = d.HandOver()
 			want := other
 			if c.want != "" {
@@ -104,7 +104,7 @@ func TestFolder_handsOverAll(t *testing.T) {
 			}
 			for _, name := range []string{".", "a", "a/b", "d"} {
 				at, err := os.Lstat(filepath.Join(dir, name))
-				must(t, err)
+				testutil.Must(t, err)
 				if owner := int(at.Sys().(*syscall.Stat_t).Uid); owner != want {
 					t.Errorf("%s belongs to %d, want %d", name, owner, want)
 				}
@@ -117,9 +117,9 @@ func TestFolder_handsOverAll(t *testing.T) {
 func TestFolder_exchangedForLink(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "folder")
 	d, err := New(dir, -1, -1)
-	must(t, err)
+	testutil.Must(t, err)
 	stop, ended := make(chan struct{}), make(chan struct{})
-	must(t, os.Mkdir(dir+".other", 0o700), os.Symlink(dir+".other", dir+".link"))
+	testutil.Must(t, os.Mkdir(dir+".other", 0o700), os.Symlink(dir+".other", dir+".link"))
 	go func() {
 		defer close(ended)
 		for {

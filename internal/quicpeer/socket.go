@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/quic"
 )
 
@@ -31,9 +32,7 @@ func DialSocket(
 	t.Helper()
 	to := netip.MustParseAddrPort(addr)
 	udp, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { udp.Close() })
 	s := &Socket{
 		End: End{Options: o, OnEvent: onEvent}, udp: udp, begun: time.Now(),

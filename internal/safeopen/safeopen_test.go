@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const other = 65534 // a user who is not root
@@ -18,12 +20,8 @@ func lent(t *testing.T, uid int, mode os.FileMode, prepare func(secret, log stri
 	top := t.TempDir()
 	dir := filepath.Join(top, "dir")
 	log, secret = filepath.Join(dir, "log"), filepath.Join(top, "secret")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(secret, []byte("root's"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Mkdir(dir, 0o755))
+	testutil.Must(t, os.WriteFile(secret, []byte("root's"), 0o600))
 	if err := prepare(secret, log); err != nil {
 		t.Skip(err)
 	}
@@ -86,9 +84,7 @@ func TestOpen_filesInAFolderOfOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, secret := lent(t, other, 0o755, prepare)
 			f, err := Open(log, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			defer f.Close()
 			if _, err := f.WriteString("now"); err != nil {
 				t.Fatal(err)
@@ -104,17 +100,11 @@ func TestOpen_filesInAFolderOfOthers(t *testing.T) {
 // Where nobody else may write, a link is what its owner wants.
 func TestOpen_followsLinksOfItsOwn(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Mkdir(dir, 0o755))
 	to := filepath.Join(t.TempDir(), "elsewhere")
-	if err := os.Symlink(to, filepath.Join(dir, "log")); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Symlink(to, filepath.Join(dir, "log")))
 	f, err := Open(filepath.Join(dir, "log"), os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_ = f.Close()
 	if _, err := os.Stat(to); err != nil {
 		t.Error(err)

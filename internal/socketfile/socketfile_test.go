@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const other = 65534 // a user who is not root
@@ -18,16 +20,12 @@ const other = 65534 // a user who is not root
 func sockets(t *testing.T, names ...string) (in func(name string) string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edge") // the name of a test makes a path too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	in = func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range names {
 		l, err := net.Listen("unix", in(name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		t.Cleanup(func() { l.Close() })
 	}
 	return in
@@ -76,15 +74,11 @@ func TestFile_give(t *testing.T) {
 func TestFile_replaced(t *testing.T) {
 	in := sockets(t, "socket")
 	f, err := Made(in("socket"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer f.Close()
 	err = errors.Join(os.Rename(in("socket"), in("kept")), os.WriteFile(in("root's"), nil, 0o600),
 		os.Symlink(in("root's"), in("socket")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if f.InPlace() {
 		t.Error("a link to another file is taken for it")
 	}
@@ -126,9 +120,7 @@ func TestFile_olderKernel(t *testing.T) {
 		"no mode without it": {unix.EOPNOTSUPP, "/none", 0, nil},
 	} {
 		in := sockets(t, "socket")
-		if err := os.Chmod(in("socket"), 0o640); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Chmod(in("socket"), 0o640))
 		procFiles = one.proc
 		changeMode = func(dir int, path string, mode uint32, flags int) error {
 			switch {
@@ -140,9 +132,7 @@ func TestFile_olderKernel(t *testing.T) {
 			return change(unix.AT_FDCWD, in("socket"), mode, 0) // what a kernel of any age can
 		}
 		f, err := Made(in("socket"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if err = f.Give(-1, -1, one.mode); !errors.Is(err, one.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -162,9 +152,7 @@ func TestFile_olderKernel(t *testing.T) {
 func TestFile_adopt(t *testing.T) {
 	in := sockets(t, "socket", "other")
 	f, err := Made(in("socket"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer f.Close()
 	if err := f.Rename(in("renamed")); err != nil || !f.InPlace() {
 		t.Fatal(err)
@@ -177,9 +165,7 @@ func TestFile_adopt(t *testing.T) {
 		t.Error(err)
 	}
 	adopted, err := Adopt(in("renamed"), dev, ino)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	adopted.Remove()
 	if _, err := os.Lstat(in("renamed")); err == nil || f.InPlace() {
 		t.Error("it stays")

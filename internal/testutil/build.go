@@ -45,9 +45,7 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	}
 	if built.dir == "" {
 		dir, err := os.MkdirTemp("", "edge-test")
-		if err != nil {
-			t.Fatal(err)
-		}
+		Must(t, err)
 		built.dir, built.paths = dir, map[string]string{}
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
@@ -57,9 +55,7 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 		to = path + "-arm64"
 		run.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
 		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", qemu, to) // the process keeps its number
-		if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
-			t.Fatal(err)
-		}
+		Must(t, os.WriteFile(path, []byte(script), 0o700))                //nolint:gosec // it is run
 	}
 	// go run keeps the binary in Go's cache, and cp copies it from there; go build would link it for each test package.
 	run.Args = append(append(run.Args, flags...), "-exec", "cp", pkg, to)
@@ -74,8 +70,6 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 func Root(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/edge-proxy/edge").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return strings.TrimSpace(string(out))
 }

@@ -15,15 +15,11 @@ func Decoder(t testing.TB, coding string, body io.Reader) io.Reader {
 	switch coding {
 	case "gzip":
 		r, err := gzip.NewReader(body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		Must(t, err)
 		return r
 	case "zstd":
 		r, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<10))
-		if err != nil {
-			t.Fatal(err)
-		}
+		Must(t, err)
 		t.Cleanup(r.Close)
 		return r
 	}
@@ -34,8 +30,6 @@ func Decoder(t testing.TB, coding string, body io.Reader) io.Reader {
 func Decoded(t testing.TB, coding string, body io.Reader) []byte {
 	t.Helper()
 	p, err := io.ReadAll(Decoder(t, coding, body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return p
 }

@@ -1,7 +1,8 @@
 // Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has nine parts:
+// It has ten parts:
 //
+//   - Must ends the test where an error is none that it is about;
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
 //   - Wire is one raw connection that a test talks over byte by byte;

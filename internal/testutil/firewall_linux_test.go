@@ -13,28 +13,20 @@ import (
 // arrive when it drops no more.
 func TestFirewall(t *testing.T) {
 	f, err := NewFirewall("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer f.Close()
 	dial := func() (net.Conn, error) {
 		return net.DialTimeout("tcp", f.Addr().String(), 50*time.Millisecond)
 	}
 	drop := func(on bool) {
 		t.Helper()
-		if err := f.Drop(on); err != nil {
-			t.Fatal(err)
-		}
+		Must(t, f.Drop(on))
 	}
 	c, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer c.Close()
 	s, err := f.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer s.Close()
 	drop(true)
 	var timeout net.Error
@@ -55,8 +47,6 @@ func TestFirewall(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	again, err := dial()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	again.Close()
 }

@@ -32,14 +32,10 @@ func H2C(t testing.TB) *http.Client {
 func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
 	t.Helper()
 	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	defer resp.Body.Close() //nolint:errcheck // all of it was read, or the test has failed
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return resp, string(body)
 }
 
@@ -47,8 +43,6 @@ func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string
 func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest("GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return Do(t, c, req)
 }

@@ -37,9 +37,7 @@ func checkLeaks(t testing.TB, within time.Duration) {
 func FDs(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return len(entries) - 1 // the directory itself was open while it was read
 }
 
@@ -50,9 +48,7 @@ var wakeNetpoller = func() func(testing.TB) {
 	return func(t testing.TB) {
 		once.Do(func() {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			Must(t, err)
 			l.Close()
 		})
 	}

@@ -66,9 +66,7 @@ func ListenUnix(t testing.TB) net.Listener {
 func SocketPath(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edge")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return filepath.Join(dir, "s")
 }
@@ -100,9 +98,7 @@ func FreeAddr(t testing.TB) string {
 func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{Control: fixBuffer}).Listen(context.Background(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }

@@ -20,9 +20,7 @@ func ListenNotify(t *testing.T) *NotifySocket {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return &NotifySocket{path, t, conn}
 }
@@ -30,9 +28,7 @@ func ListenNotify(t *testing.T) *NotifySocket {
 // Next returns the next datagram; "" when none comes within that time.
 func (s *NotifySocket) Next(within time.Duration) string {
 	s.t.Helper()
-	if err := s.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		s.t.Fatal(err)
-	}
+	Must(s.t, s.conn.SetReadDeadline(time.Now().Add(within)))
 	text := make([]byte, 4096)
 	n, err := s.conn.Read(text)
 	if err != nil {

@@ -82,9 +82,7 @@ func (a *Authority) Write(t testing.TB, path string) {
 func WritePair(t testing.TB, base string, cert *x509.Certificate, key *ecdsa.PrivateKey) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	writePEM(t, base+".key", "PRIVATE KEY", der)
 	writePEM(t, base+".pem", "CERTIFICATE", cert.Raw)
 }
@@ -96,17 +94,13 @@ func writePEM(t testing.TB, path, kind string, der []byte) {
 	if err == nil {
 		err = os.Rename(next, path)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return key
 }
 
@@ -116,9 +110,7 @@ func sign(
 	t.Helper()
 	if template.SerialNumber == nil {
 		n, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-		if err != nil {
-			t.Fatal(err)
-		}
+		Must(t, err)
 		template.SerialNumber = n
 	}
 	if template.NotBefore.IsZero() {
@@ -128,12 +120,8 @@ func sign(
 		template.NotAfter = time.Now().AddDate(1, 0, 0)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return cert
 }

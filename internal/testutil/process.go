@@ -53,9 +53,7 @@ func Start(t testing.TB, c Command) *Process {
 		p.cmd.Stderr = c.Stderr
 	}
 	p.cmd.WaitDelay = Patience / 3 // a grandchild that holds the pipe must not hold the test
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	Must(t, p.cmd.Start())
 	go p.reap()
 	t.Cleanup(p.end)
 	return p

@@ -176,9 +176,7 @@ func TestFreeAddr_refuses(t *testing.T) {
 func TestFDs_countsWhatIsOpen(t *testing.T) {
 	before := FDs(t)
 	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	if got := FDs(t) - before; got != 2 {
 		t.Errorf("%d more with a pipe open, want 2", got)
 	}
@@ -196,9 +194,7 @@ func TestCheckLeaks_passesWhatIsClosed(t *testing.T) {
 	t.Cleanup(func() { <-done })
 	client := Dial(t, l.Addr().String())
 	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	go func() {
 		io.Copy(io.Discard, conn)
 		conn.Close()

@@ -33,9 +33,7 @@ func Dial(t testing.TB, addr string) *Wire {
 		network = "unix"
 	}
 	conn, err := (&net.Dialer{Timeout: Patience, Control: fixBuffer}).Dial(network, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return NewWire(t, conn)
 }
 
@@ -43,14 +41,10 @@ func Dial(t testing.TB, addr string) *Wire {
 func Accept(t testing.TB, l net.Listener) *Wire {
 	t.Helper()
 	if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
-		if err := d.SetDeadline(time.Now().Add(Patience)); err != nil {
-			t.Fatal(err)
-		}
+		Must(t, d.SetDeadline(time.Now().Add(Patience)))
 	}
 	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	return NewWire(t, conn)
 }
 
@@ -156,9 +150,7 @@ func (w *Wire) CloseWrite() {
 	if !ok {
 		w.t.Fatalf("%T has no half close", w.conn)
 	}
-	if err := half.CloseWrite(); err != nil {
-		w.t.Fatal(err)
-	}
+	Must(w.t, half.CloseWrite())
 }
 
 // Close closes the connection in the ordinary way.
@@ -177,9 +169,7 @@ func (w *Wire) Conn() net.Conn { return w.conn }
 
 func (w *Wire) extend() {
 	w.t.Helper()
-	if err := w.conn.SetDeadline(time.Now().Add(Patience)); err != nil {
-		w.t.Fatal(err)
-	}
+	Must(w.t, w.conn.SetDeadline(time.Now().Add(Patience)))
 }
 
 // brief is b, or its two ends where it is long: to quote megabytes takes longer than the tests do.

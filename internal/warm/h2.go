@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -152,9 +153,7 @@ func (h *RigH2) encrypt(t testing.TB) {
 	for shaken := false; !shaken || len(w.out) > 0 || down.Unread() > 0; {
 		select {
 		case err := <-done:
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			shaken = true
 		default:
 		}

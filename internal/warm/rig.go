@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -97,17 +98,13 @@ func (g *Rig) build(
 		Reactors: 1,
 		Kernel:   func(int) (poller.Kernel, error) { return g.Loop, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.reactor = e.Reactors()[0]
 	origin := upstream.New(e, upstream.Options{
 		Name: "origin", Backends: backend.Of("10.0.0.1:80"),
 	})
 	s, err := proxy.NewSnapshot(routes(origin), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.Proxy = proxy.New(e, s)
 	return e, g.Proxy.Service(on)
 }

@@ -71,9 +71,7 @@ func wantText(t *testing.T, got, text string) {
 func accept(t *testing.T, l net.Listener) net.Conn {
 	t.Helper()
 	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
 	return c
@@ -143,9 +141,7 @@ func TestWriter_tls(t *testing.T) {
 func listenDatagrams(t *testing.T, network, address string) net.PacketConn {
 	t.Helper()
 	s, err := net.ListenPacket(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { s.Close() })
 	_ = s.SetDeadline(time.Now().Add(testutil.Patience))
 	return s
@@ -155,9 +151,7 @@ func datagram(t *testing.T, s net.PacketConn) string {
 	t.Helper()
 	p := make([]byte, 128<<10)
 	n, _, err := s.ReadFrom(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return string(p[:n])
 }
 
@@ -211,9 +205,7 @@ func TestWriter_unixStream(t *testing.T) {
 	r := bufio.NewReader(accept(t, l))
 	for _, want := range []string{"a", "b c", long} {
 		line, err := r.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		wantText(t, strings.TrimSuffix(line, "\n"), want)
 	}
 }
@@ -395,9 +387,7 @@ func TestWriter_malformedFrame(t *testing.T) {
 func TestWriter_sinkCounts(t *testing.T) {
 	w, _ := writerOf(t, Options{Network: "tcp", Address: testutil.FreeAddr(t)})
 	s, err := observe.Open(observe.Options{Records: w})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	log := s.AccessLog(observe.FormatJSON)
 	for range 10 {
 		log.Append(recordOf(200, "", ""))
@@ -442,9 +432,7 @@ func BenchmarkWriter_records(b *testing.B) {
 		p = observe.AppendRecord(p, r)
 	}
 	s, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
 	defer s.Close()
 	for network, address := range map[string]string{"tcp": discard(b), "udp": s.LocalAddr().String()} {
 		o := Options{Network: network, Address: address}

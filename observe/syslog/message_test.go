@@ -145,9 +145,7 @@ func FuzzMessage(f *testing.F) {
 		want := strings.ReplaceAll(line, "\n", " ")
 		for _, o := range []Options{{App: app}, {App: app, SD: true}, {App: app, Format: RFC3164}} {
 			c := composed(o)
-			if err := c.access(observe.AppendRecord(nil, r)); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, c.access(observe.AppendRecord(nil, r)))
 			form := form5424
 			if o.Format == RFC3164 {
 				form = form3164

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route/target"
 )
@@ -13,9 +14,7 @@ import (
 func listOf(t testing.TB, entries ...string) *target.List {
 	t.Helper()
 	l, err := target.ParseList(entries...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return l
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/upstream/health"
 )
@@ -55,9 +56,7 @@ func newWorld(t testing.TB, w *sim.World, o health.Options, members int) *world 
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	x := &world{t: t, w: w, reactor: e.Reactors()[0], monitor: health.NewMonitor(e), set: backend.NewSet()}
 	w.Add(x.reactor)
 	var list []backend.Spec

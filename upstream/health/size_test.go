@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // What is kept for each member, beside its connection.
@@ -22,9 +23,7 @@ func TestProbe_size(t *testing.T) {
 func TestWatch_bytesOfAMember(t *testing.T) {
 	const members = 10000
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	list := make([]backend.Spec, members)

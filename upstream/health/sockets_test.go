@@ -44,9 +44,7 @@ func running(t *testing.T, address string, o health.Options) (*backend.Set, *hea
 func watching(t *testing.T, one backend.Spec, o health.Options) (*backend.Set, *health.Watch) {
 	t.Helper()
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	o.Handshaker = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	e.Start()
 	t.Cleanup(e.Stop)
@@ -316,9 +314,7 @@ func TestWatch_nginxThatIsStopped(t *testing.T) {
 		"http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f;\n"+
 		"uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s; keepalive_requests 3;\n"+
 		"server { listen %[2]s; location / { return 200 alive; } } }\n", dir, address)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(conf, []byte(text), 0o600))
 	p := testutil.Start(t, testutil.Command{Path: nginx, Args: []string{"-e", "stderr", "-c", conf}})
 	p.WaitPort(address)
 	o := lively()

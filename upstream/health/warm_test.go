@@ -25,9 +25,7 @@ func newWarm(t testing.TB, members int) *warm {
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return v.loop, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	v.reactor = e.Reactors()[0]
 	v.loop.OnConnect = func(fd poller.FD, _ poller.Addr) { v.socks = append(v.socks, fd) }
 	answer := []byte(ok)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
 )
 
@@ -25,9 +26,7 @@ func files(t *testing.T, conf, hosts string) Options {
 	dir := t.TempDir()
 	o := Options{ResolvConf: filepath.Join(dir, "resolv.conf"), Hosts: filepath.Join(dir, "hosts")}
 	for path, text := range map[string]string{o.ResolvConf: conf, o.Hosts: hosts} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	return o
 }
@@ -131,14 +130,10 @@ func TestClient_nextServer(t *testing.T) {
 // A port where nobody listens is a failure at once, not after the timeout.
 func TestClient_serverThatIsNotThere(t *testing.T) {
 	gone, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	o := files(t, "options timeout:30 attempts:1", "")
 	o.Servers = []netip.AddrPort{gone.LocalAddr().(*net.UDPAddr).AddrPort()}
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, gone.Close())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := New(o).Addresses(ctx, "one.example", nil); err == nil || ctx.Err() != nil {
@@ -205,9 +200,7 @@ func TestClient_asksWithEDNSAgain(t *testing.T) {
 // Answers of strangers are passed over: another identifier, another question, no answer at all.
 func TestClient_ignoresStrangers(t *testing.T) {
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	right := dnsserver.New()
 	right.Answer("one.example.", "A 30 10.0.0.1")
 	served := make(chan struct{})
@@ -295,15 +288,11 @@ func TestClient_filesThatChange(t *testing.T) {
 			}
 		}
 		look("[10.0.0.1] 10s")
-		if err := os.WriteFile(o.Hosts, []byte("10.0.0.22 one\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(o.Hosts, []byte("10.0.0.22 one\n"), 0o600))
 		look("[10.0.0.1] 10s")
 		time.Sleep(lookAgain)
 		look("[10.0.0.22] 10s")
-		if err := os.Remove(o.Hosts); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Remove(o.Hosts))
 		time.Sleep(lookAgain)
 		look("[10.0.0.22] 10s")
 	})
@@ -437,14 +426,10 @@ func TestClient_endsWithItsContext(t *testing.T) {
 // Bytes of a server never panic, and what is read of them stays within bounds.
 func FuzzParseReply(f *testing.F) {
 	q, err := newQuestion("one.example.", dnsmessage.TypeSRV)
-	if err != nil {
-		f.Fatal(err)
-	}
+	testutil.Must(f, err)
 	q.id = 7
 	query, err := q.pack(true)
-	if err != nil {
-		f.Fatal(err)
-	}
+	testutil.Must(f, err)
 	s := dnsserver.New()
 	s.Answer("one.example.", "SRV 1 2 3 4 two.example.")
 	s.Add("one.example.", "two.example. A 5 10.0.0.3", "two.example. AAAA 5 ::1")

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
 )
 
@@ -111,9 +112,7 @@ func TestLacking(t *testing.T) {
 		w := newWorld()
 		c := w.client(t)
 		z, err := c.Zone(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		check := func(what, want string, in time.Duration) {
 			t.Helper()
 			begun := time.Now()

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // An answer without an end is a failure, not memory.
@@ -20,18 +22,14 @@ func TestClient_bounds(t *testing.T) {
 		}
 	}))
 	r, err := NewClient([]string{"http://" + at}, ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer r.Close()
 	var to any
 	if _, err := r.Call(t.Context(), "GET", "/", nil, &to); err != ErrLong {
 		t.Error(err)
 	}
 	s, err := r.Open(t.Context(), "GET", "/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer s.Close()
 	if err := s.Next(&to); err != ErrLong {
 		t.Error(err)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // agentFake is an agent of Consul, as its documentation describes it. Checks of TTL do not expire by themselves.
@@ -106,9 +108,7 @@ func (a *agentFake) ids() (all []string) {
 func TestConsul_service(t *testing.T) {
 	t.Parallel()
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(token, []byte("secret\n"), 0o600))
 	fake := &agentFake{token: "secret", services: map[string]consulService{}}
 	text := "consul://" + serve(t, fake) + "/users?tag=v2&token_file=" + token
 	g := open(t, text)
@@ -129,9 +129,7 @@ func TestConsul_service(t *testing.T) {
 	s := fake.services[id]
 	s.Meta = map[string]string{"zone": s.Meta["zone"]}
 	body, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	const want = `{"ID":"users-10.0.0.7:8080","Name":"users","Address":"10.0.0.7","Tags":["v2"],"Port":8080,` +
 		`"Meta":{"zone":"b"},"Weights":{"Passing":3,"Warning":3},` +
 		`"Check":{"Name":"edge","TTL":"30s","Status":"passing","DeregisterCriticalServiceAfter":"1m0s"}}`

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // serve runs a registry until the test ends.
@@ -160,9 +162,7 @@ func TestEtcd_keyLivesAsLongAsItsLease(t *testing.T) {
 	t.Parallel()
 	fake := newGateway()
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	_ = dead.Close()
 	text := "etcd://" + dead.Addr().String() + "," + serve(t, fake) + "/users" // by the second server
 	g := open(t, text)

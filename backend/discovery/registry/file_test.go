@@ -15,15 +15,14 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/internal/safeopen"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // open opens the registry of a text.
 func open(t *testing.T, text string) Registry {
 	t.Helper()
 	g, err := Open(text, Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return g
 }
 
@@ -32,17 +31,13 @@ func put(t *testing.T, g Registry, e Entry) string {
 	t.Helper()
 	e = e.filled()
 	at, err := g.Put(t.Context(), &e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return at
 }
 
 func withdraw(t *testing.T, g Registry) {
 	t.Helper()
-	if err := g.Withdraw(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, g.Withdraw(t.Context()))
 }
 
 // Found returns what package discovery finds where a text says. A test from outside has it, since discovery imports
@@ -53,9 +48,7 @@ var Found func(t *testing.T, text string) []string
 func lines(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s := regexp.MustCompile(`by [0-9a-f]{16} until \S+`).ReplaceAllString(string(text), "by OWNER until TIME")
 	if s == "" {
 		return nil
@@ -66,9 +59,7 @@ func lines(t *testing.T, path string) []string {
 func TestFile_linesOfOthersStay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
 	text := "file://" + path
-	if err := os.WriteFile(path, []byte("# ours\n10.0.0.9:80 # by hand\n"), 0o640); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(path, []byte("# ours\n10.0.0.9:80 # by hand\n"), 0o640))
 	want := func(all ...string) {
 		t.Helper()
 		all = append([]string{"# ours", "10.0.0.9:80 # by hand"}, all...)
@@ -203,15 +194,11 @@ func TestFile_manyWriters(t *testing.T) {
 func TestFile_cannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	list := filepath.Join(dir, "list.json")
-	if err := os.WriteFile(list, []byte(` ["10.0.0.1:1"]`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(list, []byte(` ["10.0.0.1:1"]`), 0o600))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	folder, err := lock(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e := Entry{Address: ":80"}.filled()
 	if _, err := open(t, "file://"+dir+"/any").Put(ended, &e); !errors.Is(err, context.Canceled) {
 		t.Errorf("while another process writes: %v", err)

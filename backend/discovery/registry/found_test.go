@@ -19,9 +19,7 @@ func init() { registry.Found = found }
 func found(t *testing.T, text string) (all []string) {
 	t.Helper()
 	source, err := discovery.Open(text, discovery.Opening{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()
 	_ = source.Run(ctx, func(list []backend.Spec, err error) {

@@ -22,9 +22,7 @@ func TestDjango(t *testing.T) {
 	a.versionOf(a.need("django-admin", "python3-django"), "--version")
 	gunicorn := a.need("gunicorn", "gunicorn")
 	site, err := filepath.Abs(filepath.Join("testdata", "django"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	address := testutil.FreeAddr(t)
 	host, _, _ := net.SplitHostPort(address)
 	a.start(testutil.Command{
@@ -113,16 +111,12 @@ func login(t *testing.T, w *way) string {
 // stream asks for each part after the one before it has come.
 func stream(t *testing.T, w *way) string {
 	resp, err := w.send(t, request{path: "/stream/" + w.slug + "/"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	in, got := bufio.NewReader(resp.Body), resp.Header.Get("Content-Type")
 	for range 5 {
 		line, err := in.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		got += line
 		w.do(t, request{path: "/step/" + w.slug + "/"})
 	}

@@ -84,13 +84,9 @@ func earlyHints(t *testing.T, w *way) string {
 		},
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/hints", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	resp, err := w.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || hints.Len() == 0 {
@@ -103,9 +99,7 @@ func earlyHints(t *testing.T, w *way) string {
 // by an event that nobody takes, since a FIN alone may be a half close.
 func events(t *testing.T, w *way) string {
 	resp, err := w.send(t, request{path: "/events/" + w.slug})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	in, got := bufio.NewReader(resp.Body), resp.Header.Get("Content-Type")
 	for i := range 5 {
 		if i > 0 {
@@ -113,9 +107,7 @@ func events(t *testing.T, w *way) string {
 		}
 		for range 2 {
 			line, err := in.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			got += line
 		}
 	}
@@ -130,9 +122,7 @@ func events(t *testing.T, w *way) string {
 // halfAnswer is cut: a client must not take it for whole.
 func halfAnswer(t *testing.T, w *way) string {
 	resp, err := w.send(t, request{path: "/half"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return fmt.Sprintf("%d %q, cut: %v", resp.StatusCode, body, err != nil)

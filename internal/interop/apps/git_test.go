@@ -19,9 +19,7 @@ func TestGit(t *testing.T) {
 	git := a.need("git", "git")
 	a.versionOf(git, "--version")
 	out, err := exec.Command(git, "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
 	a.need("nginx", "nginx-light")
 	fcgiwrap := a.need("fcgiwrap", "fcgiwrap")

@@ -85,9 +85,7 @@ func (w *way) dial(t *testing.T) *grpc.ClientConn {
 		secure = credentials.NewTLS(&tls.Config{RootCAs: w.pool})
 	}
 	cc, err := grpc.NewClient(w.host, grpc.WithTransportCredentials(secure), grpc.WithDisableRetry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { cc.Close() })
 	return cc
 }

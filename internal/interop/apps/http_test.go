@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // request is what a way is asked. Without a method it is GET.
@@ -52,9 +54,7 @@ func (w *way) send(t *testing.T, r request) (*http.Response, error) {
 		url = r.path
 	}
 	req, err := http.NewRequestWithContext(t.Context(), r.method, url, r.body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for pair := range slices.Chunk(r.fields, 2) {
 		if pair[0] == "Host" {
 			req.Host = pair[1]
@@ -69,9 +69,7 @@ func (w *way) send(t *testing.T, r request) (*http.Response, error) {
 func (w *way) do(t *testing.T, r request) *reply {
 	t.Helper()
 	resp, err := w.send(t, r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -75,12 +75,8 @@ func (a *app) project(name string) (dir string) {
 		}
 	}
 	dir = filepath.Join(a.TempDir(), name)
-	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
-		a.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(cache, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
-		a.Fatal(err)
-	}
+	testutil.Must(a, os.CopyFS(dir, os.DirFS(source)))
+	testutil.Must(a, os.Symlink(filepath.Join(cache, "node_modules"), filepath.Join(dir, "node_modules")))
 	return dir
 }
 
@@ -116,21 +112,15 @@ func (a *app) start(c testutil.Command) *testutil.Process {
 func (a *app) read(path string) []byte {
 	a.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		a.Fatal(err)
-	}
+	testutil.Must(a, err)
 	return text
 }
 
 // write writes a file, and its folder where it is missing.
 func (a *app) write(path, text string) {
 	a.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		a.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		a.Fatal(err)
-	}
+	testutil.Must(a, os.MkdirAll(filepath.Dir(path), 0o755))
+	testutil.Must(a, os.WriteFile(path, []byte(text), 0o644))
 }
 
 // firstLine is where npm says what failed.

@@ -68,9 +68,7 @@ func update(t *testing.T, a *app, w *way, dir string) string {
 		&websocket.DialOptions{
 			HTTPClient: w.client, Subprotocols: []string{"vite-hmr"}, HTTPHeader: http.Header{"Origin": {w.url}},
 		})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.CloseNow() //nolint:errcheck // it is over
 	type message struct {
 		Type    string `json:"type"`
@@ -81,13 +79,9 @@ func update(t *testing.T, a *app, w *way, dir string) string {
 	}
 	for {
 		_, text, err := c.Read(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		var got message
-		if err := json.Unmarshal(text, &got); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, json.Unmarshal(text, &got))
 		switch got.Type {
 		case "connected":
 			a.write(filepath.Join(dir, w.slug+".js"), "export const greeting = 'hello again';\n")

@@ -48,9 +48,7 @@ func TestIndex_whatIsSeenIsFound(t *testing.T) {
 // The copy of a record that moves inside main is counted as memory.
 func TestShards_countsTheMovingRecord(t *testing.T) {
 	var s Shards
-	if err := s.Open(1<<20, 1); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Open(1<<20, 1))
 	before := s.Counts().Bytes
 	value := make([]byte, 100_000)
 	for n := byte(0); len(s.each[0].moving) == 0 && n < 200; n++ {
@@ -70,9 +68,7 @@ func TestShards_giveTheMemoryBack(t *testing.T) {
 	const size, rounds = 256 << 20, 20
 	pages := func() (n int64) {
 		text, err := os.ReadFile("/proc/self/statm")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if _, err := fmt.Sscan(string(text), &n); err != nil {
 			t.Fatal(err)
 		}
@@ -81,9 +77,7 @@ func TestShards_giveTheMemoryBack(t *testing.T) {
 	before := pages()
 	for range rounds {
 		var s Shards
-		if err := s.Open(size, 1); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, s.Open(size, 1))
 		s.Set([]byte("key"), []byte("value"), 0, nil)
 	}
 	limit := before + 2*size/int64(os.Getpagesize())
