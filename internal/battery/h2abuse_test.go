@@ -181,36 +181,67 @@ func TestBatteryH2_floods(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			l := newH2Lane(t, o.make(t), "")
-			testutil.Must(t, h2victim(t, l.edge, "warm"))
-			l.record(t)
-			base := residentBytes(t, l.PID())
-			for _, f := range h2floods() {
-				t.Run(f.name, func(t *testing.T) {
-					if f.rfc == "" {
-						t.Error("no section")
-					}
-					l.flood(t, &f)
-				})
-			}
-			if grown := residentBytes(t, l.PID()) - base; grown > floodMemory {
-				t.Errorf("the process has grown by %d MiB", grown>>20)
-			} else {
-				t.Logf("the process has grown by %d MiB", grown>>20)
-			}
+			victim := func(id string) error { return h2victim(t, l.edge, id) }
+			l.boundMemory(t, victim, func() {
+				for _, f := range h2floods() {
+					t.Run(f.name, func(t *testing.T) {
+						if f.rfc == "" {
+							t.Error("no section")
+						}
+						l.attack(t, victim, func(id string) { l.flood(t, &f, id) })
+					})
+				}
+			})
 		})
 	}
 }
 
-func (l *h2lane) flood(t *testing.T, f *flood) {
+// boundMemory runs attacks, and fails when the process has grown by them.
+func (l *h2lane) boundMemory(t *testing.T, victim func(id string) error, attacks func()) {
+	t.Helper()
+	testutil.Must(t, victim("warm"))
+	l.record(t)
+	base := residentBytes(t, l.PID())
+	attacks()
+	grown := residentBytes(t, l.PID()) - base
+	if t.Logf("the process has grown by %d MiB", grown>>20); grown > floodMemory {
+		t.Error("that is too much")
+	}
+}
+
+// attack runs an attack beside a good client, and holds what it costs the process and the origin against the bounds.
+func (l *h2lane) attack(t *testing.T, victim func(id string) error, run func(id string)) {
 	t.Helper()
 	l.n++
 	id := fmt.Sprintf("f%d", l.n)
-	s := newScribe(id, false)
-	s.out.WriteString(h2preface + h2frame(http2.FrameSettings, 0, 0, ""))
-	f.make(s)
 	stop, good := make(chan bool), make(chan error, 1)
 	go func() { good <- l.goodClient(id, stop) }()
 	used := cpuTime(t, l.PID())
+	run(id)
+	used = cpuTime(t, l.PID()) - used
+	close(stop)
+	if err := <-good; err != nil {
+		t.Errorf("the good client: %v", err)
+	}
+	if used > floodTime {
+		t.Errorf("%v of processor time", used)
+	}
+	if err := victim(id); err != nil {
+		t.Error(err)
+	}
+	r := l.record(t)
+	heads := r.heads - strings.Count(strings.Join(r.targets(), " ")+" ", "/good-"+id+" ")
+	if heads > floodHeads || r.wrong != nil {
+		t.Errorf("the origin saw %d requests, %q", heads, r.wrong[:min(len(r.wrong), 3)])
+	}
+	t.Logf("%d heads at the origin, %v of processor time", heads, used)
+}
+
+func (l *h2lane) flood(t *testing.T, f *flood, id string) {
+	t.Helper()
+	s := newScribe(id, false)
+	s.out.WriteString(h2preface + h2frame(http2.FrameSettings, 0, 0, ""))
+	f.make(s)
 	c := h2dial(t, l.edge)
 	sent := c.send([]string{s.out.String()})
 	if f.codes != nil {
@@ -223,28 +254,12 @@ func (l *h2lane) flood(t *testing.T, f *flood) {
 	}
 	c.Close()
 	<-sent
-	used = cpuTime(t, l.PID()) - used
-	close(stop)
-	if err := <-good; err != nil {
-		t.Errorf("the good client: %v", err)
-	}
 	if f.codes != nil && (c.gone == nil || !slices.Contains(f.codes, *c.gone)) {
 		t.Errorf("GOAWAY %v, want one of %v; then %v", c.gone, f.codes, c.end)
 	}
 	// RFC 9113 §5.4.2: further frames may be answered by further RST_STREAM.
 	if c.wrong = slices.DeleteFunc(c.wrong, isSecondReset); len(c.wrong) > 0 {
 		t.Errorf("edge sent what it must not: %q", c.wrong)
-	}
-	if used > floodTime {
-		t.Errorf("%v of processor time", used)
-	}
-	if err := h2victim(t, l.edge, id); err != nil {
-		t.Error(err)
-	}
-	r := l.record(t)
-	heads := r.heads - strings.Count(strings.Join(r.targets(), " ")+" ", "/good-"+id+" ")
-	if heads > floodHeads {
-		t.Errorf("the origin saw %d requests", heads)
 	}
 	if o, is := l.recorder.(*h2origin); is {
 		o.note(func() {
@@ -254,10 +269,6 @@ func (l *h2lane) flood(t *testing.T, f *flood) {
 			o.goaways = nil
 		})
 	}
-	if r.wrong != nil {
-		t.Errorf("the origin saw what it must not: %q", r.wrong[:min(len(r.wrong), 3)])
-	}
-	t.Logf("%d heads at the origin, %v of processor time", heads, used)
 }
 
 func isSecondReset(s string) bool { return strings.HasSuffix(s, "was reset twice") }
@@ -315,7 +326,7 @@ func bulk(t *testing.T, size int) string {
 			}
 		}
 	})
-	return fmt.Sprintf("backends = [{ address = %q }]\n", l.Addr())
+	return backendAt(l.Addr().String())
 }
 
 // Answers that a client asks for and does not take stay at the origin: neither memory nor time is theirs.

@@ -366,10 +366,7 @@ func h2runReplies(t *testing.T, table []h2reply) {
 			ask := func(r *h2reply, id string) *got { return asks(l, t, r, id) }
 			for _, r := range table {
 				t.Run(r.name, func(t *testing.T) {
-					if r.rfc == "" {
-						t.Error("no section")
-					}
-					h2judge(t, func() error { return l.reply(t, o, &r, ask) })
+					judge(t, r.rfc, func() error { return l.reply(t, o, &r, ask) })
 				})
 			}
 		})
@@ -526,16 +523,20 @@ func (l *h2lane) askH2(t *testing.T, r *h2reply, id string) *got {
 	s.head(h2base("GET").set(":path", "/next-{id}"), true)
 	io.WriteString(c, s.out.String())
 	c.until(func() bool { return c.answer(3).done() })
-	a, next := c.answer(1), c.answer(3)
+	return gotOf(c.answer(1), c.answer(3), c.wrong, c.gone, c.end)
+}
+
+// gotOf is what a client of HTTP/2 or HTTP/3 has.
+func gotOf(a, next *h2answer, wrong []string, gone *http2.ErrCode, end any) *got {
 	g := &got{status: a.status, body: a.body.String(), whole: a.ended && !a.reset, interims: a.interims}
-	g.text = fmt.Sprintf("%s; next: %s; %v %v", a, next, c.wrong, c.end)
-	if g.next = next.body.String(); next.status != 200 || !next.ended || c.gone != nil {
+	g.text = fmt.Sprintf("%s; next: %s; %v %v", a, next, wrong, end)
+	if g.next = next.body.String(); next.status != 200 || !next.ended || gone != nil {
 		g.next = "GOAWAY, or no answer"
 	}
 	for _, f := range a.trailers {
 		g.trailers = append(g.trailers, f[0]+": "+f[1])
 	}
-	if c.wrong != nil {
+	if wrong != nil {
 		g.status = 0
 	}
 	return g

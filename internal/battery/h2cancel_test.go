@@ -189,7 +189,7 @@ func TestBatteryH2_cancelledAtHTTP1(t *testing.T) {
 		t.Run(method+" to an origin of HTTP/1 that does not read", func(t *testing.T) {
 			t.Parallel()
 			addr, heads := deaf(t)
-			p, edge := h2start(t, fmt.Sprintf("backends = [{ address = %q }]\n", addr), "")
+			p, edge := h2start(t, backendAt(addr), "")
 			l := &h2lane{Process: p, edge: edge}
 			c := h2dial(t, edge)
 			s := newScribe("big", false)

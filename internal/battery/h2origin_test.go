@@ -50,7 +50,7 @@ type h1recorder struct {
 	began int
 }
 
-func (o *h1recorder) upstream() string { return fmt.Sprintf("backends = [{ address = %q }]\n", o.addr) }
+func (o *h1recorder) upstream() string { return backendAt(o.addr) }
 
 func (o *h1recorder) record(t *testing.T) *record {
 	t.Helper()
@@ -113,11 +113,8 @@ type h2serving struct {
 	net.Conn
 	o       *h2origin
 	mu      sync.Mutex // writes
-	dec     *hpack.Decoder
+	blocks  headerBlocks
 	streams map[uint32]*h2exchange
-	block   []byte
-	stream  uint32
-	ends    bool
 }
 
 func newH2Origin(t *testing.T) *h2origin {
@@ -126,9 +123,7 @@ func newH2Origin(t *testing.T) *h2origin {
 	return o
 }
 
-func (o *h2origin) upstream() string {
-	return fmt.Sprintf("backends = [{ address = %q }]\nprotocol = \"h2\"\n", o.addr)
-}
+func (o *h2origin) upstream() string { return backendAt(o.addr) + "protocol = \"h2\"\n" }
 
 func (o *h2origin) note(f func()) {
 	o.mu.Lock()
@@ -162,7 +157,8 @@ func (c *h2serving) write(frames string) {
 }
 
 func (o *h2origin) serve(nc net.Conn) {
-	c := &h2serving{Conn: nc, o: o, dec: hpack.NewDecoder(4096, nil), streams: map[uint32]*h2exchange{}}
+	c := &h2serving{Conn: nc, o: o, streams: map[uint32]*h2exchange{}}
+	c.blocks.dec = hpack.NewDecoder(4096, nil)
 	defer c.close()
 	var settings string
 	o.note(func() { o.conns++; settings = o.settings })
@@ -222,14 +218,8 @@ func (c *h2serving) take(f http2.Frame) {
 		} else {
 			c.o.fault("RST_STREAM on the idle stream %d", f.StreamID)
 		}
-	case *http2.HeadersFrame:
-		c.block, c.stream, c.ends = append([]byte(nil), f.HeaderBlockFragment()...), f.StreamID, f.StreamEnded()
-		if f.HeadersEnded() {
-			c.takeHead()
-		}
-	case *http2.ContinuationFrame:
-		c.block = append(c.block, f.HeaderBlockFragment()...)
-		if f.HeadersEnded() {
+	case *http2.HeadersFrame, *http2.ContinuationFrame:
+		if c.blocks.take(f) {
 			c.takeHead()
 		}
 	case *http2.DataFrame:
@@ -257,20 +247,15 @@ func (o *h2origin) isShut() bool {
 }
 
 func (c *h2serving) takeHead() {
-	list, err := c.dec.DecodeFull(c.block)
-	if err != nil {
-		c.o.fault("header block: %v", err)
-	}
-	var f h2fields
+	f, ends := c.blocks.fields(c.o.fault), c.blocks.ends
 	c.o.note(func() {
-		for _, hf := range list {
-			f = append(f, [2]string{hf.Name, hf.Value})
-			fmt.Fprintf(&c.o.raw, "%s: %s\n", hf.Name, hf.Value)
+		for _, p := range f {
+			fmt.Fprintf(&c.o.raw, "%s: %s\n", p[0], p[1])
 		}
 	})
-	if s := c.streams[c.stream]; s != nil {
-		if err := h2malformed(f); err != nil || !c.ends || s.finished {
-			c.o.fault("trailers: %v, end %v", err, c.ends)
+	if s := c.streams[c.blocks.stream]; s != nil {
+		if err := h2malformed(f); err != nil || !ends || s.finished {
+			c.o.fault("trailers: %v, end %v", err, ends)
 		}
 		for _, p := range f {
 			s.trailers = append(s.trailers, p[0]+": "+p[1])
@@ -278,7 +263,7 @@ func (c *h2serving) takeHead() {
 		c.whole(s)
 		return
 	}
-	s := &h2exchange{c: c, id: c.stream, length: f.get("content-length"), arrived: &arrived{
+	s := &h2exchange{c: c, id: c.blocks.stream, length: f.get("content-length"), arrived: &arrived{
 		method: f.get(":method"), target: f.get(":path"), authority: f.get(":authority"),
 	}}
 	for _, p := range f {
@@ -286,7 +271,7 @@ func (c *h2serving) takeHead() {
 			s.lines = append(s.lines, p[0]+": "+p[1])
 		}
 	}
-	c.streams[c.stream] = s
+	c.streams[c.blocks.stream] = s
 	c.o.note(func() { c.o.began++; c.o.heads++ })
 	if err := h2wrongRequest(f); err != nil {
 		c.o.fault("%v in %q", err, f)
@@ -295,7 +280,7 @@ func (c *h2serving) takeHead() {
 		s.played = true
 		p.do(s)
 	}
-	if c.ends {
+	if ends {
 		c.whole(s)
 	}
 }

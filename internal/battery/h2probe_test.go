@@ -2,21 +2,14 @@ package battery
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/net/http2"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
-
-// h2known are the cases that fail today, as "group/origin/name", each with its reason.
-var h2known = map[string]string{}
 
 // h2script is what a client sends on one stream.
 type h2script struct {
@@ -119,28 +112,7 @@ type h2lane struct {
 // h2start starts an edge. more is put into the table of the listener.
 func h2start(t *testing.T, upstream, more string) (*testutil.Process, string) {
 	t.Helper()
-	return startEdge(t, upstream, "protocols = [\"h1\", \"h2\"]\nh2.idle_timeout = \"5m\"\n"+more)
-}
-
-// startEdge starts an edge with these keys of its listener.
-func startEdge(t *testing.T, upstream, listener string) (*testutil.Process, string) {
-	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "edge.toml")
-	text := fmt.Sprintf(`
-worker_threads = 1
-[log]
-output = []
-[[listeners]]
-listen = "127.0.0.1:0"
-%s%s
-[upstreams.default]
-%s%s`, unhurried, listener, upstream, unhurriedUpstream)
-	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
-	p := testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}, Dir: dir,
-	})
-	return p, p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	return startEdge(t, upstream, "protocols = [\"h1\", \"h2\"]\nh2.idle_timeout = \"5m\"\n"+more, "")
 }
 
 func newH2Lane(t *testing.T, o recorder, more string) *h2lane {
@@ -159,38 +131,15 @@ var h2origins = []struct {
 	{"h2c", func(t *testing.T) recorder { return newH2Origin(t) }},
 }
 
-// h2counts are the cases that ran, by group. guarded by mu.
-var h2counts struct {
-	mu    sync.Mutex
-	cases map[string]int
-}
-
-// h2judge fails a test for an error, unless it is known; then it fails when there is none.
-func h2judge(t *testing.T, f func() error) {
-	t.Helper()
-	name := strings.TrimPrefix(t.Name(), "TestBatteryH2/cases/")
-	group, _, _ := strings.Cut(name, "/")
-	h2counts.mu.Lock()
-	h2counts.cases[group]++
-	h2counts.mu.Unlock()
-	reason, isKnown := h2known[name]
-	err := f()
-	switch {
-	case isKnown && err == nil:
-		t.Errorf("passes: take it out of the list of what is known (%s)", reason)
-	case isKnown:
-		t.Logf("known: %s: %v", reason, err)
-	case err != nil:
-		t.Error(err)
-	}
-}
-
-// h2groups run side by side.
-var h2groups = []struct {
+// h2group is a table of cases.
+type h2group struct {
 	name  string
 	table func() []h2case
 	more  string // of the listener
-}{
+}
+
+// h2messages are cases about messages, which HTTP/3 has too.
+var h2messages = []h2group{
 	{"names", h2nameCases, ""},
 	{"values", h2valueCases, ""},
 	{"pseudo", h2pseudoCases, ""},
@@ -200,15 +149,14 @@ var h2groups = []struct {
 	{"hop", h2hopCases, ""},
 	{"length", h2lengthCases, ""},
 	{"trailers", h2trailerCases, ""},
-	{"frames", h2frameCases, ""},
-	{"compression", h2compressionCases, ""},
 	{"noTunnels", h2noTunnelCases, "websocket = false"},
 }
 
+var h2groups = append(slices.Clone(h2messages), h2group{"frames", h2frameCases, ""},
+	h2group{"compression", h2compressionCases, ""})
+
 func TestBatteryH2(t *testing.T) {
-	testutil.Binary(t, "./cmd/edge") // before the clocks of the cases run
-	h2counts.cases = map[string]int{}
-	t.Run("cases", func(t *testing.T) {
+	runCases(t, func(t *testing.T) {
 		for _, g := range h2groups {
 			t.Run(g.name, func(t *testing.T) { h2run(t, g.table(), g.more) })
 		}
@@ -216,18 +164,6 @@ func TestBatteryH2(t *testing.T) {
 			t.Run(g.name, func(t *testing.T) { h2runReplies(t, g.table()) })
 		}
 	})
-	var names []string
-	all := 0
-	for name, n := range h2counts.cases {
-		names = append(names, name)
-		all += n
-	}
-	sort.Strings(names)
-	var table strings.Builder
-	for _, name := range names {
-		fmt.Fprintf(&table, "\n%-24s %4d cases", name, h2counts.cases[name])
-	}
-	t.Logf("%s\n%-24s %4d cases", table.String(), "all", all)
 }
 
 // h2run runs a table before an origin of either version, each case in one piece, and then byte by byte with header
@@ -239,17 +175,8 @@ func h2run(t *testing.T, table []h2case, more string) {
 			l := newH2Lane(t, o.make(t), more)
 			for _, c := range table {
 				t.Run(c.name, func(t *testing.T) {
-					if c.rfc == "" {
-						t.Error("no section")
-					}
-					h2judge(t, func() error {
-						if err := l.probe(t, &c, false); err != nil {
-							return err
-						}
-						if err := l.probe(t, &c, true); err != nil {
-							return fmt.Errorf("byte by byte: %w", err)
-						}
-						return nil
+					judge(t, c.rfc, func() error {
+						return twice(true, func(bytewise bool) error { return l.probe(t, &c, bytewise) })
 					})
 				})
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -237,15 +238,44 @@ func (a *h2answer) String() string {
 	return text
 }
 
+// headerBlocks puts the header blocks of a connection together.
+type headerBlocks struct {
+	dec    *hpack.Decoder
+	block  []byte
+	stream uint32 // of the block
+	ends   bool   // the block ends the stream
+}
+
+// take takes a frame, and reports whether a block is whole with it.
+func (b *headerBlocks) take(f http2.Frame) (whole bool) {
+	switch f := f.(type) {
+	case *http2.HeadersFrame:
+		b.block, b.stream, b.ends = slices.Clone(f.HeaderBlockFragment()), f.StreamID, f.StreamEnded()
+		return f.HeadersEnded()
+	case *http2.ContinuationFrame:
+		b.block = append(b.block, f.HeaderBlockFragment()...)
+		return f.HeadersEnded()
+	}
+	return false
+}
+
+// fields decodes a block that is whole.
+func (b *headerBlocks) fields(fault func(format string, args ...any)) (f h2fields) {
+	list, err := b.dec.DecodeFull(b.block)
+	if err != nil {
+		fault("header block: %v", err)
+	}
+	for _, hf := range list {
+		f = append(f, [2]string{hf.Name, hf.Value})
+	}
+	return f
+}
+
 // h2client is the raw end of a connection to edge. It reads strictly, and writes what it is told.
 type h2client struct {
 	net.Conn
-	in      *http2.Framer
-	dec     *hpack.Decoder
-	block   []byte
-	blockOf *http2.HeadersFrame
-	ends    bool
-	stream  uint32
+	in     *http2.Framer
+	blocks headerBlocks
 
 	answers map[uint32]*h2answer
 	wrong   []string
@@ -288,8 +318,9 @@ func h2dial(t *testing.T, addr string) *h2client {
 	c := testutil.Dial(t, addr).Conn()
 	c.SetDeadline(time.Now().Add(patience))
 	h := &h2client{
-		Conn: c, in: http2.NewFramer(nil, c), dec: hpack.NewDecoder(4096, nil), answers: map[uint32]*h2answer{},
-		credit: map[uint32]int{},
+		Conn: c, in: http2.NewFramer(nil, c), blocks: headerBlocks{dec: hpack.NewDecoder(4096, nil)},
+		answers: map[uint32]*h2answer{},
+		credit:  map[uint32]int{},
 	}
 	h.in.SetMaxReadFrameSize(16384)
 	return h
@@ -359,14 +390,8 @@ func (c *h2client) take(f http2.Frame) {
 			c.fault("stream %d was reset twice", f.StreamID)
 		}
 		a.reset, a.code = true, f.ErrCode
-	case *http2.HeadersFrame:
-		c.block, c.stream, c.ends = append([]byte(nil), f.HeaderBlockFragment()...), f.StreamID, f.StreamEnded()
-		if f.HeadersEnded() {
-			c.takeHead()
-		}
-	case *http2.ContinuationFrame:
-		c.block = append(c.block, f.HeaderBlockFragment()...)
-		if f.HeadersEnded() {
+	case *http2.HeadersFrame, *http2.ContinuationFrame:
+		if c.blocks.take(f) {
 			c.takeHead()
 		}
 	case *http2.DataFrame:
@@ -404,7 +429,7 @@ func h2malformed(f h2fields, pseudo ...string) error {
 	times := map[string]int{}
 	for _, p := range f {
 		if strings.HasPrefix(p[0], ":") {
-			if times[p[0]]++; regular || times[p[0]] > 1 || !contains(pseudo, p[0]) {
+			if times[p[0]]++; regular || times[p[0]] > 1 || !slices.Contains(pseudo, p[0]) {
 				return fmt.Errorf("pseudo-header field %s where it must not be", p[0])
 			}
 		} else if regular = true; !h2name.MatchString(p[0]) {
@@ -413,45 +438,29 @@ func h2malformed(f h2fields, pseudo ...string) error {
 		if !h2value.MatchString(p[1]) {
 			return fmt.Errorf("field value %s: %q", p[0], p[1])
 		}
-		if contains(h2hop, p[0]) {
+		if slices.Contains(h2hop, p[0]) {
 			return fmt.Errorf("connection-specific field %s", p[0])
 		}
 	}
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
-
 func (c *h2client) takeHead() {
-	list, err := c.dec.DecodeFull(c.block)
-	if err != nil {
-		c.fault("header block: %v", err)
-	}
-	var f h2fields
-	for _, hf := range list {
-		f = append(f, [2]string{hf.Name, hf.Value})
-	}
-	a := c.answer(c.stream)
+	f := c.blocks.fields(c.fault)
+	a := c.answer(c.blocks.stream)
 	switch {
 	case a.done():
-		c.fault("a head behind the end of stream %d", c.stream)
+		c.fault("a head behind the end of stream %d", c.blocks.stream)
 	case a.status >= 200:
-		if a.takeFields(f, c.fault); !c.ends {
+		if a.takeFields(f, c.fault); !c.blocks.ends {
 			c.fault("trailers that do not end the stream")
 		}
 	default:
-		if a.takeFields(f, c.fault); a.status < 200 && c.ends {
+		if a.takeFields(f, c.fault); a.status < 200 && c.blocks.ends {
 			c.fault("an interim answer that ends the stream")
 		}
 	}
-	if c.ends {
+	if c.blocks.ends {
 		a.finish(c.fault)
 	}
 }

@@ -1,7 +1,6 @@
 package battery
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -90,15 +89,13 @@ func TestBatteryH3_floods(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			l := newH3Lane(t, o.make(t), "")
-			testutil.Must(t, l.other.victim("warm"))
-			l.record(t)
-			base := residentBytes(t, l.PID())
-			for _, f := range h3floods() {
-				t.Run(f.name, func(t *testing.T) { l.flood(t, &f) })
-			}
-			if grown := residentBytes(t, l.PID()) - base; grown > floodMemory {
-				t.Errorf("the process has grown by %d MiB", grown>>20)
-			}
+			l.boundMemory(t, l.other.victim, func() {
+				for _, f := range h3floods() {
+					t.Run(f.name, func(t *testing.T) {
+						l.attack(t, l.other.victim, func(string) { l.flood(t, &f) })
+					})
+				}
+			})
 		})
 	}
 }
@@ -115,11 +112,6 @@ func (c *h3client) hasSent() bool {
 
 func (l *h3lane) flood(t *testing.T, f *h3flood) {
 	t.Helper()
-	l.n++
-	id := fmt.Sprintf("f%d", l.n)
-	stop, good := make(chan bool), make(chan error, 1)
-	go func() { good <- l.goodClient(id, stop) }()
-	used := cpuTime(t, l.PID())
 	c := l.dial(t)
 	times := 0
 	for room := true; room && !c.Closed && times < floodFrames; times++ {
@@ -136,24 +128,7 @@ func (l *h3lane) flood(t *testing.T, f *h3flood) {
 	}
 	c.until(func() bool { return c.Closed })
 	c.leave()
-	used = cpuTime(t, l.PID()) - used
-	close(stop)
-	if err := <-good; err != nil {
-		t.Errorf("the good client: %v", err)
+	if c.gone == nil || *c.gone != http2.ErrCodeEnhanceYourCalm || c.wrong != nil {
+		t.Errorf("the connection ended with %v after %d times: %+v, %q", c.gone, times, c.Conn.Closed(), c.wrong)
 	}
-	if c.gone == nil || *c.gone != http2.ErrCodeEnhanceYourCalm {
-		t.Errorf("the connection ended with %v after %d times: %+v", c.gone, times, c.Conn.Closed())
-	}
-	if used > floodTime {
-		t.Errorf("%v of processor time", used)
-	}
-	if err := l.other.victim(id); err != nil {
-		t.Error(err)
-	}
-	r := l.record(t)
-	heads := r.heads - strings.Count(strings.Join(r.targets(), " ")+" ", "/good-"+id+" ")
-	if heads > floodHeads || r.wrong != nil || c.wrong != nil {
-		t.Errorf("the origin saw %d requests, %q; the client %q", heads, r.wrong, c.wrong)
-	}
-	t.Logf("%d times, %d heads at the origin, %v of processor time", times, heads, used)
 }

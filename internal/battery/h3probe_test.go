@@ -3,7 +3,7 @@ package battery
 import (
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -99,7 +99,7 @@ func newH3Lane(t *testing.T, o recorder, more string) *h3lane {
 	base := filepath.Join(dir, "battery")
 	listener := fmt.Sprintf("protocols = [\"h1\", \"h2\", \"h3\"]\nh3.idle_timeout = \"5m\"\ntls = \"auto\"\n"+
 		"cert = %q\nkey = %q\n", base+".pem", base+".key")
-	l.Process, l.edge = startEdge(t, o.upstream(), listener+more)
+	l.Process, l.edge = startEdge(t, o.upstream(), listener+more, "")
 	l.other = l.dial(t)
 	return l
 }
@@ -109,30 +109,9 @@ func (l *h3lane) dial(t *testing.T) *h3client {
 	return h3dial(t, l.edge, l.authority, h3greeting)
 }
 
-// h3counted are the cases that ran.
-var h3counted atomic.Int64
-
-// h3groups run side by side: the cases of HTTP/2 that are about messages, and others about frames and streams.
-var h3groups = []struct {
-	name  string
-	table func() []h2case
-	more  string // of the listener
-}{
-	{"names", h2nameCases, ""},
-	{"values", h2valueCases, ""},
-	{"pseudo", h2pseudoCases, ""},
-	{"path", h2pathCases, ""},
-	{"authority", h2authorityCases, ""},
-	{"method", h2methodCases, ""},
-	{"hop", h2hopCases, ""},
-	{"length", h2lengthCases, ""},
-	{"trailers", h2trailerCases, ""},
-	{"noTunnels", h2noTunnelCases, "websocket = false"},
-	{"order", h3orderCases, ""},
-	{"frames", h3frameCases, ""},
-	{"control", h3controlCases, ""},
-	{"compression", h3compressionCases, ""},
-}
+var h3groups = append(slices.Clone(h2messages), h2group{"order", h3orderCases, ""},
+	h2group{"frames", h3frameCases, ""}, h2group{"control", h3controlCases, ""},
+	h2group{"compression", h3compressionCases, ""})
 
 // h3others are cases that end otherwise than over HTTP/2 without TLS.
 var h3others = map[string]h2verdict{
@@ -140,8 +119,7 @@ var h3others = map[string]h2verdict{
 }
 
 func TestBatteryH3(t *testing.T) {
-	testutil.Binary(t, "./cmd/edge") // before the clocks of the cases run
-	t.Run("cases", func(t *testing.T) {
+	runCases(t, func(t *testing.T) {
 		for _, g := range h3groups {
 			t.Run(g.name, func(t *testing.T) { h3run(t, g.table(), g.more) })
 		}
@@ -149,7 +127,6 @@ func TestBatteryH3(t *testing.T) {
 			t.Run(g.name, func(t *testing.T) { h3runReplies(t, g.table()) })
 		}
 	})
-	t.Logf("%d cases", h3counted.Load())
 }
 
 // h3run runs a table before an origin of either version, each case in one piece, and then byte by byte with other codes
@@ -167,12 +144,9 @@ func h3run(t *testing.T, table []h2case, more string) {
 					if v, ok := h3others[c.name]; ok {
 						c.h2verdict = v
 					}
-					h3counted.Add(1)
-					for _, bytewise := range []bool{false, true} {
-						if err := l.probe(t, &c, bytewise); err != nil {
-							t.Fatalf("byte by byte %v: %v", bytewise, err)
-						}
-					}
+					judge(t, c.rfc, func() error {
+						return twice(true, func(bytewise bool) error { return l.probe(t, &c, bytewise) })
+					})
 				})
 			}
 		})
@@ -257,10 +231,7 @@ func h3runReplies(t *testing.T, table []h2reply) {
 	ask := func(r *h2reply, id string) *got { return l.ask(t, r, id) }
 	for _, r := range table {
 		t.Run(r.name, func(t *testing.T) {
-			h3counted.Add(1)
-			if err := l.reply(t, o, &r, ask); err != nil {
-				t.Error(err)
-			}
+			judge(t, r.rfc, func() error { return l.reply(t, o, &r, ask) })
 		})
 	}
 }
@@ -275,16 +246,5 @@ func (l *h3lane) ask(t *testing.T, r *h2reply, id string) *got {
 	c.until(a.done)
 	next := c.get("/next-" + id)
 	c.until(next.done)
-	g := &got{status: a.status, body: a.body.String(), whole: a.ended && !a.reset, interims: a.interims}
-	g.text = fmt.Sprintf("%s; next: %s; %v %v", &a.h2answer, &next.h2answer, c.wrong, c.gone)
-	if g.next = next.body.String(); next.status != 200 || !next.ended || c.gone != nil {
-		g.next = "GOAWAY, or no answer"
-	}
-	for _, f := range a.trailers {
-		g.trailers = append(g.trailers, f[0]+": "+f[1])
-	}
-	if c.wrong != nil {
-		g.status = 0
-	}
-	return g
+	return gotOf(&a.h2answer, &next.h2answer, c.wrong, c.gone, c.Conn.Closed())
 }

@@ -1,4 +1,4 @@
 package battery
 
-// known are the cases that fail today, as "group/name", each with its reason.
+// known are the cases that fail today, by the names of their tests, each with its reason.
 var known = map[string]string{}

@@ -38,28 +38,30 @@ const unhurriedUpstream = `timeouts = { connect = "2m", first_byte = "5m", read 
 
 func newLane(t *testing.T) *lane { return newTunedLane(t, "", "") }
 
+func backendAt(addr string) string { return fmt.Sprintf("backends = [{ address = %q }]\n", addr) }
+
+// writeConfig writes the configuration of an edge with one event loop, with these keys of its upstream and listener.
+func writeConfig(t *testing.T, upstream, listener, tables string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "edge.toml")
+	text := "worker_threads = 1\n[log]\noutput = []\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n" + unhurried +
+		listener + "\n[upstreams.default]\n" + upstream + unhurriedUpstream + tables
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// startEdge starts an edge with this configuration, and returns its address.
+func startEdge(t *testing.T, upstream, listener, tables string) (*testutil.Process, string) {
+	t.Helper()
+	p := testutil.StartEdge(t, writeConfig(t, upstream, listener, tables))
+	return p, p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+}
+
 // newTunedLane is newLane with further keys of the listener, and further tables.
 func newTunedLane(t *testing.T, listener, tables string) *lane {
 	t.Helper()
 	l := &lane{origin: newOrigin(t)}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "edge.toml")
-	text := fmt.Sprintf(`
-worker_threads = 1
-[log]
-output = []
-[[listeners]]
-listen = "127.0.0.1:0"
-protocols = ["h1"]
-%s%s
-[upstreams.default]
-backends = [{ address = %q }]
-%s%s`, unhurried, listener, l.addr, unhurriedUpstream, tables)
-	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
-	l.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}, Dir: dir,
-	})
-	l.edge = l.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	l.Process, l.edge = startEdge(t, backendAt(l.addr), "protocols = [\"h1\"]\n"+listener, tables)
 	return l
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,14 +35,9 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 func TestMachine_outOfDescriptors(t *testing.T) {
 	edge := testutil.Binary(t, "./cmd/edge")
 	o := newOrigin(t)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "edge.toml")
-	text := fmt.Sprintf("worker_threads = 1\n[log]\noutput = []\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n%s"+
-		"[upstreams.default]\nbackends = [{ address = %q }]\n%s", unhurried, o.addr, unhurriedUpstream)
-	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
+	file := writeConfig(t, backendAt(o.addr), "", "")
 	p := testutil.Start(t, testutil.Command{
-		Path: "/bin/sh", Dir: dir,
-		Args: []string{"-c", fmt.Sprintf("ulimit -n %d; exec %q run -c %q", descriptors, edge, file)},
+		Path: "/bin/sh", Args: []string{"-c", fmt.Sprintf("ulimit -n %d; exec %q run -c %q", descriptors, edge, file)},
 	})
 	l := &lane{Process: p, origin: o, edge: p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]}
 	testutil.Must(t, l.victim("before"))

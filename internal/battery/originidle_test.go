@@ -22,7 +22,7 @@ func originIdleCases(t *testing.T) {
 		{"100", "9112 9.2", "HTTP/1.1 100 Continue\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error { return l.idle(t, good, c.later) })
+			judge(t, c.rfc, func() error { return l.idle(t, good, c.later) })
 		})
 	}
 }
@@ -58,7 +58,7 @@ func originBeforeTheRequestCases(t *testing.T) {
 		{"a banner", "9112 9.2", "220 evil ESMTP\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, c.rfc, func() error {
 				l := newLane(t)
 				l.note(func() { l.greet = c.greet })
 				h := l.ask(t, "first")
@@ -90,7 +90,7 @@ timeouts = { read = "300ms" }
 		{"says 100 and no more", "9110 15.6.5", "HTTP/1.1 100 Continue\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, c.rfc, func() error {
 				h, err := l.silence(t, "never/"+l.next(), c.say)
 				if err == nil && (len(h.answers) != 1 || h.answers[0].status() != 504) {
 					err = fmt.Errorf("the client got %s", h)
@@ -105,7 +105,7 @@ timeouts = { read = "300ms" }
 		{"says half a trailer", "9112 8", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\nX: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, c.rfc, func() error {
 				h, err := l.silence(t, "half/"+l.next(), c.say)
 				if err == nil && (len(h.answers) != 1 || h.answers[0].status() != 200 || !h.cut) {
 					err = fmt.Errorf("the client got %s", h)

@@ -63,17 +63,8 @@ func replies(t *testing.T, table []reply) {
 	l := newLane(t)
 	for _, r := range table {
 		t.Run(r.name, func(t *testing.T) {
-			if r.rfc == "" {
-				t.Error("no section")
-			}
-			judge(t, func() error {
-				if err := l.reply(t, &r, false); err != nil || !r.bytewise() {
-					return err
-				}
-				if err := l.reply(t, &r, true); err != nil {
-					return fmt.Errorf("byte by byte: %w", err)
-				}
-				return nil
+			judge(t, r.rfc, func() error {
+				return twice(r.bytewise(), func(bytewise bool) error { return l.reply(t, &r, bytewise) })
 			})
 		})
 	}

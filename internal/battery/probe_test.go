@@ -91,44 +91,16 @@ func first(line string) string { return line + "\r\n" + host + "\r\n" }
 // dripMax bounds what is sent byte by byte as well.
 const dripMax = 1000
 
-// probes runs a table on a lane of its own, each case in one piece and then byte by byte: what a decoder makes of a
-// message must not depend on where it was cut.
+// probes runs a table on a lane of its own.
 func probes(t *testing.T, table []probe) {
 	t.Parallel()
 	l := newLane(t)
 	for _, p := range table {
 		t.Run(p.name, func(t *testing.T) {
-			if p.rfc == "" {
-				t.Error("no section")
-			}
-			judge(t, func() error {
-				if err := l.probe(t, p, false); err != nil || len(p.send) > dripMax {
-					return err
-				}
-				if err := l.probe(t, p, true); err != nil {
-					return fmt.Errorf("byte by byte: %w", err)
-				}
-				return nil
+			judge(t, p.rfc, func() error {
+				return twice(len(p.send) <= dripMax, func(bytewise bool) error { return l.probe(t, p, bytewise) })
 			})
 		})
-	}
-}
-
-// judge fails a test for an error, unless it is known; then it fails when there is none.
-func judge(t *testing.T, f func() error) {
-	t.Helper()
-	name := strings.TrimPrefix(t.Name(), "TestBattery/cases/")
-	group, _, _ := strings.Cut(name, "/")
-	reason, isKnown := known[name]
-	err := f()
-	count(group, isKnown)
-	switch {
-	case isKnown && err == nil:
-		t.Errorf("passes: take it out of the list of what is known (%s)", reason)
-	case isKnown:
-		t.Logf("known: %s: %v", reason, err)
-	case err != nil:
-		t.Error(err)
 	}
 }
 

@@ -79,7 +79,7 @@ func byteByByteCases(t *testing.T) {
 		{"absolute form", "9112 3.2.2", "GET http://battery.test/{id} HTTP/1.1\r\n" + host + "\r\n", "GET", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, c.rfc, func() error {
 				return l.passes(t, strings.Split(strings.ReplaceAll(c.send, "{id}", l.next()), ""), c.body)
 			})
 		})
@@ -112,7 +112,7 @@ func cutAnywhereCases(t *testing.T) {
 		{"chunks", "9112 7.1", chunked("5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"), "hello"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, c.rfc, func() error {
 				send := strings.ReplaceAll(c.send, "{id}", l.next())
 				for i := 1; i < len(send); i++ {
 					if err := l.passes(t, []string{send[:i], send[i:]}, c.body); err != nil {
@@ -174,7 +174,7 @@ func lateCases(t *testing.T) {
 func lates(t *testing.T, o session.ServerOptions, cases []late) {
 	l := inProcess(t, o)
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { judge(t, func() error { return l.late(t, &c) }) })
+		t.Run(c.name, func(t *testing.T) { judge(t, c.rfc, func() error { return l.late(t, &c) }) })
 	}
 }
 
@@ -263,7 +263,7 @@ func leaversCases(t *testing.T) {
 	for _, how := range []string{"FIN", "RST", "half close"} {
 		for _, s := range stages {
 			t.Run(how+" "+s.name, func(t *testing.T) {
-				judge(t, func() error { return l.leave(t, how, s.send, s.whole) })
+				judge(t, s.rfc, func() error { return l.leave(t, how, s.send, s.whole) })
 			})
 		}
 	}
@@ -322,7 +322,7 @@ func abandonedCases(t *testing.T) {
 		{"RST behind 103", "9112 9.5", "HTTP/1.1 103 Early Hints\r\n\r\n", "RST"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judge(t, func() error { return l.abandon(t, c.say, c.how) })
+			judge(t, c.rfc, func() error { return l.abandon(t, c.say, c.how) })
 		})
 	}
 }
@@ -395,7 +395,7 @@ func greedyCases(t *testing.T) {
 			"GET / HTTP/1.1\r\nHost: " + strings.Repeat("a", 15<<10) + "\r\n\r\n", either(200, 400, 431).as("/")},
 	} {
 		t.Run(p.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, p.rfc, func() error {
 				err := l.probe(t, p, false)
 				if err != nil && len(err.Error()) > 1000 {
 					err = errors.New(err.Error()[:1000])
@@ -405,7 +405,7 @@ func greedyCases(t *testing.T) {
 		})
 	}
 	t.Run("memory", func(t *testing.T) {
-		judge(t, func() error {
+		judge(t, "9112 3", func() error {
 			if peak := l.peak(t); peak > 96<<10 {
 				return fmt.Errorf("the process took %d KiB at its peak", peak)
 			}
@@ -454,7 +454,7 @@ func limitsCases(t *testing.T) {
 		{"fields above", "9110 5.4", req("A: b\r\nA: b\r\nA: b\r\nA: b\r\n"), refuse(431)},
 	} {
 		t.Run(p.name, func(t *testing.T) {
-			judge(t, func() error {
+			judge(t, p.rfc, func() error {
 				l.n = 9 + l.n%90 // names of one length
 				err := l.probe(t, p, false)
 				if err != nil && len(err.Error()) > 1000 {
@@ -471,7 +471,7 @@ func limitsCases(t *testing.T) {
 func pipelinedCases(t *testing.T) {
 	t.Parallel()
 	l := newLane(t)
-	judge(t, func() error {
+	judge(t, "9112 9.3.2", func() error {
 		const requests = 20_000
 		pad := strings.Repeat("p", 2000)
 		c := l.dial(t)
@@ -520,7 +520,7 @@ func pipelinedCases(t *testing.T) {
 func silentCases(t *testing.T) {
 	t.Parallel()
 	l := newLane(t)
-	judge(t, func() error {
+	judge(t, "9112 9.5", func() error {
 		n := 300
 		if os.Getenv("EDGE_SOAK") != "" {
 			n = 9000

@@ -59,6 +59,12 @@ func Start(t testing.TB, c Command) *Process {
 	return p
 }
 
+// StartEdge starts the edge of this module with a file of its configuration.
+func StartEdge(t testing.TB, file string) *Process {
+	t.Helper()
+	return Start(t, Command{Path: Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+}
+
 // WaitLine waits until a line of the output matches pattern and returns the match with its groups.
 func (p *Process) WaitLine(pattern string) []string {
 	p.t.Helper()
