@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // The tables of Envoy's documentation of priority levels.
@@ -227,8 +228,7 @@ func TestView_panicsWhereNoneTakesAPart(t *testing.T) {
 		for _, m := range s.Members() {
 			m.SetPart(PartAgent, 0)
 		}
-		time.Sleep(renewalPause)
-		synctest.Wait()
+		testutil.Pass(renewalPause)
 		if m := s.View(1, nil).Pick(r, nil); m == nil {
 			t.Error("nothing is picked")
 		}

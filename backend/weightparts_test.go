@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // shares returns which part of so many picks each member of a tier gets by a method, while nothing is under way.
@@ -64,8 +65,7 @@ func TestMember_setPart(t *testing.T) {
 		if got := held(s, balance.LeastConn, 4250); !near(got, []float64{2.25 / 4.31, .06 / 4.31, 2 / 4.31}, 0.002) {
 			t.Errorf("methods that look at load do not follow at once: %.3f", got)
 		}
-		time.Sleep(renewalPause)
-		synctest.Wait()
+		testutil.Pass(renewalPause)
 		for _, m := range []*balance.Method{balance.RoundRobin, balance.Random, balance.LeastConn, balance.Adaptive} {
 			if got := shares(s, 0, m, 20_000); !near(got, want, 0.015) {
 				t.Errorf("%s: shares %.3f, not %.3f", m.Name, got, want)
@@ -73,8 +73,7 @@ func TestMember_setPart(t *testing.T) {
 		}
 		all[0].SetPart(PartAgent, 1.0/3)
 		all[1].SetPart(PartAgent, 1)
-		time.Sleep(renewalPause)
-		synctest.Wait()
+		testutil.Pass(renewalPause)
 		if got := shares(s, 0, balance.RoundRobin, 4); !near(got, []float64{0.25, 0.25, 0.5}, 0) {
 			t.Errorf("shares %.3f of a cycle of four", got)
 		}
@@ -97,8 +96,7 @@ func TestMember_partMovesNoKey(t *testing.T) {
 			before := keys(m)
 			for _, part := range []float64{0.3, 0, 1} {
 				s.Members()[1].SetPart(PartAgent, part)
-				time.Sleep(renewalPause)
-				synctest.Wait()
+				testutil.Pass(renewalPause)
 				if !slices.Equal(keys(m), before) {
 					t.Errorf("%s: keys move with a part of %g", m.Name, part)
 				}
@@ -113,8 +111,7 @@ func TestMember_partsMakeFewViews(t *testing.T) {
 		seen := map[*state]bool{s.now.Load(): true}
 		for i := range 1000 {
 			s.Members()[i%100].SetPart(PartAgent, float64(i%97+1)/100)
-			time.Sleep(100 * time.Microsecond)
-			synctest.Wait()
+			testutil.Pass(100 * time.Microsecond)
 			seen[s.now.Load()] = true
 		}
 		if n := len(seen); n < 10 || n > 11 {
@@ -174,8 +171,7 @@ func TestSet_simulate(t *testing.T) {
 		m.Down(Health)
 		m.Up(Health)
 		m.SetPart(PartAgent, 0.5)
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		testutil.Pass(time.Hour)
 		if m.Part() != 0.05 {
 			t.Fatalf("it takes %g by the time of the system", m.Part())
 		}
@@ -210,8 +206,7 @@ func TestSet_slowStartBegins(t *testing.T) {
 		if all[1].Up(Ejected); all[1].Part() != slowStartLeast {
 			t.Error("it goes on where it was when it went down")
 		}
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
+		testutil.Pass(20 * time.Second)
 		s.Apply("source", []Spec{{Address: "10.1.0.1:80"}, {Address: "10.1.0.2:80", Tier: 1}, {Address: "name:80"}})
 		added := s.Members()[2:]
 		if added[0].Part() != slowStartLeast || added[1].Part() != 1 || added[2].Part() != 1 {
@@ -259,8 +254,7 @@ func TestSet_partsProperty(t *testing.T) {
 					model.agent[i] = float64(rng.IntN(5)) / 4
 					all[i].SetPart(PartAgent, model.agent[i])
 				}
-				time.Sleep(time.Duration(rng.IntN(10))*100*time.Millisecond + 100*time.Millisecond - renewalPause)
-				synctest.Wait()
+				testutil.Pass(time.Duration(rng.IntN(10))*100*time.Millisecond + 100*time.Millisecond - renewalPause)
 				model.pass(slow)
 				for i, m := range all {
 					if off := m.Part() - model.part(i, slow); math.Abs(off) > 1.5/32 {
@@ -276,8 +270,7 @@ func TestSet_partsProperty(t *testing.T) {
 // checkTurns fails unless turns are given by what members take, once the set has had the time to see to that.
 func (s *Set) checkTurns(t *testing.T, when string) {
 	t.Helper()
-	time.Sleep(renewalPause)
-	synctest.Wait()
+	testutil.Pass(renewalPause)
 	sum, want := 0.0, make([]float64, len(s.Members()))
 	s.mu.Lock()
 	for i, m := range s.now.Load().members {

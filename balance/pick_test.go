@@ -278,14 +278,7 @@ func TestRegister_panics(t *testing.T) {
 	for name, m := range map[string]*Method{
 		"a name that is taken": {Name: "p2c", New: some}, "no name": {New: some}, "no New": {Name: "some"},
 	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: no panic", name)
-				}
-			}()
-			Register(m)
-		}()
+		testutil.Panics(t, name, func() { Register(m) })
 	}
 	if ByName("some") != nil || ByName("p2c") != P2C || Names()[0] != "adaptive" {
 		t.Errorf("the methods are %v", Names())

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A cell fills a cache line. The others live in each request, each reactor, or one beside the other.
@@ -30,14 +32,7 @@ func TestNewView_panicsOnBadWeights(t *testing.T) {
 		"below zero": {{Weight: -1}}, "too heavy": {{Weight: weightMax + 1}},
 		"too many": make([]Backend, backendsMax+1),
 	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: no panic", name)
-				}
-			}()
-			NewView(backends, nil)
-		}()
+		testutil.Panics(t, name, func() { NewView(backends, nil) })
 	}
 }
 
@@ -175,10 +170,5 @@ func TestView_weighing(t *testing.T) {
 	if v.Weighing(nil) != v || other.Weighing(nil).Count() != 4 {
 		t.Error("the weights of the backends do not come back")
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("too few weights")
-		}
-	}()
-	v.Weighing([]uint32{1})
+	testutil.Panics(t, "too few weights", func() { v.Weighing([]uint32{1}) })
 }

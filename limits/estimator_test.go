@@ -132,8 +132,8 @@ func TestEstimator_Sub(t *testing.T) {
 			t.Fatalf("something is left of key %d", k)
 		}
 	}
-	mustPanic(t, "local", func() { NewLocalEstimator(EstimatorOptions{Conservative: true}).Sub(1, 1) })
-	mustPanic(t, "shared", func() { NewSharedEstimator(EstimatorOptions{Conservative: true}).Sub(1, 1) })
+	testutil.Panics(t, "local", func() { NewLocalEstimator(EstimatorOptions{Conservative: true}).Sub(1, 1) })
+	testutil.Panics(t, "shared", func() { NewSharedEstimator(EstimatorOptions{Conservative: true}).Sub(1, 1) })
 }
 
 // What four owners count is, merged, what one would have counted.
@@ -169,7 +169,7 @@ func TestEstimator_mergedIsOneForAll(t *testing.T) {
 			t.Error("something is left after Reset")
 		}
 	}
-	mustPanic(t, "another width", func() {
+	testutil.Panics(t, "another width", func() {
 		NewLocalEstimator(EstimatorOptions{}).Merge(NewLocalEstimator(EstimatorOptions{Width: 1}))
 	})
 }
@@ -222,9 +222,9 @@ func TestWidthFor(t *testing.T) {
 			t.Errorf("%v: %d, want %d", share, got, want)
 		}
 	}
-	mustPanic(t, "0", func() { WidthFor(0) })
+	testutil.Panics(t, "0", func() { WidthFor(0) })
 	for _, width := range []int{-1, widthMax + 1} {
-		mustPanic(t, fmt.Sprint(width), func() { NewLocalEstimator(EstimatorOptions{Width: width}) })
+		testutil.Panics(t, fmt.Sprint(width), func() { NewLocalEstimator(EstimatorOptions{Width: width}) })
 	}
 	if n := len(NewSharedEstimator(EstimatorOptions{Width: 1000}).columns); n != 1024 {
 		t.Errorf("%d counters in a row", n)

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"net/netip"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestHasher_equalKeysHaveEqualHashes(t *testing.T) {
@@ -30,7 +32,7 @@ func TestHasher_seedsDiffer(t *testing.T) {
 		Comparable(a, 7) == Comparable(b, 7) {
 		t.Error("two seeds give one hash")
 	}
-	mustPanic(t, "no seed", func() { Hasher{}.String("key") })
+	testutil.Panics(t, "no seed", func() { Hasher{}.String("key") })
 }
 
 func TestHasher_Addr(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // inFlight is what both tables have, with guards that are left by a function.
@@ -128,8 +130,8 @@ func TestGuard_isLeftOnce(t *testing.T) {
 	if local.Count(1) != 0 || shared.Count(1) != 0 {
 		t.Errorf("%d and %d under way", local.Count(1), shared.Count(1))
 	}
-	mustPanic(t, "a copy of a local guard", a2.Leave)
-	mustPanic(t, "a copy of a guard", b2.Leave)
+	testutil.Panics(t, "a copy of a local guard", a2.Leave)
+	testutil.Panics(t, "a copy of a guard", b2.Leave)
 }
 
 // Whatever goroutines do, a key never has more than its maximum under way, and in the end none has anything. The

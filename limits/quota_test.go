@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestQuota_Validate(t *testing.T) {
@@ -31,19 +33,9 @@ func TestQuota_Validate(t *testing.T) {
 		if q.Validate() == nil {
 			t.Errorf("%+v is valid", q)
 		}
-		mustPanic(t, "NewLocalGCRA", func() { NewLocalGCRA(q) })
-		mustPanic(t, "NewSharedGCRATable", func() { NewSharedGCRATable(q, 1) })
+		testutil.Panics(t, "NewLocalGCRA", func() { NewLocalGCRA(q) })
+		testutil.Panics(t, "NewSharedGCRATable", func() { NewSharedGCRATable(q, 1) })
 	}
-}
-
-func mustPanic(t *testing.T, what string, f func()) {
-	t.Helper()
-	defer func() {
-		if recover() == nil {
-			t.Errorf("%s: no panic", what)
-		}
-	}()
-	f()
 }
 
 // The rate is never more than asked for, and less by a nanosecond of an interval at most.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 type rate interface {
@@ -252,7 +254,7 @@ func TestRate_mergedIsOneForAll(t *testing.T) {
 				t.Errorf("%d slots: %d, by one %d", slots, got, want)
 			}
 		}
-		mustPanic(t, "another window", func() { merged.Merge(NewLocalRate(RateOptions{Window: time.Minute})) })
+		testutil.Panics(t, "another window", func() { merged.Merge(NewLocalRate(RateOptions{Window: time.Minute})) })
 		if s := merged.Snapshot(NewLocalRate(RateOptions{Window: time.Minute})); s.windows != merged.windows {
 			t.Error("a copy with another window")
 		}
@@ -264,8 +266,8 @@ func TestNewRate_refuses(t *testing.T) {
 		{}, {Window: 999}, {Window: time.Second, Slots: 3}, {Window: time.Second, Slots: 1},
 		{Window: time.Second, Slots: 16}, {Window: time.Second, Width: -1},
 	} {
-		mustPanic(t, fmt.Sprint(o), func() { NewLocalRate(o) })
-		mustPanic(t, fmt.Sprint(o), func() { NewSharedRate(o) })
+		testutil.Panics(t, fmt.Sprint(o), func() { NewLocalRate(o) })
+		testutil.Panics(t, fmt.Sprint(o), func() { NewSharedRate(o) })
 	}
 }
 

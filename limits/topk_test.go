@@ -182,7 +182,7 @@ func TestTopK_merged(t *testing.T) {
 			t.Errorf("%d events are counted as %d", counts[item.Key], item.Count)
 		}
 	}
-	mustPanic(t, "another size", func() { merged.Merge(NewTopK(TopKOptions[uint64]{Cells: 8})) })
+	testutil.Panics(t, "another size", func() { merged.Merge(NewTopK(TopKOptions[uint64]{Cells: 8})) })
 }
 
 // A key that one owner has kept and the other has not is listed with both counts.
@@ -267,8 +267,8 @@ func TestSpaceSaving_guaranteeOfThePaper(t *testing.T) {
 			}
 		}
 	}
-	mustPanic(t, "0", func() { NewSpaceSaving[int](0, nil) })
-	mustPanic(t, "2^24 + 1", func() { NewSpaceSaving[int](1<<24+1, nil) })
+	testutil.Panics(t, "0", func() { NewSpaceSaving[int](0, nil) })
+	testutil.Panics(t, "2^24 + 1", func() { NewSpaceSaving[int](1<<24+1, nil) })
 }
 
 // Each key once, in turn: whatever is counted is wrong by as much as may be.
@@ -310,7 +310,7 @@ func TestSpaceSaving_merged(t *testing.T) {
 			checkSpaceSaving(t, merged, counts, m)
 		}
 	}
-	mustPanic(t, "another size", func() { NewSpaceSaving[int](1, nil).Merge(NewSpaceSaving[int](2, nil)) })
+	testutil.Panics(t, "another size", func() { NewSpaceSaving[int](1, nil).Merge(NewSpaceSaving[int](2, nil)) })
 }
 
 func TestSpaceSaving_listsAndForgets(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func listing(r *Registry) string {
@@ -109,14 +111,7 @@ func TestRegistry_refusesBadNames(t *testing.T) {
 		},
 		"counter & gauge": func(r *Registry) { r.Counter("a", ""); r.Gauge("a", "", nil) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			defer func() {
-				if recover() == nil {
-					t.Error("did not panic")
-				}
-			}()
-			register(new(Registry))
-		})
+		t.Run(name, func(t *testing.T) { testutil.Panics(t, name, func() { register(new(Registry)) }) })
 	}
 }
 

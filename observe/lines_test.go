@@ -91,8 +91,7 @@ func TestLines_noticeNeedsNoOtherLine(t *testing.T) {
 		}
 		var read buffer
 		go func() { _, _ = io.Copy(&read, in) }()
-		pass(2 * time.Second)
-		synctest.Wait()
+		testutil.Pass(2 * time.Second)
 		if want := fmt.Sprintf("line %d\nmissing 1 0 <nil>\n", total-2); !strings.HasSuffix(read.text(), want) {
 			t.Errorf("it ends with %q, want %q", read.text()[max(0, len(read.text())-60):], want)
 		}
@@ -130,8 +129,7 @@ func TestLines_failingOutput(t *testing.T) {
 		l := s.Lines()
 		say := func(text string) {
 			_, _ = io.WriteString(l, text)
-			pass(2 * time.Second)
-			synctest.Wait()
+			testutil.Pass(2 * time.Second)
 		}
 		out.setFail(errors.New("disk full"), 3)
 		for range 30 {
@@ -173,8 +171,7 @@ func TestLines_refusedNoticeIsNoLostLine(t *testing.T) {
 		out.setFail(errors.New("disk full"), 0)
 		for i := range 5 {
 			_, _ = io.WriteString(s.Lines(), "a\n")
-			pass(2 * time.Second)
-			synctest.Wait()
+			testutil.Pass(2 * time.Second)
 			if i == 0 {
 				out.setFail(nil, 0)
 			}

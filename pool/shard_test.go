@@ -112,12 +112,7 @@ func TestShard_panicsWhenParkedTwice(t *testing.T) {
 	s := New[string](10, evictConn)
 	c := newConn("a")
 	s.Park(s.Group("a"), &c.node)
-	defer func() {
-		if recover() == nil {
-			t.Fatal("no panic")
-		}
-	}()
-	s.Park(s.Group("b"), &c.node)
+	testutil.Panics(t, "a second Park", func() { s.Park(s.Group("b"), &c.node) })
 }
 
 func TestShard_doesNotAllocate(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var errLoad = errors.New("the origin is away")
@@ -253,7 +255,7 @@ func TestLoad_negative(t *testing.T) {
 			t.Errorf("%d calls, or a negative entry has a value", o.calls.Load())
 		}
 		_, _ = c.Load(t.Context(), -1, o.load)
-		pass(2 * time.Minute)
+		testutil.Pass(2 * time.Minute)
 		if n := c.Len(); n != 0 {
 			t.Errorf("%d entries", n)
 		}
@@ -275,7 +277,7 @@ func TestLoad_staleWhileOneRefreshes(t *testing.T) {
 		c := New(Options[int, int]{Entries: 100, TTL: time.Minute, Stale: time.Minute})
 		defer c.Close()
 		c.Set(4, 1)
-		pass(90 * time.Second)
+		testutil.Pass(90 * time.Second)
 		if _, ok := c.Get(4); ok {
 			t.Error("Get returned a stale value")
 		}
@@ -288,11 +290,11 @@ func TestLoad_staleWhileOneRefreshes(t *testing.T) {
 				t.Error(found, err)
 			}
 		}
-		pass(2 * time.Second)
+		testutil.Pass(2 * time.Second)
 		if v, ok := c.Get(4); v != 40 || !ok || o.calls.Load() != 1 {
 			t.Errorf("%d %v after %d calls", v, ok, o.calls.Load())
 		}
-		pass(3 * time.Minute)
+		testutil.Pass(3 * time.Minute)
 		if c.Len() != 0 {
 			t.Error("an entry lives beyond TTL and Stale")
 		}

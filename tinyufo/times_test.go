@@ -4,18 +4,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // caused counts what OnEvict is told.
 type caused map[Cause]int
 
 func (n caused) evict(_, _ int, cause Cause) { n[cause]++ }
-
-// pass lets time pass, and what is due be done.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
 
 func TestTimes_TTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -28,26 +24,26 @@ func TestTimes_TTL(t *testing.T) {
 		c.Set(100, 1)
 		c.SetTTL(11, 1, time.Hour)
 		c.Set(30, 1)
-		pass(9 * time.Second)
+		testutil.Pass(9 * time.Second)
 		for _, k := range []int{0, 10, 100, 11, 30} {
 			if _, ok := c.Get(k); !ok {
 				t.Errorf("%d expired early", k)
 			}
 		}
 		c.Set(30, 2) // lives from now
-		pass(2 * time.Second)
+		testutil.Pass(2 * time.Second)
 		if _, ok := c.Get(10); ok || left[Expired] != 1 || c.Len() != 4 {
 			t.Errorf("10 seconds have passed: %v, %d entries", left, c.Len())
 		}
-		pass(24 * time.Second)
+		testutil.Pass(24 * time.Second)
 		if _, ok := c.Get(30); !ok {
 			t.Error("an entry expired with the one that it had replaced")
 		}
-		pass(30 * time.Second)
+		testutil.Pass(30 * time.Second)
 		if _, ok := c.Peek(0); ok || c.Len() != 2 {
 			t.Errorf("65 seconds have passed: %d entries", c.Len())
 		}
-		pass(61 * time.Minute)
+		testutil.Pass(61 * time.Minute)
 		if c.Len() != 0 || left[Expired] != 5 || len(left) != 1 {
 			t.Errorf("%d entries, %v", c.Len(), left)
 		}
@@ -67,11 +63,11 @@ func TestTimes_SetTTLSoonerThanBefore(t *testing.T) {
 		c.SetTTL(2, 2, time.Hour)
 		c.SetTTL(3, 1, time.Minute)
 		c.Set(3, 2)
-		pass(61 * time.Second)
+		testutil.Pass(61 * time.Second)
 		if _, ok := c.Get(1); ok || left[Expired] != 1 || c.Len() != 2 {
 			t.Errorf("a minute has passed: %v, %d entries", left, c.Len())
 		}
-		pass(61 * time.Minute)
+		testutil.Pass(61 * time.Minute)
 		if _, ok := c.Get(3); !ok || c.Len() != 1 {
 			t.Errorf("%d entries", c.Len())
 		}
@@ -90,7 +86,7 @@ func TestTimes_TTI(t *testing.T) {
 		c.Set(2, 1)
 		c.Set(3, 1)
 		for range 10 {
-			pass(50 * time.Second)
+			testutil.Pass(50 * time.Second)
 			if _, ok := c.Get(1); !ok {
 				t.Error("a used entry has expired")
 			}
@@ -101,7 +97,7 @@ func TestTimes_TTI(t *testing.T) {
 		if c.Len() != 2 {
 			t.Errorf("%d entries", c.Len())
 		}
-		pass(2 * time.Minute)
+		testutil.Pass(2 * time.Minute)
 		if c.Len() != 0 {
 			t.Errorf("%d entries", c.Len())
 		}
@@ -114,7 +110,7 @@ func TestTimes_CloseStopsThem(t *testing.T) {
 		c.Set(1, 1)
 		c.Close()
 		c.Close()
-		pass(time.Hour)
+		testutil.Pass(time.Hour)
 		if _, ok := c.Get(1); !ok {
 			t.Error("an entry expired after Close")
 		}

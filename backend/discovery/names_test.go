@@ -76,8 +76,7 @@ func TestResolver_followsNames(t *testing.T) {
 			if text := strings.Join(got, ","); text != step.want {
 				t.Fatalf("%v: %s, want %s", step.answer, text, step.want)
 			}
-			time.Sleep(step.wait)
-			synctest.Wait()
+			testutil.Pass(step.wait)
 		}
 	})
 }
@@ -172,8 +171,7 @@ func TestResolver_namesAddresses(t *testing.T) {
 		} {
 			answers <- answer
 			synctest.Wait()
-			time.Sleep(30 * time.Second)
-			synctest.Wait()
+			testutil.Pass(30 * time.Second)
 		}
 		close(answers)
 		res.Stop()
@@ -231,8 +229,7 @@ func TestResolver_boundsAddresses(t *testing.T) {
 		defer res.Stop()
 		synctest.Wait()
 		flood.Store(true)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		testutil.Pass(time.Minute)
 		if n := s.Len(); n != 6 {
 			t.Errorf("%d members", n)
 		}

@@ -100,21 +100,18 @@ func TestRunner_debounces(t *testing.T) {
 		time.Sleep(99 * time.Millisecond)
 		s.find("10.0.0.1:1", "10.0.0.1:3")
 		want("1")
-		time.Sleep(debounce)
-		synctest.Wait()
+		testutil.Pass(debounce)
 		want("1 3")
 		for i := range 15 { // a change each 80 ms: applied after a second all the same
 			s.find("10.0.0.1:1", fmt.Sprintf("10.0.0.1:%d", 100+i))
-			time.Sleep(80 * time.Millisecond)
-			synctest.Wait()
+			testutil.Pass(80 * time.Millisecond)
 		}
 		if got := members(set); got == "1 3" {
 			t.Error("nothing was applied for more than a second")
 		}
 		s.find("10.0.0.1:1", "10.0.0.1:9")
 		s.find("10.0.0.1:1", "10.0.0.1:114")
-		time.Sleep(debounce)
-		synctest.Wait()
+		testutil.Pass(debounce)
 		want("1 114")
 		if set.Members()[0] != stays {
 			t.Error("a member that stays is another one")
@@ -144,8 +141,7 @@ func TestRunner_errorsKeep(t *testing.T) {
 		s.fail(errors.New("SERVFAIL"))
 		time.Sleep(time.Minute - time.Millisecond)
 		want("1")
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
+		testutil.Pass(time.Millisecond)
 		want("")
 		time.Sleep(time.Hour)
 		s.find("10.0.0.1:1")
@@ -197,22 +193,19 @@ func TestRunner_noneIsBelievedLater(t *testing.T) {
 		s.find()
 		time.Sleep(29 * time.Second)
 		s.fail(errors.New("SERVFAIL")) // takes nothing back
-		time.Sleep(time.Second)
-		synctest.Wait()
+		testutil.Pass(time.Second)
 		want("")
 		s.find("10.0.0.1:2")
 		want("2")
 		s.find()
 		s.find()
 		s.find()
-		time.Sleep(debounce)
-		synctest.Wait()
+		testutil.Pass(debounce)
 		want("")
 		s.find("10.0.0.1:3")
 		want("3")
 		s.fail(None)
-		time.Sleep(debounce)
-		synctest.Wait()
+		testutil.Pass(debounce)
 		want("")
 	})
 	run(t, Options{EmptyAfter: time.Hour}, func(t *testing.T, s told, _ *Runner, _ *backend.Set, want func(string)) {
@@ -220,8 +213,7 @@ func TestRunner_noneIsBelievedLater(t *testing.T) {
 		s.find()
 		time.Sleep(time.Hour - time.Millisecond)
 		want("1")
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
+		testutil.Pass(time.Millisecond)
 		want("")
 	})
 }
@@ -234,8 +226,7 @@ func TestRunner_refusesWhatIsNoBackend(t *testing.T) {
 				publish(list, nil)
 				return nil
 			}
-			time.Sleep(debounce)
-			synctest.Wait()
+			testutil.Pass(debounce)
 		}
 		publish(backend.Spec{Address: "10.0.0.1:1", Weight: 65535}, backend.Spec{Address: "10.0.0.1:1", Weight: 65536},
 			backend.Spec{Address: "10.0.0.1:2", Weight: -1}, backend.Spec{Address: "10.0.0.1"}, backend.Spec{},
@@ -261,8 +252,7 @@ func TestRunner_boundsNames(t *testing.T) {
 		}
 		for range 3 {
 			s.find(all...)
-			time.Sleep(time.Second)
-			synctest.Wait()
+			testutil.Pass(time.Second)
 			if n := set.Len(); n != namesMax+2 {
 				t.Errorf("%d members", n)
 			}
@@ -333,8 +323,7 @@ func TestRunner_serverThatFailsForTenMinutes(t *testing.T) {
 					srv.Forget("web.example.")
 					srv.Forget("_http._tcp.example.")
 				}
-				time.Sleep(10 * time.Minute)
-				synctest.Wait()
+				testutil.Pass(10 * time.Minute)
 				if !slices.Equal(set.Members(), before) {
 					t.Errorf("%s, failure %d: members became %v", text, how, members(set))
 				}
@@ -344,8 +333,7 @@ func TestRunner_serverThatFailsForTenMinutes(t *testing.T) {
 				srv.Fail("", dnsserver.None)
 				srv.Answer("web.example.", "A 5 10.0.0.2", "AAAA 5 2001:db8::1")
 				srv.Answer("_http._tcp.example.", "SRV 5 0 0 80 web.example.")
-				time.Sleep(time.Minute)
-				synctest.Wait()
+				testutil.Pass(time.Minute)
 				isNew := func(m *backend.Member) bool { return !slices.Contains(before, m) }
 				if got := set.Members(); len(got) != 2 || slices.ContainsFunc(got, isNew) {
 					t.Errorf("%s, failure %d: after it %v", text, how, members(set))
@@ -445,8 +433,7 @@ func TestRunner_storm(t *testing.T) {
 				slots = got[len(got)-1].Slot()
 			}
 		}
-		time.Sleep(debounce)
-		synctest.Wait()
+		testutil.Pass(debounce)
 		if got := set.Members(); len(got) != len(list) || got[len(got)-1].Slot() > 2*slots+700 {
 			t.Errorf("%d members of %d, last slot %d, early %d", len(got), len(list), got[len(got)-1].Slot(), slots)
 		}

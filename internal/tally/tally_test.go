@@ -45,13 +45,8 @@ func TestAdd_allocatesNothingForCounters(t *testing.T) {
 }
 
 func TestAdd_refusesWhatIsNoNumber(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("did not panic")
-		}
-	}()
 	var s struct{ Name string }
-	tally.Add(&s, &s)
+	testutil.Panics(t, "a text", func() { tally.Add(&s, &s) })
 }
 
 func TestAddCounters_leavesGaugesOut(t *testing.T) {

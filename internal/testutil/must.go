@@ -1,6 +1,10 @@
 package testutil
 
-import "testing"
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
 
 // Must ends the test with the first of errs that is not nil.
 func Must(t testing.TB, errs ...error) {
@@ -10,4 +14,21 @@ func Must(t testing.TB, errs ...error) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Panics fails the test when f returns. what names the reason to panic.
+func Panics(t testing.TB, what string, f func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s: no panic", what)
+		}
+	}()
+	f()
+}
+
+// Pass lets the clock of a synctest bubble advance, and what is due then be done.
+func Pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

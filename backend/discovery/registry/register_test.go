@@ -93,8 +93,7 @@ func TestRegistration_renewsEachThirdOfItsTTL(t *testing.T) {
 		if !r.Known() {
 			t.Error("not known at once")
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		testutil.Pass(time.Minute)
 		for i, at := range n.times {
 			if i > 0 && (at-n.times[i-1] > 3*time.Second || at-n.times[i-1] < 2400*time.Millisecond) {
 				t.Errorf("renewed after %s", at-n.times[i-1])
@@ -124,8 +123,7 @@ func TestRegistration_triesAgain(t *testing.T) {
 			if !r.Known() {
 				t.Error("others find it until its TTL is over")
 			}
-			time.Sleep(time.Minute)
-			synctest.Wait()
+			testutil.Pass(time.Minute)
 			if r.Known() {
 				t.Error("known though its TTL is over")
 			}
