@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/edge-proxy/edge/cache"
@@ -25,58 +26,31 @@ var cacheStatuses = []proxy.CacheStatus{
 	proxy.CacheHit, proxy.CacheStale, proxy.CacheRevalidated, proxy.CacheMiss, proxy.CacheBypass,
 }
 
-// cacheRows are read from a cache.Stats: series with one label at the most.
-var cacheRows = []struct {
-	name, label, value string
-	of                 func(s *cache.Stats) float64
-	help               string
-}{
-	{"edge_cache_fills_total", "result", "stored", func(s *cache.Stats) float64 { return float64(s.Stored) },
+// cacheRows are read from a cache.Stats.
+var cacheRows = families{
+	{"edge_cache_fills_total",
+		"result: stored=Stored refused=Refused purged=Purged passed=Passed cut=Cut failed=Failed",
 		"Requests to backends for answers to store, by what became of the answer."},
-	{"edge_cache_fills_total", "result", "refused", func(s *cache.Stats) float64 { return float64(s.Refused) }, ""},
-	{"edge_cache_fills_total", "result", "purged", func(s *cache.Stats) float64 { return float64(s.Purged) }, ""},
-	{"edge_cache_fills_total", "result", "passed", func(s *cache.Stats) float64 { return float64(s.Passed) }, ""},
-	{"edge_cache_fills_total", "result", "cut", func(s *cache.Stats) float64 { return float64(s.Cut) }, ""},
-	{"edge_cache_fills_total", "result", "failed", func(s *cache.Stats) float64 { return float64(s.Failed) }, ""},
-	{"edge_cache_objects", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Objects) },
+	{"edge_cache_followers_total", "Followers", "Requests that waited for the answer to another one."},
+	{"edge_cache_objects", "tier: memory=Objects bodies=Bodies disk=Disk.Objects",
 		"Records in the store: answers, and what is known of answers that are not stored; bodies: bodies in files."},
-	{"edge_cache_objects", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.Bodies) }, ""},
-	{"edge_cache_objects", "tier", "disk", func(s *cache.Stats) float64 { return float64(s.Disk.Objects) }, ""},
-	{"edge_cache_bytes", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Bytes) },
+	{"edge_cache_bytes", "tier: memory=Bytes bodies=BodyBytes disk=Disk.Bytes",
 		"Memory of the records, and of answers on their way to the store; bodies: of bodies in files."},
-	{"edge_cache_bytes", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.BodyBytes) }, ""},
-	{"edge_cache_bytes", "tier", "disk", func(s *cache.Stats) float64 { return float64(s.Disk.Bytes) }, ""},
-	{"edge_cache_disk_written_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Written) },
-		"Bytes written to the disk of the cache."},
-	{"edge_cache_disk_read_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Read) },
-		"Records read from the disk of the cache."},
-	{"edge_cache_disk_dropped_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Dropped) },
+	{"edge_cache_disk_written_total", "Disk.Written", "Bytes written to the disk of the cache."},
+	{"edge_cache_disk_read_total", "Disk.Read", "Records read from the disk of the cache."},
+	{"edge_cache_disk_dropped_total", "Disk.Dropped",
 		"Records that are not on the disk of the cache: too many waited, or it had failed."},
-	{"edge_cache_disk_errors_total", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Errors) },
-		"Failures of the disk of the cache, and damaged records there."},
-	{"edge_cache_disk_paused", "", "", func(s *cache.Stats) float64 { return float64(s.Disk.Paused) },
+	{"edge_cache_disk_errors_total", "Disk.Errors", "Failures of the disk of the cache, and damaged records there."},
+	{"edge_cache_disk_paused", "Disk.Paused",
 		"1 while nothing is written to the disk of the cache, since it has failed, is slow or full."},
-	{"edge_cache_handed_over_total", "result", "stored", func(s *cache.Stats) float64 { return float64(s.Taken) },
+	{"edge_cache_handed_over_total", "result: stored=Taken dropped=Dropped",
 		"Records that came from the process before, at an upgrade; dropped: damaged, old, or without room."},
-	{"edge_cache_handed_over_total", "result", "dropped", func(s *cache.Stats) float64 { return float64(s.Dropped) },
-		""},
-	{"edge_cache_purges_total", "kind", "url", purges(cache.PurgeURL),
+	{"edge_cache_purges_total",
+		"kind: url=Purges.0 prefix=Purges.1 host=Purges.2 tag=Purges.3 all=Purges.4 refused=PurgesRefused",
 		"Purges that were asked for; refused: requests with the method PURGE that may not."},
-	{"edge_cache_purges_total", "kind", "prefix", purges(cache.PurgePrefix), ""},
-	{"edge_cache_purges_total", "kind", "host", purges(cache.PurgeHost), ""},
-	{"edge_cache_purges_total", "kind", "tag", purges(cache.PurgeTag), ""},
-	{"edge_cache_purges_total", "kind", "all", purges(cache.PurgeAll), ""},
-	{"edge_cache_purges_total", "kind", "refused", func(s *cache.Stats) float64 { return float64(s.PurgesRefused) },
-		""},
-	{"edge_cache_evictions_total", "tier", "memory", func(s *cache.Stats) float64 { return float64(s.Evicted) },
+	{"edge_cache_evictions_total", "tier: memory=Evicted bodies=BodiesEvicted",
 		"Records, and bodies in files, that gave way to others."},
-	{"edge_cache_evictions_total", "tier", "bodies", func(s *cache.Stats) float64 { return float64(s.BodiesEvicted) },
-		""},
-}
-
-func purges(k cache.PurgeKind) func(s *cache.Stats) float64 {
-	return func(s *cache.Stats) float64 { return float64(s.Purges[k]) }
-}
+}.rows()
 
 // RegisterCache lists what is known of the cache: nothing while there is none. read returns it, on any goroutine; nil:
 // there is none.
@@ -100,20 +74,14 @@ func (c *Counters) RegisterCache(read func() *Cache) {
 				}
 			}
 		}))
-	c.Registry.Counters("edge_cache_followers_total", "Requests that waited for the answer to another one.",
-		each(func(of *Cache, yield yield) { yield(float64(of.Zone.Stats().Followers)) }))
 	for _, r := range cacheRows {
-		list := c.Registry.Gauges
-		if (&row{name: r.name}).counts() {
+		list, value := c.Registry.Gauges, c.reader(&r, reflect.TypeFor[cache.Stats]())
+		if r.counts() {
 			list = c.Registry.Counters
 		}
 		list(r.name, r.help, each(func(of *Cache, yield yield) {
 			s := of.Zone.Stats()
-			if r.label == "" {
-				yield(r.of(&s))
-				return
-			}
-			yield(r.of(&s), observe.Label{Name: r.label, Value: r.value})
+			yield(value(reflect.ValueOf(&s).Elem()), r.labels()...)
 		}))
 	}
 }
