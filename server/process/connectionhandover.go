@@ -236,7 +236,7 @@ func (c *connectionHandover) EndDraining(before int) {
 		slog.Warn("the new process asks this one to end, for a further upgrade")
 		u.endProcess()
 	case u.predecessor.draining() >= before:
-		u.predecessor.side.Cut(before - 1)
+		u.predecessor.side.Tell(upgrade.Cut, upgrade.CutBody{Before: before - 1})
 	}
 }
 

@@ -184,7 +184,7 @@ func (p *predecessor) draining() int {
 // tellPassed says whether a further process has taken over from this one.
 func (p *predecessor) tellPassed(passed bool) {
 	if p != nil {
-		p.side.Passed(passed)
+		p.side.Tell(upgrade.Pass, upgrade.PassBody{Passed: passed})
 	}
 }
 
@@ -210,7 +210,7 @@ var errOldestDrains = fmt.Errorf("the oldest of the processes that drain was ask
 // endOldestDraining ends the oldest of drainingMax processes that drain, and waits until it has ended.
 func (p *predecessor) endOldestDraining(ctx context.Context) error {
 	slog.Warn("ending the oldest process that drains, for an upgrade")
-	p.side.Cut(p.draining() - 1)
+	p.side.Tell(upgrade.Cut, upgrade.CutBody{Before: p.draining() - 1})
 	limited, done := context.WithTimeoutCause(ctx, oldestEndTime, errOldestDrains)
 	defer done()
 	for p.draining() >= drainingMax {

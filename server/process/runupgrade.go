@@ -48,8 +48,8 @@ func (p *running) takeOver() error {
 	if err := pred.side.Ready(claimSockets(p.server.Handover(), pred.inheritance), &newProcess{p}); err != nil {
 		return err
 	}
-	// Dropped has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
-	p.server.Handover().OnDrop(func(socket int) { go pred.side.Dropped(socket) })
+	// Tell has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
+	p.server.Handover().OnDrop(func(socket int) { go pred.side.Tell(upgrade.Drop, upgrade.DropBody{Socket: socket}) })
 	go func() {
 		pred.logEnd()
 		p.server.Handover().Join() // nobody takes the sockets back any more

@@ -21,7 +21,6 @@ type NewProcess interface {
 
 // Inheritance is what the process before hands over. Its descriptors are the receiver's.
 type Inheritance struct {
-	Offer    upgrade.OfferBody
 	Manifest upgrade.Manifest
 	Secrets  upgrade.Secrets
 	Sockets  []int          // in the order of the manifest; fewer where the process before has ended
@@ -106,20 +105,9 @@ func (s *NewSide) Refuse(why error) {
 	<-s.accepts
 }
 
-// Dropped says that this process has closed a socket of the manifest.
-func (s *NewSide) Dropped(socket int) {
-	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Dropped(socket) })
-}
-
-// Cut ends a process that drains: with before = 0 the process before this one, with 1 the process before that one, and
-// so on.
-func (s *NewSide) Cut(before int) {
-	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Cut(before) })
-}
-
-// Passed says whether a further process has taken over from this one.
-func (s *NewSide) Passed(passed bool) {
-	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Passed(passed) })
+// Tell sends a frame of the type Drop, Cut or Pass: see upgrade.New.Tell.
+func (s *NewSide) Tell(t upgrade.Type, body any) {
+	s.tell(func(m *upgrade.New) []upgrade.Action { return m.Tell(t, body) })
 }
 
 // Done is closed when the process before has ended, or has nothing left.
@@ -205,7 +193,7 @@ func (s *NewSide) receive(m message) {
 
 // unpack reads the memory files of an offer that are known, and keeps the others.
 func (s *NewSide) unpack(b upgrade.OfferBody, fds []int) error {
-	s.inheritance.Offer, s.inheritance.Files = b, make(map[string]int)
+	s.inheritance.Files = make(map[string]int)
 	var errs []error
 	for i, name := range b.Files {
 		switch name {

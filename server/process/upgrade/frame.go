@@ -1,7 +1,6 @@
 package upgrade
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -47,21 +46,38 @@ const (
 // must marks a type that the receiver has to know.
 const must Type = 0x8000
 
-var typeNames = [...]string{
-	Hello: "HELLO", Offer: "OFFER", Sockets: "SOCKETS", Ready: "READY", Go: "GO", Serving: "SERVING", Give: "GIVE",
-	Own: "OWN", Drop: "DROP", Drain: "DRAIN", Bye: "BYE", Working: "WORKING", Refuse: "REFUSE",
-	Ask: "ASK", Cut: "CUT", Pass: "PASS",
+// types are the types by their numbers: their names, and what parses their bodies.
+var types = [...]struct {
+	name  string
+	parse func(text []byte) (body any, err error)
+}{
+	Hello:   {"HELLO", bodyOf[HelloBody]},
+	Offer:   {"OFFER", bodyOf[OfferBody]},
+	Sockets: {"SOCKETS", bodyOf[SocketsBody]},
+	Ready:   {"READY", bodyOf[ReadyBody]},
+	Go:      {"GO", bodyOf[GoBody]},
+	Serving: {"SERVING", bodyOf[ServingBody]},
+	Give:    {"GIVE", bodyOf[GiveBody]},
+	Own:     {"OWN", bodyOf[OwnBody]},
+	Drop:    {"DROP", bodyOf[DropBody]},
+	Drain:   {"DRAIN", bodyOf[DrainBody]},
+	Bye:     {"BYE", bodyOf[ByeBody]},
+	Working: {"WORKING", bodyOf[WorkingBody]},
+	Refuse:  {"REFUSE", bodyOf[RefuseBody]},
+	Ask:     {"ASK", bodyOf[AskBody]},
+	Cut:     {"CUT", bodyOf[CutBody]},
+	Pass:    {"PASS", bodyOf[PassBody]},
 }
 
 // String returns the name of the type.
 func (t Type) String() string {
-	if i := int(t &^ must); i > 0 && i < len(typeNames) {
-		return typeNames[i]
+	if i := int(t &^ must); i > 0 && i < len(types) {
+		return types[i].name
 	}
 	return fmt.Sprintf("type %d", uint16(t))
 }
 
-func (t Type) known() bool { i := int(t &^ must); return i > 0 && i < len(typeNames) }
+func (t Type) known() bool { i := int(t &^ must); return i > 0 && i < len(types) }
 
 // Frame is one message. Body is one of the types of bodies.go, by value; nil: none.
 //
@@ -132,53 +148,17 @@ func Parse(message []byte) (*Frame, error) {
 		return f, nil
 	}
 	f.Type &^= must
-	if err := f.parseBody(message[headSize:]); err != nil {
+	var err error
+	if f.Body, err = types[f.Type].parse(message[headSize:]); err != nil {
 		return nil, fmt.Errorf("%v: %w", f.Type, err)
 	}
 	return f, nil
 }
 
-func (f *Frame) parseBody(text []byte) (err error) {
-	switch f.Type {
-	case Hello:
-		f.Body, err = bodyOf[HelloBody](text)
-	case Offer:
-		f.Body, err = bodyOf[OfferBody](text)
-	case Sockets:
-		f.Body, err = bodyOf[SocketsBody](text)
-	case Ready:
-		f.Body, err = bodyOf[ReadyBody](text)
-	case Go:
-		f.Body, err = bodyOf[GoBody](text)
-	case Serving:
-		f.Body, err = bodyOf[ServingBody](text)
-	case Give:
-		f.Body, err = bodyOf[GiveBody](text)
-	case Own:
-		f.Body, err = bodyOf[OwnBody](text)
-	case Drop:
-		f.Body, err = bodyOf[DropBody](text)
-	case Drain:
-		f.Body, err = bodyOf[DrainBody](text)
-	case Bye:
-		f.Body, err = bodyOf[ByeBody](text)
-	case Working:
-		f.Body, err = bodyOf[WorkingBody](text)
-	case Refuse:
-		f.Body, err = bodyOf[RefuseBody](text)
-	case Ask:
-		f.Body, err = bodyOf[AskBody](text)
-	case Cut:
-		f.Body, err = bodyOf[CutBody](text)
-	case Pass:
-		f.Body, err = bodyOf[PassBody](text)
-	}
-	return err
-}
-
 // bodyOf parses a body, and checks that T has the fields that the sender calls necessary. An empty text is an empty
 // body.
-func bodyOf[T any](text []byte) (body T, err error) {
+func bodyOf[T any](text []byte) (any, error) {
+	var body T
 	if len(text) == 0 {
 		return body, nil
 	}
@@ -191,23 +171,15 @@ func bodyOf[T any](text []byte) (body T, err error) {
 	if err := json.Unmarshal(text, &body); err != nil || len(needs.Must) == 0 {
 		return body, err
 	}
-	known, err := fieldsOf(body)
-	if err != nil {
-		return body, err
+	var known map[string]json.RawMessage
+	text, err := json.Marshal(body)
+	if err == nil {
+		err = json.Unmarshal(text, &known)
 	}
 	for _, name := range needs.Must {
-		if _, ok := known[name]; !ok {
-			return body, fmt.Errorf("field %q, which this version has to know and does not", name)
+		if _, ok := known[name]; err == nil && !ok {
+			err = fmt.Errorf("field %q, which this version has to know and does not", name)
 		}
 	}
-	return body, nil
-}
-
-func fieldsOf(body any) (map[string]json.RawMessage, error) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	var fields map[string]json.RawMessage
-	return fields, json.NewDecoder(bytes.NewReader(text)).Decode(&fields)
+	return body, err
 }

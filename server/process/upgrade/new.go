@@ -212,25 +212,11 @@ func (n *New) onGive(number uint32, b GiveBody, files int) []Action {
 	return []Action{n.send(Own, number, OwnBody{files}), {Do: Receive, Given: &b}}
 }
 
-// Dropped says that the process has closed a socket of the manifest: as long as the old one had a copy, the kernel
-// would give it connections that nobody accepts.
-func (n *New) Dropped(socket int) []Action {
-	return n.whileServing(Drop, DropBody{socket})
-}
-
-// Cut says that a process that drains is to end at once: with before = 0 the old one, with 1 the process before that
-// one, and so on.
-func (n *New) Cut(before int) []Action {
-	return n.whileServing(Cut, CutBody{before})
-}
-
-// Passed says whether a further process has taken over from this one: then the old one has nothing to take back at its
-// end.
-func (n *New) Passed(passed bool) []Action {
-	return n.whileServing(Pass, PassBody{passed})
-}
-
-func (n *New) whileServing(t Type, body any) []Action {
+// Tell tells the old process, while this one serves, of one of three things. Drop: this one has closed a socket of the
+// manifest, and as long as the old one had a copy, the kernel would give it connections that nobody accepts. Cut: a
+// process that drains is to end at once. Pass: a further process has taken over from this one, or has given up, which
+// says whether the old one has something to take back at its end.
+func (n *New) Tell(t Type, body any) []Action {
 	if n.state != serving {
 		return nil
 	}
