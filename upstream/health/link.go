@@ -26,51 +26,81 @@ func (o *plan) dial(p *probe, to poller.Addr) (link, error) {
 	switch {
 	case o.Kind == TCP || o.Kind == Agent:
 		return o.dialRaw(p, to, &d, co)
-	case o.Protocol == upstream.H2:
-		return o.dialH2(p, to, &d, co)
 	case o.Protocol == upstream.Auto:
 		return o.dialAuto(p, to, &d, co)
 	}
-	return o.dialH1(p, to, &d, co)
+	l, h := o.newHTTP(p, to, o.Protocol == upstream.H2)
+	h.place.local = p.local
+	if co == nil {
+		return l, h.session.Dial(p.local.reactor, to, &d)
+	}
+	return l, h.session.DialTLS(p.local.reactor, to, &d, o.Handshaker, co)
+}
+
+// httpLink is what connections of HTTP/1.1 and of HTTP/2 have in common.
+type httpLink struct {
+	exchange
+	p       *probe
+	peer    poller.Addr
+	gone    bool
+	session httpSession // of the link
+}
+
+// httpSession is a session.Client or a session.Mux.
+type httpSession interface {
+	Attach(c *session.Probe)
+	Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error
+	DialTLS(r *engine.Reactor, to poller.Addr, o *engine.DialOptions, h *tlsconn.Handshaker,
+		c *tlsconn.ClientOptions) error
+	Open(r session.Receiver) session.Stream
+	Usable() bool
+	Close()
+}
+
+// newHTTP returns a link, and what it has in common with the other kind.
+func (o *plan) newHTTP(p *probe, to poller.Addr, isH2 bool) (link, *httpLink) {
+	shared := httpLink{p: p, peer: to}
+	if !isH2 {
+		l := &h1Link{httpLink: shared, opts: session.ClientOptions{
+			Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare,
+		}}
+		l.session = &l.client
+		l.client.Init(l, &p.local.answer, &l.opts)
+		return l, &l.httpLink
+	}
+	l := &h2Link{httpLink: shared, opts: session.MuxOptions{
+		Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare,
+		StreamsMax: 1, StreamWindow: bodyMax, PingAfter: -1,
+	}}
+	l.session = &l.mux
+	l.mux.Init(l, &p.local.answer, &l.opts)
+	return l, &l.httpLink
+}
+
+func (l *httpLink) ask()            { l.begin(l.p, l.session.Open(&l.exchange)) }
+func (l *httpLink) usable() bool    { return !l.gone && l.stream == nil && l.session.Usable() }
+func (l *httpLink) to() poller.Addr { return l.peer }
+func (l *httpLink) phase() word     { return l.asks }
+
+func (l *httpLink) close() {
+	l.probe = nil
+	l.place.leave()
+	if !l.gone {
+		l.session.Close()
+	}
+}
+
+// ended notes that the connection is closed.
+func (l *httpLink) ended() {
+	l.gone = true
+	l.place.leave()
 }
 
 // h1Link is a connection of HTTP/1.1.
 type h1Link struct {
-	exchange
-	p      *probe
-	peer   poller.Addr
+	httpLink
 	client session.Client
 	opts   session.ClientOptions
-	gone   bool
-}
-
-func (o *plan) newH1(p *probe, to poller.Addr) *h1Link {
-	l := &h1Link{p: p, peer: to}
-	l.opts = session.ClientOptions{Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare}
-	l.client.Init(l, &p.local.answer, &l.opts)
-	return l
-}
-
-func (o *plan) dialH1(p *probe, to poller.Addr, d *engine.DialOptions, co *tlsconn.ClientOptions) (link, error) {
-	l := o.newH1(p, to)
-	l.place.local = p.local
-	if co == nil {
-		return l, l.client.Dial(p.local.reactor, to, d)
-	}
-	return l, l.client.DialTLS(p.local.reactor, to, d, o.Handshaker, co)
-}
-
-func (l *h1Link) ask()            { l.begin(l.p, l.client.Open(&l.exchange)) }
-func (l *h1Link) usable() bool    { return !l.gone && l.stream == nil && l.client.Usable() }
-func (l *h1Link) to() poller.Addr { return l.peer }
-func (l *h1Link) phase() word     { return l.asks }
-
-func (l *h1Link) close() {
-	l.probe = nil
-	l.place.leave()
-	if !l.gone {
-		l.client.Close()
-	}
 }
 
 // OnIdle keeps the connection for the next check, unless the member closes it before.
@@ -83,56 +113,20 @@ func (l *h1Link) OnIdle(c *session.Client) {
 }
 
 // OnGone notes that the connection is closed.
-func (l *h1Link) OnGone(*session.Client, error) {
-	l.gone = true
-	l.place.leave()
-}
+func (l *h1Link) OnGone(*session.Client, error) { l.ended() }
 
 // h2Link is a connection of HTTP/2.
 type h2Link struct {
-	exchange
-	p    *probe
-	peer poller.Addr
+	httpLink
 	mux  session.Mux
 	opts session.MuxOptions
-	gone bool
 }
-
-func (o *plan) newH2(p *probe, to poller.Addr) *h2Link {
-	l := &h2Link{p: p, peer: to, opts: session.MuxOptions{
-		Limits: o.Limits, FirstByte: o.Timeout + spare, BetweenBytes: o.Timeout + spare,
-		StreamsMax: 1, StreamWindow: bodyMax, PingAfter: -1,
-	}}
-	l.mux.Init(l, &p.local.answer, &l.opts)
-	return l
-}
-
-func (o *plan) dialH2(p *probe, to poller.Addr, d *engine.DialOptions, co *tlsconn.ClientOptions) (link, error) {
-	l := o.newH2(p, to)
-	l.place.local = p.local
-	if co == nil {
-		return l, l.mux.Dial(p.local.reactor, to, d)
-	}
-	return l, l.mux.DialTLS(p.local.reactor, to, d, o.Handshaker, co)
-}
-
-func (l *h2Link) ask()            { l.begin(l.p, l.mux.Open(&l.exchange)) }
-func (l *h2Link) usable() bool    { return !l.gone && l.stream == nil && l.mux.Usable() }
-func (l *h2Link) to() poller.Addr { return l.peer }
 
 func (l *h2Link) phase() word {
 	if l.asks == connectTimeout && l.mux.Connected() {
 		return headTimeout
 	}
 	return l.asks
-}
-
-func (l *h2Link) close() {
-	l.probe = nil
-	l.place.leave()
-	if !l.gone {
-		l.mux.Close()
-	}
 }
 
 // OnRoom says among other things that the connection is established.
@@ -142,10 +136,7 @@ func (l *h2Link) OnRoom(*session.Mux) { l.place.leave() }
 func (l *h2Link) OnDraining(*session.Mux) {}
 
 // OnGone notes that the connection is closed.
-func (l *h2Link) OnGone(*session.Mux, error) {
-	l.gone = true
-	l.place.leave()
-}
+func (l *h2Link) OnGone(*session.Mux, error) { l.ended() }
 
 // autoLink is a connection whose handshake tells whether it is HTTP/2 or HTTP/1.1.
 type autoLink struct {
@@ -177,15 +168,9 @@ func (l *autoLink) OnAgreed(c *session.Probe, isH2 bool) {
 	p := l.p
 	l.p = nil
 	l.place.leave()
-	if isH2 {
-		next := p.plan.newH2(p, l.peer)
-		p.link = next
-		next.mux.Attach(c)
-	} else {
-		next := p.plan.newH1(p, l.peer)
-		p.link = next
-		next.client.Attach(c)
-	}
+	next, of := p.plan.newHTTP(p, l.peer, isH2)
+	p.link = next
+	of.session.Attach(c)
 	p.link.ask()
 }
 
