@@ -78,14 +78,14 @@ func (m *Maker) rules(list []config.Rule) (all []Rule) {
 	for i := range list {
 		c := &list[i]
 		r := Rule{
-			Name: c.Name, When: c.When, Set: textsOf(c.Set), Tag: c.Tag, NoLog: c.NoLog, Timeout: c.Timeout,
-			RequestFields: textsOf(c.Request), AnswerFields: textsOf(c.Response), Rewrite: c.Rewrite,
+			Name: c.Name, When: c.When, Set: c.Set, Tag: c.Tag, NoLog: c.NoLog, Timeout: c.Timeout,
+			RequestFields: c.Request, AnswerFields: c.Response, Rewrite: c.Rewrite,
 			Deny: c.Deny, Drop: c.Drop, Tarpit: c.Tarpit,
 		}
 		on, off := plugins.SplitFilters(c.Filters)
 		r.On, r.Off = m.switchesOf(on), m.switchesOf(off)
 		if len(c.QueryDel)+len(c.QuerySet)+len(c.QueryAdd) > 0 {
-			r.Query = &Query{Del: c.QueryDel, Set: textsOf(c.QuerySet), Add: textsOf(c.QueryAdd)}
+			r.Query = &Query{Del: c.QueryDel, Set: c.QuerySet, Add: c.QueryAdd}
 		}
 		if c.Respond.On {
 			r.Respond = &Respond{Status: c.Respond.Status, Body: c.Respond.Body, Type: c.Respond.Type}
@@ -103,13 +103,6 @@ func (m *Maker) rules(list []config.Rule) (all []Rule) {
 			r.Cache = m.Cache(c)
 		}
 		all = append(all, r)
-	}
-	return all
-}
-
-func textsOf(list []config.Text) (all []Text) {
-	for _, t := range list {
-		all = append(all, Text{t.Name, t.Value})
 	}
 	return all
 }

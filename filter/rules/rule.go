@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/cache"
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
@@ -41,11 +42,8 @@ type Rule struct {
 	Tarpit   time.Duration // with neither: 403 after it
 }
 
-// Text is a template with a name.
-type Text struct {
-	Name  string
-	Value *lang.Template // nil: empty
-}
+// Text is a template with a name; without a Value it is empty.
+type Text = config.Text
 
 // Query changes parameters of a target. Names are compared decoded, values are encoded.
 type Query struct {
