@@ -286,27 +286,6 @@ func TestHost_syntax(t *testing.T) {
 	}
 }
 
-func TestRequestFraming_ofHeadsMadeElsewhere(t *testing.T) {
-	h := message.Head{Proto: message.HTTP11}
-	h.Add("Transfer-Encoding", "chunked")
-	h.Add("Connection", "close, x-a")
-	h.Add("X-A", "1")
-	if err := RequestFraming(&h); err != nil || !h.Chunked || !h.Close || h.Length != message.LengthUnknown ||
-		h.Has(message.Other) {
-		t.Fatalf("%v %+v", err, h)
-	}
-	if err := RequestFraming(&h); err != nil || !h.Chunked {
-		t.Fatal("a second look finds another message")
-	}
-	h.Add("Content-Length", "1")
-	if err := RequestFraming(&h); err != ErrLengthAndCoding {
-		t.Fatal(err)
-	}
-	if err := ResponseFraming(&h, message.VerbGet); !errors.Is(err, ErrLengthAndCoding) {
-		t.Fatal(err)
-	}
-}
-
 // A client that sends byte after byte costs as much as its bytes: no byte of a head is searched twice.
 func TestDecoder_scansOnce(t *testing.T) {
 	head := []byte("GET / HTTP/1.1\r\n" + hostLine + "A: " + strings.Repeat("b", 15<<10) + "\r\n\r\n")

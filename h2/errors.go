@@ -41,8 +41,8 @@ func (c Code) String() string {
 	return "code " + strconv.Itoa(int(c))
 }
 
-// Error is a fault of the peer. The values are the Err variables of this package: compare with errors.Is or ==.
-// Immutable.
+// Error is a fault of the peer. The values are the Err variables of this package, and errors of malformed sections:
+// compare with errors.Is or ==. Immutable.
 type Error struct {
 	Code Code // what the peer is told
 	text string
@@ -54,12 +54,15 @@ func (e *Error) Error() string { return "h2: " + e.text }
 func fault(code Code, text string) *Error { return &Error{Code: code, text: text} }
 
 // faults are the errors of faults of sections.
-var faults [section.FaultCount]*Error
-
-func faultError(code Code, f section.Fault) *Error {
-	faults[f] = fault(code, f.String())
-	return faults[f]
-}
+var faults = func() (all [section.FaultCount]*Error) {
+	for f := section.NoFault + 1; f < section.FaultCount; f++ {
+		all[f] = fault(ProtocolError, f.String())
+	}
+	for f := section.FaultTargetTooLong; f <= section.FaultTooManyFields; f++ { // limits
+		all[f].Code = EnhanceYourCalm
+	}
+	return all
+}()
 
 // Faults of the connection: GOAWAY, and it is over.
 var (
@@ -107,37 +110,17 @@ var (
 	ErrStrayFlood        = fault(EnhanceYourCalm, "too many frames on closed streams")
 )
 
-// Faults of one stream: RST_STREAM, the others go on.
+// Faults of one stream: RST_STREAM, the others go on. Faults of sections that are answered have names here.
 var (
-	ErrUppercase        = faultError(ProtocolError, section.FaultUppercase)
-	ErrFieldName        = faultError(ProtocolError, section.FaultFieldName)
-	ErrFieldValue       = faultError(ProtocolError, section.FaultFieldValue)
-	ErrPseudoOrder      = faultError(ProtocolError, section.FaultPseudoOrder)
-	ErrPseudoTwice      = faultError(ProtocolError, section.FaultPseudoTwice)
-	ErrPseudoUnknown    = faultError(ProtocolError, section.FaultPseudoUnknown)
-	ErrPseudoMissing    = faultError(ProtocolError, section.FaultPseudoMissing)
-	ErrConnectionField  = faultError(ProtocolError, section.FaultConnectionField)
-	ErrTE               = faultError(ProtocolError, section.FaultTE)
-	ErrMethod           = faultError(ProtocolError, section.FaultMethod)
-	ErrScheme           = faultError(ProtocolError, section.FaultScheme)
-	ErrPath             = faultError(ProtocolError, section.FaultPath)
-	ErrAuthority        = faultError(ProtocolError, section.FaultAuthority)
-	ErrHostMismatch     = faultError(ProtocolError, section.FaultHostMismatch)
-	ErrNoAuthority      = faultError(ProtocolError, section.FaultNoAuthority)
-	ErrStatus           = faultError(ProtocolError, section.FaultStatus)
-	ErrProtocol         = faultError(ProtocolError, section.FaultProtocol)
-	ErrContentLength    = faultError(ProtocolError, section.FaultContentLength)
-	ErrLengthMismatch   = faultError(ProtocolError, section.FaultLengthMismatch)
-	ErrConnectBody      = faultError(ProtocolError, section.FaultConnectBody)
-	ErrExpectation      = faultError(ProtocolError, section.FaultExpectation)
+	ErrLengthMismatch = faults[section.FaultLengthMismatch]
+	ErrExpectation = faults[section.FaultExpectation]
 	ErrTunnelHeaders    = fault(ProtocolError, "HEADERS on the stream of a tunnel")
 	ErrTrailersNoEnd    = fault(ProtocolError, "trailers that do not end the stream")
-	ErrInterimEnd       = faultError(ProtocolError, section.FaultInterimEnd)
 	ErrManyInterim      = fault(EnhanceYourCalm, "too many interim answers")
 	ErrDataFirst        = fault(ProtocolError, "data before the head")
-	ErrTargetTooLong    = faultError(EnhanceYourCalm, section.FaultTargetTooLong)
-	ErrHeadTooLarge     = faultError(EnhanceYourCalm, section.FaultHeadTooLarge)
-	ErrTooManyFields    = faultError(EnhanceYourCalm, section.FaultTooManyFields)
+	ErrTargetTooLong = faults[section.FaultTargetTooLong]
+	ErrHeadTooLarge = faults[section.FaultHeadTooLarge]
+	ErrTooManyFields = faults[section.FaultTooManyFields]
 	ErrHalfClosed       = fault(StreamClosed, "frame on a stream that the peer has ended")
 	ErrClosed           = fault(StreamClosed, "frame on a closed stream")
 	ErrStreamWindow     = fault(FlowControlError, "more data than the window of the stream allows")

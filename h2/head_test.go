@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/message/section"
 )
 
 // A request in HTTP/2 and the one that is written for it in HTTP/1.
@@ -75,87 +76,87 @@ func TestConn_malformedRequestsNeverArrive(t *testing.T) {
 	set := func(name, value string) []string { return append(append([]string{}, name, value), less(name)...) }
 	for name, c := range map[string]struct {
 		fields []string
-		want   *Error
+		want   section.Fault
 	}{
-		"upper case":                  {with("X-Up", "a"), ErrUppercase},
-		"upper case of a known name":  {with("Accept", "a"), ErrUppercase},
-		"empty name":                  {with("", "a"), ErrFieldName},
-		"colon in a name":             {with("a:b", "a"), ErrFieldName},
-		"space in a name":             {with("a b", "a"), ErrFieldName},
-		"CR in a name":                {with("a\rb", "a"), ErrFieldName},
-		"NUL in a name":               {with("a\x00", "a"), ErrFieldName},
-		"not ASCII in a name":         {with("\xe9", "a"), ErrFieldName},
-		"CR in a value":               {with("a", "b\rc"), ErrFieldValue},
-		"LF in a value":               {with("a", "b\nc"), ErrFieldValue},
-		"CRLF and a field in a value": {with("a", "b\r\nx: y"), ErrFieldValue},
-		"NUL in a value":              {with("a", "b\x00"), ErrFieldValue},
-		"DEL in a value":              {with("a", "b\x7f"), ErrFieldValue},
-		"space before a value":        {with("a", " b"), ErrFieldValue},
-		"tab behind a value":          {with("a", "b\t"), ErrFieldValue},
-		"LF in a cookie":              {with("cookie", "a", "cookie", "b\nc"), ErrFieldValue},
-		"pseudo behind a field":       {append([]string{"a", "b"}, ok...), ErrPseudoOrder},
-		"pseudo twice":                {with(":path", "/b"), ErrPseudoTwice},
-		"unknown pseudo":              {append([]string{":foo", "x"}, ok...), ErrPseudoUnknown},
-		"status in a request":         {append([]string{":status", "200"}, ok...), ErrPseudoUnknown},
-		"no method":                   {less(":method"), ErrPseudoMissing},
-		"no scheme":                   {less(":scheme"), ErrPseudoMissing},
-		"no path":                     {less(":path"), ErrPseudoMissing},
-		"no authority":                {less(":authority"), ErrNoAuthority},
-		"connection":                  {with("connection", "close"), ErrConnectionField},
-		"keep-alive":                  {with("keep-alive", "5"), ErrConnectionField},
-		"proxy-connection":            {with("proxy-connection", "x"), ErrConnectionField},
-		"transfer-encoding":           {with("transfer-encoding", "chunked"), ErrConnectionField},
-		"upgrade":                     {with("upgrade", "h2c"), ErrConnectionField},
-		"te":                          {with("te", "trailers, deflate"), ErrTE},
-		"te gzip":                     {with("te", "gzip"), ErrTE},
-		"method with a space":         {set(":method", "GET /x"), ErrMethod},
-		"method with CRLF":            {set(":method", "GET\r\n"), ErrFieldValue},
-		"empty method":                {set(":method", ""), ErrMethod},
-		"empty scheme":                {set(":scheme", ""), ErrScheme},
-		"strange scheme":              {set(":scheme", "ftp"), ErrScheme},
-		"scheme with a target":        {set(":scheme", "http://x/?"), ErrScheme},
-		"empty path":                  {set(":path", ""), ErrPath},
-		"path without a slash":        {set(":path", "x"), ErrPath},
-		"absolute path":               {set(":path", "http://x/"), ErrPath},
-		"path with a space":           {set(":path", "/a HTTP/1.1"), ErrPath},
-		"path with CRLF":              {set(":path", "/ HTTP/1.1\r\nx: y"), ErrFieldValue},
-		"path with a fragment":        {set(":path", "/#a"), ErrPath},
-		"path not ASCII":              {set(":path", "/\xc3\xa9"), ErrPath},
-		"star without OPTIONS":        {set(":path", "*"), ErrPath},
-		"user information":            {set(":authority", "a@h"), ErrAuthority},
-		"authority with a path":       {set(":authority", "h/x"), ErrAuthority},
-		"authority with a space":      {set(":authority", "h x"), ErrAuthority},
-		"authority with a bad port":   {set(":authority", "h:99999"), ErrAuthority},
-		"empty authority":             {set(":authority", ""), ErrAuthority},
-		"two authorities in one":      {set(":authority", "a,b"), ErrAuthority},
-		"encoded authority":           {set(":authority", "%61"), ErrAuthority},
-		"empty label":                 {set(":authority", "h.."), ErrAuthority},
-		"host with an empty label":    {append(less(":authority"), "host", ".h"), ErrAuthority},
-		"host that differs":           {with("host", "other"), ErrHostMismatch},
-		"host with another port":      {with("host", "h:81"), ErrHostMismatch},
-		"malformed host":              {with("host", "h/x"), ErrAuthority},
-		"two hosts":                   {with("host", "h", "host", "h"), ErrAuthority},
-		"length that is no number":    {with("content-length", "1x"), ErrContentLength},
-		"length with a sign":          {with("content-length", "+1"), ErrContentLength},
-		"empty length":                {with("content-length", ""), ErrContentLength},
-		"length as a list":            {with("content-length", "1, 1"), ErrContentLength},
-		"two lengths":                 {with("content-length", "0", "content-length", "0"), ErrContentLength},
-		"length without data":         {with("content-length", "1"), ErrLengthMismatch},
-		"protocol without CONNECT":    {append([]string{":protocol", "websocket"}, ok...), ErrProtocol},
+		"upper case":                  {with("X-Up", "a"), section.FaultUppercase},
+		"upper case of a known name":  {with("Accept", "a"), section.FaultUppercase},
+		"empty name":                  {with("", "a"), section.FaultFieldName},
+		"colon in a name":             {with("a:b", "a"), section.FaultFieldName},
+		"space in a name":             {with("a b", "a"), section.FaultFieldName},
+		"CR in a name":                {with("a\rb", "a"), section.FaultFieldName},
+		"NUL in a name":               {with("a\x00", "a"), section.FaultFieldName},
+		"not ASCII in a name":         {with("\xe9", "a"), section.FaultFieldName},
+		"CR in a value":               {with("a", "b\rc"), section.FaultFieldValue},
+		"LF in a value":               {with("a", "b\nc"), section.FaultFieldValue},
+		"CRLF and a field in a value": {with("a", "b\r\nx: y"), section.FaultFieldValue},
+		"NUL in a value":              {with("a", "b\x00"), section.FaultFieldValue},
+		"DEL in a value":              {with("a", "b\x7f"), section.FaultFieldValue},
+		"space before a value":        {with("a", " b"), section.FaultFieldValue},
+		"tab behind a value":          {with("a", "b\t"), section.FaultFieldValue},
+		"LF in a cookie":              {with("cookie", "a", "cookie", "b\nc"), section.FaultFieldValue},
+		"pseudo behind a field":       {append([]string{"a", "b"}, ok...), section.FaultPseudoOrder},
+		"pseudo twice":                {with(":path", "/b"), section.FaultPseudoTwice},
+		"unknown pseudo":              {append([]string{":foo", "x"}, ok...), section.FaultPseudoUnknown},
+		"status in a request":         {append([]string{":status", "200"}, ok...), section.FaultPseudoUnknown},
+		"no method":                   {less(":method"), section.FaultPseudoMissing},
+		"no scheme":                   {less(":scheme"), section.FaultPseudoMissing},
+		"no path":                     {less(":path"), section.FaultPseudoMissing},
+		"no authority":                {less(":authority"), section.FaultNoAuthority},
+		"connection":                  {with("connection", "close"), section.FaultConnectionField},
+		"keep-alive":                  {with("keep-alive", "5"), section.FaultConnectionField},
+		"proxy-connection":            {with("proxy-connection", "x"), section.FaultConnectionField},
+		"transfer-encoding":           {with("transfer-encoding", "chunked"), section.FaultConnectionField},
+		"upgrade":                     {with("upgrade", "h2c"), section.FaultConnectionField},
+		"te":                          {with("te", "trailers, deflate"), section.FaultTE},
+		"te gzip":                     {with("te", "gzip"), section.FaultTE},
+		"method with a space":         {set(":method", "GET /x"), section.FaultMethod},
+		"method with CRLF":            {set(":method", "GET\r\n"), section.FaultFieldValue},
+		"empty method":                {set(":method", ""), section.FaultMethod},
+		"empty scheme":                {set(":scheme", ""), section.FaultScheme},
+		"strange scheme":              {set(":scheme", "ftp"), section.FaultScheme},
+		"scheme with a target":        {set(":scheme", "http://x/?"), section.FaultScheme},
+		"empty path":                  {set(":path", ""), section.FaultPath},
+		"path without a slash":        {set(":path", "x"), section.FaultPath},
+		"absolute path":               {set(":path", "http://x/"), section.FaultPath},
+		"path with a space":           {set(":path", "/a HTTP/1.1"), section.FaultPath},
+		"path with CRLF":              {set(":path", "/ HTTP/1.1\r\nx: y"), section.FaultFieldValue},
+		"path with a fragment":        {set(":path", "/#a"), section.FaultPath},
+		"path not ASCII":              {set(":path", "/\xc3\xa9"), section.FaultPath},
+		"star without OPTIONS":        {set(":path", "*"), section.FaultPath},
+		"user information":            {set(":authority", "a@h"), section.FaultAuthority},
+		"authority with a path":       {set(":authority", "h/x"), section.FaultAuthority},
+		"authority with a space":      {set(":authority", "h x"), section.FaultAuthority},
+		"authority with a bad port":   {set(":authority", "h:99999"), section.FaultAuthority},
+		"empty authority":             {set(":authority", ""), section.FaultAuthority},
+		"two authorities in one":      {set(":authority", "a,b"), section.FaultAuthority},
+		"encoded authority":           {set(":authority", "%61"), section.FaultAuthority},
+		"empty label":                 {set(":authority", "h.."), section.FaultAuthority},
+		"host with an empty label":    {append(less(":authority"), "host", ".h"), section.FaultAuthority},
+		"host that differs":           {with("host", "other"), section.FaultHostMismatch},
+		"host with another port":      {with("host", "h:81"), section.FaultHostMismatch},
+		"malformed host":              {with("host", "h/x"), section.FaultAuthority},
+		"two hosts":                   {with("host", "h", "host", "h"), section.FaultAuthority},
+		"length that is no number":    {with("content-length", "1x"), section.FaultContentLength},
+		"length with a sign":          {with("content-length", "+1"), section.FaultContentLength},
+		"empty length":                {with("content-length", ""), section.FaultContentLength},
+		"length as a list":            {with("content-length", "1, 1"), section.FaultContentLength},
+		"two lengths":                 {with("content-length", "0", "content-length", "0"), section.FaultContentLength},
+		"length without data":         {with("content-length", "1"), section.FaultLengthMismatch},
+		"protocol without CONNECT":    {append([]string{":protocol", "websocket"}, ok...), section.FaultProtocol},
 		"CONNECT with a path": {
-			[]string{":method", "CONNECT", ":authority", "h:1", ":path", "/"}, ErrPseudoUnknown,
+			[]string{":method", "CONNECT", ":authority", "h:1", ":path", "/"}, section.FaultPseudoUnknown,
 		},
-		"CONNECT without a port":       {[]string{":method", "CONNECT", ":authority", "h"}, ErrAuthority},
-		"CONNECT without an authority": {[]string{":method", "CONNECT"}, ErrPseudoMissing},
+		"CONNECT without a port":       {[]string{":method", "CONNECT", ":authority", "h"}, section.FaultAuthority},
+		"CONNECT without an authority": {[]string{":method", "CONNECT"}, section.FaultPseudoMissing},
 		"CONNECT with a length": {
-			[]string{":method", "CONNECT", ":authority", "h:1", "content-length", "1"}, ErrConnectBody,
+			[]string{":method", "CONNECT", ":authority", "h:1", "content-length", "1"}, section.FaultConnectBody,
 		},
 		"CONNECT with another host": {
-			[]string{":method", "CONNECT", ":authority", "h:1", "host", "x"}, ErrHostMismatch,
+			[]string{":method", "CONNECT", ":authority", "h:1", "host", "x"}, section.FaultHostMismatch,
 		},
 		"extended CONNECT without a path": {
 			[]string{":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "h"},
-			ErrPseudoMissing,
+			section.FaultPseudoMissing,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +164,7 @@ func TestConn_malformedRequestsNeverArrive(t *testing.T) {
 			s.headers(1, true, c.fields...)
 			s.get(3, true)
 			s.recv()
-			if c.want == nil {
+			if c.want == section.NoFault {
 				s.want("HeadDone 1 GET / end", "HeadDone 3 GET / end")
 				return
 			}
@@ -176,7 +177,7 @@ func TestConn_malformedRequestsNeverArrive(t *testing.T) {
 			s = scriptFor(t, Server, Options{})
 			s.headers(1, true, c.fields...)
 			s.recv()
-			if s.last.Err != error(c.want) {
+			if s.last.Err != error(faults[c.want]) {
 				t.Errorf("got %v, want %v", s.last.Err, c.want)
 			}
 		})
