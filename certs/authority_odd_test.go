@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Processes that make an authority in the same moment have the same one afterwards.
@@ -27,9 +29,7 @@ func TestOpenAuthority_atOnce(t *testing.T) {
 				t.Fatal("two processes have two authorities, or one has none")
 			}
 		}
-		if err := verify(t, made[0], made[0].Find("a.test"), "a.test"); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, verify(t, made[0], made[0].Find("a.test"), "a.test"))
 		if got, err := os.ReadDir(dir); err != nil || len(got) != 2 {
 			t.Fatalf("%v %v", got, err)
 		}

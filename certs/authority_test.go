@@ -18,15 +18,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // authority opens the authority in a folder of the test.
 func authority(t testing.TB, dir string, names ...string) *Authority {
 	t.Helper()
 	a, err := OpenAuthority(dir, -1, -1, names...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return a
 }
 
@@ -34,9 +34,7 @@ func authority(t testing.TB, dir string, names ...string) *Authority {
 func trusting(t testing.TB, a *Authority) *x509.CertPool {
 	t.Helper()
 	pool, err := Authorities(a.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return pool
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const other = 65534 // a user who is not root
@@ -20,17 +22,13 @@ func asRoot(t *testing.T) {
 
 func must(t *testing.T, errs ...error) {
 	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, errors.Join(errs...))
 }
 
 func ownerAt(t *testing.T, path string) int {
 	t.Helper()
 	at, err := os.Lstat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return int(at.Sys().(*syscall.Stat_t).Uid)
 }
 

@@ -47,9 +47,7 @@ func TestFollower(t *testing.T) {
 	dir := t.TempDir()
 	one, other := filepath.Join(dir, "one"), filepath.Join(dir, "other")
 	put := func(path, text string) { // in one step: half of a file may be taken for the whole
-		if err := os.WriteFile(path+".next", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path+".next", []byte(text), 0o600))
 		rename(t, path+".next", path)
 	}
 	put(one, "1")
@@ -69,9 +67,7 @@ func TestFollower(t *testing.T) {
 	n := len(c.calls)
 	f = Follow(time.Millisecond, c.changed)
 	c.use()
-	if err := os.Remove(other); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Remove(other))
 	c.became(t, true, func(calls []bool) bool { return len(calls) == n+1 && !calls[n] })
 	f.Stop()
 	f.Stop()

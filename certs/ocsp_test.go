@@ -48,9 +48,7 @@ func (r *responder) respond(t *testing.T, name, status, signer string, cert *x50
 	}
 	line := fmt.Sprintf("%s\t%s\t%s\t%X\tunknown\t/CN=x\n", status,
 		cert.NotAfter.UTC().Format("060102150405Z"), revoked, cert.SerialNumber)
-	if err := os.WriteFile(filepath.Join(r.dir, "index"), []byte(line), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(filepath.Join(r.dir, "index"), []byte(line), 0o600))
 	r.openssl(t, "ocsp", "-issuer", "ca.pem", "-cert", name+".pem", "-reqout", "req", "-no_nonce")
 	r.openssl(t, append([]string{"ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", signer + ".pem",
 		"-rkey", signer + ".key", "-reqin", "req", "-respout", name + ".ocsp"}, more...)...)
@@ -62,16 +60,10 @@ func (r *responder) chain(t *testing.T, name string) Files {
 	t.Helper()
 	base := filepath.Join(r.dir, name)
 	leaf, err := os.ReadFile(base + ".pem")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	ca, err := os.ReadFile(filepath.Join(r.dir, "ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(base+".chain", append(leaf, ca...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
+	testutil.Must(t, os.WriteFile(base+".chain", append(leaf, ca...), 0o600))
 	return Files{Cert: base + ".chain", Key: base + ".key", OCSP: base + ".ocsp"}
 }
 
@@ -99,13 +91,9 @@ func TestStaple(t *testing.T) {
 		path := r.respond(t, c.name, c.status, c.signer, cert, c.more...)
 		f := r.chain(t, c.name)
 		got, err := Load(&f, c.at)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		der, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if !errors.Is(got.StapleErr, c.want) || bytes.Equal(got.TLS.OCSPStaple, der) != (c.want == nil) {
 			t.Errorf("%s: %v, %d bytes are stapled", c.name, got.StapleErr, len(got.TLS.OCSPStaple))
 		}
@@ -143,9 +131,7 @@ func TestSet_dropsAStapleThatIsOld(t *testing.T) {
 	a := r.ca.IssueTo(t, r.dir, "a", nil, "a.example.org")
 	r.respond(t, "a", "V", "ca", a, "-ndays", "7")
 	s, err := NewSet(nil, []Files{r.chain(t, "a")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if s.Certificates()[0].TLS.OCSPStaple == nil {
 		t.Fatal("nothing is stapled")
 	}

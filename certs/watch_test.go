@@ -13,18 +13,14 @@ import (
 
 func rename(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Rename(from, to))
 }
 
 func TestSet_looks(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	f := issue(t, ca, dir, "a", "old.example.org")
 	s, err := NewSet(nil, []Files{f, issue(t, ca, dir, "b", "default.example.org")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	look := func(want int) []Change {
 		t.Helper()
 		changes := s.Look(time.Now())
@@ -59,9 +55,7 @@ func TestSet_looks(t *testing.T) {
 	if c := look(1)[0]; c.Err != nil || c.Now.Subject() != "CN=next.example.org" {
 		t.Errorf("%+v", c)
 	}
-	if err := os.Remove(f.Key); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Remove(f.Key))
 	look(0)
 	if c := look(1)[0]; c.Err == nil {
 		t.Errorf("a key that is gone: %+v", c)
@@ -72,22 +66,14 @@ func TestSet_looks(t *testing.T) {
 func TestSet_seesALinkSwapped(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	for _, version := range []string{"v1", "v2"} {
-		if err := os.Mkdir(filepath.Join(dir, version), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.Mkdir(filepath.Join(dir, version), 0o755))
 		issue(t, ca, filepath.Join(dir, version), "tls", version+".example.org")
 	}
 	link := filepath.Join(dir, "data")
-	if err := os.Symlink("v1", link); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Symlink("v1", link))
 	s, err := NewSet(nil, []Files{{Cert: filepath.Join(link, "tls.pem"), Key: filepath.Join(link, "tls.key")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("v2", link+".next"); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
+	testutil.Must(t, os.Symlink("v2", link+".next"))
 	rename(t, link+".next", link)
 	if changes := s.Look(time.Now()); len(changes) != 1 || changes[0].Now.Subject() != "CN=v2.example.org" {
 		t.Errorf("%+v", changes)
@@ -99,14 +85,10 @@ func TestNewSet_takesOver(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	a, b := issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "b.example.org")
 	old, err := NewSet(nil, []Files{a, b})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	issue(t, ca, dir, "b", "b2.example.org")
 	next, err := NewSet(old, []Files{b}, []Files{a, a})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if next.Chooser("", 1).groups[0].pairs[0] != old.groups[0].pairs[0] {
 		t.Error("an unchanged pair was read again")
 	}
@@ -126,13 +108,9 @@ func TestNewSet_swappedMeanwhile(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	files := []Files{issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "old.example.org")}
 	old, err := NewSet(nil, files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	next, err := NewSet(old, files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	issue(t, ca, dir, "b", "new.example.org")
 	if changes := old.Look(time.Now()); len(changes) != 1 {
 		t.Fatalf("%+v", changes)
@@ -149,9 +127,7 @@ func TestSet_watches(t *testing.T) {
 	f := issue(t, ca, dir, "a", "old.example.org")
 	synctest.Test(t, func(t *testing.T) {
 		s, err := NewSet(nil, []Files{f})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		s.Stop()
 		told := make(chan Change, 8)
 		s.Watch(2*time.Second, func(c Change) { told <- c })
@@ -185,9 +161,7 @@ func TestTickets_rotateByThemselves(t *testing.T) {
 // Where there are no files, no timer wakes the process.
 func TestWatch_nothing(t *testing.T) {
 	s, err := NewSet(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if s.Watch(time.Hour, nil); s.stop != nil {
 		t.Error("a set without certificates is watched")
 	}

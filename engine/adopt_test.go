@@ -32,9 +32,7 @@ func takeOver(t testing.TB, from *engine.Engine, all []*engine.Listener, o engin
 func adoptAll(t testing.TB, from, to *engine.Engine, all []*engine.Listener, deferred bool) (are []*engine.Listener) {
 	t.Helper()
 	groups, err := from.Duplicate(all...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for i, sockets := range groups {
 		l, err := to.Adopt(sockets, engine.ListenOptions{DeferAccept: deferred, Suspended: true}, echoes)
 		if err != nil || l.Addr() != all[i].Addr() {
@@ -49,9 +47,7 @@ func adoptAll(t testing.TB, from, to *engine.Engine, all []*engine.Listener, def
 func (h *heirs) pass() {
 	h.t.Helper()
 	h.old.Suspend(h.were...)
-	if err := h.next.Resume(h.are...); err != nil {
-		h.t.Fatal(err)
-	}
+	testutil.Must(h.t, h.next.Resume(h.are...))
 }
 
 func listeners(t testing.TB, e *engine.Engine, n int, o engine.ListenOptions) (all []*engine.Listener) {
@@ -123,9 +119,7 @@ func TestEngine_takesBack(t *testing.T) {
 			old.Suspend(all...)
 			silent := dialNet(t, all[1].Addr()) // it waits in a queue that two processes have
 			h.next.Stop()
-			if err := old.Resume(all...); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, old.Resume(all...))
 			speakEcho(t, silent, 100)
 			before := c.answered.Load()
 			testutil.Eventually(t, testutil.Patience, func() bool { return c.answered.Load() > before+50 })
@@ -151,9 +145,7 @@ func TestEngine_suspend(t *testing.T) {
 	if n := l.Conns(); n != 1 {
 		t.Fatalf("%d connections, want 1", n)
 	}
-	if err := e.Resume(l); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, e.Resume(l))
 	if <-over {
 		t.Error("the drain found no connection")
 	}
@@ -183,9 +175,7 @@ func TestReactor_suspendPlacesTheOneThatWaits(t *testing.T) {
 		t.Fatalf("%d accepted, %d counted", accepted, g.listener.Conns())
 	}
 	g.listener.SetConnsMax(0)
-	if err := g.engine.Resume(g.listener); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, g.engine.Resume(g.listener))
 	g.ticks(3)
 	if accepted != 3 {
 		t.Fatalf("%d accepted after Resume", accepted)
@@ -200,9 +190,7 @@ func TestEngine_resumedGate(t *testing.T) {
 	g.loop.Offer(g.door, loopback)
 	g.ticks(2)
 	g.engine.Suspend(g.listener)
-	if err := g.engine.Resume(g.listener); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, g.engine.Resume(g.listener))
 	g.loop.Offer(g.door, loopback)
 	g.pass(30 * time.Millisecond)
 	if !slices.Equal(g.kernel.backlogs, []int{7, 7}) {
@@ -213,15 +201,11 @@ func TestEngine_resumedGate(t *testing.T) {
 // A socket that was bound without SO_REUSEPORT, as systemd does, is the only one: its reactor accepts for all.
 func TestEngine_adoptWithoutReusePort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer l.Close()
 	e := start(t, engine.Options{Reactors: 3})
 	sl, err := e.Adopt([]poller.FD{fdOf(t, l.(*net.TCPListener))}, engine.ListenOptions{}, echoes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for range 60 {
 		dialNet(t, sl.Addr()).Write([]byte("x"))
 	}
@@ -238,14 +222,10 @@ func TestEngine_adoptWithoutReusePort(t *testing.T) {
 func fdOf(t testing.TB, l *net.TCPListener) poller.FD {
 	t.Helper()
 	f, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer f.Close()
 	fd, err := unix.Dup(int(f.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return poller.FD(fd)
 }
 
@@ -253,9 +233,7 @@ func fdOf(t testing.TB, l *net.TCPListener) poller.FD {
 func TestEngine_adoptRefuses(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer unix.Close(pair[1])
 	all := listeners(t, e, 2, engine.ListenOptions{})
 	groups, err := e.Duplicate(all...)
@@ -320,18 +298,12 @@ func TestSim_adoptCutsNobodyOff(t *testing.T) {
 			o.Addr = poller.Addr{Path: "/front"}
 		}
 		l, err := engines[0].Listen(o, echoes)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		groups, err := engines[0].Duplicate(l)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		o.Suspended = true
 		other, err := engines[1].Adopt(groups[0], o, echoes)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		const span = time.Second
 		left, passed := 40, 0
 		for range left {
@@ -355,9 +327,7 @@ func TestSim_adoptCutsNobodyOff(t *testing.T) {
 				}
 			})
 		}
-		if err := w.Run(func() bool { return passed == turns && left == 0 }, 400_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return passed == turns && left == 0 }, 400_000))
 		for _, e := range engines {
 			e.Stop()
 		}
@@ -374,9 +344,7 @@ func simEngine(t testing.TB, w *sim.World, kernels *int) *engine.Engine {
 		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(first + i), nil }}
 	*kernels += o.Reactors
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, r := range e.Reactors() {
 		w.Add(r)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -77,13 +78,9 @@ func BenchmarkReactor_echoSockets(b *testing.B) {
 func startEchoAll(tb testing.TB, o Options) (*Engine, *Listener) {
 	tb.Helper()
 	e, err := New(o)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	l, err := e.Listen(ListenOptions{Addr: loopback}, func(*Conn) Handler { return echoAll{} })
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	e.Start()
 	tb.Cleanup(e.Stop)
 	return e, l
@@ -92,9 +89,7 @@ func startEchoAll(tb testing.TB, o Options) (*Engine, *Listener) {
 func dialBench(tb testing.TB, a poller.Addr) net.Conn {
 	tb.Helper()
 	c, err := net.Dial("tcp", a.IP.String())
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	tb.Cleanup(func() { c.Close() })
 	return c
 }
@@ -290,16 +285,10 @@ func echoServer(b *testing.B, reactors, procs int) (pid int, addr poller.Addr) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeForBench$")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", serverEnv, reactors, procs))
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	testutil.Must(b, err)
+	testutil.Must(b, cmd.Start())
 	b.Cleanup(func() {
 		in.Close()
 		cmd.Wait()
@@ -347,13 +336,9 @@ func newEchoLoad(b *testing.B, to poller.Addr, conns int) *echoLoad {
 	sa := &syscall.SockaddrInet4{Port: int(to.IP.Port()), Addr: to.IP.Addr().As4()}
 	for range conns {
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, err)
 		b.Cleanup(func() { syscall.Close(fd) })
-		if err := syscall.Connect(fd, sa); err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, syscall.Connect(fd, sa))
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 		l.fd = append(l.fd, fd)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -17,9 +18,7 @@ func reactors(t *testing.T, n int, memory int64) []*engine.Reactor {
 	e, err := engine.New(engine.Options{
 		Reactors: n, Memory: memory, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	return e.Reactors()
 }
@@ -78,9 +77,7 @@ func TestBudget_reactorsByMemory(t *testing.T) {
 	e, err := engine.New(engine.Options{
 		Memory: 1 << 20, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	if n := len(e.Reactors()); n != 1 {
 		t.Fatalf("%d reactors for 1 MiB", n)

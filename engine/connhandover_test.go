@@ -241,9 +241,7 @@ func TestListener_receive(t *testing.T) {
 	h := &script{}
 	accept := func(*engine.Conn) engine.Handler { return h }
 	g.on(func() {
-		if err := g.listener.Receive(g.reactor, (*given)[0].FD, accept); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, g.listener.Receive(g.reactor, (*given)[0].FD, accept))
 	})
 	g.ticks(2)
 	g.want(h.events(), "data(late)")
@@ -270,9 +268,7 @@ func TestListener_receiveRefuses(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1})
 	l := serve(t, e, engine.ListenOptions{}, echoes)
 	lone, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	do(e.Reactors()[0], func() { err = l.Receive(e.Reactors()[0], poller.FD(lone), echoes) })
 	if _, open := unix.FcntlInt(uintptr(lone), unix.F_GETFD, 0); err == nil || open == nil || l.Conns() != 0 {
 		t.Errorf("no connection was received: %v, %v", err, open)
@@ -345,9 +341,7 @@ func TestSim_givenConnectionsLoseNoByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		groups, err := engines[0].Duplicate(all[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		o.Suspended = true
 		if all[1], err = engines[1].Adopt(groups[0], o, lodgers); err != nil {
 			t.Fatal(err)
@@ -381,9 +375,7 @@ func TestSim_givenConnectionsLoseNoByte(t *testing.T) {
 				wake(from)
 			})
 		}
-		if err := w.Run(func() bool { return left == 0 }, 400_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return left == 0 }, 400_000))
 		for _, e := range engines {
 			e.Stop()
 		}

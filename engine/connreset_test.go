@@ -39,14 +39,10 @@ func (p *pausing) OnClose(_ *engine.Conn, cause error) {
 // A connection that does not read is told of a reset all the same.
 func TestConn_resetWhilePaused(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	h := &pausing{paused: make(chan struct{}), closed: make(chan error, 1)}
 	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, func(*engine.Conn) engine.Handler { return h })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	w := testutil.Dial(t, l.Addr().String())
@@ -62,9 +58,7 @@ func TestConn_resetWhilePaused(t *testing.T) {
 // The peer that we dialled may have sent its answer before it reset the connection: that is read first.
 func TestConn_resetOfAPausedDialKeepsWhatCame(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	l := testutil.Listen(t)
 	h := &pausing{paused: make(chan struct{}), closed: make(chan error, 1)}
 	e.Start()
@@ -108,14 +102,10 @@ func (echoThenReset) OnData(c *engine.Conn, in []byte) int {
 // A peer of a connection that is reset sees an error, not the end.
 func TestConn_Reset(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	accept := func(*engine.Conn) engine.Handler { return echoThenReset{} }
 	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, accept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	w := testutil.Dial(t, l.Addr().String())

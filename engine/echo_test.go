@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -28,14 +29,10 @@ func (echo) OnSendable(c *engine.Conn) { c.ResumeRead() }
 func startEcho(t *testing.T, o engine.Options) *engine.Listener {
 	t.Helper()
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}},
 		func(*engine.Conn) engine.Handler { return echo{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return l
@@ -45,9 +42,7 @@ func TestEngine_echoesMoreThanAnyBuffer(t *testing.T) {
 	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall, poller.ParkSpin} {
 		l := startEcho(t, engine.Options{Reactors: 2, Park: park})
 		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()
 		sent := make([]byte, 8<<20)
 		rand.Read(sent)

@@ -48,9 +48,7 @@ func (echoAll) OnData(c *Conn, in []byte) int {
 func loopEcho(tb testing.TB, conns int, h Handler) (r *Reactor, l *sim.Loop, fds []poller.FD) {
 	l = sim.NewLoop()
 	e, err := New(Options{Reactors: 1, Memory: 1 << 30, Kernel: func(int) (poller.Kernel, error) { return l, nil }})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	testutil.Must(tb, err)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 	if _, err := e.Listen(ListenOptions{Addr: addr}, func(*Conn) Handler { return h }); err != nil {
 		tb.Fatal(err)
@@ -157,16 +155,12 @@ func TestReactor_memoryOfIdleConns(t *testing.T) {
 		t.Skipf("%d descriptors are not enough", limit.Cur)
 	}
 	e, err := New(Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	l, err := e.Listen(ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}},
 		func(*Conn) Handler { return echoAll{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	clients := newIdleClients(t, conns)
 	before := heap()
 	clients.connect(t, l)
@@ -186,9 +180,7 @@ func newIdleClients(t *testing.T, n int) *idleClients {
 	c := &idleClients{fds: make([]int, 0, n)}
 	for range n {
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		c.fds = append(c.fds, fd)
 	}
 	t.Cleanup(func() {

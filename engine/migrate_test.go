@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -30,9 +31,7 @@ func newPair(t testing.TB, w *sim.World, wrapped wrap) *pair {
 			return w.Kernel(i), nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := &pair{t: t, w: w, engine: e, from: e.Reactors()[0], to: e.Reactors()[1], before: &script{}}
 	origin := poller.Addr{Path: "/origin"}
 	w.Serve(origin).Handle = func(peer *sim.Peer) { p.peer = peer }
@@ -49,9 +48,7 @@ func newPair(t testing.TB, w *sim.World, wrapped wrap) *pair {
 
 func (p *pair) until(done func() bool) {
 	p.t.Helper()
-	if err := p.w.Run(done, 10_000); err != nil {
-		p.t.Fatal(err)
-	}
+	testutil.Must(p.t, p.w.Run(done, 10_000))
 }
 
 // on runs f on r.

@@ -48,9 +48,7 @@ func simulated(t testing.TB, w *sim.World, n int, o engine.Options) *engine.Engi
 	t.Helper()
 	o.Reactors, o.Kernel = n, func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, r := range e.Reactors() {
 		w.Add(r)
 	}
@@ -74,9 +72,7 @@ func TestPort_echo(t *testing.T) {
 		h := &echoPort{}
 		_, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP},
 			func(*engine.Port) engine.PortHandler { return h })
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		sent, got := map[string]int{}, map[string]int{}
 		for i := range 8 {
 			p := w.DialDatagrams(atUDP)
@@ -118,9 +114,7 @@ func TestPort_refusedDatagramsAreLost(t *testing.T) {
 		port = p
 		return h
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := w.DialDatagrams(atUDP)
 	const n = 200
 	for i := range n {
@@ -295,9 +289,7 @@ func newWireRigOn(t *testing.T, o engine.ListenOptions, around func(poller.Kerne
 		Reactors: 1, SendLow: 1000, SendTimeout: time.Second,
 		Kernel: func(i int) (poller.Kernel, error) { return around(g.w.Kernel(i)), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.w.Add(e.Reactors()[0])
 	t.Cleanup(e.Stop)
 	g.e = e
@@ -310,9 +302,7 @@ func newWireRigOn(t *testing.T, o engine.ListenOptions, around func(poller.Kerne
 		}
 		return h
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.l = l
 	return g
 }
@@ -330,9 +320,7 @@ func (g *wireRig) port() *engine.Port { return g.ports[len(g.ports)-1] }
 
 func (g *wireRig) run(until func() bool) {
 	g.t.Helper()
-	if err := g.w.Run(until, 1_000_000); err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, g.w.Run(until, 1_000_000))
 }
 
 // on runs f on the reactor.
@@ -577,16 +565,12 @@ func TestPort_panicsOfItsHandlers(t *testing.T) {
 		port = p
 		return h
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p, got := w.DialDatagrams(atUDP), ""
 	p.Handle = func(p *sim.DatagramPeer) { got += takeAll(p) }
 	run := func(until func() bool) {
 		t.Helper()
-		if err := w.Run(until, 100_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(until, 100_000))
 	}
 	p.Send([]byte("panic"))
 	run(func() bool { return e.Stats().Panics == 1 })
@@ -824,22 +808,16 @@ func TestEngine_listenDatagramsWhilePortsClose(t *testing.T) {
 		o := engine.ListenOptions{Addr: atUDP}
 		ports := newWires(func(l *wire) engine.Handler { return &wireHandler{l: l} })
 		l, err := e.ListenDatagrams(o, ports)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		p := w.DialDatagrams(atUDP)
 		p.Send([]byte("hello"))
-		if err := w.Run(func() bool { return l.Conns() == 1 }, 10_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return l.Conns() == 1 }, 10_000))
 		l.Close()
 		if _, err := e.ListenDatagrams(o, ports); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Fatal(err)
 		}
 		p.Send([]byte("bye"))
-		if err := w.Run(l.Closed, 10_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(l.Closed, 10_000))
 		if _, err := e.ListenDatagrams(o, ports); err != nil {
 			t.Fatal(err)
 		}
@@ -850,9 +828,7 @@ func TestEngine_listenDatagramsWhilePortsClose(t *testing.T) {
 func TestListener_closesHeldPortsAfterTheirConnections(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
 	sockets, err := g.e.Duplicate(g.l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.e.Abandon(g.l)
 	held := engine.ListenOptions{Held: true}
 	g.l, err = g.e.AdoptDatagrams(sockets[0], held, g.newWires(func(l *wire) engine.Handler {
@@ -860,9 +836,7 @@ func TestListener_closesHeldPortsAfterTheirConnections(t *testing.T) {
 		g.handlers = append(g.handlers, h)
 		return h
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p, h := g.connect()
 	g.l.Close()
 	p.Send([]byte("question"))
@@ -878,9 +852,7 @@ func TestEngine_stopTellsPeersOfPorts(t *testing.T) {
 	p, h := g.connect()
 	g.e.Stop()
 	h.want(t, "open", "close engine is stopped", "drop")
-	if err := g.w.Run(func() bool { return takeAll(p) == "end " }, 1000); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, g.w.Run(func() bool { return takeAll(p) == "end " }, 1000))
 	if fds := g.w.OpenFDs(); len(fds) > 0 {
 		t.Fatal(fds)
 	}
@@ -902,9 +874,7 @@ func TestPort_waitsForRoom(t *testing.T) {
 			}
 			return h
 		}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		got := 0
 		for range peers {
 			p, next := w.DialDatagrams(atUDP), 0
@@ -966,9 +936,7 @@ func TestPort_idleOnAnotherReactorMakesRoom(t *testing.T) {
 		ports = append(ports, p)
 		return &echoPort{}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	accepted := 0
 	accept := func(i int, peer string) {
 		done := false
@@ -981,16 +949,12 @@ func TestPort_idleOnAnotherReactorMakesRoom(t *testing.T) {
 			}
 			done = true
 		}})
-		if err := w.Run(func() bool { return done }, 10_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return done }, 10_000))
 	}
 	accept(0, "192.0.2.8:1")
 	later := false
 	w.After(2*time.Second, func() { later = true })
-	if err := w.Run(func() bool { return later }, 10_000); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, w.Run(func() bool { return later }, 10_000))
 	for accept(1, "192.0.2.9:1"); accepted == 1 && l.Conns() == 1; {
 		w.Step()
 	}
@@ -1027,9 +991,7 @@ func TestPort_runsGoOnAfterAnImpossiblePeer(t *testing.T) {
 		w.Net.Spread, w.Faults.RunInvalid = 0, device
 		k := &runsKernel{Kernel: w.Kernel(0)}
 		e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return k, nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		w.Add(e.Reactors()[0])
 		t.Cleanup(e.Stop)
 		var port *engine.Port
@@ -1115,9 +1077,7 @@ func TestEngine_refusedToPorts(t *testing.T) {
 		e, err := engine.New(engine.Options{Reactors: 3, Kernel: func(i int) (poller.Kernel, error) {
 			return strictKernel{w.Kernel(i), &steered, c.e, c.room}, nil
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		t.Cleanup(e.Stop)
 		l, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP, Steering: steering{}},
 			func(*engine.Port) engine.PortHandler { return &echoPort{} })
@@ -1137,9 +1097,7 @@ func TestEngine_portsWithoutSteering(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 2, Kernel: func(i int) (poller.Kernel, error) {
 		return strictKernel{w.Kernel(i), &steered, 0, poller.ReceiveWanted}, nil
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	if _, err := e.ListenDatagrams(engine.ListenOptions{Addr: atUDP},
 		func(*engine.Port) engine.PortHandler { return &echoPort{} }); err != nil || steered != nil {
@@ -1199,9 +1157,7 @@ func TestPort_echoOverSockets(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})
 	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: loopback},
 		func(*engine.Port) engine.PortHandler { return &echoPort{} })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	var clients sync.WaitGroup
 	for range 16 {
 		clients.Go(func() {
@@ -1224,20 +1180,14 @@ func TestEngine_adoptDatagrams(t *testing.T) {
 	old := start(t, engine.Options{Reactors: 2})
 	ports := func(*engine.Port) engine.PortHandler { return &echoPort{} }
 	was, err := old.ListenDatagrams(engine.ListenOptions{Addr: loopback}, ports)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c, err := net.Dial("udp", was.Addr().IP.String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close() //nolint:errcheck
 	for i, reactors := range []int{1, 3, 2} {
 		ask(t, c, fmt.Sprint("before ", i))
 		sockets, err := old.Duplicate(was)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		next := start(t, engine.Options{Reactors: reactors})
 		is, err := next.AdoptDatagrams(sockets[0], engine.ListenOptions{Suspended: true}, ports)
 		if err != nil || is.Addr() != was.Addr() {
@@ -1248,9 +1198,7 @@ func TestEngine_adoptDatagrams(t *testing.T) {
 		if _, err := c.Write([]byte("between")); err != nil {
 			t.Fatal(err)
 		}
-		if err := next.Resume(is); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, next.Resume(is))
 		got := make([]byte, 20)
 		c.SetReadDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck
 		if n, err := c.Read(got); err != nil || string(got[:n]) != "between" {
@@ -1286,14 +1234,10 @@ func TestEngine_drainsPorts(t *testing.T) {
 		}
 		return h
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for range 2 {
 		c, err := net.Dial("udp", l.Addr().IP.String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()                                      //nolint:errcheck
 		c.Write([]byte("hi"))                                //nolint:errcheck
 		c.SetReadDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck

@@ -47,9 +47,7 @@ func TestDial_others(t *testing.T) {
 	}).Addr().String()
 	silent, refused := testutil.Silent(t), testutil.FreeAddr(t)
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	e.Start()
 	for _, c := range []struct {
@@ -123,9 +121,7 @@ func TestDial_othersGivenUp(t *testing.T) {
 	testutil.CheckLeaks(t)
 	silent := poller.Addr{IP: netip.MustParseAddrPort(testutil.Silent(t))}
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	e.Start()
 	h := &racing{opened: make(chan poller.Addr, 1), closed: make(chan error, 1)}
@@ -152,9 +148,7 @@ func oneReactor(t *testing.T, seed uint64) (*sim.World, *engine.Engine) {
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	w.Add(e.Reactors()[0])
 	return w, e
 }

@@ -504,9 +504,7 @@ func TestReactor_dialRetriesAFullUnixBacklog(t *testing.T) {
 		g.on(func() {
 			var err error
 			c, err = g.reactor.Dial(poller.Addr{Path: "/full"}, s, &engine.DialOptions{Timeout: time.Second})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			c.Write([]byte("early"))
 		})
 		if c.Ref().Conn() != c {
@@ -552,9 +550,7 @@ func TestReactor_stopClosesEachOnce(t *testing.T) {
 
 func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	const producers, each = 8, 5000
@@ -592,9 +588,7 @@ func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
 func TestReactor_postNeverMissesASleeper(t *testing.T) {
 	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall} {
 		e, err := engine.New(engine.Options{Reactors: 2, Park: park})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		e.Start()
 		a, b := e.Reactors()[0], e.Reactors()[1]
 		var n atomic.Int64
@@ -616,9 +610,7 @@ func TestReactor_postNeverMissesASleeper(t *testing.T) {
 
 func TestReactor_postAfterStopIsHarmless(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	stop := make(chan struct{})
 	var wait sync.WaitGroup
@@ -642,9 +634,7 @@ func TestReactor_postAfterStopIsHarmless(t *testing.T) {
 
 func TestOffload_runsDoThenDone(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	done := make(chan error, 1)
@@ -664,9 +654,7 @@ func TestOffload_runsDoThenDone(t *testing.T) {
 
 func TestOffload_cancelAndStopEndTheContext(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	ended := make(chan struct{}, 2)
 	jobs := [2]*engine.Job{}
@@ -685,9 +673,7 @@ func TestOffload_cancelAndStopEndTheContext(t *testing.T) {
 func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
 	const workers = 20
 	e, err := engine.New(engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: workers, Queue: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	release := make(chan struct{})
@@ -723,9 +709,7 @@ func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 	const lasting = 20
 	o := engine.OffloadOptions{Workers: 1, Queue: 1, Lasting: lasting}
 	e, err := engine.New(engine.Options{Reactors: 1, Offload: o})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	release, done := make(chan struct{}), make(chan error, lasting+1)
@@ -738,9 +722,7 @@ func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 		offload(t, e, job(true, func(context.Context) { <-release }))
 	}
 	offload(t, e, job(false, func(context.Context) {}))
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-done)
 	refused := make(chan error)
 	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
 		refused <- r.Offload(job(true, func(context.Context) {}))
@@ -761,9 +743,7 @@ func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 // A Job that lacks a function is a mistake of its caller: it is told there, and the reactor goes on.
 func TestReactor_refusesHalfAJob(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	said := make(chan any, 2)
@@ -785,7 +765,5 @@ func offload(t *testing.T, e *engine.Engine, j *engine.Job) {
 	t.Helper()
 	given := make(chan error, 1)
 	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) { given <- r.Offload(j) }})
-	if err := <-given; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-given)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -76,9 +77,7 @@ func newRig(t *testing.T, o engine.Options) *rig {
 	o.Memory = max(o.Memory, 64<<20)
 	o.Kernel = func(int) (poller.Kernel, error) { return g.kernel, nil }
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.engine, g.reactor = e, e.Reactors()[0]
 	t.Cleanup(e.Stop)
 	return g
@@ -90,9 +89,7 @@ func (g *rig) listen(o engine.ListenOptions) {
 	o.Addr = loopback
 	g.door = 3 // the first descriptor of a Loop
 	l, err := g.engine.Listen(o, func(c *engine.Conn) engine.Handler { return g.accept(c) })
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, err)
 	g.listener = l
 }
 

@@ -52,9 +52,7 @@ func (h *filing) OnClose(_ *engine.Conn, cause error) { h.closed <- cause }
 func newFile(t *testing.T, n int) (poller.File, []byte) {
 	t.Helper()
 	f, err := poller.NewFile("test", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(f.Close)
 	p := make([]byte, n)
 	rand.NewChaCha8([32]byte{1}).Read(p)
@@ -73,9 +71,7 @@ func TestSendFile(t *testing.T) {
 		e := start(t, engine.Options{Reactors: 1})
 		l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return h })
 		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if !h.inTask { // else it takes all at once, and no event of its socket has the reactor go on
 			_ = c.(*net.TCPConn).SetReadBuffer(32 << 10)
 		}
@@ -98,9 +94,7 @@ func TestSendFile_endsTooEarly(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1})
 	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return h })
 	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	if err := <-h.closed; err != io.ErrUnexpectedEOF {
 		t.Errorf("closed by %v", err)
@@ -114,9 +108,7 @@ func TestSendFile_peerLeaves(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1})
 	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return h })
 	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if _, err := io.ReadFull(c, make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}

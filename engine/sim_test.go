@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -51,9 +52,7 @@ func newTown(t testing.TB, w *sim.World, wrapped wrap) *town {
 	o.SendMax = o.SendLow + 1 + rng.IntN(4*o.SendLow)
 	o.ReadMax = max(2*o.ReadSize, 4096)
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	v.engine = e
 	for _, r := range e.Reactors() {
 		w.Add(r)
@@ -69,9 +68,7 @@ func newTown(t testing.TB, w *sim.World, wrapped wrap) *town {
 
 func (v *town) listen(a poller.Addr, accept func(*engine.Conn) engine.Handler) poller.Addr {
 	l, err := v.engine.Listen(engine.ListenOptions{Addr: a, Backlog: 1 + v.w.Rand().IntN(8)}, accept)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	return l.Addr()
 }
 
@@ -363,9 +360,7 @@ func (v *town) run() {
 		}
 		return len(v.open) == 0 && v.engine.Conns() == 0 // a conn that is being handed over has no handler yet
 	}
-	if err := v.w.Run(over, 400_000); err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, v.w.Run(over, 400_000))
 	st := v.stats()
 	v.last = st
 	if st.Panics > 0 || st.Conns != 0 || st.BufBytes != 0 || st.QueueFull > 0 {

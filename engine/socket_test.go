@@ -29,9 +29,7 @@ import (
 func start(t testing.TB, o engine.Options) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return e
@@ -45,9 +43,7 @@ func serve(t testing.TB, e *engine.Engine, o engine.ListenOptions, accept func(*
 		o.Addr = loopback
 	}
 	l, err := e.Listen(o, accept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return l
 }
 
@@ -71,9 +67,7 @@ func dialNet(t testing.TB, a poller.Addr) net.Conn {
 	t.Helper()
 	n, target := network(a)
 	c, err := net.DialTimeout(n, target, testutil.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(testutil.Patience))
 	return c
@@ -142,9 +136,7 @@ func TestListen_everyKindOfAddress(t *testing.T) {
 				locals <- c.Local()
 				return echo{}
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			for _, host := range tc.dial {
 				target := netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().IP.Port())
 				c := dialNet(t, poller.Addr{IP: target})
@@ -342,24 +334,18 @@ func TestDial_failures(t *testing.T) {
 func fullBacklog(t *testing.T) poller.Addr {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { syscall.Close(fd) })
 	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
 		syscall.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
 	sa, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	in := sa.(*syscall.SockaddrInet4)
 	a := poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port))}
 	c, err := net.DialTimeout("tcp", a.IP.String(), testutil.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	// TCP_INFO of a listener: so many wait to be accepted, and when they are more than there is room for, it is full.
 	for end := time.Now().Add(testutil.Patience); ; runtime.Gosched() {
@@ -378,13 +364,9 @@ func TestDial_unixBacklogThatIsFullIsTriedAgain(t *testing.T) {
 	r := e.Reactors()[0]
 	path := testutil.SocketPath(t)
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer syscall.Close(fd)
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)))
 	const conns = 5
 	var opened atomic.Int32
 	do(r, func() {
@@ -401,9 +383,7 @@ func TestDial_unixBacklogThatIsFullIsTriedAgain(t *testing.T) {
 	}
 	for range conns {
 		c, _, err := syscall.Accept(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer syscall.Close(c)
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() == conns })
@@ -533,9 +513,7 @@ func TestListener_burstIsSpreadOverReactors(t *testing.T) {
 func TestEngine_stopClosesWhatIsOpen(t *testing.T) {
 	testutil.CheckLeaks(t)
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	var closed, opened atomic.Int32
 	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
 		return &script{
@@ -549,9 +527,7 @@ func TestEngine_stopClosesWhatIsOpen(t *testing.T) {
 	e.Start()
 	for range 50 {
 		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() == 50 })
@@ -571,9 +547,7 @@ func TestEngine_stopClosesWhatIsOpen(t *testing.T) {
 func TestEngine_stopBeforeStart(t *testing.T) {
 	testutil.CheckLeaks(t)
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	l := serve(t, e, engine.ListenOptions{}, echoes)
 	e.Stop()
 	e.Start()
@@ -649,9 +623,7 @@ func TestEngine_stopUnderFire(t *testing.T) {
 	testutil.CheckLeaks(t)
 	for range 10 {
 		e, err := engine.New(engine.Options{Reactors: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		var opened, closed atomic.Int32
 		l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
 			opened.Add(1)

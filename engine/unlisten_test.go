@@ -191,9 +191,7 @@ func TestSim_closingListenerResetsNobody(t *testing.T) {
 		rng := w.Rand()
 		e, err := engine.New(engine.Options{Reactors: 1 + rng.IntN(3), Memory: 1 << 30,
 			Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		for _, r := range e.Reactors() {
 			w.Add(r)
 		}
@@ -203,9 +201,7 @@ func TestSim_closingListenerResetsNobody(t *testing.T) {
 			o.Addr = poller.Addr{Path: "/front"}
 		}
 		l, err := e.Listen(o, echoes)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		const span = 1500 * time.Millisecond
 		left, closed := 40, false
 		for range left {
@@ -228,9 +224,7 @@ func TestSim_closingListenerResetsNobody(t *testing.T) {
 			})
 		}
 		w.After(span, func() { l.Close(); closed = true })
-		if err := w.Run(func() bool { return closed && left == 0 && l.Closed() }, 400_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return closed && left == 0 && l.Closed() }, 400_000))
 		e.Stop()
 		if fds := w.OpenFDs(); len(fds) > 0 {
 			t.Errorf("descriptors %v are open", fds)

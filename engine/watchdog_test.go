@@ -43,9 +43,7 @@ func hang(block chan struct{}) { <-block }
 func TestWatchdog_namesTheCallbackThatHangs(t *testing.T) {
 	said := listen(t)
 	e, err := New(Options{Reactors: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	block, begun := make(chan struct{}), make(chan struct{})
@@ -92,9 +90,7 @@ func TestWatchdog_blamesNoCallbackForABusyMachine(t *testing.T) {
 		k.Kernel = epoll
 		return k, nil
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	var over atomic.Bool
@@ -118,9 +114,7 @@ func TestWatchdog_blamesNoCallbackForABusyMachine(t *testing.T) {
 // A reactor that hangs is noticed at the second question, and its answer counts again once it goes on.
 func TestPulse(t *testing.T) {
 	e, err := New(Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p := e.NewPulse()
 	if p.Beat() {
 		t.Fatal("it beats before the reactors run")

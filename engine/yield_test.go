@@ -163,9 +163,7 @@ func TestSim_idleConnectionsYield(t *testing.T) {
 		rng := w.Rand()
 		e, err := engine.New(engine.Options{Reactors: 1 + rng.IntN(4), Memory: 1 << 30,
 			Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		for _, r := range e.Reactors() {
 			w.Add(r)
 		}
@@ -175,9 +173,7 @@ func TestSim_idleConnectionsYield(t *testing.T) {
 			highest = max(highest, open)
 			return &counted{open: &open}
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		clients, answered := 3*most, 0
 		for range clients {
 			w.After(time.Duration(rng.Int64N(int64(5*time.Second))), func() {

@@ -21,7 +21,7 @@
 // RFC 9112 as written, without the leniencies it allows to recipients, since every one of them is a way to make two
 // parties read two messages from the same bytes. What is allowed beyond the grammar: one empty line before a request
 // (§2.2), and a status line that ends after its code. A fault ends the decoder: nothing after it can be trusted.
-// Framing is decided in one place, RequestFraming and ResponseFraming.
+// Framing is decided in one place, for requests and for responses.
 //
 // After a 101, or a 2xx to CONNECT, the connection is a tunnel, if ExpectTunnel said that one was asked for.
 //

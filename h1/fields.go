@@ -22,16 +22,6 @@ func (m *marks) note(id message.Name, i int) {
 
 func (m *marks) has(id message.Name) bool { return m.seen>>id&1 != 0 }
 
-// mark finds the marks of a head when its decoder is not at hand.
-func mark(h *message.Head) (m marks) {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID-1 < lastMarked && !f.Dropped() {
-			m.note(f.ID, i)
-		}
-	}
-	return m
-}
-
 // section is a section of fields that is parsed. Made of nothing, and begun.
 type section struct {
 	in    []byte

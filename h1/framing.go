@@ -2,32 +2,14 @@ package h1
 
 import "github.com/edge-proxy/edge/message"
 
-// RequestFraming decides from the fields of h how its body ends and whether the connection persists: Length, Chunked,
-// Close, Upgrade, Trailers and Continue of h. Fields that Connection names are dropped. The decoder calls it for every
-// head.
-func RequestFraming(h *message.Head) error {
-	m := mark(h)
-	if e := frameRequest(h, &m); e != nil {
-		return e
-	}
-	return nil
-}
-
-// ResponseFraming is RequestFraming for the answer to a request of method v that did not ask for a tunnel.
-func ResponseFraming(h *message.Head, v message.Verb) error {
-	m := mark(h)
-	if e := frameResponse(h, &m, v, false); e != nil {
-		return e.answer
-	}
-	return nil
-}
-
 const (
 	bodyMarks = 1<<message.ContentLength | 1<<message.TransferEncoding
 	hopMarks  = 1<<message.KeepAlive | 1<<message.ProxyConnection | 1<<message.TE | 1<<message.TransferEncoding |
 		1<<message.Upgrade | 1<<message.HTTP2Settings | 1<<message.ProxyAuthenticate | 1<<message.ProxyAuthorization
 )
 
+// frameRequest decides from the fields of h how its body ends and whether the connection persists: Length, Chunked,
+// Close, Upgrade, Trailers and Continue of h. Fields that Connection names are dropped.
 func frameRequest(h *message.Head, m *marks) *Error {
 	// RFC 9112 §6.3, 7: If this is a request message and none of the above are true, the body length is zero.
 	h.Length, h.Chunked = 0, false
@@ -68,6 +50,7 @@ func acceptsTrailers(h *message.Head) bool {
 	return false
 }
 
+// frameResponse is frameRequest for the answer to a request of method v. tunnel says whether that asked for a tunnel.
 func frameResponse(h *message.Head, m *marks, v message.Verb, tunnel bool) *Error {
 	h.Length, h.Chunked = message.LengthUnknown, false
 	if m.seen&bodyMarks != 0 {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -167,9 +168,7 @@ func TestDecoder_acceptsSpellings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want, err := run(t, c.as, responsesTo(message.VerbGet))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if got, err := run(t, c.in, responsesTo(message.VerbGet)); err != nil || got != want {
 				t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 			}

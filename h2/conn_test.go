@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -38,13 +39,9 @@ func TestConn_get(t *testing.T) {
 	var h message.Head
 
 	cs, err := client.Open(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	wire, err := client.AppendHead(nil, cs, makeRequest("GET", "/a?b", "example.org", "Accept", "*/*"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	var ss *Stream
 	for {
 		n, ev := server.Next(wire, &h, 2)
@@ -64,9 +61,7 @@ func TestConn_get(t *testing.T) {
 		t.Fatal("no head", len(wire))
 	}
 	wire, err = server.AppendHead(nil, ss, makeResponse(200, "Server", "x"), false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	wire, n, err := server.AppendData(wire, ss, []byte("hello"), true)
 	if n != 5 || err != nil {
 		t.Fatal(n, err)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -442,9 +443,7 @@ func TestConn_numbersGrowAsHeadsAreSent(t *testing.T) {
 	b, _ := s.c.Open(s.now)
 	for _, st := range []*Stream{b, a} {
 		out, err := s.c.AppendHead(nil, st, makeRequest("GET", "/", "h"), true)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		s.out.Write(out)
 	}
 	if b.ID != 1 || a.ID != 3 || len(s.wire()) != 2 {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/message/section"
 )
@@ -72,14 +73,10 @@ func TestListSize_isThatOfWhatIsSent(t *testing.T) {
 		}
 		s.c.peerList = uint32(size)
 		b, err := send()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		s.out.Write(b)
 		f, err := s.reader.ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		sent := 0
 		if f, ok := f.(*http2.MetaHeadersFrame); ok { // else trailers of which nothing is left
 			for _, field := range f.Fields {
@@ -105,9 +102,7 @@ func longHead(n int) *message.Head {
 func (s *script) try(n int) (*Stream, error) {
 	s.t.Helper()
 	st, err := s.c.Open(s.now)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	b, err := s.c.AppendHead(nil, st, longHead(n), true)
 	s.out.Write(b)
 	return st, err

@@ -184,9 +184,7 @@ func TestConn_clientForNet(t *testing.T) {
 	s.Start()
 	t.Cleanup(s.Close)
 	nc, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(testutil.Patience))
 	loop, left, opened := newEchoLoop(nc, Client), 60, 0
@@ -195,9 +193,7 @@ func TestConn_clientForNet(t *testing.T) {
 			i := opened
 			want := bytes.Repeat([]byte{byte(i)}, []int{0, 1, 1000, 70000, 300000}[i%5])
 			s, err := loop.c.Open(loop.now())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			loop.bodies[s] = &echoBody{send: want, end: true, done: func(status int, body []byte, sum string) {
 				left--
 				if status != 200 || !bytes.Equal(body, want) || sum != "done" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -132,9 +133,7 @@ func (p *pair) run() {
 
 func (p *pair) open(e *end, key uint32) {
 	s, err := e.c.Open(p.now)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testutil.Must(p.t, err)
 	f := &flow{key: key, send: body(Client, key), sendEnd: true, trailers: p.rng.IntN(4) == 0}
 	s.Owner = f
 	e.flows[s] = f
@@ -158,9 +157,7 @@ func (p *pair) push(e *end, s *Stream) {
 		piece := min(len(f.send), 1+p.rng.IntN(50000))
 		end := piece == len(f.send) && !f.trailers
 		out, n, err := e.c.AppendData(e.out, s, f.send[:piece], end)
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		testutil.Must(p.t, err)
 		e.out, f.send = out, f.send[n:]
 		if n < piece {
 			f.blocked = true

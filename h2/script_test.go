@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -221,18 +222,14 @@ func (s *script) wantWire(lines ...string) {
 func (s *script) respond(id uint32, h *message.Head, end bool) {
 	s.t.Helper()
 	b, err := s.c.AppendHead(nil, s.stream[id], h, end)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.out.Write(b)
 }
 
 func (s *script) data(id uint32, p string, end bool) int {
 	s.t.Helper()
 	b, n, err := s.c.AppendData(nil, s.stream[id], []byte(p), end)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.out.Write(b)
 	return n
 }
@@ -241,13 +238,9 @@ func (s *script) data(id uint32, p string, end bool) int {
 func (s *script) request(h *message.Head, end bool) *Stream {
 	s.t.Helper()
 	st, err := s.c.Open(s.now)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	b, err := s.c.AppendHead(nil, st, h, end)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.out.Write(b)
 	s.stream[st.ID] = st
 	return st

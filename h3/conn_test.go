@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -439,9 +440,7 @@ func TestClient_goAway(t *testing.T) {
 	s.ask(makeRequest("GET", "/4", "h"), false)
 	s.ask(makeRequest("GET", "/8", "h"), true)
 	late, err := s.c.Open(s.w.now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s.send(s.oneWay(0), "07 01 04")
 	s.want("GoAway", "Reset 8 H3_REQUEST_REJECTED", "Reset 4 H3_REQUEST_REJECTED")
 	if err := s.c.SendHead(late, makeRequest("GET", "/", "h"), true); err != ErrGoingAway {
@@ -490,9 +489,7 @@ func TestConn_settings(t *testing.T) {
 	s := newScript(t, Client, Options{})
 	big := makeRequest("GET", "/", "h", "x", strings.Repeat("a", 9000))
 	st, err := s.c.Open(s.w.now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if err := s.c.SendHead(st, big, true); err != ErrUnsettled {
 		t.Error(err)
 	}

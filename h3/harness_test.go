@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -56,9 +57,7 @@ func newWire(t testing.TB, client, server quic.Options) *wire {
 func (w *wire) connect() {
 	w.t.Helper()
 	client := w.ends[quic.Client]
-	if err := client.q.InitClient(&client.opts, testPath, w.now); err != nil {
-		w.t.Fatal(err)
-	}
+	testutil.Must(w.t, client.q.InitClient(&client.opts, testPath, w.now))
 	client.begun = true
 	client.q.SendCrypto(quic.Initial, []byte("hello"))
 	w.pump()
@@ -77,15 +76,11 @@ func (e *end) secrets() {
 			if write == (e.role == quic.Client) {
 				secret[1] = 1
 			}
-			if err := e.q.SetSecret(l, write, aes128, secret); err != nil {
-				e.w.t.Fatal(err)
-			}
+			testutil.Must(e.w.t, e.q.SetSecret(l, write, aes128, secret))
 		}
 	}
 	other := e.w.ends[1-e.role]
-	if err := e.q.SetParameters(other.q.AppendParameters(nil)); err != nil {
-		e.w.t.Fatal(err)
-	}
+	testutil.Must(e.w.t, e.q.SetParameters(other.q.AppendParameters(nil)))
 }
 
 // crypto answers bytes of the handshake.
@@ -129,9 +124,7 @@ func (e *end) receive() {
 			if !ok {
 				e.w.t.Fatal("no packet")
 			}
-			if err := e.q.InitServer(&e.opts, &h, testPath, e.w.now); err != nil {
-				e.w.t.Fatal(err)
-			}
+			testutil.Must(e.w.t, e.q.InitServer(&e.opts, &h, testPath, e.w.now))
 			e.begun = true
 		}
 		e.q.Receive(d, testPath, e.w.now)

@@ -75,13 +75,9 @@ func (x *peer) body(s *Stream, b []byte, trailers *message.Head) {
 func (x *peer) send(s *Stream) {
 	w := x.left[s]
 	n, err := x.c.SendData(s, w.body, w.trailers == nil)
-	if err != nil {
-		x.p.t.Fatal(err)
-	}
+	testutil.Must(x.p.t, err)
 	if w.body = w.body[n:]; len(w.body) == 0 && w.trailers != nil {
-		if err := x.c.SendTrailers(s, w.trailers); err != nil {
-			x.p.t.Fatal(err)
-		}
+		testutil.Must(x.p.t, x.c.SendTrailers(s, w.trailers))
 	}
 }
 
@@ -108,9 +104,7 @@ func TestPair_echo(t *testing.T) {
 			switch ev.Kind {
 			case HeadDone:
 				h := makeResponse(200, "X-Target", string(server.head.Bytes(server.head.Target)))
-				if err := server.c.SendHead(ev.Stream, h, false); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, server.c.SendHead(ev.Stream, h, false))
 			case Trailers:
 				server.body(ev.Stream, server.bytes[ev.Stream], makeResponse(0, "X-Sum", server.head.Get("x-sum")))
 			}
@@ -133,12 +127,8 @@ func TestPair_echo(t *testing.T) {
 		got := []int{}
 		for _, n := range sizes {
 			s, err := client.c.Open(p.now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := client.c.SendHead(s, makeChunked("POST", "/echo", "h"), false); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
+			testutil.Must(t, client.c.SendHead(s, makeChunked("POST", "/echo", "h"), false))
 			client.body(s, noise(n), makeResponse(0, "X-Sum", "77"))
 			got = append(got, n)
 		}
@@ -187,12 +177,8 @@ func TestPair_endings(t *testing.T) {
 	var asked *Stream
 	ask := func() *Stream {
 		s, err := client.c.Open(p.now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := client.c.SendHead(s, makeChunked("POST", "/", "h"), false); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
+		testutil.Must(t, client.c.SendHead(s, makeChunked("POST", "/", "h"), false))
 		p.pump()
 		return s
 	}
@@ -217,9 +203,7 @@ func TestPair_endings(t *testing.T) {
 	want("client GoAway", "server HeadDone")
 	p.now = server.c.Deadline()
 	server.c.Expire(p.now)
-	if err := server.c.SendHead(asked, makeResponse(204), true); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, server.c.SendHead(asked, makeResponse(204), true))
 	server.c.StopRequest(asked)
 	want("client GoAway", "client HeadDone")
 	if !s.Dead() || client.c.Streams() != 0 {
@@ -290,10 +274,10 @@ func (x *exchanger) take(p *peer, in *quic.Event) {
 
 func (x *exchanger) exchange() {
 	s, err := x.client.c.Open(x.now)
-	if err != nil {
-		x.t.Fatal(err)
+	if err == nil {
+		err = x.client.c.SendHead(s, x.ask, true)
 	}
-	if err := x.client.c.SendHead(s, x.ask, true); err != nil {
+	if err != nil {
 		x.t.Fatal(err)
 	}
 	before := x.done

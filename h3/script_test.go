@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )
@@ -171,9 +172,7 @@ func (s *script) peerStream(id uint64, k quic.StreamKind) *quic.Stream {
 	s.t.Helper()
 	for s.peer[id] == nil {
 		qs, err := s.far.q.Open(k)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, err)
 		s.peer[qs.ID] = qs
 	}
 	return s.peer[id]
@@ -317,9 +316,7 @@ func (s *script) line(id, kind uint64, p []byte) string {
 			n, err = k, e
 			text += fmt.Sprintf(" %s=%s", f.Name(), f.Value())
 		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, err)
 		return text
 	}
 	return fmt.Sprintf("frame 0x%x on %d", kind, id)
@@ -335,17 +332,13 @@ func (s *script) wantWire(lines ...string) {
 // respond answers a stream.
 func (s *script) respond(id uint64, h *message.Head, end bool) {
 	s.t.Helper()
-	if err := s.c.SendHead(s.stream[id], h, end); err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, s.c.SendHead(s.stream[id], h, end))
 }
 
 func (s *script) data(id uint64, p string, end bool) int {
 	s.t.Helper()
 	n, err := s.c.SendData(s.stream[id], []byte(p), end)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	return n
 }
 
@@ -353,12 +346,8 @@ func (s *script) data(id uint64, p string, end bool) int {
 func (s *script) ask(h *message.Head, end bool) *Stream {
 	s.t.Helper()
 	st, err := s.c.Open(s.w.now)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.c.SendHead(st, h, end); err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
+	testutil.Must(s.t, s.c.SendHead(st, h, end))
 	s.stream[st.ID] = st
 	s.recv()
 	return st

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -14,9 +15,7 @@ import (
 func TestEpoll_AckNow(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
 	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(l)
 	c, e := k.Connect(at, &poller.ConnectOptions{})
 	if e != 0 && e != syscall.EINPROGRESS {
@@ -47,9 +46,7 @@ func TestEpoll_AckNow(t *testing.T) {
 				k.AckNow(c)
 			}
 			info, err := unix.GetsockoptTCPInfo(int(s), unix.IPPROTO_TCP, unix.TCP_INFO)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if info.Unacked == 0 {
 				times++
 			}

@@ -20,9 +20,7 @@ var (
 func option(t *testing.T, fd poller.FD, level, name int) int {
 	t.Helper()
 	v, err := unix.GetsockoptInt(int(fd), level, name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return v
 }
 
@@ -30,9 +28,7 @@ func option(t *testing.T, fd poller.FD, level, name int) int {
 func TestEpoll_adoptSetsTheOptionsAgain(t *testing.T) {
 	old, k := newEpoll(t, poller.ParkAuto), newEpoll(t, poller.ParkAuto)
 	l, a, err := old.Listen(anyPort, &poller.ListenOptions{UserTimeout: time.Minute, NoKeepAlive: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	old.SetIntake(l, poller.IntakeBegun)
 	fd, errno := old.Duplicate(l)
 	if errno != 0 {
@@ -81,22 +77,14 @@ func TestEpoll_adoptSetsTheOptionsAgain(t *testing.T) {
 func TestEpoll_adoptRefuses(t *testing.T) {
 	k := newEpoll(t, poller.ParkAuto)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	file, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer file.Close()
 	datagrams, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	lone, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for name, c := range map[string]struct {
 		fd int
 		o  *poller.ListenOptions
@@ -132,9 +120,7 @@ func TestV6Only(t *testing.T) {
 		k.Close(fd)
 	}
 	fd, _, err := k.Listen(anyPort, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(fd)
 	if poller.V6Only(fd) {
 		t.Error("a socket of IPv4 is one of IPv6")
@@ -149,17 +135,13 @@ func TestEpoll_adoptMultipath(t *testing.T) {
 		t.Skip(err)
 	}
 	defer unix.Close(s)
-	if err := unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	o := &poller.ListenOptions{UserTimeout: 2 * time.Second, DeferAccept: true, FastOpen: 7}
 	if _, err := k.Adopt(poller.FD(s), o); err != nil {
 		t.Fatal(err)
 	}
 	fd, _, err := k.Listen(anyPort, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(fd)
 	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != 2000 {
 		t.Errorf("user timeout is %d, want 2000", got)

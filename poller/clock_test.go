@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // spin keeps the processor.
@@ -35,9 +37,7 @@ func TestEpoll_nowDoesNotLagTheTimer(t *testing.T) {
 				try++
 				return at, err
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			for range 100 {
 				before, _ := monotonic()
 				now := k.Now()

@@ -34,9 +34,7 @@ func listenUDP(t testing.TB, at string, o poller.DatagramOptions) *udp {
 	u := &udp{t: t, k: newEpoll(t, poller.ParkRuntime)}
 	var err error
 	u.fd, u.at, err = u.k.ListenDatagrams(poller.Addr{IP: netip.MustParseAddrPort(at)}, &o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { u.k.Close(u.fd) })
 	if e := u.k.Add(u.fd, 1); e != 0 {
 		t.Fatal(e)
@@ -116,9 +114,7 @@ func (u *udp) commit(p []byte, peer netip.AddrPort, local netip.Addr) {
 func dialUDP(t testing.TB, to *net.UDPAddr) *net.UDPConn {
 	t.Helper()
 	c, err := net.DialUDP("udp", nil, to)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })                  //nolint:errcheck
 	c.SetDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck
 	return c
@@ -268,9 +264,7 @@ func TestEpoll_datagramTooLong(t *testing.T) {
 func TestEpoll_datagramsRefused(t *testing.T) {
 	u := listenUDP(t, "127.0.0.1:0", poller.DatagramOptions{})
 	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}) // others have other addresses
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	nobody := addressOf(c)
 	c.Close() //nolint:errcheck
 	for range 3 {
@@ -373,9 +367,7 @@ func TestEpoll_datagramsGroup(t *testing.T) {
 		}
 	}
 	alone, _, err := u.k.ListenDatagrams(anyPort, &poller.DatagramOptions{ReusePort: true, Exclusive: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	u.k.Close(alone)
 }
 
@@ -406,9 +398,7 @@ func TestEpoll_datagramsV6Only(t *testing.T) {
 	k, o := newEpoll(t, poller.ParkRuntime), &poller.DatagramOptions{V6Only: true}
 	for range 100 { // tries: another process may have the port of IPv4
 		six, at, err := k.ListenDatagrams(anyPort6, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer k.Close(six)
 		any4 := poller.Addr{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), at.IP.Port())}
 		four, _, err := k.ListenDatagrams(any4, o)
@@ -436,12 +426,8 @@ func checkRoom(t *testing.T, u *udp) {
 // A socket of another process has the options set again, and what has come is not lost.
 func TestEpoll_adoptDatagrams(t *testing.T) {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
+	testutil.Must(t, unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	u := &udp{t: t, k: newEpoll(t, poller.ParkRuntime), fd: poller.FD(s)}
 	defer u.k.Close(u.fd)
 	if u.at, err = u.k.AdoptDatagrams(u.fd); err != nil {
@@ -510,19 +496,13 @@ func TestEpoll_adoptDatagramsWithTimes(t *testing.T) {
 func TestEpoll_adoptDatagramsRefuses(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
 	l, _, err := k.Listen(anyPort, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(l)
 	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer null.Close() //nolint:errcheck
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(poller.FD(pair[0]))
 	defer k.Close(poller.FD(pair[1]))
 	for _, fd := range []poller.FD{l, poller.FD(null.Fd()), poller.FD(pair[0]), 1 << 20} {

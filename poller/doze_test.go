@@ -16,9 +16,7 @@ import (
 func newAuto(t testing.TB) *Epoll {
 	t.Helper()
 	k, err := NewEpoll(ParkAuto)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(k.Shut)
 	k.want = EventsMax
 	return k
@@ -88,9 +86,7 @@ func TestDoze_notWhere(t *testing.T) {
 		},
 		"a read in bulk": func(t *testing.T, k *Epoll) {
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			t.Cleanup(func() { k.Close(FD(pair[0])); k.Close(FD(pair[1])) })
 			k.Write(FD(pair[0]), make([]byte, bulkLeast))
 			if n, e := k.Read(FD(pair[1]), make([]byte, 2*bulkLeast)); n != bulkLeast || e != 0 {
@@ -143,9 +139,7 @@ func TestDoze_letsOthersOn(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	k := newAuto(t)
 	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer r.Close()
 	defer w.Close()
 	var done atomic.Bool

@@ -41,17 +41,11 @@ func TestEpoll_lastBytesAndFINShareASegment(t *testing.T) {
 func connected(t *testing.T, l net.Listener) (client *net.TCPConn, server poller.FD) {
 	t.Helper()
 	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(testutil.Patience)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.SetDeadline(time.Now().Add(testutil.Patience)))
 	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { s.Close() })
 	control(t, s.(*net.TCPConn), func(fd int) { server = poller.FD(fd) }) // s stays open until the test ends
 	return c.(*net.TCPConn), server
@@ -61,9 +55,7 @@ func segmentsIn(t *testing.T, c *net.TCPConn) (n uint32) {
 	t.Helper()
 	control(t, c, func(fd int) {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		n = info.Segs_in
 	})
 	return n
@@ -75,7 +67,5 @@ func control(t *testing.T, c *net.TCPConn, f func(fd int)) {
 	if err == nil {
 		err = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 }

@@ -20,9 +20,7 @@ func TestEpoll_userTimeout(t *testing.T) {
 		k := newEpoll(t, poller.ParkRuntime)
 		at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 		l, at, err := k.Listen(at, &poller.ListenOptions{UserTimeout: given})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer k.Close(l)
 		c, e := k.Connect(at, &poller.ConnectOptions{UserTimeout: given})
 		if e != 0 && e != syscall.EINPROGRESS {
@@ -48,9 +46,7 @@ func TestEpoll_userTimeout(t *testing.T) {
 func TestEpoll_notSent(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
 	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(l)
 	c, e := k.Connect(at, &poller.ConnectOptions{})
 	if e != 0 && e != syscall.EINPROGRESS {
@@ -75,9 +71,7 @@ func TestEpoll_notSent(t *testing.T) {
 			taken += n
 		}
 		waiting, err := unix.IoctlGetInt(int(s), unix.SIOCOUTQNSD)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if most := poller.NotSent + 64<<10; waiting > most { // and one packet of the largest size
 			t.Fatalf("%d bytes wait, want %d at most", waiting, most)
 		}
@@ -92,9 +86,7 @@ func TestEpoll_fastOpen(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
 	at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 	l, at, err := k.Listen(at, &poller.ListenOptions{FastOpen: 16})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(l)
 	for range 3 { // the first one gets the cookie
 		c, e := k.Connect(at, &poller.ConnectOptions{FastOpen: true})

@@ -27,9 +27,7 @@ func ownNetwork(t *testing.T) {
 func device(t *testing.T, name, ip string, mtu uint32) {
 	t.Helper()
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer unix.Close(s) //nolint:errcheck
 	for _, c := range []struct {
 		call uint
@@ -59,9 +57,7 @@ func tap(t *testing.T, ip string) {
 	}
 	t.Cleanup(func() { unix.Close(fd) }) //nolint:errcheck
 	r, err := unix.NewIfreq("tap0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	r.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, r); err != nil {
 		t.Skip(err)
@@ -78,9 +74,7 @@ func TestEpoll_datagramsFull(t *testing.T) {
 	ownNetwork(t)
 	tap(t, "192.0.2.1")
 	u := listenUDP(t, "192.0.2.1:0", poller.DatagramOptions{})
-	if err := unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
 	for range 5 {
 		var e syscall.Errno
 		for sent := 0; e == 0 && sent < 1000; sent++ {
@@ -105,9 +99,7 @@ func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
 	ownNetwork(t)
 	tap(t, "192.0.2.1")
 	u := listenUDP(t, "192.0.2.1:0", poller.DatagramOptions{})
-	if err := unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
 	for range 2 {
 		var e syscall.Errno
 		for sent := 0; e == 0 && sent < 1000; sent++ {

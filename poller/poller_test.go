@@ -20,9 +20,7 @@ var parks = map[string]poller.Park{
 func newEpoll(t testing.TB, park poller.Park) *poller.Epoll {
 	t.Helper()
 	k, err := poller.NewEpoll(park)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(k.Shut)
 	return k
 }
@@ -102,9 +100,7 @@ func TestEpoll_wakeIsNeverLost(t *testing.T) {
 
 func TestEpoll_wakeAfterShutTouchesNobody(t *testing.T) {
 	k, err := poller.NewEpoll(poller.ParkRuntime)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	var wait sync.WaitGroup
 	stop := make(chan struct{})
 	for range 4 {
@@ -124,9 +120,7 @@ func TestEpoll_wakeAfterShutTouchesNobody(t *testing.T) {
 	var pairs [][2]int
 	for range 20 {
 		p, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		pairs = append(pairs, p)
 	}
 	for range 1000 {
@@ -149,9 +143,7 @@ func TestEpoll_shutClosesItsDescriptors(t *testing.T) {
 	testutil.CheckLeaks(t)
 	for _, park := range parks {
 		k, err := poller.NewEpoll(park)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		k.Shut()
 	}
 }
@@ -160,9 +152,7 @@ func TestEpoll_shutClosesItsDescriptors(t *testing.T) {
 func dial(t *testing.T, k *poller.Epoll, a poller.Addr) (client, server poller.FD) {
 	t.Helper()
 	l, a, err := k.Listen(a, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { k.Close(l) })
 	client, e := k.Connect(a, &poller.ConnectOptions{})
 	if e != 0 && e != syscall.EINPROGRESS {
@@ -284,9 +274,7 @@ func TestEpoll_connectFailures(t *testing.T) {
 func TestEpoll_connectFromAGivenAddress(t *testing.T) {
 	k := newEpoll(t, poller.ParkAuto)
 	l, a, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer k.Close(l)
 	fd, e := k.Connect(a, &poller.ConnectOptions{Bind: netip.MustParseAddr("127.0.0.7")})
 	if e != 0 && e != syscall.EINPROGRESS {

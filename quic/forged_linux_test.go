@@ -127,9 +127,7 @@ func newForger(t *testing.T) *forger {
 	s := &edge.Server{Addr: "127.0.0.1:0", HTTP3: true, TLS: &tls.Config{Certificates: []tls.Certificate{pair}}}
 	s.Routes = slices.Grow(s.Routes, 1)[:1]
 	s.Routes[0].To = edge.Backends(origin.Listener.Addr().String())
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Start())
 	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
 	g.server = netip.MustParseAddrPort(s.ListenAddrs()[0])
 	return g
@@ -137,9 +135,7 @@ func newForger(t *testing.T) *forger {
 
 func (g *forger) socket(ip string) *net.UDPConn {
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 0)))
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, err)
 	g.t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -171,9 +167,7 @@ func (g *forger) open() *quic.Stream {
 		}
 	}
 	s, err := g.end.Conn.Open(quic.TwoWay)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, err)
 	return s
 }
 

@@ -9,6 +9,8 @@ import (
 	mathrand "math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // bottleneck is a link of a rate with a drop-tail queue in front of it.
@@ -56,9 +58,7 @@ func TestPair_goodput(t *testing.T) {
 		}
 		p.server.sends()
 		s, err := p.server.conn.Open(OneWay)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		begun, ramped, want := p.now, int64(0), size
 		if c.loss > 0 {
 			want = ramp + 5_000_000

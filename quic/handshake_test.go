@@ -59,9 +59,7 @@ func wholeExchange(t *testing.T, all ...mishap) (took int64) {
 			if !opened {
 				opened = true
 				s, err := p.client.conn.Open(TwoWay)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, err)
 				p.client.sendOn(s, request)
 			}
 		case Sendable:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // used returns the id of the peer that a packet of conn carries now.
@@ -100,9 +102,7 @@ func TestFault_ofIDsBesideAnEmptyOne(t *testing.T) {
 		r.in(Initial, ping)
 		r.keysOf(Handshake)
 		r.keysOf(OneRTT)
-		if err := r.conn.SetParameters(r.parameters()); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, r.conn.SetParameters(r.parameters()))
 		r.conn.HandshakeDone()
 		r.in(OneRTT, newIDFrame(1, 0))
 		if r.conn.state != closing || r.conn.Closed().Code != uint64(ProtocolViolation) {
@@ -119,9 +119,7 @@ func TestIDs_ofOurs(t *testing.T) {
 		r.in(Initial, ping)
 		r.keysOf(Handshake)
 		r.keysOf(OneRTT)
-		if err := r.conn.SetParameters(r.parameters()); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, r.conn.SetParameters(r.parameters()))
 		r.conn.HandshakeDone()
 		if n, _ := count(r.out(), frameNewID); n != want {
 			t.Errorf("limit %d: %d ids, want %d", limit, n, want)

@@ -172,9 +172,7 @@ func TestExpand_isHKDF(t *testing.T) {
 		label := "client in"[:random.IntN(10)]
 		info := string([]byte{0, byte(len(out)), byte(6 + len(label))}) + "tls13 " + label + "\x00"
 		want, err := hkdf.Expand(hash, from, info, len(out))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if n := testutil.Allocs(1, func() { expand(out, from, label) }); n != 0 {
 			t.Errorf("%v allocations", n)
 		}

@@ -5,6 +5,8 @@ import (
 	mathrand "math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // RFC 9000 §10.2.1: while closing, CONNECTION_CLOSE answers ever fewer datagrams; after three PTO there is nothing.
@@ -206,9 +208,7 @@ func TestEarly_waitForKeys(t *testing.T) {
 			r.keysOf(Handshake)
 			r.in(Handshake, ping)
 			r.keysOf(OneRTT)
-			if err := r.conn.SetParameters(r.parameters()); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, r.conn.SetParameters(r.parameters()))
 			if r.drive(); role == Server && len(r.got) != 0 {
 				t.Fatal("data before the handshake is done")
 			}

@@ -3,6 +3,8 @@ package quic
 import (
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // flow of one stream that is written from time to time, so that each call of out is one packet.
@@ -333,9 +335,7 @@ func TestHandshakeDone_isSentAgain(t *testing.T) {
 	r.in(Initial, ping)
 	r.keysOf(Handshake)
 	r.keysOf(OneRTT)
-	if err := r.conn.SetParameters(r.parameters()); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, r.conn.SetParameters(r.parameters()))
 	r.conn.HandshakeDone()
 	r.drive()
 	if n, _ := count(r.out(), frameHandshakeDone); n != 1 {

@@ -3,6 +3,8 @@ package quic
 import (
 	"encoding/binary"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A Handshake packet may carry more than the last bytes of TLS, with which its keys are dropped.
@@ -12,9 +14,7 @@ func TestPackets_framesAfterTheKeysWereDropped(t *testing.T) {
 		r.in(Initial, ping)
 		r.keysOf(Handshake)
 		r.keysOf(OneRTT)
-		if err := r.conn.SetParameters(r.parameters()); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, r.conn.SetParameters(r.parameters()))
 		r.conn.SendCrypto(Handshake, pattern(0, 100))
 		r.out()
 		r.onEvent = func(ev *Event) {

@@ -90,9 +90,7 @@ func newPair(t testing.TB, client, server Options) *pair {
 	p.server.tls = tls.QUICServer(&tls.QUICConfig{TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h3"}, MinVersion: tls.VersionTLS13,
 	}})
-	if err := p.client.conn.InitClient(&p.client.opts, testPath, p.now); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, p.client.conn.InitClient(&p.client.opts, testPath, p.now))
 	p.client.begin()
 	t.Cleanup(func() { p.client.tls.Close(); p.server.tls.Close() }) //nolint:errcheck
 	return p
@@ -116,9 +114,7 @@ func (p *pair) newEnd(name string, o Options) *end {
 func (e *end) begin() {
 	e.begun = true
 	e.tls.SetTransportParameters(e.conn.AppendParameters(nil))
-	if err := e.tls.Start(context.Background()); err != nil {
-		e.t.Fatal(err)
-	}
+	testutil.Must(e.t, e.tls.Start(context.Background()))
 	e.drainTLS()
 }
 
@@ -140,9 +136,7 @@ func (e *end) drainTLS() {
 			return
 		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
 			write := ev.Kind == tls.QUICSetWriteSecret
-			if err := e.conn.SetSecret(levelOf(ev.Level), write, ev.Suite, ev.Data); err != nil {
-				e.t.Fatal(err)
-			}
+			testutil.Must(e.t, e.conn.SetSecret(levelOf(ev.Level), write, ev.Suite, ev.Data))
 		case tls.QUICWriteData:
 			e.conn.SendCrypto(levelOf(ev.Level), ev.Data)
 		case tls.QUICTransportParameters:
@@ -150,9 +144,7 @@ func (e *end) drainTLS() {
 		case tls.QUICHandshakeDone:
 			e.conn.HandshakeDone()
 			if e.conn.role == Server {
-				if err := e.tls.SendSessionTicket(tls.QUICSessionTicketOptions{}); err != nil {
-					e.t.Fatal(err)
-				}
+				testutil.Must(e.t, e.tls.SendSessionTicket(tls.QUICSessionTicketOptions{}))
 			}
 		}
 	}
@@ -280,9 +272,7 @@ func (p *pair) arrive(e *end, d []byte) {
 		if !ok || h.Kind != InitialPacket || p.unbegun != nil && !p.unbegun(&h) {
 			return
 		}
-		if err := e.conn.InitServer(&e.opts, &h, testPath, p.now); err != nil {
-			p.t.Fatal(err)
-		}
+		testutil.Must(p.t, e.conn.InitServer(&e.opts, &h, testPath, p.now))
 		e.begin()
 	}
 	if e == p.server {
@@ -390,9 +380,7 @@ func TestPair_bodies(t *testing.T) {
 				p.establish()
 				for i := range 12 {
 					s, err := p.client.conn.Open(TwoWay)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testutil.Must(t, err)
 					want[s.ID] = body(seed, []int{0, 1, 1000, 20_000, 300_000}[(int(seed)+i)%5])
 					p.client.sendOn(s, want[s.ID])
 				}
@@ -457,9 +445,7 @@ func TestPair_stoppedStream(t *testing.T) {
 	p.establish()
 	for range 3 {
 		s, err := p.client.conn.Open(OneWay)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		p.client.sendOn(s, body(s.ID, 200_000))
 	}
 	p.run("the others", func() bool { return len(p.server.ended) == 2 })
@@ -477,9 +463,7 @@ func TestPair_keyUpdates(t *testing.T) {
 	p.client.sends()
 	p.establish()
 	s, err := p.client.conn.Open(OneWay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	want := body(1, 2_000_000)
 	p.client.sendOn(s, want)
 	for updates := range 6 {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // retrying has the server of p answer the first Initials by Retry, as a door without state does, until the client comes
@@ -83,9 +85,7 @@ func TestRetry_inTheMiddle(t *testing.T) {
 			}
 			p.client.sends()
 			s, err := p.client.conn.Open(OneWay)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			p.client.sendOn(s, body(1, 5000))
 			p.run("the body", func() bool { return p.server.ended[s.ID] })
 			p.settle()

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // rig is a Conn whose peer is the test: it has the keys of all levels, so it can send whatever it wants. There is no
@@ -77,9 +79,7 @@ func newRig(t testing.TB, role Role, o Options) *rig {
 	} else {
 		err = r.conn.InitClient(&r.opts, testPath, r.now)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	r.first, r.original = r.conn.local.initialSource, r.conn.local.original
 	client, server := initialSecrets(r.original.Bytes())
 	if role == Server {
@@ -131,9 +131,7 @@ func (r *rig) establish() {
 	r.keysOf(Handshake)
 	r.in(Handshake, ping)
 	r.keysOf(OneRTT)
-	if err := r.conn.SetParameters(r.parameters()); err != nil {
-		r.t.Fatal(err)
-	}
+	testutil.Must(r.t, r.conn.SetParameters(r.parameters()))
 	r.conn.HandshakeDone()
 	if r.conn.role == Client {
 		r.in(OneRTT, appendFrame(nil, frameHandshakeDone))
@@ -438,9 +436,7 @@ func (r *rig) mine(k StreamKind, n uint64) uint64 { return n*streamTypes | uint6
 func (r *rig) open(k StreamKind) *Stream {
 	r.t.Helper()
 	s, err := r.conn.Open(k)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testutil.Must(r.t, err)
 	return s
 }
 

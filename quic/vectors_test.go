@@ -6,14 +6,14 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // vectors reads the values of RFC 9001, appendix A.
 func vectors(t testing.TB) map[string][]byte {
 	text, err := os.ReadFile("testdata/rfc9001.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	all, name := map[string][]byte{}, ""
 	for line := range strings.Lines(string(text)) {
 		switch {
@@ -33,9 +33,7 @@ func vectors(t testing.TB) map[string][]byte {
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return b
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/quicconn"
@@ -84,9 +85,7 @@ func newCrowdedRig(
 	var err error
 	g.e, err = engine.New(engine.Options{Reactors: reactors,
 		Kernel: func(i int) (poller.Kernel, error) { return g.w.Kernel(i), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(g.e.Stop)
 	g.hs = tlsconn.NewHandshaker(g.e, handshakes)
 	for _, r := range g.e.Reactors() {

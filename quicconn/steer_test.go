@@ -16,9 +16,7 @@ func TestServer_steer(t *testing.T) {
 	const sockets = 5
 	s := &Server{keys: newKeys(&Secret{7})}
 	k, err := poller.NewEpoll(poller.ParkAuto)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(k.Shut)
 	at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 	fds := make([]poller.FD, sockets)
@@ -33,9 +31,7 @@ func TestServer_steer(t *testing.T) {
 		}
 	}
 	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(at.IP))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	var b poller.Batch
 	for i := range 400 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 )
@@ -35,9 +36,7 @@ func worldEngine(t testing.TB, w *sim.World, kernels *int, reactors int) *engine
 	*kernels += reactors
 	e, err := engine.New(engine.Options{Reactors: reactors, SendLow: 4 << 10, SendMax: 64 << 10, Memory: 1 << 30,
 		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(first + i), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, r := range e.Reactors() {
 		w.Add(r)
 	}
@@ -98,9 +97,7 @@ func TestSim_givenConnectionsGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		sockets, err := houses[0].engine.Duplicate(houses[0].listener)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		listen.Suspended = true
 		if houses[1].listener, err = houses[1].engine.Adopt(sockets[0], listen, houses[1].server.Accept); err != nil {
 			t.Fatal(err)
@@ -122,9 +119,7 @@ func TestSim_givenConnectionsGoOn(t *testing.T) {
 			}
 			return true
 		}
-		if err := w.Run(over, 400_000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(over, 400_000))
 		for _, a := range askers {
 			if a.dialled != 1 || a.failed > 0 {
 				t.Errorf("%d connections, %d requests failed", a.dialled, a.failed)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -52,9 +53,7 @@ func dialed(t *testing.T, w *sim.World, service session.Service) (*session.Serve
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
 	server := session.NewServer(e, service, session.ServerOptions{})
 	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
@@ -106,9 +105,7 @@ func TestPace(t *testing.T) {
 				first = c.every
 			}
 			w.After(first, send)
-			if err := w.Run(func() bool { return in.Len() > 0 }, 1_000_000); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, w.Run(func() bool { return in.Len() > 0 }, 1_000_000))
 			status, reset := "HTTP/1.1 204 ", error(nil)
 			if c.slow {
 				status, reset = "HTTP/1.1 408 ", session.ErrSlowBody
@@ -177,9 +174,7 @@ func TestPace_earlyAnswer(t *testing.T) {
 			var in strings.Builder
 			p.Handle = func(p *sim.Peer) { in.Write(p.Take()) }
 			p.SendString("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("y", 1000))
-			if err := w.Run(p.Closed, 1_000_000); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, w.Run(p.Closed, 1_000_000))
 			_, body, _ := strings.Cut(in.String(), "\r\n\r\n")
 			if whole := body == strings.Repeat("x", 40); whole != c.whole || (service.reset == nil) != c.whole {
 				t.Fatalf("after %v: %q, %v", time.Duration(w.Now()), in.String(), service.reset)

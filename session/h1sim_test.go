@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -191,9 +192,7 @@ func (a *asker) dial() {
 	a.client = &session.Client{}
 	a.client.Init(a, &a.head, &a.opts)
 	a.dialled++
-	if err := a.client.Dial(a.reactor, a.addr, nil); err != nil {
-		a.t.Fatal(err)
-	}
+	testutil.Must(a.t, a.client.Dial(a.reactor, a.addr, nil))
 	a.ask()
 }
 
@@ -215,9 +214,7 @@ func (a *asker) ask() {
 	x.out.held, x.out.ended = append([]byte(nil), x.want...), true
 	bare := len(x.want) == 0
 	x.contract.out, x.out.endSent = bare, bare
-	if err := s.SendHead(&h, bare); err != nil {
-		a.t.Fatal(err)
-	}
+	testutil.Must(a.t, s.SendHead(&h, bare))
 	if !bare {
 		x.OnSendable(s)
 	}
@@ -324,9 +321,7 @@ func play(t testing.TB, w *sim.World, sendMax int, o session.ServerOptions, step
 		Reactors: 2, SendLow: 4 << 10, SendMax: sendMax,
 		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	w.Net.SegmentMin = 64
 	service := &echo{t: t, w: w, live: map[*echoed]bool{}}
 	srv := session.NewServer(e, service, o)
@@ -351,9 +346,7 @@ func play(t testing.TB, w *sim.World, sendMax int, o session.ServerOptions, step
 		}
 		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors()) && held(e) == 0
 	}
-	if err := w.Run(over, steps); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, w.Run(over, steps))
 	for _, p := range players {
 		if p.failed > 0 && w.Faults == (sim.Faults{}) {
 			t.Fatal(p.failed, "exchanges failed without a fault")

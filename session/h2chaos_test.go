@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -306,9 +307,7 @@ func TestMux_chaos(t *testing.T) {
 						h = request("GET", "/")
 						h.Upgrade, h.Protocol = true, h.Target
 					}
-					if err := w.s.SendHead(&h, w.out); err != nil {
-						t.Fatal(err)
-					}
+					testutil.Must(t, w.s.SendHead(&h, w.out))
 				})
 				next += 2
 			}

@@ -65,17 +65,13 @@ func (m *mirrored) OnData(s session.Stream, p []byte, end bool) {
 func serveH2C(t *testing.T, o session.ServerOptions) (*engine.Engine, string, *http.Client) {
 	t.Helper()
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	o.H2C = true
 	srv := session.NewServer(e, mirror{}, o)
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
 	}, srv.Accept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return e, l.Addr().IP.String(), testutil.H2C(t)
@@ -109,9 +105,7 @@ func TestServer_h2cEarlyAnswer(t *testing.T) {
 	for range 3 {
 		body, w := io.Pipe()
 		r, err := client.Post("http://"+addr+"/early", "text/plain", body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if _, err := io.ReadAll(r.Body); err != nil || r.StatusCode != 200 {
 			t.Fatal(err, r.StatusCode)
 		}
@@ -161,9 +155,7 @@ func bufferSize(t *testing.T, name string, i int) (n int) {
 func TestServer_h2cDrainsAnIdleConnectionAtOnce(t *testing.T) {
 	e, addr, client := serveH2C(t, session.ServerOptions{})
 	r, err := client.Get("http://" + addr + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	r.Body.Close()
 	start := time.Now()
 	if !e.Drain(20*time.Second) || time.Since(start) > 10*time.Second {
@@ -192,9 +184,7 @@ func drainTunnel(t *testing.T, grace time.Duration) (kinds []byte) {
 	t.Helper()
 	e, addr, _ := serveH2C(t, session.ServerOptions{})
 	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	_ = c.SetReadDeadline(time.Now().Add(3 * grace))
 	hello := frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, "")
@@ -234,18 +224,14 @@ func TestServer_h2cLeavesHTTP1Alone(t *testing.T) {
 	defer tr.CloseIdleConnections()
 	client := &http.Client{Transport: tr, Timeout: testutil.Patience}
 	r, err := client.Post("http://"+addr+"/", "text/plain", strings.NewReader("P"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer r.Body.Close()
 	if got, err := io.ReadAll(r.Body); err != nil || string(got) != "P" || r.ProtoMajor != 1 {
 		t.Fatalf("%v %q %s", err, got, r.Proto)
 	}
 	// A method that begins as the preface does.
 	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	for _, part := range []string{"P", "R", "I /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"} {
 		if _, err := io.WriteString(c, part); err != nil {
@@ -341,9 +327,7 @@ func TestMux_withNetHTTP(t *testing.T) {
 	origin.Start()
 	defer origin.Close()
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	r := e.Reactors()[0]

@@ -61,9 +61,7 @@ func loopServer(t testing.TB, service session.Service) (*sim.Loop, *engine.React
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return l, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	srv := session.NewServer(e, service, session.ServerOptions{H2C: true})
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
 	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
@@ -160,16 +158,12 @@ func loopMux(t *testing.T, o *muxOwner) (*sim.Loop, *engine.Reactor, poller.FD) 
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return l, nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	var fd poller.FD
 	l.OnConnect = func(f poller.FD, _ poller.Addr) { fd = f }
 	r := e.Reactors()[0]
 	o.mux.Init(o, &o.head, &o.opts)
-	if err := o.mux.Dial(r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, o.mux.Dial(r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil))
 	r.Tick()
 	l.Inject(fd, frame(frame(nil, frameSettings, 0, 0, ""), frameSettings, flagAck, 0, ""))
 	r.Tick()
@@ -193,9 +187,7 @@ func TestMux_warmExchangeAllocatesNothing(t *testing.T) {
 	id := uint32(1)
 	task := engine.Task{Run: func(*engine.Reactor) {
 		h.Length = 0
-		if err := o.mux.Open(receiver).SendHead(&h, true); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, o.mux.Open(receiver).SendHead(&h, true))
 	}}
 	exchange := func() {
 		ended := receiver.ended

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -17,9 +18,7 @@ func (s *script) open(o *muxOwner, h message.Head, end bool) *part {
 	p := &part{}
 	s.do(func() {
 		p.Stream = o.mux.Open(p)
-		if err := p.SendHead(&h, end); err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, p.SendHead(&h, end))
 	})
 	return p
 }

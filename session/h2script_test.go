@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -104,9 +105,7 @@ func newScript(t testing.TB, o engine.Options) *script {
 	s := &script{t: t, l: sim.NewLoop(), dec: hpack.NewDecoder(4096, nil)}
 	o.Reactors, o.Kernel = 1, func(int) (poller.Kernel, error) { return s.l, nil }
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	s.e, s.r = e, e.Reactors()[0]
 	return s
 }
@@ -131,9 +130,7 @@ func (s *script) dial(o *muxOwner, settings string) {
 	o.gone = make(chan error, 1)
 	s.l.OnConnect = func(f poller.FD, _ poller.Addr) { s.fd = f }
 	o.mux.Init(o, &o.head, &o.opts)
-	if err := o.mux.Dial(s.r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil); err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, o.mux.Dial(s.r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil))
 	s.r.Tick()
 	if settings != "-" {
 		s.recv(frame(frame(nil, frameSettings, 0, 0, settings), frameSettings, flagAck, 0, ""))
@@ -188,9 +185,7 @@ func (s *script) frames() []string {
 			lines = append(lines, fmt.Sprintf("data %d: %d%s", id, n, ended))
 		case frameHeaders:
 			fields, err := s.dec.DecodeFull(p)
-			if err != nil {
-				s.t.Fatal(err)
-			}
+			testutil.Must(s.t, err)
 			var list []string
 			for _, f := range fields {
 				list = append(list, f.Name+"="+f.Value)
@@ -504,9 +499,7 @@ func TestServer_h2TakesTurns(t *testing.T) {
 	for i, p := range g.parts {
 		send := func() {
 			n, err := p.SendData(make([]byte, left[i]), true)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			left[i] -= n
 		}
 		p.onSend = send

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -36,9 +37,7 @@ func (a *muxAsker) dial() {
 	a.mux = &session.Mux{}
 	a.mux.Init(a, &a.head, &a.opts)
 	a.dialled++
-	if err := a.mux.Dial(a.reactor, a.addr, nil); err != nil {
-		a.t.Fatal(err)
-	}
+	testutil.Must(a.t, a.mux.Dial(a.reactor, a.addr, nil))
 	a.askLater()
 }
 
@@ -79,9 +78,7 @@ func (a *muxAsker) one() {
 	x.body.held, x.body.ended = append([]byte(nil), x.want...), true
 	bare := len(x.want) == 0
 	x.contract.out, x.body.endSent = bare, bare
-	if err := s.SendHead(&h, bare); err != nil {
-		a.t.Fatal(err)
-	}
+	testutil.Must(a.t, s.SendHead(&h, bare))
 	if !bare {
 		x.OnSendable(s)
 	}

@@ -48,9 +48,7 @@ func clientConfig(origin *httptest.Server, alpn ...string) *tlsconn.ClientOption
 func startEngine(t *testing.T) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return e
@@ -66,9 +64,7 @@ func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
 	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, version := range []int{1, 2} {
 		tr := &http.Transport{
 			TLSClientConfig: clientConfig(origin).Config, Protocols: new(http.Protocols),
@@ -101,9 +97,7 @@ func (c *caller) wait(t *testing.T) {
 	t.Helper()
 	select {
 	case err := <-c.done:
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 	case <-time.After(testutil.Patience):
 		t.Fatal("no answer")
 	}
@@ -271,23 +265,15 @@ func TestServer_memoryOfAnIdleTLSConnection(t *testing.T) {
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
 	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	connect := func() {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), idleClient+"="+l.Addr().IP.String())
 		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
+		testutil.Must(t, cmd.Start())
 		t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
 		if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 			t.Fatalf("%q %v", line, err)

@@ -58,9 +58,7 @@ func announcedFrom(t *testing.T, w *sim.World, p *session.ProxyProtocol, from po
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	p.Read = func(_ *engine.Conn, h proxyproto.Header, err error) {
 		a.headers, a.read = append(a.headers, h), append(a.read, err)
 	}
@@ -118,9 +116,7 @@ func TestProxyProtocol_zone(t *testing.T) {
 	p := &session.ProxyProtocol{From: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}, Required: true}
 	a := announcedFrom(t, w, p, poller.Addr{IP: netip.MustParseAddrPort("[fe80::2%2]:4000")})
 	a.client.SendString("PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\nabc")
-	if err := w.Run(func() bool { return a.echoed == "abc" || a.client.Closed() }, 10_000); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, w.Run(func() bool { return a.echoed == "abc" || a.client.Closed() }, 10_000))
 	if !slices.Equal(a.read, []error{nil}) || a.echoed != "abc" {
 		t.Errorf("%v, %q", a.read, a.echoed)
 	}
@@ -176,17 +172,13 @@ func TestProxyProtocol_others(t *testing.T) {
 // A drain closes a connection of which nothing has come, as it does those that wait for a request.
 func TestProxyProtocol_drain(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	defer e.Stop()
 	p := &session.ProxyProtocol{From: everybody, Required: true}
 	accept := p.Accept(func(*engine.Conn) engine.Handler { return &told{} })
 	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := testutil.Dial(t, l.Addr().String())
 	ended := make(chan string, 1)
 	go func() {

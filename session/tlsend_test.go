@@ -23,9 +23,7 @@ func TestClient_tlsWithoutCloseNotify(t *testing.T) {
 		for _, said := range []bool{false, true} {
 			certified := tlsOrigin(t, false)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			defer l.Close()
 			go answerAndClose(l, certified.TLS, head, said)
 			e := startEngine(t)
@@ -81,15 +79,11 @@ func TestServer_h2WantsTLS12(t *testing.T) {
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
 	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := clientConfig(certified, "h2").Config
 	c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 	conn, err := tls.Dial("tcp", l.Addr().IP.String(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer conn.Close()
 	_, _ = conn.Write([]byte(preface))
 	got, err := io.ReadAll(conn)

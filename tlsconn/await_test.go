@@ -60,9 +60,7 @@ func (a *awaiting) begin(n int) (ended chan error, conns []net.Conn) {
 	ended = make(chan error, n)
 	for range n {
 		conn, err := net.Dial("tcp", a.addr)
-		if err != nil {
-			a.t.Fatal(err)
-		}
+		testutil.Must(a.t, err)
 		a.t.Cleanup(func() { conn.Close() })
 		conns = append(conns, conn)
 		go func() { ended <- tls.Client(conn, config).Handshake() }()
@@ -137,15 +135,11 @@ func TestAwait_afterFIN(t *testing.T) {
 	}
 	h.serve(tlsconn.ServerOptions{Config: config}, func(*engine.Conn) engine.Handler { return echo{} })
 	conn, err := net.Dial("tcp", h.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer conn.Close()
 	go tls.Client(conn, clientConfig()).Handshake() //nolint:errcheck // it fails
 	<-asked
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, conn.(*net.TCPConn).CloseWrite())
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}

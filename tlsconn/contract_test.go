@@ -94,12 +94,8 @@ func connect(t testing.TB, version uint16) *ends {
 	})
 	done := make(chan error, 1)
 	go func() { done <- e.server.conn.Handshake() }()
-	if err := e.client.conn.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, e.client.conn.Handshake())
+	testutil.Must(t, <-done)
 	e.rest = down.bytes.Bytes()
 	*c, *s = wire{inline: &e.client.pipe}, wire{inline: &e.server.pipe}
 	e.client.loan.init(e.client.conn)
@@ -107,9 +103,7 @@ func connect(t testing.TB, version uint16) *ends {
 	for line := range strings.Lines(keys.String()) {
 		f := strings.Fields(line)
 		secret, err := hex.DecodeString(f[2])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		e.secrets[f[0]] = secret
 	}
 	return e
@@ -124,9 +118,7 @@ func versions(t *testing.T, f func(t *testing.T, e *ends)) {
 func seal(t testing.TB, l *layer, s string) []byte {
 	t.Helper()
 	b, err := l.Seal(nil, []byte(s))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return b
 }
 
@@ -245,9 +237,7 @@ type writer struct {
 func (w *writer) init(secret []byte) {
 	w.secret, w.seq = secret, 0
 	block, err := aes.NewCipher(w.expand("key", 16))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testutil.Must(w.t, err)
 	if w.aead, err = cipher.NewGCM(block); err != nil {
 		w.t.Fatal(err)
 	}
@@ -259,9 +249,7 @@ func (w *writer) expand(label string, n int) []byte {
 	label = "tls13 " + label
 	info := append([]byte{0, byte(n), byte(len(label))}, label...)
 	b, err := hkdf.Expand(sha256.New, w.secret, string(append(info, 0)), n)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testutil.Must(w.t, err)
 	return b
 }
 
@@ -280,9 +268,7 @@ func (w *writer) record(kind byte, p ...byte) []byte {
 // read opens a record.
 func (w *writer) read(b []byte) []byte {
 	p, err := w.aead.Open(nil, w.nonce(), b[headerSize:], b[:headerSize])
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testutil.Must(w.t, err)
 	return p
 }
 
@@ -364,9 +350,7 @@ func TestLayer_allocations(t *testing.T) {
 		var records [][]byte
 		for range 300 {
 			b, err := e.client.Seal(nil, plain)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			records = append(records, b)
 		}
 		if n := testutil.Allocs(200, func() {
@@ -394,9 +378,7 @@ func TestLayer_idleMemory(t *testing.T) {
 		for i := range idle {
 			e := connect(t, tls.VersionTLS13)
 			b, err := e.client.Seal(nil, plain)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if n, _, _, err := e.server.Open(b); n != c.record || err != nil {
 				t.Fatal(n, err)
 			}
@@ -430,9 +412,7 @@ func TestLent_works(t *testing.T) {
 		}
 		for _, n := range []int{1, 5000, 16 << 10} {
 			b, err := e.client.Seal(nil, make([]byte, n))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			p := e.server.loan.take()
 			e.server.pipe.in = b
 			if m, err := e.server.conn.Read(make([]byte, n)); m != n || err != nil {

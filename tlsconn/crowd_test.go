@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // When there are too many, the one that has stood still for longest gives way; one that we wait for only after
@@ -62,9 +63,7 @@ func TestNewHandshaker_defaults(t *testing.T) {
 		max, want int
 	}{{4 << 20, 0, 64}, {1 << 40, 0, 10000}, {4 << 20, 500, 500}, {1 << 10, 0, 1}} {
 		e, err := engine.New(engine.Options{Reactors: 1, Memory: c.memory})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		h := NewHandshaker(e, HandshakerOptions{Max: c.max})
 		if h.share != c.want {
 			t.Errorf("%d handshakes in %d bytes, want %d", h.share, c.memory, c.want)

@@ -104,9 +104,7 @@ func TestHeld_isWhatItTakes(t *testing.T) {
 	before := inUse()
 	for range handshakes {
 		c, err := net.Dial("tcp", v.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		defer c.Close()
 		c.Write(first)
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -40,9 +41,7 @@ func samples(t testing.TB) []sample {
 	var all []sample
 	for _, file := range files {
 		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		all = append(all, sample{strings.TrimSuffix(filepath.Base(file), ".bin"), b})
 	}
 	return append(all, browsers()...)
@@ -241,9 +240,7 @@ func warmCache(t testing.TB, c *tls.Config) tls.ClientSessionCache {
 	if _, err := tls.Client(near, c).Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-served; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-served)
 	return c.ClientSessionCache
 }
 
@@ -251,9 +248,7 @@ func warmCache(t testing.TB, c *tls.Config) tls.ClientSessionCache {
 func echConfigs(t testing.TB, name string) []byte {
 	t.Helper()
 	key, err := ecdh.X25519().NewPrivateKey(noise(32))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	contents := slices.Concat([]byte{9}, u16(0x20), vec(2, key.PublicKey().Bytes()), vec(2, u16(1, 1)), []byte{32},
 		vec(1, []byte(name)), vec(2))
 	return vec(2, append(u16(0xfe0d), vec(2, contents)...))
@@ -263,9 +258,7 @@ func echConfigs(t testing.TB, name string) []byte {
 func programHellos(t testing.TB) []sample {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer l.Close()
 	addr, port := l.Addr().String(), fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 	openssl := []string{"openssl", "s_client", "-connect", addr}
@@ -298,14 +291,10 @@ func capture(t testing.TB, l net.Listener, command []string) []byte {
 	defer cancel()
 	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	program := exec.CommandContext(ctx, command[0], command[1:]...)
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, program.Start())
 	defer program.Wait() //nolint:errcheck // it fails, since nobody answers it
 	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	var got []byte

@@ -100,9 +100,7 @@ func (v *overload) side(i int, o tlsconn.HandshakerOptions, server, client *tls.
 		Reactors: 1, Memory: 1 << 30,
 		Kernel: func(int) (poller.Kernel, error) { return v.w.Kernel(i), nil },
 	})
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	address := func(k int) poller.Addr {
 		return poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(k)}), 443)}
 	}
@@ -223,9 +221,7 @@ func (v *overload) offer(s *source, rate float64, long time.Duration) {
 func (v *overload) run(long time.Duration) {
 	v.t.Helper()
 	end := v.w.Now() + int64(long)
-	if err := v.w.Run(func() bool { return v.w.Now() >= end }, 10_000_000); err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, v.w.Run(func() bool { return v.w.Now() >= end }, 10_000_000))
 }
 
 // of runs for long and returns how many s offered and how many of its handshakes were done.

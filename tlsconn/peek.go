@@ -98,16 +98,6 @@ func (h *Hello) AppendProtocols(dst []string) []string {
 	return dst
 }
 
-// Offers reports whether the client offers the protocol name by ALPN.
-func (h *Hello) Offers(name string) bool {
-	for p := range h.Protocols {
-		if string(p) == name {
-			return true
-		}
-	}
-	return false
-}
-
 // read fills h with the message and refuses what crypto/tls refuses: see clientHelloMsg.unmarshal.
 func (h *Hello) read(message fields) bool {
 	const versionAndRandom = 2 + 32

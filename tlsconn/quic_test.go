@@ -23,14 +23,10 @@ import (
 
 func rsaCertificate(t testing.TB) tls.Certificate {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
@@ -499,9 +495,7 @@ func TestQUIC_closedInEachPhase(t *testing.T) {
 			}
 			l, err := v.engine.Listen(engine.ListenOptions{Addr: loopback},
 				v.hs.Server(tlsconn.ServerOptions{Config: blocks}, echoes))
-			if err != nil {
-				v.t.Fatal(err)
-			}
+			testutil.Must(v.t, err)
 			w := testutil.Dial(v.t, l.Addr().IP.String())
 			w.Send(string(hello(v.t)))
 			<-entered

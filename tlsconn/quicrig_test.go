@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -36,9 +37,7 @@ func newQUICHouse(t testing.TB, o tlsconn.HandshakerOptions, so tlsconn.ServerOp
 		o.Timeout = patience
 	}
 	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	v := &quicHouse{house: &house{t: t, engine: e, hs: tlsconn.NewHandshaker(e, o)}, refused: make(chan error, 64)}
@@ -52,9 +51,7 @@ func newQUICHouse(t testing.TB, o tlsconn.HandshakerOptions, so tlsconn.ServerOp
 			return shake(&k.codec, accept, k.turn)
 		}}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	v.addr = l.Addr().IP.String()
 	return v
 }
@@ -225,16 +222,12 @@ func (v *quicHouse) client(config *tls.Config) *quicClient {
 	v.t.Helper()
 	to := netip.MustParseAddrPort(v.addr)
 	sock, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	v.t.Cleanup(func() { sock.Close() })
 	c := &quicClient{v: v, sock: sock, began: time.Now(), path: quic.Path{Peer: to}}
 	o := &quic.Options{Random: mathrand.Uint64, NewID: newIDs(new(uint64))}
 	o.HandshakeTimeout = 2 * patience
-	if err := c.codec.InitClient(o, c.path, 1); err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, c.codec.InitClient(o, c.path, 1))
 	c.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: config})
 	v.t.Cleanup(func() { c.tls.Close() })
 	c.tls.SetTransportParameters(c.codec.AppendParameters(nil))

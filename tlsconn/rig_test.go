@@ -65,9 +65,7 @@ func newHouse(t testing.TB, o tlsconn.HandshakerOptions) *house {
 		o.Timeout = patience
 	}
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return &house{t: t, engine: e, hs: tlsconn.NewHandshaker(e, o)}
@@ -80,9 +78,7 @@ func (v *house) serve(o tlsconn.ServerOptions, accept func(c *engine.Conn) engin
 		o.Config = serverConfig()
 	}
 	l, err := v.engine.Listen(engine.ListenOptions{Addr: loopback, Gate: v.hs}, v.hs.Server(o, accept))
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	v.addr = l.Addr().IP.String()
 	return v
 }
@@ -91,9 +87,7 @@ func (v *house) serve(o tlsconn.ServerOptions, accept func(c *engine.Conn) engin
 func (v *house) dial(c *tls.Config) *tls.Conn {
 	v.t.Helper()
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", v.addr, c)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	conn.SetDeadline(time.Now().Add(patience))
 	v.t.Cleanup(func() { conn.Close() })
 	return conn
@@ -126,9 +120,7 @@ func exchange(t testing.TB, c net.Conn, p []byte) {
 	if _, err := io.ReadFull(c, got); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-sent; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-sent)
 	if !bytes.Equal(got, p) {
 		t.Fatalf("%d bytes came back changed", len(p))
 	}

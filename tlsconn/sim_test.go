@@ -147,9 +147,7 @@ func simulate(t *testing.T, faults sim.Faults, check func(h *caller) error) {
 		}
 		o.SendMax = o.SendLow + 64<<10 + rng.IntN(4*o.SendLow)
 		e, err := engine.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: time.Hour})
 		for _, r := range e.Reactors() {
 			w.Add(settled{r, hs})

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const many = 10_000
@@ -32,23 +34,17 @@ func manyNames(b *testing.B) Plan {
 	for _, e := range s.entries {
 		l := &looking{set: s, entry: e}
 		csr, key, err := Request(P256, e.names)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, err)
 		got, _ := a.Issue(context.Background(), &Order{Names: e.names, CSR: csr})
 		e.unsaved = &texts{at: siteOf("first", e.folder), chain: got.Chain, key: key}
 		now := time.Now()
 		l.state = state{For: s.wanted, Tried: now, Next: now, Start: now, End: now, Again: now,
 			Serial: "0123456789abcdef0123456789abcdef0123", Account: "someone@example.org"}
-		if err := errors.Join(l.save(context.Background()), l.saveState(context.Background())); err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, errors.Join(l.save(context.Background()), l.saveState(context.Background())))
 	}
 	for key, text := range fast.keys {
 		path := filepath.Join(dir, key)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, 0o600)); err != nil {
-			b.Fatal(err)
-		}
+		testutil.Must(b, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, 0o600)))
 	}
 	return plan
 }

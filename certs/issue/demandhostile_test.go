@@ -130,9 +130,7 @@ func TestObtain_stopAtLock(t *testing.T) {
 		r, _ := demanding(t, newScripted(t, "first"), 10)
 		pass(time.Minute)
 		other := r.plan.Storage.(*process).memory.process()
-		if err := other.Lock(t.Context(), lockName(folderName([]string{"new.test"}))); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, other.Lock(t.Context(), lockName(folderName([]string{"new.test"}))))
 		done := make(chan time.Duration)
 		go func() {
 			_, after := r.took("new.test")
@@ -260,9 +258,7 @@ func TestObtain_noTries(t *testing.T) {
 		pass(time.Minute)
 		e := &entry{names: []string{"new.test"}, folder: folderName([]string{"new.test"})}
 		l := looking{journal: &r.journal, set: r.set, entry: e, state: state{Day: time.Now(), Tries: triesMost}}
-		if err := l.saveState(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, l.saveState(t.Context()))
 		if with, after := r.took("new.test"); with || after > 5*time.Second {
 			t.Errorf("%t after %v", with, after)
 		}

@@ -24,9 +24,7 @@ import (
 func newFolder(t testing.TB, dir string) *Folder {
 	t.Helper()
 	f, err := NewFolder(dir, -1, -1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return f
 }
 
@@ -49,9 +47,7 @@ func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	f, ctx := newFolder(t, dir), t.Context()
 	for _, key := range []string{"a/b/c", "a/b/d", "a/e", "f"} {
-		if err := f.Store(ctx, key, []byte(key)); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, f.Store(ctx, key, []byte(key)))
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "a/b/c")); string(text) != "a/b/c" || err != nil {
 		t.Errorf("%q, %v", text, err)
@@ -86,9 +82,7 @@ func TestFolder(t *testing.T) {
 // A folder that others may write is an error: they could know the keys.
 func TestNewFolder_forOthers(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o770); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.Chmod(dir, 0o770))
 	if _, err := NewFolder(dir, -1, -1); err == nil || !strings.Contains(err.Error(), "chmod go-w "+dir) {
 		t.Error(err)
 	}
@@ -132,9 +126,7 @@ func TestFolder_lockOfDeadProcess(t *testing.T) {
 	other.Env = append(os.Environ(), "LOCK_OF_TEST="+dir)
 	in, _ := other.StdinPipe()
 	out, _ := other.StdoutPipe()
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, other.Start())
 	defer in.Close() //nolint:errcheck // of the test
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked <nil>\n" {
 		t.Fatal(line, err)
@@ -150,9 +142,7 @@ func TestFolder_lockOfDeadProcess(t *testing.T) {
 	if json.Unmarshal(text, &by) != nil || time.Since(by.Updated) > lockStale || by.Created.IsZero() {
 		t.Errorf("a Caddy would take it: %q, %v", text, err)
 	}
-	if err := other.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, other.Process.Kill())
 	_ = other.Wait()
 	long, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()
@@ -175,9 +165,7 @@ func TestFolder_lockOfCaddy(t *testing.T) {
 		if err == nil {
 			err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, 0o600))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 	}
 	write(time.Now())
 	short, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A state that somebody else wrote neither ends the process nor puts a renewal off.
@@ -35,9 +37,7 @@ func TestRenewer_hostileState(t *testing.T) {
 				keys := shared.all()
 				at := siteOf("first", "a.test").state()
 				var s state
-				if err := json.Unmarshal(keys[at], &s); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, json.Unmarshal(keys[at], &s))
 				change(&s)
 				keys[at], _ = json.Marshal(&s)
 				shared.change(keys)
@@ -173,9 +173,7 @@ func TestRenewer_locksOfOthers(t *testing.T) {
 		for i := range 20 {
 			name := fmt.Sprintf("a%d.test", i)
 			plan.Subjects = append(plan.Subjects, Subject{name})
-			if err := other.Lock(t.Context(), lockName(name)); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, other.Lock(t.Context(), lockName(name)))
 		}
 		plan.Subjects = append(plan.Subjects, Subject{"free.test"})
 		r := start(t, nil, plan)
@@ -277,18 +275,14 @@ func TestRenewer_clockAheadAtLock(t *testing.T) {
 		a := newScripted(t, "first")
 		shared := newMemory()
 		other := shared.process()
-		if err := other.Lock(t.Context(), lockName("a.test")); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, other.Lock(t.Context(), lockName("a.test")))
 		var ahead clock
 		ahead.jump(365 * day)
 		r := start(t, ahead.now, Plan{Storage: shared.process(), Authorities: one(a), Subjects: []Subject{{"a.test"}}})
 		defer r.Stop()
 		pass(90 * time.Second)
 		ahead.jump(-365 * day)
-		if err := other.Unlock(t.Context(), lockName("a.test")); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, other.Unlock(t.Context(), lockName("a.test")))
 		pass(10 * time.Minute)
 		r.wantBy(t, "a.test", "first")
 	})

@@ -21,9 +21,7 @@ func TestFolder_unlockLeavesOthers(t *testing.T) {
 	dir := t.TempDir()
 	f, other, ctx := newFolder(t, dir), newFolder(t, dir), t.Context()
 	path := filepath.Join(dir, "locks", "a.lock")
-	if err := errors.Join(f.Lock(ctx, "a"), os.Remove(path), other.Lock(ctx, "a"), f.Unlock(ctx, "a")); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, errors.Join(f.Lock(ctx, "a"), os.Remove(path), other.Lock(ctx, "a"), f.Unlock(ctx, "a")))
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
@@ -76,9 +74,7 @@ func TestFolder_lockIsPipe(t *testing.T) {
 	dir := t.TempDir()
 	f := newFolder(t, dir)
 	at := filepath.Join(dir, "locks")
-	if err := errors.Join(os.Mkdir(at, 0o700), unix.Mkfifo(filepath.Join(at, "a.lock"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, errors.Join(os.Mkdir(at, 0o700), unix.Mkfifo(filepath.Join(at, "a.lock"), 0o600)))
 	ended := make(chan error, 1)
 	go func() { ended <- f.Lock(t.Context(), "a") }()
 	select {
@@ -97,9 +93,7 @@ func TestFolder_odd(t *testing.T) {
 	f := newFolder(t, dir)
 	err := errors.Join(os.Mkdir(filepath.Join(dir, "x"), 0o700),
 		os.WriteFile(filepath.Join(dir, "large"), make([]byte, 1<<20+1), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, key := range []string{"x", "large"} {
 		if _, err := f.Load(t.Context(), key); err == nil || !strings.HasPrefix(err.Error(), key+": is ") {
 			t.Errorf("%v", err)

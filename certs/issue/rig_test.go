@@ -56,9 +56,7 @@ func newScripted(t testing.TB, key string) *scripted {
 	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: key}, IsCA: true,
 		BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(3650 * day)}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, a.rootKey.Public(), a.rootKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	a.root, _ = x509.ParseCertificate(der)
 	return a
 }

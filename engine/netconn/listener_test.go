@@ -16,14 +16,10 @@ import (
 func listening(t *testing.T) (*netconn.Listener, string) {
 	t.Helper()
 	e, err := engine.New(engine.Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	l := &netconn.Listener{}
 	open, err := e.Listen(engine.ListenOptions{Addr: loopback}, l.Handler)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return l, open.Addr().String()

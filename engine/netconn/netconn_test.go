@@ -29,9 +29,7 @@ var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 func start(t testing.TB, o engine.Options) *engine.Engine {
 	t.Helper()
 	e, err := engine.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return e
@@ -41,9 +39,7 @@ func start(t testing.TB, o engine.Options) *engine.Engine {
 func serve(t testing.TB, e *engine.Engine, a poller.Addr, h handler) *engine.Listener {
 	t.Helper()
 	l, err := e.Listen(engine.ListenOptions{Addr: a}, func(*engine.Conn) engine.Handler { return &h })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return l
 }
 
@@ -64,9 +60,7 @@ func (h *handler) OnData(c *engine.Conn, in []byte) int { return h.onData(c, in)
 func dial(t testing.TB, a poller.Addr) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout(a.Net().Network(), a.Net().String(), testutil.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(testutil.Patience))
 	return c
@@ -104,9 +98,7 @@ func pair(t testing.TB) (*netconn.Conn, net.Conn) {
 	l := listen(t, e, loopback)
 	client := dial(t, l.engine.Addr())
 	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return c.(*netconn.Conn), client
 }
 
@@ -190,9 +182,7 @@ func TestConn_readDeadline(t *testing.T) {
 		waiting <- err
 	}()
 	client.Write(make([]byte, 10))
-	if err := <-waiting; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-waiting)
 }
 
 func TestConn_writeDeadlineAndBackPressure(t *testing.T) {
@@ -230,9 +220,7 @@ func TestConn_closeEndsWhatWaits(t *testing.T) {
 		}
 		ended <- err
 	}()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, s.Close())
 	for range 2 {
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("pending: %v", err)
@@ -396,13 +384,9 @@ func TestConn_servesNetHTTP(t *testing.T) {
 		if err == nil {
 			err = r.Write(conn)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		resp, err := http.ReadResponse(in, r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		return resp
 	}
 	for range 5 {

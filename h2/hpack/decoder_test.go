@@ -17,9 +17,7 @@ import (
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return b
 }
 
@@ -321,9 +319,7 @@ func TestDecoder_startsAnew(t *testing.T) {
 		d.Begin()
 		for rest, i := block, 0; i < cut; i++ {
 			n, _, err := d.Next(rest)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			rest = rest[n:]
 		}
 		if got, err := decodeAll(&d, block); err != nil || got != text(browser) {

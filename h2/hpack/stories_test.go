@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the stories of testdata anew")
@@ -35,9 +37,7 @@ type storyCase struct {
 func readStory(t *testing.T, path string) (s story) {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if err := json.Unmarshal(text, &s); err != nil {
 		t.Fatal(path, err)
 	}
@@ -232,10 +232,6 @@ func writeStory(t *testing.T, path string, s *story) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(s); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, e.Encode(s))
+	testutil.Must(t, os.WriteFile(path, b.Bytes(), 0o644))
 }

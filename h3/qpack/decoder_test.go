@@ -17,9 +17,7 @@ import (
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return b
 }
 
@@ -225,9 +223,7 @@ func TestDecoder_listLimit(t *testing.T) {
 			var d Decoder
 			d.Init(DecoderOptions{ListMax: c.most})
 			n, err := d.Begin(block)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			passed, fields := 0, 0
 			for block = block[n:]; len(block) > 0; fields++ {
 				n, f, err := d.Next(block)

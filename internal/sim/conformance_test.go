@@ -122,9 +122,7 @@ func (s *script) listen(o poller.ListenOptions) (poller.FD, poller.Addr) {
 		at = s.address(true)
 	}
 	fd, a, err := s.kernel().Listen(at, &o)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	if errno := s.kernel().Add(fd, 1); errno != 0 {
 		s.t.Fatal(errno)
 	}
@@ -743,9 +741,7 @@ func TestConformance_linux(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/unix=%v", c.name, unix), func(t *testing.T) {
 				t.Parallel()
 				k, err := poller.NewEpoll(poller.ParkRuntime)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, err)
 				t.Cleanup(k.Shut)
 				real := &realRig{t: t, Kernel: k, ends: time.Now().Add(testutil.Patience)}
 				c.run(&script{t: t, rig: real, unix: unix})
@@ -844,9 +840,7 @@ func network(a poller.Addr) (string, string) {
 func (s *realRig) dial(a poller.Addr) remote {
 	kind, name := network(a)
 	c, err := net.Dial(kind, name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.t.Cleanup(func() { c.Close() }) //nolint:errcheck
 	return &realRemote{s.t, c}
 }
@@ -858,18 +852,14 @@ func (s *realRig) serve(unix bool) (poller.Addr, func() remote) {
 	}
 	kind, name := network(at)
 	l, err := net.Listen(kind, name)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.t.Cleanup(func() { l.Close() }) //nolint:errcheck
 	if !unix {
 		at.IP = l.Addr().(*net.TCPAddr).AddrPort()
 	}
 	return at, func() remote {
 		c, err := l.Accept()
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, err)
 		s.t.Cleanup(func() { c.Close() }) //nolint:errcheck
 		return &realRemote{s.t, c}
 	}
@@ -878,9 +868,7 @@ func (s *realRig) serve(unix bool) (poller.Addr, func() remote) {
 func (s *realRig) address(unix bool) poller.Addr {
 	if unix {
 		dir, err := os.MkdirTemp("", "sim") // TempDir is longer than a socket's path may be
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, err)
 		s.t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck
 		return poller.Addr{Path: filepath.Join(dir, "s")}
 	}
@@ -924,18 +912,14 @@ type realRemote struct {
 func (r *realRemote) send(p string) { r.c.Write([]byte(p)) } //nolint:errcheck
 
 func (r *realRemote) closeWrite() {
-	if err := r.c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		r.t.Fatal(err)
-	}
+	testutil.Must(r.t, r.c.(interface{ CloseWrite() error }).CloseWrite())
 }
 
 func (r *realRemote) close() { r.c.Close() } //nolint:errcheck
 
 func (r *realRemote) holds(n int) {
 	raw, err := r.c.(syscall.Conn).SyscallConn()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	testutil.Must(r.t, err)
 	testutil.Eventually(r.t, testutil.Patience, func() (there bool) {
 		err := raw.Control(func(fd uintptr) {
 			got, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
@@ -946,9 +930,7 @@ func (r *realRemote) holds(n int) {
 }
 
 func (r *realRemote) reset() {
-	if err := r.c.(*net.TCPConn).SetLinger(0); err != nil {
-		r.t.Fatal(err)
-	}
+	testutil.Must(r.t, r.c.(*net.TCPConn).SetLinger(0))
 	r.c.Close() //nolint:errcheck
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -32,9 +33,7 @@ type pong struct {
 func newPong(t testing.TB, k poller.Kernel) (*pong, poller.Addr) {
 	t.Helper()
 	fd, a, err := k.ListenDatagrams(tcp(443), &poller.DatagramOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	k.Add(fd, 7)
 	return &pong{k: k, fd: fd}, a
 }
@@ -124,9 +123,7 @@ func ping(t testing.TB, w *World, p *pong, a poller.Addr, n int) []int {
 		}
 	}
 	send()
-	if err := w.Run(func() bool { return sent == n && w.stuck() }, 100000); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, w.Run(func() bool { return sent == n && w.stuck() }, 100000))
 	return back
 }
 
@@ -284,9 +281,7 @@ func TestDatagrams_rebind(t *testing.T) {
 		w.Net.Spread = 0
 		k := w.Kernel(0)
 		fd, a, err := k.ListenDatagrams(poller.Addr{IP: netip.MustParseAddrPort("[::]:443")}, &poller.DatagramOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		k.Add(fd, 1)
 		var in poller.Batch
 		var out poller.SendBatch
@@ -338,13 +333,9 @@ func TestDatagrams_misuse(t *testing.T) {
 			w := NewWorld(1)
 			k := w.Kernel(0)
 			udp, _, err := k.ListenDatagrams(tcp(443), &poller.DatagramOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			l, _, err := k.Listen(tcp(443), &poller.ListenOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if _, err := k.Adopt(udp, &poller.ListenOptions{}); err == nil {
 				t.Error("adopted as a listening socket")
 			}

@@ -128,9 +128,7 @@ var datagramConformance = []struct {
 	{"a stream's socket may have the same address", func(s *udpScript) {
 		for range 100 { // tries: another process may have it
 			l, a, err := s.kernel().Listen(tcp(0), &poller.ListenOptions{})
-			if err != nil {
-				s.t.Fatal(err)
-			}
+			testutil.Must(s.t, err)
 			defer s.kernel().Close(l)
 			fd, at, err := s.kernel().ListenDatagrams(a, &poller.DatagramOptions{})
 			if err == nil && at == a {
@@ -147,9 +145,7 @@ var datagramConformance = []struct {
 		k := s.kernel()
 		fd, a := s.listen(0, poller.DatagramOptions{})
 		other, b, err := k.ListenDatagrams(tcp(0), &poller.DatagramOptions{})
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		testutil.Must(s.t, err)
 		s.out.Commit(append(s.out.Reserve(5), "hello"...), a.IP, netip.Addr{})
 		if n, e := k.WriteBatch(other, &s.out, 0); n != 1 || e != 0 {
 			s.t.Fatal(n, e)
@@ -221,9 +217,7 @@ type udpClient struct{ udpPeer }
 func (s *udpScript) listen(port uint16, o poller.DatagramOptions) (poller.FD, poller.Addr) {
 	s.t.Helper()
 	fd, a, err := s.kernel().ListenDatagrams(tcp(int(port)), &o)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	if errno := s.kernel().Add(fd, 2); errno != 0 {
 		s.t.Fatal(errno)
 	}
@@ -315,9 +309,7 @@ func TestDatagramConformance_linux(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			k, err := poller.NewEpoll(poller.ParkRuntime)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			t.Cleanup(k.Shut)
 			c.run(&udpScript{t: t, udpRig: &realRig{t: t, Kernel: k, ends: time.Now().Add(testutil.Patience)}})
 		})
@@ -346,9 +338,7 @@ func (c *simUDP) take() (string, bool) {
 
 func (s *realRig) dialUDP(a poller.Addr) udpPeer {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(a.IP))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testutil.Must(s.t, err)
 	s.t.Cleanup(func() { c.Close() }) //nolint:errcheck
 	return &realUDP{c, c.LocalAddr().(*net.UDPAddr).AddrPort()}
 }

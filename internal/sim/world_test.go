@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -42,9 +43,7 @@ const slotListener = 1
 
 func newEcho(t testing.TB, k poller.Kernel, at poller.Addr, o poller.ListenOptions, bug string) (*echo, poller.Addr) {
 	fd, addr, err := k.Listen(at, &o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if errno := k.Add(fd, poller.MakeToken(1, slotListener)); errno != 0 {
 		t.Fatal(errno)
 	}
@@ -187,9 +186,7 @@ func dialogue(t testing.TB, w *World, faults Faults, at poller.Addr, bug string)
 		}
 		return len(e.conns) == 0
 	}, 1_000_000)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for i, c := range clients {
 		if c.Err() != nil && faults.Reset+faults.AcceptAborted > 0 {
 			continue
@@ -275,9 +272,7 @@ func TestKernel_handsADescriptorOver(t *testing.T) {
 		l, addr, _ := a.Listen(tcp(0), nil)
 		a.Add(l, 1)
 		p := w.Dial(addr)
-		if err := w.Run(func() bool { return from.seen[1] != 0 }, 1000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return from.seen[1] != 0 }, 1000))
 		fd, _, errno := a.Accept(l)
 		if errno != 0 {
 			t.Fatal(errno)
@@ -383,9 +378,7 @@ func TestConnect_failsInEachWay(t *testing.T) {
 			k.Add(fd, 1)
 			r := &fdReactor{k: k, seen: map[poller.Token]poller.Ready{}}
 			w.Add(r)
-			if err := w.Run(func() bool { return r.seen[1]&poller.Broken != 0 }, 100); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, w.Run(func() bool { return r.seen[1]&poller.Broken != 0 }, 100))
 			if errno := k.SockError(fd); errno != c.want || w.Now()-clockStart < int64(c.took) {
 				t.Fatalf("got %v after %v", errno, time.Duration(w.Now()-clockStart))
 			}
@@ -422,15 +415,11 @@ func TestServe_answers(t *testing.T) {
 			t.Fatal(errno)
 		}
 		k.Add(fd, 1)
-		if err := w.Run(func() bool { return r.seen[1]&poller.CanWrite != 0 }, 100); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return r.seen[1]&poller.CanWrite != 0 }, 100))
 		if n, errno := k.Write(fd, []byte("ping")); n != 4 {
 			t.Fatal(n, errno)
 		}
-		if err := w.Run(func() bool { return r.seen[1]&poller.PeerClosed != 0 }, 1000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(func() bool { return r.seen[1]&poller.PeerClosed != 0 }, 1000))
 		var buf [10]byte
 		if n, _ := k.Read(fd, buf[:]); string(buf[:n]) != "pong" {
 			t.Fatalf("got %q", buf[:n])
@@ -439,9 +428,7 @@ func TestServe_answers(t *testing.T) {
 			t.Fatal(n, errno)
 		}
 		k.Close(fd)
-		if err := w.Run(l.Accepted()[0].EOF, 1000); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, w.Run(l.Accepted()[0].EOF, 1000))
 	})
 }
 
@@ -531,7 +518,5 @@ func TestRun_waitsForWorkOutside(t *testing.T) {
 		}
 		close(h.done)
 	}()
-	if err := w.Run(finished, 1<<40); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, w.Run(finished, 1<<40))
 }

@@ -50,9 +50,7 @@ func warm(t testing.TB, f func(exchange func())) {
 		if err == nil {
 			err = c.c.SendHead(s, h, true)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		for {
 			d, _ := c.q.AppendDatagram(room, g.r.Now())
 			if len(d) > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/quic"
@@ -45,9 +46,7 @@ func newRig(t testing.TB, w *sim.World, s session.Service, o session.ServerOptio
 	g := &rig{t: t, w: w, ends: map[netip.AddrPort]*end{}, clients: map[netip.AddrPort]*client{}}
 	kernel := func(int) (poller.Kernel, error) { return w.Kernel(0), nil }
 	e, err := engine.New(engine.Options{Reactors: 1, Kernel: kernel})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	g.e, g.r = e, e.Reactors()[0]
 	w.Add(g.r)
 	t.Cleanup(e.Stop)
@@ -56,9 +55,7 @@ func newRig(t testing.TB, w *sim.World, s session.Service, o session.ServerOptio
 	g.quic = g.options(g.server.QUIC(), &g.arena)
 	_, err = e.ListenDatagrams(engine.ListenOptions{Addr: serverAddr},
 		func(*engine.Port) engine.PortHandler { return g })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return g
 }
 
@@ -84,14 +81,10 @@ func setSecrets(t testing.TB, q, peer *quic.Conn, role quic.Role) {
 			if write == (role == quic.Client) {
 				secret[1] = 1
 			}
-			if err := q.SetSecret(l, write, aes128, secret); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, q.SetSecret(l, write, aes128, secret))
 		}
 	}
-	if err := q.SetParameters(peer.AppendParameters(nil)); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, q.SetParameters(peer.AppendParameters(nil)))
 }
 
 // OnDatagrams gives datagrams to their connections.
@@ -125,9 +118,7 @@ func (g *rig) accept(p *engine.Port, d *poller.Datagram, s []byte) *end {
 	}
 	x := &end{g: g, port: p, peer: d.Peer}
 	x.timer.Run = x.onTime
-	if err := x.q.InitServer(&g.quic, &h, quic.Path{Local: d.Local, Peer: d.Peer}, g.r.Now()); err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, x.q.InitServer(&g.quic, &h, quic.Path{Local: d.Local, Peer: d.Peer}, g.r.Now()))
 	shaking := func(*engine.Conn) engine.Handler { return engine.NopHandler{} }
 	if !p.Accept(d.Peer, d.Local, &x.carried, x, shaking) {
 		return nil
@@ -279,9 +270,7 @@ func (g *rig) begin() *client {
 	g.clients[x.net.Addr()] = x
 	x.o = g.options(g.far, &x.arena)
 	x.net.Handle = func(*sim.DatagramPeer) { x.receive() }
-	if err := x.q.InitClient(&x.o, x.path(), g.w.Now()); err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, x.q.InitClient(&x.o, x.path(), g.w.Now()))
 	x.c.Init(h3.Client, &x.q, &g.farCodec)
 	x.q.SendCrypto(quic.Initial, []byte("hello"))
 	x.flush()
@@ -400,9 +389,7 @@ func (x *client) ask(h *message.Head, end bool) *h3.Stream {
 	if err == nil {
 		err = x.c.SendHead(s, h, end)
 	}
-	if err != nil {
-		x.g.t.Fatal(err)
-	}
+	testutil.Must(x.g.t, err)
 	x.flush()
 	return s
 }
@@ -411,9 +398,7 @@ func (x *client) ask(h *message.Head, end bool) *h3.Stream {
 func (x *client) data(s *h3.Stream, p []byte, end bool) []byte {
 	x.g.t.Helper()
 	n, err := x.c.SendData(s, p, end)
-	if err != nil {
-		x.g.t.Fatal(err)
-	}
+	testutil.Must(x.g.t, err)
 	x.flush()
 	return p[n:]
 }
@@ -437,9 +422,7 @@ func ended(end bool) string {
 
 func (g *rig) run(until func() bool) {
 	g.t.Helper()
-	if err := g.w.Run(until, 2_000_000); err != nil {
-		g.t.Fatal(err)
-	}
+	testutil.Must(g.t, g.w.Run(until, 2_000_000))
 }
 
 // pass lets d pass.

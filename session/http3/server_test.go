@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 	"github.com/edge-proxy/edge/session"
@@ -32,9 +33,7 @@ func TestServer_exchange(t *testing.T) {
 	h.Chunked, h.Length = true, message.LengthUnknown
 	hs := c.ask(h, false)
 	c.data(hs, make([]byte, 1000), false)
-	if err := c.c.SendTrailers(hs, request("", "", "X-T", "up")); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, c.c.SendTrailers(hs, request("", "", "X-T", "up")))
 	c.flush()
 	c.want()
 	p := s.parts[0]
@@ -350,9 +349,7 @@ func TestServer_malformed(t *testing.T) {
 func TestServer_slowHead(t *testing.T) {
 	g, s, c := play(t, session.ServerOptions{HeaderTimeout: 5 * time.Second}, ServerOptions{})
 	qs, err := c.q.Open(quic.TwoWay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	c.q.Send(qs, []byte{1, 20, 0}, false)
 	c.flush()
 	g.pass(4 * time.Second)
@@ -614,12 +611,8 @@ func TestServer_panicCostsOneStream(t *testing.T) {
 	h.Length = 5
 	for range 2 {
 		hs, err := c.c.Open(g.w.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.c.SendHead(hs, h, false); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
+		testutil.Must(t, c.c.SendHead(hs, h, false))
 		if _, err := c.c.SendData(hs, []byte("hello"), true); err != nil {
 			t.Fatal(err)
 		}
@@ -641,9 +634,7 @@ func TestServer_accountsForHeadsInParts(t *testing.T) {
 	part := append(quic.AppendInteger([]byte{1}, size), make([]byte, size-1)...)
 	for range heads {
 		qs, err := c.q.Open(quic.TwoWay)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if n := c.q.Send(qs, part, false); n < len(part) {
 			t.Fatalf("%d bytes of %d were taken", n, len(part))
 		}
@@ -685,9 +676,7 @@ func TestServer_idleStreamsUnderPressure(t *testing.T) {
 	var last *quic.Stream
 	for range 128 {
 		qs, err := c.q.Open(quic.TwoWay)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		last = qs
 	}
 	c.q.Send(last, []byte{1}, false) // opens all before it

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -40,9 +41,7 @@ func (g *echo) Refused(_ *engine.Reactor, _ poller.Addr, status int, err error) 
 
 func (x *echoed) OnHead(s session.Stream, _ *message.Head, end bool) {
 	x.in, x.out = end, end
-	if err := s.SendHead(answer(200, message.LengthUnknown), end); err != nil {
-		x.of.t.Fatal(err)
-	}
+	testutil.Must(x.of.t, s.SendHead(answer(200, message.LengthUnknown), end))
 	x.prune()
 }
 
@@ -61,9 +60,7 @@ func (x *echoed) OnSendable(s session.Stream) {
 		x.of.t.Fatal("sendable after the end")
 	}
 	n, err := s.SendData(x.held, x.in)
-	if err != nil {
-		x.of.t.Fatal(err)
-	}
+	testutil.Must(x.of.t, err)
 	x.out = x.in && n == len(x.held)
 	if x.held = x.held[n:]; len(x.held) > 512<<10 { // the largest window
 		x.of.t.Fatalf("%d bytes wait", len(x.held))
@@ -101,9 +98,7 @@ func talk(c *client, n int) (over func() bool) {
 	live := map[*h3.Stream]*asked{}
 	feed := func(x *asked) {
 		k, err := c.c.SendData(x.s, x.rest, true)
-		if err != nil {
-			c.g.t.Fatal(err)
-		}
+		testutil.Must(c.g.t, err)
 		x.rest = x.rest[k:]
 	}
 	var more func()

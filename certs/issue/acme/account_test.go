@@ -15,6 +15,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // stuck is a Storage that does not answer, until the end of each context.
@@ -60,9 +61,7 @@ func testHangingStorage(t *testing.T, s issue.Storage) {
 		t.Errorf("the first: %v", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	before := acmez.Account{PrivateKey: key, Status: acmez.StatusValid, Location: "https://ca.test/account/1"}
 	i.at.used.Store(&before)
 	if _, empty := s.(lockable); empty { // the account of before is known to be gone

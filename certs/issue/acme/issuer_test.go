@@ -39,9 +39,7 @@ func TestIssuer_keysAreCertmagics(t *testing.T) {
 		{"https://localhost:14000", "", "localhost-14000", "default/default"},
 	} {
 		i, err := New(Options{Directory: test.directory, Email: test.email})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if i.Key() != test.key {
 			t.Errorf("%s: %s, want %s", test.directory, i.Key(), test.key)
 		}
@@ -92,9 +90,7 @@ func serve(t *testing.T, f http.HandlerFunc) *Issuer {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	i, err := New(Options{Directory: s.URL + "/directory", Roots: roots, Email: "me@a.test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return i
 }
 
@@ -169,9 +165,7 @@ func TestDirectory_deadAuthorityHoldsNobodyUp(t *testing.T) {
 	for range 3 {
 		c := alive.at.begin(nil)
 		here, err := c.directory(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if theirs, err := c.client.GetDirectory(t.Context()); err != nil || theirs != here.Directory {
 			t.Errorf("%v, want %v: %v", theirs, here.Directory, err)
 		}
@@ -233,9 +227,7 @@ func TestRoundTrip_pauses(t *testing.T) {
 		for _, method := range []string{http.MethodPost, http.MethodGet} {
 			r, _ := http.NewRequestWithContext(t.Context(), method, i.at.o.Directory, nil)
 			resp, err := c.client.HTTPClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			resp.Body.Close()
 			want := map[string]string{http.MethodPost: want, http.MethodGet: text}[method]
 			if got := resp.Header.Get("Retry-After"); got != want {

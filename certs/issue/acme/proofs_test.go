@@ -16,6 +16,7 @@ import (
 	acmez "github.com/mholt/acmez/v3/acme"
 
 	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // values is a Storage in memory without locks. Safe for any goroutine.
@@ -89,9 +90,7 @@ func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v, c := &values{all: make(map[string]string)}, &issue.Challenges{}
 		i, err := New(Options{Directory: "https://ca.test/dir", Storage: v, Challenges: c, Settle: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var work sync.WaitGroup
 		work.Go(func() { i.Share(ctx) })
@@ -147,15 +146,11 @@ func TestPresent_shares(t *testing.T) {
 		v, challenges := &values{all: make(map[string]string)}, &issue.Challenges{}
 		for _, settle := range []time.Duration{0, 2 * time.Second} {
 			i, err := New(Options{Directory: "https://ca.test/dir", Storage: v, Challenges: challenges, Settle: settle})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			c, begun := i.at.begin(dialing), time.Now()
 			proof := acmez.Challenge{Type: "http-01", Token: "one", KeyAuthorization: "one.x",
 				Identifier: acmez.Identifier{Type: "dns", Value: "*.A.test"}}
-			if err := errors.Join(c.Present(t.Context(), proof), c.Wait(t.Context(), proof)); err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, errors.Join(c.Present(t.Context(), proof), c.Wait(t.Context(), proof)))
 			var want []string
 			if settle > 0 {
 				want = []string{proofs + "wildcard_.a.test.json"}
@@ -174,9 +169,7 @@ func TestPresent_shares(t *testing.T) {
 func sharer(t *testing.T, s issue.Storage, c *issue.Challenges) *Issuer {
 	t.Helper()
 	i, err := New(Options{Directory: "https://ca.test/dir", Storage: s, Challenges: c, Settle: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return i
 }
 
@@ -297,9 +290,7 @@ func TestPresent_hangingStorage(t *testing.T) {
 		c, begun := sharer(t, v, &issue.Challenges{}).at.begin(dialing), time.Now()
 		proof := acmez.Challenge{Type: "http-01", Token: "one", KeyAuthorization: "one.x",
 			Identifier: acmez.Identifier{Type: "dns", Value: "a.test"}}
-		if err := errors.Join(c.Present(t.Context(), proof), c.Wait(t.Context(), proof)); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, errors.Join(c.Present(t.Context(), proof), c.Wait(t.Context(), proof)))
 		if took := time.Since(begun); took > time.Minute {
 			t.Errorf("it takes %v", took)
 		}

@@ -52,9 +52,7 @@ func TestReach(t *testing.T) {
 	}
 	remove, err := answer(&other, &acme.Challenge{Type: TLSALPN01,
 		Identifier: acme.Identifier{Type: "dns", Value: "www.test"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer remove()
 	for name, c := range map[string]struct {
 		kind, host, ip string
@@ -103,9 +101,7 @@ func TestReach_duringOrder(t *testing.T) {
 	var in issue.Challenges
 	proof := acme.Challenge{Type: TLSALPN01, Identifier: acme.Identifier{Type: "dns", Value: "www.test"}}
 	remove, err := answer(&in, &proof)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer remove()
 	ordered := in.Certificate("www.test")
 	presented := make(chan *tls.Certificate, 1)

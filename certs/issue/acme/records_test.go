@@ -7,6 +7,8 @@ import (
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // slowZone is a DNS whose records take 20 s to remove, if ctx lets them.
@@ -31,16 +33,12 @@ func TestEnd_removesRecords(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			z := &slowZone{}
 			i, err := New(Options{Directory: "https://ca.test/dir", DNS: z})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			c := i.at.begin([]string{acmez.ChallengeTypeDNS01})
 			for _, token := range []string{"1", "2", "3", "4", "5"} {
-				if err := c.Present(ctx, acmez.Challenge{Type: acmez.ChallengeTypeDNS01, Token: token}); err != nil {
-					t.Fatal(err)
-				}
+				testutil.Must(t, c.Present(ctx, acmez.Challenge{Type: acmez.ChallengeTypeDNS01, Token: token}))
 			}
 			want, within := 5, 100*time.Second
 			if givenUp {
