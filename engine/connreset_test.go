@@ -41,8 +41,7 @@ func TestConn_resetWhilePaused(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
 	testutil.Must(t, err)
 	h := &pausing{paused: make(chan struct{}), closed: make(chan error, 1)}
-	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, func(*engine.Conn) engine.Handler { return h })
-	testutil.Must(t, err)
+	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return h })
 	e.Start()
 	defer e.Stop()
 	w := testutil.Dial(t, l.Addr().String())
@@ -104,8 +103,7 @@ func TestConn_Reset(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
 	testutil.Must(t, err)
 	accept := func(*engine.Conn) engine.Handler { return echoThenReset{} }
-	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, accept)
-	testutil.Must(t, err)
+	l := serve(t, e, engine.ListenOptions{}, accept)
 	e.Start()
 	defer e.Stop()
 	w := testutil.Dial(t, l.Addr().String())

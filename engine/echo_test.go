@@ -30,9 +30,8 @@ func startEcho(t *testing.T, o engine.Options) *engine.Listener {
 	t.Helper()
 	e, err := engine.New(o)
 	testutil.Must(t, err)
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}},
+	l := serve(t, e, engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}},
 		func(*engine.Conn) engine.Handler { return echo{} })
-	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)
 	return l

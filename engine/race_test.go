@@ -46,10 +46,7 @@ func TestDial_others(t *testing.T) {
 		_, _ = c.Read(b[:])
 	}).Addr().String()
 	silent, refused := testutil.Silent(t), testutil.FreeAddr(t)
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	t.Cleanup(e.Stop)
-	e.Start()
+	e := start(t, engine.Options{Reactors: 1})
 	for _, c := range []struct {
 		what    string
 		to      []string
@@ -120,10 +117,7 @@ func TestDial_othersGivenUp(t *testing.T) {
 	}
 	testutil.CheckLeaks(t)
 	silent := poller.Addr{IP: netip.MustParseAddrPort(testutil.Silent(t))}
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	t.Cleanup(e.Stop)
-	e.Start()
+	e := start(t, engine.Options{Reactors: 1})
 	h := &racing{opened: make(chan poller.Addr, 1), closed: make(chan error, 1)}
 	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
 		o := &engine.DialOptions{Others: []poller.Addr{silent, silent}, Stagger: time.Millisecond}

@@ -549,10 +549,7 @@ func TestReactor_stopClosesEachOnce(t *testing.T) {
 }
 
 func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 2})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := start(t, engine.Options{Reactors: 2})
 	const producers, each = 8, 5000
 	type numbered struct {
 		engine.Task
@@ -633,10 +630,7 @@ func TestReactor_postAfterStopIsHarmless(t *testing.T) {
 }
 
 func TestOffload_runsDoThenDone(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := start(t, engine.Options{Reactors: 1})
 	done := make(chan error, 1)
 	steps := ""
 	j := &engine.Job{Do: func(context.Context) { steps += "do " }}
@@ -672,10 +666,7 @@ func TestOffload_cancelAndStopEndTheContext(t *testing.T) {
 // A job must not wait for one that blocks while there may be more workers.
 func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
 	const workers = 20
-	e, err := engine.New(engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: workers, Queue: 1}})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := start(t, engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: workers, Queue: 1}})
 	release := make(chan struct{})
 	var begun, done atomic.Int64
 	job := func() *engine.Job {
@@ -708,10 +699,7 @@ func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
 func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 	const lasting = 20
 	o := engine.OffloadOptions{Workers: 1, Queue: 1, Lasting: lasting}
-	e, err := engine.New(engine.Options{Reactors: 1, Offload: o})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := start(t, engine.Options{Reactors: 1, Offload: o})
 	release, done := make(chan struct{}), make(chan error, lasting+1)
 	job := func(lasts bool, do func(context.Context)) *engine.Job {
 		j := &engine.Job{Lasts: lasts, Do: do}
@@ -742,10 +730,7 @@ func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
 
 // A Job that lacks a function is a mistake of its caller: it is told there, and the reactor goes on.
 func TestReactor_refusesHalfAJob(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := start(t, engine.Options{Reactors: 1})
 	said := make(chan any, 2)
 	for _, j := range []*engine.Job{
 		{Do: func(context.Context) {}}, {Done: engine.Task{Run: func(*engine.Reactor) {}}},

@@ -88,8 +88,7 @@ func (g *rig) listen(o engine.ListenOptions) {
 	g.t.Helper()
 	o.Addr = loopback
 	g.door = 3 // the first descriptor of a Loop
-	l, err := g.engine.Listen(o, func(c *engine.Conn) engine.Handler { return g.accept(c) })
-	testutil.Must(g.t, err)
+	l := serve(g.t, g.engine, o, func(c *engine.Conn) engine.Handler { return g.accept(c) })
 	g.listener = l
 }
 

@@ -67,8 +67,7 @@ func newTown(t testing.TB, w *sim.World, wrapped wrap) *town {
 }
 
 func (v *town) listen(a poller.Addr, accept func(*engine.Conn) engine.Handler) poller.Addr {
-	l, err := v.engine.Listen(engine.ListenOptions{Addr: a, Backlog: 1 + v.w.Rand().IntN(8)}, accept)
-	testutil.Must(v.t, err)
+	l := serve(v.t, v.engine, engine.ListenOptions{Addr: a, Backlog: 1 + v.w.Rand().IntN(8)}, accept)
 	return l.Addr()
 }
 

@@ -131,12 +131,11 @@ func TestListen_everyKindOfAddress(t *testing.T) {
 			locals := make(chan poller.Addr, 8)
 			addr := poller.Addr{IP: netip.MustParseAddrPort(tc.listen)}
 			o := engine.ListenOptions{Addr: addr, V6Only: tc.v6only}
-			l, err := e.Listen(o, func(c *engine.Conn) engine.Handler {
+			l := serve(t, e, o, func(c *engine.Conn) engine.Handler {
 				peers <- c.Peer()
 				locals <- c.Local()
 				return echo{}
 			})
-			testutil.Must(t, err)
 			for _, host := range tc.dial {
 				target := netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().IP.Port())
 				c := dialNet(t, poller.Addr{IP: target})

@@ -189,19 +189,13 @@ func TestDrain_underConnectingClients(t *testing.T) {
 func TestSim_closingListenerResetsNobody(t *testing.T) {
 	sim.Run(t, simSeeds/4, func(t testing.TB, w *sim.World) {
 		rng := w.Rand()
-		e, err := engine.New(engine.Options{Reactors: 1 + rng.IntN(3), Memory: 1 << 30,
-			Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }})
-		testutil.Must(t, err)
-		for _, r := range e.Reactors() {
-			w.Add(r)
-		}
+		e := simulated(t, w, 1+rng.IntN(3), engine.Options{Memory: 1 << 30})
 		w.Faults = sim.Faults{AcceptFull: 0.2}
 		o := engine.ListenOptions{Addr: loopback, DeferAccept: rng.IntN(3) > 0, ConnsMax: rng.IntN(3)}
 		if rng.IntN(4) == 0 {
 			o.Addr = poller.Addr{Path: "/front"}
 		}
-		l, err := e.Listen(o, echoes)
-		testutil.Must(t, err)
+		l := serve(t, e, o, echoes)
 		const span = 1500 * time.Millisecond
 		left, closed := 40, false
 		for range left {

@@ -161,19 +161,13 @@ func TestListener_idleConnectionsOfAllReactorsYield(t *testing.T) {
 func TestSim_idleConnectionsYield(t *testing.T) {
 	sim.Run(t, simSeeds/4, func(t testing.TB, w *sim.World) {
 		rng := w.Rand()
-		e, err := engine.New(engine.Options{Reactors: 1 + rng.IntN(4), Memory: 1 << 30,
-			Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil }})
-		testutil.Must(t, err)
-		for _, r := range e.Reactors() {
-			w.Add(r)
-		}
+		e := simulated(t, w, 1+rng.IntN(4), engine.Options{Memory: 1 << 30})
 		most, open, highest := 1+rng.IntN(6), 0, 0
-		l, err := e.Listen(engine.ListenOptions{Addr: loopback, ConnsMax: most}, func(*engine.Conn) engine.Handler {
+		l := serve(t, e, engine.ListenOptions{Addr: loopback, ConnsMax: most}, func(*engine.Conn) engine.Handler {
 			open++
 			highest = max(highest, open)
 			return &counted{open: &open}
 		})
-		testutil.Must(t, err)
 		clients, answered := 3*most, 0
 		for range clients {
 			w.After(time.Duration(rng.Int64N(int64(5*time.Second))), func() {
