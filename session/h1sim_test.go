@@ -169,55 +169,47 @@ type talker interface {
 	self() *player
 }
 
-// asker opens one exchange after another, on as many connections as it takes.
-type asker struct {
-	player
-	opts    session.ClientOptions
-	client  *session.Client
-	present *asked
-}
-
-// asked is one exchange: it sends a body and wants it back.
+// asked is one exchange of a player: it sends a body and wants it back.
 type asked struct {
 	contract
-	a    *asker
-	out  body
-	want []byte
-	got  []byte
-
+	p       *player
+	out     body
+	want    []byte
+	got     []byte
+	changed func() // after each event; nil: nothing follows
 	counted bool
 }
 
-func (a *asker) dial() {
-	a.client = &session.Client{}
-	a.client.Init(a, &a.head, &a.opts)
-	a.dialled++
-	testutil.Must(a.t, a.client.Dial(a.reactor, a.addr, nil))
-	a.ask()
-}
-
-func (a *asker) ask() {
-	rng := a.w.Rand()
-	x := &asked{a: a, contract: contract{t: a.t, name: "client"}}
-	if n := rng.IntN(4); n > 0 {
-		x.want = bytes.Repeat([]byte("0123456789abcdef"), rng.IntN(1<<(4*n)))
-	}
-	a.present = x
+// begin sends the request on s, in either framing.
+func (x *asked) begin(s session.Stream) {
 	h := message.Head{Length: int64(len(x.want))}
 	h.SetMethod("POST")
 	h.SetTarget("/")
 	h.SetAuthority("h")
-	if rng.IntN(2) == 0 {
+	if x.p.w.Rand().IntN(2) == 0 {
 		h.Length = message.LengthUnknown
 	}
-	s := a.client.Open(x)
 	x.out.held, x.out.ended = append([]byte(nil), x.want...), true
 	bare := len(x.want) == 0
 	x.contract.out, x.out.endSent = bare, bare
-	testutil.Must(a.t, s.SendHead(&h, bare))
+	testutil.Must(x.t, s.SendHead(&h, bare))
 	if !bare {
 		x.OnSendable(s)
 	}
+}
+
+// later runs f on the reactor within 5 ms, unless the exchange is over by then.
+func (x *asked) later(f func()) {
+	p := x.p
+	p.w.After(time.Duration(p.w.Rand().IntN(5000))*time.Microsecond, func() {
+		p.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+			if !x.over() {
+				f()
+			}
+		}})
+		// Between two ticks a reactor does not count as asleep: Post wakes nobody.
+		p.w.Kernel(p.reactor.Index()).Wake()
+	})
 }
 
 func (x *asked) OnHead(_ session.Stream, h *message.Head, end bool) {
@@ -230,19 +222,10 @@ func (x *asked) OnHead(_ session.Stream, h *message.Head, end bool) {
 func (x *asked) OnData(s session.Stream, p []byte, end bool) {
 	x.gotData(end)
 	x.got = append(x.got, p...)
-	if x.a.w.Rand().IntN(8) == 0 { // now and then it takes its time
-		n, a := len(p), x.a
-		a.w.After(time.Duration(a.w.Rand().IntN(5000))*time.Microsecond, func() {
-			a.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-				if a.present == x && !x.over() {
-					s.Release(n)
-				}
-			}})
-			// Between two ticks a reactor does not count as asleep: Post wakes nobody.
-			a.w.Kernel(a.reactor.Index()).Wake()
-		})
+	if n := len(p); x.p.w.Rand().IntN(8) == 0 { // now and then it takes its time
+		x.later(func() { s.Release(n) })
 	} else {
-		s.Release(len(p))
+		s.Release(n)
 	}
 	x.finish()
 }
@@ -258,13 +241,43 @@ func (x *asked) OnSendable(s session.Stream) {
 
 func (x *asked) OnReset(session.Stream, session.Code, error) {
 	x.gotReset()
-	x.a.failed++
+	x.p.failed++
+	x.finish()
 }
 
 func (x *asked) finish() {
 	if x.in && !bytes.Equal(x.got, x.want) {
 		x.t.Fatalf("%d bytes came back of %d", len(x.got), len(x.want))
 	}
+	if x.changed != nil {
+		x.changed()
+	}
+}
+
+// asker opens one exchange after another, on as many connections as it takes.
+type asker struct {
+	player
+	opts    session.ClientOptions
+	client  *session.Client
+	present *asked
+}
+
+func (a *asker) dial() {
+	a.client = &session.Client{}
+	a.client.Init(a, &a.head, &a.opts)
+	a.dialled++
+	testutil.Must(a.t, a.client.Dial(a.reactor, a.addr, nil))
+	a.ask()
+}
+
+func (a *asker) ask() {
+	rng := a.w.Rand()
+	x := &asked{p: &a.player, contract: contract{t: a.t, name: "client"}}
+	if n := rng.IntN(4); n > 0 {
+		x.want = bytes.Repeat([]byte("0123456789abcdef"), rng.IntN(1<<(4*n)))
+	}
+	a.present = x
+	x.begin(a.client.Open(x))
 }
 
 func (a *asker) OnIdle(*session.Client) {

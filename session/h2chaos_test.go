@@ -291,8 +291,7 @@ func TestMux_chaos(t *testing.T) {
 	total := 0
 	seeds(t, func(t testing.TB, rng *rand.Rand) {
 		c := &chaos{t: t, rng: rng, client: true}
-		s, o := newScript(t, engine.Options{}), &muxOwner{}
-		s.dial(o, setting(4, uint32(rng.IntN(70000)))+setting(8, uint32(rng.IntN(2))))
+		s, o := dialled(t, setting(4, uint32(rng.IntN(70000)))+setting(8, uint32(rng.IntN(2))))
 		next := uint32(1)
 		for range 150 {
 			if rng.IntN(2) == 0 && o.mux.Usable() {

@@ -57,22 +57,9 @@ func (b *bare) OnHead(s session.Stream, _ *message.Head, _ bool) {
 // loopServer is a server on a kernel that costs nothing, with one client that has sent its preface.
 func loopServer(t testing.TB, service session.Service) (*sim.Loop, *engine.Reactor, poller.FD) {
 	t.Helper()
-	l := sim.NewLoop()
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return l, nil },
-	})
-	testutil.Must(t, err)
-	srv := session.NewServer(e, service, session.ServerOptions{H2C: true})
-	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
-		t.Fatal(err)
-	}
-	r := e.Reactors()[0]
-	fd := l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
-	r.Tick()
-	l.Inject(fd, frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, ""))
-	r.Tick()
-	return l, r, fd
+	s := newScript(t, engine.Options{})
+	s.listen(service, session.ServerOptions{}, "")
+	return s.l, s.r, s.fd
 }
 
 // A warm exchange of a server allocates nothing, makes no timer move and costs a read and a write; so do four at once.
@@ -151,33 +138,13 @@ func (o *once) note(end bool) {
 	}
 }
 
-// loopMux is a Mux on a kernel that costs nothing, whose origin has sent its SETTINGS.
-func loopMux(t *testing.T, o *muxOwner) (*sim.Loop, *engine.Reactor, poller.FD) {
-	t.Helper()
-	l := sim.NewLoop()
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return l, nil },
-	})
-	testutil.Must(t, err)
-	var fd poller.FD
-	l.OnConnect = func(f poller.FD, _ poller.Addr) { fd = f }
-	r := e.Reactors()[0]
-	o.mux.Init(o, &o.head, &o.opts)
-	testutil.Must(t, o.mux.Dial(r, poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}, nil))
-	r.Tick()
-	l.Inject(fd, frame(frame(nil, frameSettings, 0, 0, ""), frameSettings, flagAck, 0, ""))
-	r.Tick()
-	l.Sock(fd).Sent = l.Sock(fd).Sent[:0]
-	return l, r, fd
-}
-
 // So does one of a Mux.
 func TestMux_warmExchangeAllocatesNothing(t *testing.T) {
 	if invariant.On {
 		t.Skip("checks allocate")
 	}
-	o := &muxOwner{gone: make(chan error, 1)}
-	l, r, fd := loopMux(t, o)
+	s, o := dialled(t, "")
+	l, r, fd := s.l, s.r, s.fd
 	receiver := &once{}
 	h := message.Head{}
 	h.SetMethod("GET")

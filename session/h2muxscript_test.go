@@ -24,8 +24,7 @@ func (s *script) open(o *muxOwner, h message.Head, end bool) *part {
 }
 
 func TestMux_sendsAHeadThatEndsAsOneFrame(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	s.open(o, request("GET", "/"), true)
 	s.want("head 1: " + getLine + " end")
 	h := request("POST", "/")
@@ -40,8 +39,7 @@ func TestMux_sendsAHeadThatEndsAsOneFrame(t *testing.T) {
 }
 
 func TestMux_deliversInterimHeadsDataAndTrailers(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p := s.open(o, request("GET", "/"), true)
 	s.recv(ask(1, false, "\x08\x03103"))
 	s.recv(ask(1, false, blockOK))
@@ -54,8 +52,7 @@ func TestMux_deliversInterimHeadsDataAndTrailers(t *testing.T) {
 }
 
 func TestMux_headAnd304WithALength(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p, q := s.open(o, request("HEAD", "/"), true), s.open(o, request("GET", "/"), true)
 	s.recv(append(ask(1, true, blockOK+"\x0f\x0d\x015"), ask(3, true, "\x8b\x0f\x0d\x015")...))
 	p.want(t, "head 200 end")
@@ -76,8 +73,7 @@ func TestMux_whatFollowsAnAnswerWithoutContent(t *testing.T) {
 	} {
 		for block, want := range map[string]string{blockOK: "head 200", "\x89": "head 204", "\x8b": "head 304"} {
 			method := map[bool]string{true: "HEAD", false: "GET"}[block == blockOK]
-			s, o := newScript(t, engine.Options{}), &muxOwner{}
-			s.dial(o, "")
+			s, o := dialled(t, "")
 			p := s.open(o, request(method, "/"), true)
 			s.recv(append(ask(1, false, block), then...))
 			if then == nil {
@@ -93,8 +89,7 @@ func TestMux_whatFollowsAnAnswerWithoutContent(t *testing.T) {
 // The same, while the request is still on its way: the answer is whole, and the sender is told that its body is not
 // taken.
 func TestMux_whatFollowsAnEarlyAnswerWithoutContent(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	h := request("POST", "/")
 	h.Length = message.LengthUnknown
 	p := s.open(o, h, false)
@@ -107,8 +102,7 @@ func TestMux_whatFollowsAnEarlyAnswerWithoutContent(t *testing.T) {
 
 // A receiver that panics when it is told so hears that its exchange is over.
 func TestMux_panicBehindAnAnswerWithoutContent(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p := s.open(o, request("GET", "/"), true)
 	p.panics = true
 	s.recv(append(ask(1, false, "\x89"), frame(nil, frameData, 0, 1, "evil")...))
@@ -119,8 +113,7 @@ func TestMux_panicBehindAnAnswerWithoutContent(t *testing.T) {
 
 // A call of gRPC whose backend has nothing to say goes on, as long as a tunnel would.
 func TestMux_unhurriedAnswer(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	h := request("POST", "/")
 	h.Length = message.LengthUnknown
 	p, q := s.open(o, h, false), s.open(o, h, false)
@@ -144,8 +137,7 @@ func TestMux_unhurriedAnswer(t *testing.T) {
 
 // RFC 9113 §6.8: what is above the last stream of GOAWAY was not processed; what is below goes on.
 func TestMux_goAway(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
 	s.recv(frame(nil, frameGoAway, 0, 0, "\x00\x00\x00\x01\x00\x00\x00\x00"))
 	p.want(t)
@@ -167,8 +159,7 @@ func TestMux_resetCodes(t *testing.T) {
 	for wire, want := range map[byte]string{
 		7: "reset refused", 8: "reset cancelled", 0: "reset cancelled", 2: "reset aborted", 11: "reset aborted",
 	} {
-		s, o := newScript(t, engine.Options{}), &muxOwner{}
-		s.dial(o, "")
+		s, o := dialled(t, "")
 		p := s.open(o, request("GET", "/"), true)
 		s.recv(frame(nil, frameReset, 0, 1, string([]byte{0, 0, 0, wire})))
 		p.want(t, want)
@@ -180,8 +171,7 @@ func TestMux_resetCodes(t *testing.T) {
 
 // An exchange that is given up is free at once, also while the origin reads nothing.
 func TestMux_resetFreesTheStreamAtOnce(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	room := o.mux.Room()
 	p := s.open(o, request("GET", "/"), true)
 	s.frames()
@@ -238,8 +228,7 @@ func TestMux_deadlinesAreOfOneStream(t *testing.T) {
 
 // A stream of which nothing is released takes its window, and no more; the others do not notice.
 func TestMux_aStalledStreamStallsNoOther(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
 	p.keep = true
 	s.recv(append(ask(1, false, blockOK), ask(3, false, blockOK)...))
@@ -257,8 +246,7 @@ func TestMux_aStalledStreamStallsNoOther(t *testing.T) {
 }
 
 func TestMux_connectionLost(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
 	s.recv(ask(3, false, blockOK))
 	s.l.Finish(s.fd)
@@ -278,8 +266,7 @@ func TestMux_connectionLost(t *testing.T) {
 // RFC 8441 §3: extended CONNECT only once the origin's SETTINGS allow it.
 func TestMux_tunnelWaitsForSettings(t *testing.T) {
 	for _, allowed := range []bool{true, false} {
-		s, o := newScript(t, engine.Options{}), &muxOwner{}
-		s.dial(o, "-")
+		s, o := dialled(t, "-")
 		h := request("GET", "/ws")
 		h.Upgrade = true
 		h.Base = append(h.Base, "websocket"...)
@@ -309,8 +296,7 @@ func TestMux_tunnelWaitsForSettings(t *testing.T) {
 }
 
 func TestMux_earlyAnswer(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	h := request("POST", "/")
 	h.Length = message.LengthUnknown
 	p := s.open(o, h, false)
@@ -322,8 +308,7 @@ func TestMux_earlyAnswer(t *testing.T) {
 }
 
 func TestMux_idleConnectionEnds(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	s.do(func() { o.mux.SetIdleTimeout(5 * time.Second) })
 	p := s.open(o, request("GET", "/"), true)
 	s.pass(8 * time.Second)
@@ -342,8 +327,7 @@ func TestMux_idleConnectionEnds(t *testing.T) {
 // A connection that was silent for long is asked whether it lives, with the request: one that broke unseen is found out
 // soon, and the request can go elsewhere.
 func TestMux_doubtfulConnectionIsAsked(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	s.open(o, request("GET", "/"), true)
 	s.recv(ask(1, true, blockOK))
 	s.frames()
@@ -356,8 +340,7 @@ func TestMux_doubtfulConnectionIsAsked(t *testing.T) {
 
 // Heads that an origin does not read do not pile up.
 func TestMux_noRoomWhereTheOriginReadsNothing(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	s.l.SendMax = 1
 	h := request("GET", "/")
 	h.Add("x", strings.Repeat("~", 15<<10))
@@ -414,8 +397,7 @@ func TestMux_largeHeadsWaitForSettings(t *testing.T) {
 		"reset":     {3, long, func(p *part) func() { return func() { p.Reset(session.Cancelled) } }, nil, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, o := newScript(t, engine.Options{}), &muxOwner{}
-			s.dial(o, "-")
+			s, o := dialled(t, "-")
 			h := request("POST", "/")
 			h.Length = c.length
 			h.Add("X-Long", c.long)
@@ -448,8 +430,7 @@ func TestMux_largeHeadsWaitForSettings(t *testing.T) {
 
 // Trailers that the origin does not take end their exchange, not its connection.
 func TestMux_largeTrailers(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, setting(6, 1000))
+	s, o := dialled(t, setting(6, 1000))
 	h := request("POST", "/")
 	h.Length = message.LengthUnknown
 	p, q := s.open(o, h, false), s.open(o, request("GET", "/"), true)
@@ -468,8 +449,7 @@ func TestMux_largeTrailers(t *testing.T) {
 // What was in progress when the origin took something amiss is not said to be safe to repeat, whether it is below the
 // last stream of GOAWAY or not.
 func TestMux_goAwayWithAnError(t *testing.T) {
-	s, o := newScript(t, engine.Options{}), &muxOwner{}
-	s.dial(o, "")
+	s, o := dialled(t, "")
 	var parts []*part
 	for range 3 {
 		parts = append(parts, s.open(o, request("GET", "/"), true))

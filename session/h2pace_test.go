@@ -4,14 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/session"
 )
 
 // A call of gRPC whose client has nothing to say goes on: no least rate, and no time for its body once it is answered.
 func TestServer_h2UnhurriedBody(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(append(ask(1, false, blockPost), ask(3, false, blockPost)...))
 	s.frames()
 	s.do(func() {
@@ -35,8 +33,7 @@ func TestServer_h2UnhurriedBody(t *testing.T) {
 
 // A client that stops sending its body when the answer comes gets the answer whole, as long as it moves.
 func TestServer_h2EarlyAnswer(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(append(ask(1, false, blockPost), ask(3, false, blockPost)...))
 	s.frames()
 	s.do(func() {
@@ -56,8 +53,7 @@ func TestServer_h2EarlyAnswer(t *testing.T) {
 
 // The head of an answer is a part of it.
 func TestServer_h2LateAnswer(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockPost))
 	s.frames()
 	s.pass(8 * time.Second)

@@ -124,6 +124,22 @@ func (s *script) listen(service session.Service, o session.ServerOptions, settin
 	s.recv(frame(frame([]byte(preface), frameSettings, 0, 0, settings), frameSettings, flagAck, 0, ""))
 }
 
+// listening is a script with a client of a stage.
+func listening(t testing.TB, o session.ServerOptions, settings string) (*script, *stage) {
+	t.Helper()
+	s, g := newScript(t, engine.Options{}), &stage{}
+	s.listen(g, o, settings)
+	return s, g
+}
+
+// dialled is a script with the connection of a Mux: see dial.
+func dialled(t testing.TB, settings string) (*script, *muxOwner) {
+	t.Helper()
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, settings)
+	return s, o
+}
+
 // dial makes the connection of a Mux, whose origin has sent its settings unless that is "-".
 func (s *script) dial(o *muxOwner, settings string) {
 	s.t.Helper()
@@ -235,8 +251,7 @@ func answer(status uint16, length int64) *message.Head {
 }
 
 func TestServer_sniffsAPrefaceByteByByte(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	fd := s.l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5556")})
 	s.r.Tick()
 	s.fd = fd
@@ -251,8 +266,7 @@ func TestServer_sniffsAPrefaceByteByByte(t *testing.T) {
 }
 
 func TestServer_h2AnswersInOneFrameWhatEndsWithItsHead(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(append(ask(1, true, blockGet), ask(3, true, blockGet)...))
 	s.frames()
 	s.do(func() { _ = g.parts[0].SendHead(answer(200, 0), true) })
@@ -264,8 +278,7 @@ func TestServer_h2AnswersInOneFrameWhatEndsWithItsHead(t *testing.T) {
 }
 
 func TestServer_h2AnswersToHEADAnd304HaveNoContent(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(append(ask(1, true, "\x42\x04HEAD\x84\x86\x01\x01h"), ask(3, true, blockGet)...))
 	s.frames()
 	s.do(func() {
@@ -278,8 +291,7 @@ func TestServer_h2AnswersToHEADAnd304HaveNoContent(t *testing.T) {
 }
 
 func TestServer_h2PassesInterimHeadsAndTrailers(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockPost))
 	s.recv(frame(nil, frameData, 0, 1, "body"))
 	s.recv(ask(1, true, "\x00\x03x-t\x01v"))
@@ -300,8 +312,7 @@ func TestServer_h2PassesInterimHeadsAndTrailers(t *testing.T) {
 
 // RFC 9113 §8.1: a server that has answered whole declines the rest by RST_STREAM with NO_ERROR.
 func TestServer_h2DeclinesTheRestOfARequestThatIsAnswered(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockPost))
 	s.frames()
 	s.do(func() { _ = g.parts[0].SendHead(answer(403, 0), true) })
@@ -318,8 +329,7 @@ func TestServer_h2DeclinesTheRestOfARequestThatIsAnswered(t *testing.T) {
 
 // What comes of such a request to its end is no reason for a reset.
 func TestServer_h2TakesTheRestOfARequestThatIsAnswered(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockPost))
 	s.frames()
 	s.recv(frame(nil, frameData, 0, 1, "early"))
@@ -337,8 +347,7 @@ func TestServer_h2TakesTheRestOfARequestThatIsAnswered(t *testing.T) {
 }
 
 func TestServer_h2SlowBodyIsAnswered408(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{BodyTimeout: 5 * time.Second, BodyRate: -1}, "")
+	s, g := listening(t, session.ServerOptions{BodyTimeout: 5 * time.Second, BodyRate: -1}, "")
 	s.recv(append(ask(1, false, blockPost), ask(3, true, blockGet)...))
 	s.frames()
 	s.pass(4 * time.Second)
@@ -377,8 +386,7 @@ func TestServer_h2ResetsAStreamThatTheClientDoesNotTake(t *testing.T) {
 }
 
 func TestServer_h2EndsAnIdleConnectionWithGOAWAY(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{H2: session.H2Options{IdleTimeout: 5 * time.Second}}, "")
+	s, g := listening(t, session.ServerOptions{H2: session.H2Options{IdleTimeout: 5 * time.Second}}, "")
 	s.recv(ask(1, true, blockGet))
 	s.pass(8 * time.Second)
 	s.frames()
@@ -394,8 +402,7 @@ func TestServer_h2EndsAnIdleConnectionWithGOAWAY(t *testing.T) {
 }
 
 func TestServer_h2OldConnectionTakesLeave(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{H2: session.H2Options{MaxAge: 10 * time.Second}}, "")
+	s, g := listening(t, session.ServerOptions{H2: session.H2Options{MaxAge: 10 * time.Second}}, "")
 	s.recv(ask(1, true, blockGet))
 	s.frames()
 	s.pass(8 * time.Second)
@@ -412,8 +419,7 @@ func TestServer_h2OldConnectionTakesLeave(t *testing.T) {
 
 // What is left of an answered request keeps a connection that takes leave open no longer than it comes.
 func TestServer_h2LeaveBehindARequestThatIsAnswered(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{H2: session.H2Options{MaxAge: 2 * time.Second}}, "")
+	s, g := listening(t, session.ServerOptions{H2: session.H2Options{MaxAge: 2 * time.Second}}, "")
 	s.recv(ask(1, false, blockPost))
 	s.do(func() { _ = g.parts[0].SendHead(answer(403, 0), true) })
 	s.pass(5 * time.Second) // an age of 2 s is noticed a second late at times, and GOAWAY takes another
@@ -429,8 +435,7 @@ func TestServer_h2LeaveBehindARequestThatIsAnswered(t *testing.T) {
 }
 
 func TestServer_h2MalformedRequestIsReset(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.frames()
 	s.recv(append(ask(1, true, "\x82\x86\x01\x01h"), ask(3, true, blockGet)...)) // no :path
 	s.want("reset 1: PROTOCOL_ERROR")
@@ -459,8 +464,7 @@ func TestServer_h2GathersTheAnswersOfATick(t *testing.T) {
 const blockConnect = "\x42\x07CONNECT\x84\x86\x01\x01h\x00\x09:protocol\x09websocket"
 
 func TestServer_h2Tunnel(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockConnect))
 	s.recv(frame(nil, frameData, 0, 1, "early"))
 	s.frames()
@@ -479,8 +483,7 @@ func TestServer_h2Tunnel(t *testing.T) {
 }
 
 func TestServer_h2TunnelRefused(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockConnect))
 	s.frames()
 	s.do(func() { _ = g.parts[0].SendHead(answer(403, 0), true) })
@@ -489,8 +492,7 @@ func TestServer_h2TunnelRefused(t *testing.T) {
 
 // Streams take turns where the client is slow to read: a small answer does not wait for large ones.
 func TestServer_h2TakesTurns(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, setting(4, 1<<24))
+	s, g := listening(t, session.ServerOptions{}, setting(4, 1<<24))
 	s.recv(frame(nil, frameWindow, 0, 0, "\x01\x00\x00\x00"))
 	s.l.SendMax = 1
 	s.frames()
@@ -533,8 +535,7 @@ func TestServer_h2TakesTurns(t *testing.T) {
 
 // A client that goes on sending does not get more time for what it does not take.
 func TestServer_h2StalledClientGainsNoTimeBySending(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{SendTimeout: 5 * time.Second}, setting(4, 3))
+	s, g := listening(t, session.ServerOptions{SendTimeout: 5 * time.Second}, setting(4, 3))
 	s.recv(ask(1, false, blockPost))
 	p := g.parts[0]
 	s.do(func() {
@@ -552,8 +553,7 @@ func TestServer_h2StalledClientGainsNoTimeBySending(t *testing.T) {
 
 // A receiver that panics costs its exchange, not the connection: what came after it in the same read is served.
 func TestServer_h2PanicCostsOneStream(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{}, "")
+	s, g := listening(t, session.ServerOptions{}, "")
 	s.recv(ask(1, false, blockPost))
 	g.parts[0].panics = true
 	s.frames()

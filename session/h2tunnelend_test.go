@@ -3,7 +3,6 @@ package session_test
 import (
 	"testing"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -23,8 +22,7 @@ func TestServer_h2SaysWithWhatATunnelEnds(t *testing.T) {
 		{"CONNECT", "\x42\x07CONNECT\x01\x04h:80", "CONNECT_ERROR", false, opened},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, g := newScript(t, engine.Options{}), &stage{}
-			s.listen(g, session.ServerOptions{}, "")
+			s, g := listening(t, session.ServerOptions{}, "")
 			s.recv(ask(1, false, c.block))
 			p := g.parts[0]
 			s.do(func() {

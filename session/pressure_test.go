@@ -15,8 +15,7 @@ import (
 // A client that opens the window of its stream by a byte now and then keeps the answer waiting as one that opens it
 // never does: the stream is reset after SendTimeout, less what its bytes are worth.
 func TestServer_h2DribbledWindow(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{SendTimeout: time.Minute}, setting(4, 0))
+	s, g := listening(t, session.ServerOptions{SendTimeout: time.Minute}, setting(4, 0))
 	s.recv(append(ask(1, true, blockGet), ask(3, true, blockGet)...))
 	s.do(func() {
 		for _, p := range g.parts {
@@ -43,8 +42,7 @@ func TestServer_h2DribbledWindow(t *testing.T) {
 
 // One that takes its answer at the least rate, in pieces, is not cut off.
 func TestServer_h2SlowReader(t *testing.T) {
-	s, g := newScript(t, engine.Options{}), &stage{}
-	s.listen(g, session.ServerOptions{SendTimeout: time.Minute}, setting(4, 0))
+	s, g := listening(t, session.ServerOptions{SendTimeout: time.Minute}, setting(4, 0))
 	s.recv(ask(1, true, blockGet))
 	p := g.parts[0]
 	sent := 0
