@@ -75,8 +75,7 @@ func BenchmarkHandshakeQUIC(b *testing.B) {
 				for b.Loop() {
 					c := v.dial(o)
 					c.exchange("x")
-					c.leave()
-					c.sock.Close()
+					c.Leave(0)
 				}
 				if s := v.hs.Stats(); resumed && s.Resumed+1 < s.Done {
 					b.Fatalf("%+v", s)

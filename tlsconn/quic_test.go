@@ -58,11 +58,11 @@ func TestQUIC_handshakes(t *testing.T) {
 			if got != "TLS 1.3 "+c.name+" localhost h3 nobody" || d.Resumed {
 				t.Error(got)
 			}
-			if d.Peer.IP.String() != k.sock.LocalAddr().String() || d.Local.IP.String() != v.addr {
+			if d.Peer.IP.String() != k.Addr().String() || d.Local.IP.String() != v.addr {
 				t.Error(d.Peer, d.Local)
 			}
 			if d.Accepted > d.Hello || d.Hello > d.Secured || d.Accepted == 0 ||
-				d.CipherName() != tls.CipherSuiteName(k.tls.ConnectionState().CipherSuite) {
+				d.CipherName() != tls.CipherSuiteName(k.State.CipherSuite) {
 				t.Error(d.Accepted, d.Hello, d.Secured, d.CipherName())
 			}
 			s := v.hs.Stats()
@@ -86,8 +86,7 @@ func TestQUIC_clientCertificate(t *testing.T) {
 		t.Errorf("%+v %+v", d, f)
 	}
 	k := v.dial(quicClientConfig()) // it is done for the client, whose certificate comes last
-	k.until(func() bool { return false })
-	if e := k.codec.Closed(); e.Code != 0x100+116 {
+	if e := k.ended(); e.Code != 0x100+116 {
 		t.Errorf("without a certificate: %+v", e)
 	}
 }
@@ -105,7 +104,7 @@ func TestQUIC_resumes(t *testing.T) {
 		k := v.dial(o)
 		k.exchange("after the ticket")
 		k.leave()
-		if d := <-digests; d.Resumed != (i == 1 || i == 2) || k.tls.ConnectionState().DidResume != d.Resumed {
+		if d := <-digests; d.Resumed != (i == 1 || i == 2) || k.State.DidResume != d.Resumed {
 			t.Fatalf("connection %d: %v", i, d.Resumed)
 		}
 	}
@@ -169,8 +168,7 @@ func TestQUIC_chooses(t *testing.T) {
 		t.Errorf("%+v, %d shown", d, shown)
 	}
 	for name, want := range map[string]uint64{"none.test": 112, "": 49} {
-		k := v.client(to(name)).begin().until(func() bool { return false })
-		if e := k.codec.Closed(); e.Code != 0x100+want || !e.ByPeer {
+		if e := v.client(to(name)).begin().ended(); e.Code != 0x100+want || !e.ByPeer {
 			t.Errorf("%q: %+v", name, e)
 		}
 		var failed *tlsconn.HandshakeError
@@ -199,12 +197,12 @@ func TestQUIC_failures(t *testing.T) {
 		return func(k *quicClient) {
 			o := quicClientConfig()
 			f(o)
-			k.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: o})
-			k.tls.SetTransportParameters(k.codec.AppendParameters(nil))
+			k.TLS = tls.QUICClient(&tls.QUICConfig{TLSConfig: o})
+			k.TLS.SetTransportParameters(k.Conn.AppendParameters(nil))
 		}
 	}
 	changed := func(f func(l quic.Level, p []byte) []byte) func(k *quicClient) {
-		return func(k *quicClient) { k.change = f }
+		return func(k *quicClient) { k.Change = f }
 	}
 	at := func(level quic.Level, f func(p []byte) []byte) func(k *quicClient) {
 		return changed(func(l quic.Level, p []byte) []byte {
@@ -232,7 +230,7 @@ func TestQUIC_failures(t *testing.T) {
 		{"authority", nil, client(func(o *tls.Config) { o.RootCAs = nil }), alert + 42, "remote error: tls: bad cert"},
 		{"panic", boom, nil, alert + 80, "panicked"},
 		{"no certificate", func(o *tls.Config) { o.Certificates = nil }, nil, alert + 112, "certificates"},
-		{"parameters", nil, func(k *quicClient) { k.tls.SetTransportParameters([]byte{4, 1}) }, 8, "transport param"},
+		{"parameters", nil, func(k *quicClient) { k.TLS.SetTransportParameters([]byte{4, 1}) }, 8, "transport param"},
 		{"large", nil, at(quic.Initial, func(p []byte) []byte {
 			p[1], p[2] = 0, 0x40
 			return p
@@ -260,8 +258,7 @@ func TestQUIC_failures(t *testing.T) {
 			if c.client != nil {
 				c.client(k)
 			}
-			k.begin().until(func() bool { return false })
-			if e := k.codec.Closed(); e.Code != c.code || e.App {
+			if e := k.begin().ended(); e.Code != c.code || e.App {
 				t.Errorf("%+v, want 0x%x", e, c.code)
 			}
 			var failed *tlsconn.HandshakeError
@@ -289,7 +286,7 @@ func TestQUIC_alertOfClient(t *testing.T) {
 	o.ServerName = "other.test"
 	k := v.client(o).begin().until(func() bool { return false })
 	if n, ok := tlsconn.Alert(<-v.refused); n != 42 || !ok {
-		t.Error(n, ok, k.err)
+		t.Error(n, ok, k.Err)
 	}
 }
 
@@ -326,14 +323,14 @@ func TestQUIC_accept(t *testing.T) {
 // partly says the first n bytes of a ClientHello.
 func (v *quicHouse) partly(n int) *quicClient {
 	k := v.client(quicClientConfig())
-	k.change = func(_ quic.Level, p []byte) []byte { return p[:n] }
+	k.Change = func(_ quic.Level, p []byte) []byte { return p[:n] }
 	return k.begin()
 }
 
 func TestQUIC_timeout(t *testing.T) {
 	v := newQUICHouse(t, tlsconn.HandshakerOptions{Timeout: 50 * time.Millisecond}, tlsconn.ServerOptions{}, nops)
 	silent, half := v.partly(3), v.client(quicClientConfig())
-	half.change = func(l quic.Level, p []byte) []byte {
+	half.Change = func(l quic.Level, p []byte) []byte {
 		if l == quic.Handshake {
 			return p[:10]
 		}
@@ -341,8 +338,7 @@ func TestQUIC_timeout(t *testing.T) {
 	}
 	half.begin()
 	for _, k := range []*quicClient{silent, half} {
-		k.until(func() bool { return false })
-		if e := k.codec.Closed(); e.Code != uint64(quic.ConnectionRefused) {
+		if e := k.ended(); e.Code != uint64(quic.ConnectionRefused) {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -356,15 +352,14 @@ func TestQUIC_crowd(t *testing.T) {
 	testutil.Eventually(t, patience, func() bool { return v.hs.Stats().Current == 2 })
 	<-time.After(20 * time.Millisecond) // more than a ClientHello may take
 	v.dial(quicClientConfig()).exchange("hello")
-	first.until(func() bool { return false })
-	if e := first.codec.Closed(); e.Code != uint64(quic.ConnectionRefused) {
+	if e := first.ended(); e.Code != uint64(quic.ConnectionRefused) {
 		t.Errorf("%+v", e)
 	}
 	var failed *tlsconn.HandshakeError
 	if err := <-v.refused; !errors.As(err, &failed) || failed.Reason != tlsconn.ErrCrowded {
 		t.Error(err)
 	}
-	second.change = nil
+	second.Change = nil
 	second.leave()
 	v.settled(func(s tlsconn.Stats) bool { return s.Crowded == 1 && s.Done == 1 && s.Left == 1 })
 }
@@ -405,13 +400,13 @@ func toSlow() *tls.Config {
 
 // flying has the server's flight come, and answers nothing.
 func (k *quicClient) flying() *quicClient {
-	k.change = func(l quic.Level, p []byte) []byte {
+	k.Change = func(l quic.Level, p []byte) []byte {
 		if l == quic.Handshake {
 			return nil
 		}
 		return p
 	}
-	return k.begin().until(func() bool { return k.done })
+	return k.begin().shaken()
 }
 
 // A drain waits a moment for the clients that have a flight of the server, and ends all other handshakes at once: they
@@ -428,8 +423,7 @@ func TestQUIC_drain(t *testing.T) {
 	drained := make(chan bool, 1)
 	go func() { drained <- v.engine.Drain(time.Hour) }()
 	for i, k := range []*quicClient{silent, waits, flying, slow} {
-		k.until(func() bool { return false })
-		if e := k.codec.Closed(); !e.ByPeer {
+		if e := k.ended(); !e.ByPeer {
 			t.Errorf("client %d: %+v", i, e)
 		}
 	}
@@ -472,8 +466,8 @@ func TestQUIC_closedInEachPhase(t *testing.T) {
 			k := v.client(quicClientConfig()).flying()
 			v.client(toSlow()).begin()
 			<-g.entered
-			k.codec.SendCrypto(quic.Handshake, []byte{20, 0, 0, 1, 0})
-			k.send()
+			k.Conn.SendCrypto(quic.Handshake, []byte{20, 0, 0, 1, 0})
+			k.Flush()
 			testutil.Eventually(t, patience, func() bool { return v.hs.Stats().Queued == 1 })
 			return func() { g.release <- true }
 		}},
@@ -541,7 +535,7 @@ func TestQUIC_awaits(t *testing.T) {
 		g.release <- true
 	}
 	for _, k := range slow {
-		k.until(func() bool { return k.done })
+		k.shaken()
 		k.exchange("hello")
 	}
 	v.settled(func(s tlsconn.Stats) bool { return s.Done == 11 })
@@ -560,7 +554,7 @@ func TestHeldQUIC_isWhatItTakes(t *testing.T) {
 	}
 	for _, k := range clients { // all that they take themselves is there
 		k.begin()
-		k.tls.Close()
+		k.Stop()
 	}
 	waiting := func() bool {
 		s := v.hs.Stats()

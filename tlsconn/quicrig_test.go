@@ -1,19 +1,16 @@
 package tlsconn_test
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	mathrand "math/rand/v2"
-	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/quic"
@@ -33,20 +30,13 @@ func newQUICHouse(t testing.TB, o tlsconn.HandshakerOptions, so tlsconn.ServerOp
 	accept func(c *engine.Conn) engine.Handler,
 ) *quicHouse {
 	t.Helper()
-	if o.Timeout == 0 {
-		o.Timeout = patience
-	}
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	e.Start()
-	t.Cleanup(e.Stop)
-	v := &quicHouse{house: &house{t: t, engine: e, hs: tlsconn.NewHandshaker(e, o)}, refused: make(chan error, 64)}
+	v := &quicHouse{house: newHouseOf(t, 1, o), refused: make(chan error, 64)}
 	if so.Config == nil {
 		so.Config = quicServerConfig()
 	}
 	so.Failed = func(_ *engine.Conn, err error) { v.refused <- err }
 	shake := v.hs.ServerQUIC(so)
-	l, err := e.ListenDatagrams(engine.ListenOptions{Addr: loopback}, func(p *engine.Port) engine.PortHandler {
+	l, err := v.engine.ListenDatagrams(engine.ListenOptions{Addr: loopback}, func(p *engine.Port) engine.PortHandler {
 		return &carriers{house: v, port: p, by: map[netip.AddrPort]*carrier{}, begin: func(k *carrier) *tlsconn.QUIC {
 			return shake(&k.codec, accept, k.turn)
 		}}
@@ -204,173 +194,82 @@ func (v *quicHouse) closeAll(cause error) {
 
 // quicClient is a client, driven by the test.
 type quicClient struct {
+	*quicpeer.Socket
 	v      *quicHouse
-	sock   *net.UDPConn
-	codec  quic.Conn
-	tls    *tls.QUICConn
-	began  time.Time
-	path   quic.Path
 	echoed []byte
-	err    error                               // of crypto/tls
-	change func(l quic.Level, p []byte) []byte // of what crypto/tls says; nil: nothing is changed
-	done   bool
-	tells  bool // events of sessions
-	closed bool
 }
 
 func (v *quicHouse) client(config *tls.Config) *quicClient {
 	v.t.Helper()
-	to := netip.MustParseAddrPort(v.addr)
-	sock, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-	testutil.Must(v.t, err)
-	v.t.Cleanup(func() { sock.Close() })
-	c := &quicClient{v: v, sock: sock, began: time.Now(), path: quic.Path{Peer: to}}
-	o := &quic.Options{Random: mathrand.Uint64, NewID: newIDs(new(uint64))}
-	o.HandshakeTimeout = 2 * patience
-	testutil.Must(v.t, c.codec.InitClient(o, c.path, 1))
-	c.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: config})
-	v.t.Cleanup(func() { c.tls.Close() })
-	c.tls.SetTransportParameters(c.codec.AppendParameters(nil))
+	c := &quicClient{v: v}
+	c.Socket = quicpeer.PrepareSocket(v.t, v.addr, config, quic.Options{HandshakeTimeout: 2 * patience},
+		func(ev *quic.Event) {
+			if ev.Kind == quic.Data {
+				c.echoed = append(c.echoed, ev.Body...)
+				c.Conn.Release(ev.Stream, len(ev.Body))
+			}
+		})
 	return c
 }
-
-func (c *quicClient) now() int64 { return int64(time.Since(c.began)) + 1 }
 
 // begin says the ClientHello.
 func (c *quicClient) begin() *quicClient {
-	c.err = c.tls.Start(context.Background())
-	c.say()
-	c.send()
+	c.Start()
+	c.Flush()
 	return c
-}
-
-var (
-	levelsTLS = []tls.QUICEncryptionLevel{
-		tls.QUICEncryptionLevelInitial, tls.QUICEncryptionLevelHandshake, tls.QUICEncryptionLevelApplication,
-	}
-	levelsQUIC = map[tls.QUICEncryptionLevel]quic.Level{
-		tls.QUICEncryptionLevelInitial: quic.Initial, tls.QUICEncryptionLevelHandshake: quic.Handshake,
-		tls.QUICEncryptionLevelApplication: quic.OneRTT,
-	}
-)
-
-// say gives the codec what crypto/tls says.
-func (c *quicClient) say() {
-	for {
-		e := c.tls.NextEvent()
-		l := levelsQUIC[e.Level]
-		switch e.Kind {
-		case tls.QUICNoEvent:
-			return
-		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
-			c.codec.SetSecret(l, e.Kind == tls.QUICSetWriteSecret, e.Suite, e.Data)
-		case tls.QUICWriteData:
-			if c.change != nil {
-				e.Data = c.change(l, e.Data)
-			}
-			c.codec.SendCrypto(l, e.Data)
-		case tls.QUICTransportParameters:
-			c.codec.SetParameters(e.Data)
-		case tls.QUICHandshakeDone:
-			c.done = true
-			c.codec.HandshakeDone()
-		}
-	}
-}
-
-func (c *quicClient) send() {
-	for c.codec.Pending() {
-		d, _ := c.codec.AppendDatagram(make([]byte, 0, quic.DatagramSize), c.now())
-		if len(d) == 0 {
-			break
-		}
-		c.sock.Write(d)
-	}
-}
-
-// events takes what the codec tells.
-func (c *quicClient) events() {
-	for {
-		switch ev := c.codec.Next(); ev.Kind {
-		case quic.None:
-			return
-		case quic.Crypto:
-			if err := c.tls.HandleData(levelsTLS[ev.Level], ev.Body); err != nil {
-				c.err = err
-				alert := tls.AlertError(80)
-				errors.As(err, &alert)
-				c.codec.FailHandshake(quic.CryptoError(uint8(alert)))
-			}
-			c.say()
-		case quic.Data:
-			c.echoed = append(c.echoed, ev.Body...)
-			c.codec.Release(ev.Stream, len(ev.Body))
-		case quic.Closed:
-			c.closed = true
-		}
-	}
 }
 
 // until goes on until cond, or until the connection is closed.
 func (c *quicClient) until(cond func() bool) *quicClient {
 	c.v.t.Helper()
-	buf := make([]byte, 1500)
-	for !cond() && !c.closed {
-		if c.now() > int64(patience) {
-			c.v.t.Fatal("nothing comes")
-		}
-		c.send()
-		wait := 20 * time.Millisecond
-		if at := c.codec.Deadline(); at != 0 {
-			wait = min(wait, max(time.Duration(at-c.now()), time.Millisecond))
-		}
-		c.sock.SetReadDeadline(time.Now().Add(wait))
-		n, err := c.sock.Read(buf)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if at := c.codec.Deadline(); at != 0 && at <= c.now() {
-				c.codec.Expire(c.now())
-			}
-		case err != nil:
-			c.v.t.Fatal(err)
-		default:
-			c.codec.Receive(buf[:n], c.path, c.now())
-		}
-		c.events()
+	if !c.Until(patience, cond) && !c.Closed {
+		c.v.t.Fatal("nothing comes")
 	}
-	c.send()
+	c.Flush()
 	return c
+}
+
+// shaken goes on until the handshake is done, or the connection closed.
+func (c *quicClient) shaken() *quicClient {
+	c.v.t.Helper()
+	return c.until(func() bool { return c.State.HandshakeComplete })
+}
+
+// ended goes on until the connection is closed, and returns why.
+func (c *quicClient) ended() quic.Closure {
+	c.v.t.Helper()
+	c.until(func() bool { return false })
+	return c.Conn.Closed()
 }
 
 // exchange has p echoed.
 func (c *quicClient) exchange(p string) {
 	c.v.t.Helper()
-	s, err := c.codec.Open(quic.TwoWay)
+	s, err := c.Conn.Open(quic.TwoWay)
 	if err != nil {
-		c.v.t.Fatal(err, c.codec.Closed())
+		c.v.t.Fatal(err, c.Conn.Closed())
 	}
 	c.echoed = nil
-	c.codec.Send(s, []byte(p), true)
+	c.Conn.Send(s, []byte(p), true)
 	c.until(func() bool { return len(c.echoed) >= len(p) })
 	if string(c.echoed) != p {
-		c.v.t.Fatalf("%q came back; %+v", c.echoed, c.codec.Closed())
+		c.v.t.Fatalf("%q came back; %+v", c.echoed, c.Conn.Closed())
 	}
 }
 
 // dial makes a connection.
 func (v *quicHouse) dial(config *tls.Config) *quicClient {
 	v.t.Helper()
-	c := v.client(config).begin()
-	c.until(func() bool { return c.done })
-	if !c.done {
-		v.t.Fatalf("%v, %+v", c.err, c.codec.Closed())
+	c := v.client(config).begin().shaken()
+	if c.Closed {
+		v.t.Fatalf("%v, %+v", c.Err, c.Conn.Closed())
 	}
 	return c
 }
 
 // leave ends a connection.
 func (c *quicClient) leave() {
-	c.codec.Close(0)
-	c.events()
-	c.send()
+	c.Conn.Close(0)
+	c.Events()
+	c.Flush()
 }

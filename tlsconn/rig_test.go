@@ -61,10 +61,15 @@ type house struct {
 
 func newHouse(t testing.TB, o tlsconn.HandshakerOptions) *house {
 	t.Helper()
+	return newHouseOf(t, 2, o)
+}
+
+func newHouseOf(t testing.TB, reactors int, o tlsconn.HandshakerOptions) *house {
+	t.Helper()
 	if o.Timeout == 0 {
 		o.Timeout = patience
 	}
-	e, err := engine.New(engine.Options{Reactors: 2})
+	e, err := engine.New(engine.Options{Reactors: reactors})
 	testutil.Must(t, err)
 	e.Start()
 	t.Cleanup(e.Stop)

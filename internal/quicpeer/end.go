@@ -11,24 +11,33 @@ import (
 
 // End is a client's Conn with its handshake, without a network.
 //
-//	Begin ─► Conn.Receive, Conn.Expire ─► Events ─► Conn.AppendDatagram        until Stop
+//	Begin, or Prepare and Start ─► Conn.Receive, Conn.Expire ─► Events ─► Conn.AppendDatagram        until Stop
 type End struct {
 	Conn    quic.Conn
 	Options quic.Options         // but for NewID and Random
 	OnEvent func(ev *quic.Event) // takes all events but events of the handshake and of ids; nil: nobody
-	Err     error                // of crypto/tls
+	TLS     *tls.QUICConn
+	Err     error // of crypto/tls
 	State   tls.ConnectionState
 
 	// Established and Closed say that their events have come.
 	Established, Closed bool
 
-	tls   *tls.QUICConn
+	// Change makes other bytes of the bytes that crypto/tls says at a level; nil: they stay.
+	Change func(l quic.Level, p []byte) []byte
+
 	ids   uint64
 	event quic.Event // of which OnEvent is told
 }
 
 // Begin begins a connection on path. random makes its numbers.
 func (e *End) Begin(c *tls.Config, path quic.Path, now int64, random func() uint64) {
+	e.Prepare(c, path, now, random)
+	e.Start()
+}
+
+// Prepare is Begin without the ClientHello, which Start says.
+func (e *End) Prepare(c *tls.Config, path quic.Path, now int64, random func() uint64) {
 	e.Options.Random = random
 	e.Options.NewID = func() (id quic.ID, token [16]byte) {
 		e.ids++
@@ -37,15 +46,19 @@ func (e *End) Begin(c *tls.Config, path quic.Path, now int64, random func() uint
 		copy(token[:], b)
 		return id, token
 	}
-	e.tls = tls.QUICClient(&tls.QUICConfig{TLSConfig: c})
+	e.TLS = tls.QUICClient(&tls.QUICConfig{TLSConfig: c})
 	e.Err = e.Conn.InitClient(&e.Options, path, now)
-	e.tls.SetTransportParameters(e.Conn.AppendParameters(nil))
-	e.fail(e.tls.Start(context.Background()))
+	e.TLS.SetTransportParameters(e.Conn.AppendParameters(nil))
+}
+
+// Start says the ClientHello.
+func (e *End) Start() {
+	e.fail(e.TLS.Start(context.Background()))
 	e.handshake()
 }
 
 // Stop ends the handshake, if that is still in progress.
-func (e *End) Stop() { e.tls.Close() } //nolint:errcheck // it tells what the handshake has told
+func (e *End) Stop() { e.TLS.Close() } //nolint:errcheck // it tells what the handshake has told
 
 // Events takes what Receive or Expire have brought.
 func (e *End) Events() {
@@ -54,7 +67,7 @@ func (e *End) Events() {
 		kind := e.event.Kind
 		switch kind {
 		case quic.Crypto:
-			e.fail(e.tls.HandleData(level[e.event.Level], e.event.Body))
+			e.fail(e.TLS.HandleData(level[e.event.Level], e.event.Body))
 			e.handshake()
 			continue
 		case quic.Established:
@@ -92,18 +105,22 @@ func levelOf(l tls.QUICEncryptionLevel) quic.Level {
 // handshake acts on the events of crypto/tls.
 func (e *End) handshake() {
 	for {
-		switch x := e.tls.NextEvent(); x.Kind {
+		switch x := e.TLS.NextEvent(); x.Kind {
 		case tls.QUICNoEvent:
 			return
 		case tls.QUICSetReadSecret, tls.QUICSetWriteSecret:
 			write := x.Kind == tls.QUICSetWriteSecret
 			e.fail(e.Conn.SetSecret(levelOf(x.Level), write, x.Suite, x.Data))
 		case tls.QUICWriteData:
-			e.Conn.SendCrypto(levelOf(x.Level), x.Data)
+			l := levelOf(x.Level)
+			if e.Change != nil {
+				x.Data = e.Change(l, x.Data)
+			}
+			e.Conn.SendCrypto(l, x.Data)
 		case tls.QUICTransportParameters:
 			e.fail(e.Conn.SetParameters(x.Data))
 		case tls.QUICHandshakeDone:
-			e.State = e.tls.ConnectionState()
+			e.State = e.TLS.ConnectionState()
 			e.Conn.HandshakeDone()
 		}
 	}

@@ -30,6 +30,17 @@ func DialSocket(
 	t testing.TB, addr string, c *tls.Config, o quic.Options, onEvent func(ev *quic.Event),
 ) *Socket {
 	t.Helper()
+	s := PrepareSocket(t, addr, c, o, onEvent)
+	s.Start()
+	s.Flush()
+	return s
+}
+
+// PrepareSocket is DialSocket without the ClientHello: see End.Start.
+func PrepareSocket(
+	t testing.TB, addr string, c *tls.Config, o quic.Options, onEvent func(ev *quic.Event),
+) *Socket {
+	t.Helper()
 	to := netip.MustParseAddrPort(addr)
 	udp, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	testutil.Must(t, err)
@@ -38,10 +49,9 @@ func DialSocket(
 		End: End{Options: o, OnEvent: onEvent}, udp: udp, begun: time.Now(),
 		in: make([]byte, 65536), out: make([]byte, 0, quic.DatagramMax),
 	}
-	s.path = quic.Path{Local: udp.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), Peer: to}
-	s.Begin(c, s.path, s.now(), rand.Uint64)
+	s.path = quic.Path{Local: s.Addr().Addr(), Peer: to}
+	s.Prepare(c, s.path, s.now(), rand.Uint64)
 	t.Cleanup(s.Stop)
-	s.Flush()
 	return s
 }
 
@@ -74,6 +84,9 @@ func (s *Socket) Until(patience time.Duration, cond func() bool) bool {
 	}
 	return true
 }
+
+// Addr is where the socket is.
+func (s *Socket) Addr() netip.AddrPort { return s.udp.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // Flush sends all datagrams that may leave.
 func (s *Socket) Flush() {
