@@ -1,7 +1,6 @@
 package poller_test
 
 import (
-	"net/netip"
 	"syscall"
 	"testing"
 
@@ -14,19 +13,7 @@ import (
 // The kernel delays the acknowledgement of what it hopes to answer soon. AckNow sends it.
 func TestEpoll_AckNow(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
-	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
-	testutil.Must(t, err)
-	defer k.Close(l)
-	c, e := k.Connect(at, &poller.ConnectOptions{})
-	if e != 0 && e != syscall.EINPROGRESS {
-		t.Fatal(e)
-	}
-	defer k.Close(c)
-	s, e := acceptNext(k, l)
-	if e != 0 {
-		t.Fatal(e)
-	}
-	defer k.Close(s)
+	c, s := bothEnds(t, k, poller.ListenOptions{}, poller.ConnectOptions{})
 	b := make([]byte, 100)
 	pass := func(from, to poller.FD) {
 		if _, e := k.Write(from, b[:10]); e != 0 {

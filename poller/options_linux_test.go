@@ -18,20 +18,7 @@ func TestEpoll_userTimeout(t *testing.T) {
 		0: int(poller.UserTimeout.Milliseconds()), 7 * time.Second: 7000, time.Nanosecond: 1, -1: 0,
 	} {
 		k := newEpoll(t, poller.ParkRuntime)
-		at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
-		l, at, err := k.Listen(at, &poller.ListenOptions{UserTimeout: given})
-		testutil.Must(t, err)
-		defer k.Close(l)
-		c, e := k.Connect(at, &poller.ConnectOptions{UserTimeout: given})
-		if e != 0 && e != syscall.EINPROGRESS {
-			t.Fatal(e)
-		}
-		defer k.Close(c)
-		s, e := acceptNext(k, l)
-		if e != 0 {
-			t.Fatal(e)
-		}
-		defer k.Close(s)
+		c, s := bothEnds(t, k, poller.ListenOptions{UserTimeout: given}, poller.ConnectOptions{UserTimeout: given})
 		for _, fd := range []poller.FD{c, s} {
 			got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
 			if err != nil || got != want {
@@ -45,19 +32,7 @@ func TestEpoll_userTimeout(t *testing.T) {
 // it would take some megabytes.
 func TestEpoll_notSent(t *testing.T) {
 	k := newEpoll(t, poller.ParkRuntime)
-	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
-	testutil.Must(t, err)
-	defer k.Close(l)
-	c, e := k.Connect(at, &poller.ConnectOptions{})
-	if e != 0 && e != syscall.EINPROGRESS {
-		t.Fatal(e)
-	}
-	defer k.Close(c)
-	s, e := acceptNext(k, l)
-	if e != 0 {
-		t.Fatal(e)
-	}
-	defer k.Close(s)
+	_, s := bothEnds(t, k, poller.ListenOptions{}, poller.ConnectOptions{})
 	piece, taken := make([]byte, 1<<20), 0
 	full := func() bool { // what is on its way arrives, and makes room
 		for {
@@ -89,20 +64,12 @@ func TestEpoll_fastOpen(t *testing.T) {
 	testutil.Must(t, err)
 	defer k.Close(l)
 	for range 3 { // the first one gets the cookie
-		c, e := k.Connect(at, &poller.ConnectOptions{FastOpen: true})
-		if e != 0 && e != syscall.EINPROGRESS {
-			t.Fatal(e)
-		}
-		defer k.Close(c)
+		c := connect(t, k, at, poller.ConnectOptions{FastOpen: true})
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			n, e := k.Write(c, []byte("hello"))
 			return n == 5 && e == 0
 		})
-		s, e := acceptNext(k, l)
-		if e != 0 {
-			t.Fatal(e)
-		}
-		defer k.Close(s)
+		s := acceptNext(t, k, l)
 		p := make([]byte, 10)
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			n, _ := k.Read(s, p)
@@ -114,10 +81,37 @@ func TestEpoll_fastOpen(t *testing.T) {
 	}
 }
 
-func acceptNext(k *poller.Epoll, l poller.FD) (poller.FD, syscall.Errno) {
+// bothEnds returns two ends of a connection, both of k.
+func bothEnds(t *testing.T, k *poller.Epoll, lo poller.ListenOptions, co poller.ConnectOptions) (c, s poller.FD) {
+	t.Helper()
+	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &lo)
+	testutil.Must(t, err)
+	t.Cleanup(func() { k.Close(l) })
+	c = connect(t, k, at, co)
+	return c, acceptNext(t, k, l)
+}
+
+func connect(t *testing.T, k *poller.Epoll, at poller.Addr, o poller.ConnectOptions) poller.FD {
+	t.Helper()
+	c, e := k.Connect(at, &o)
+	if e != 0 && e != syscall.EINPROGRESS {
+		t.Fatal(e)
+	}
+	t.Cleanup(func() { k.Close(c) })
+	return c
+}
+
+func acceptNext(t *testing.T, k *poller.Epoll, l poller.FD) poller.FD {
+	t.Helper()
 	for {
-		if fd, _, e := k.Accept(l); e != syscall.EAGAIN {
-			return fd, e
+		s, _, e := k.Accept(l)
+		switch e {
+		case syscall.EAGAIN:
+		case 0:
+			t.Cleanup(func() { k.Close(s) })
+			return s
+		default:
+			t.Fatal(e)
 		}
 	}
 }

@@ -69,25 +69,43 @@ func tap(t *testing.T, ip string) {
 	}
 }
 
-// A socket is full while the kernel looks for the hardware address of a peer. When it has given up there is room again.
-func TestEpoll_datagramsFull(t *testing.T) {
+// unanswered is a socket on a network without a peer: the kernel looks for the hardware address in vain.
+func unanswered(t *testing.T) *udp {
+	t.Helper()
 	ownNetwork(t)
 	tap(t, "192.0.2.1")
 	u := listenUDP(t, "192.0.2.1:0", poller.DatagramOptions{})
 	testutil.Must(t, unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
+	return u
+}
+
+// fill sends until the socket is full.
+func (u *udp) fill() {
+	u.t.Helper()
+	var e syscall.Errno
+	for sent := 0; e == 0 && sent < 1000; sent++ {
+		u.out.Reset()
+		u.commit([]byte("hello"), netip.MustParseAddrPort("192.0.2.2:99"), u.at.IP.Addr())
+		_, e = u.k.WriteBatch(u.fd, &u.out, 0)
+	}
+	if e != syscall.EAGAIN {
+		u.t.Fatal(e)
+	}
+}
+
+func (u *udp) waitForRoom() {
+	u.t.Helper()
+	if r := u.wait(u.k.Now() + int64(testutil.Patience)); r&poller.CanWrite == 0 {
+		u.t.Fatalf("ready is %04b", r)
+	}
+}
+
+// A socket is full while the kernel looks for the hardware address of a peer. When it has given up there is room again.
+func TestEpoll_datagramsFull(t *testing.T) {
+	u := unanswered(t)
 	for range 5 {
-		var e syscall.Errno
-		for sent := 0; e == 0 && sent < 1000; sent++ {
-			u.out.Reset()
-			u.commit([]byte("hello"), netip.MustParseAddrPort("192.0.2.2:99"), u.at.IP.Addr())
-			_, e = u.k.WriteBatch(u.fd, &u.out, 0)
-		}
-		if e != syscall.EAGAIN {
-			t.Fatal(e)
-		}
-		if r := u.wait(u.k.Now() + int64(testutil.Patience)); r&poller.CanWrite == 0 {
-			t.Fatalf("ready is %04b", r)
-		}
+		u.fill()
+		u.waitForRoom()
 		if n, e := u.k.WriteBatch(u.fd, &u.out, 0); n != 1 || e != 0 {
 			t.Fatal(n, e)
 		}
@@ -96,20 +114,9 @@ func TestEpoll_datagramsFull(t *testing.T) {
 
 // A full socket that is taken out of the set and adopted again, as Suspend and Resume do, still reports room.
 func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
-	ownNetwork(t)
-	tap(t, "192.0.2.1")
-	u := listenUDP(t, "192.0.2.1:0", poller.DatagramOptions{})
-	testutil.Must(t, unix.SetsockoptInt(int(u.fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
+	u := unanswered(t)
 	for range 2 {
-		var e syscall.Errno
-		for sent := 0; e == 0 && sent < 1000; sent++ {
-			u.out.Reset()
-			u.commit([]byte("hello"), netip.MustParseAddrPort("192.0.2.2:99"), u.at.IP.Addr())
-			_, e = u.k.WriteBatch(u.fd, &u.out, 0)
-		}
-		if e != syscall.EAGAIN {
-			t.Fatal(e)
-		}
+		u.fill()
 		if e := u.k.Del(u.fd); e != 0 {
 			t.Fatal(e)
 		}
@@ -119,9 +126,7 @@ func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
 		if e := u.k.Add(u.fd, 2); e != 0 {
 			t.Fatal(e)
 		}
-		if r := u.wait(u.k.Now() + int64(testutil.Patience)); r&poller.CanWrite == 0 {
-			t.Fatalf("ready is %04b", r)
-		}
+		u.waitForRoom()
 	}
 }
 
