@@ -22,9 +22,8 @@ type family []Entry
 // Entries returns all benchmarks, each of ours followed by its baselines.
 func Entries() []Entry {
 	return slices.Concat(
-		parseEntries, writeEntries, chunkedEntries, timerEntries, poolEntries, seamEntries, mailboxEntries,
-		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, turnSocketEntries, roundTripEntries,
-		ketamaEntries, balanceEntries, limitsEntries, bytesEntries, cacheEntries,
+		parseEntries, timerEntries, poolEntries, warmEntries, hpackEntries, turnEntries, roundTripEntries,
+		ketamaEntries, limitsEntries, bytesEntries, cacheEntries,
 	)
 }
 

@@ -3,14 +3,19 @@ package micro
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -67,4 +72,49 @@ func roundTrips(b *testing.B, t http.RoundTripper, addr string) {
 		}
 	})
 	b.ReportMetric(float64(warm.CPUTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// turnServer answers what its route takes. Owned by the one reactor of its engine.
+type turnServer struct {
+	table route.Table[*message.Head]
+	local route.Local
+	ok    []byte
+}
+
+func (t *turnServer) Accept(*engine.Reactor, session.Stream) session.Receiver { return t }
+func (t *turnServer) Refused(*engine.Reactor, poller.Addr, int, error)        {}
+func (t *turnServer) OnTrailers(session.Stream, *message.Head)                {}
+func (t *turnServer) OnSendable(session.Stream)                               {}
+func (t *turnServer) OnReset(session.Stream, session.Code, error)             {}
+func (t *turnServer) OnData(s session.Stream, p []byte, _ bool)               { s.Release(len(p)) }
+
+func (t *turnServer) OnHead(s session.Stream, h *message.Head, _ bool) {
+	answer, err := t.table.Find(h, unasked{}, route.Reading{}, &t.local)
+	if err != nil || answer == nil {
+		s.Reset(session.Refused)
+		return
+	}
+	if s.SendHead(answer, false) == nil {
+		s.SendData(t.ok, true) //nolint:errcheck // the client sees it
+	}
+}
+
+// serveTurn starts an engine of one reactor that answers, and that ends with b.
+func serveTurn(b *testing.B) (addr string) {
+	t := &turnServer{ok: []byte(turnBody)}
+	if err := t.table.Add(route.Rule{Path: "/"}, &message.Head{Status: 200, Length: int64(len(turnBody))}); err != nil {
+		b.Fatal(err)
+	}
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(e.Stop)
+	any := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+	l, err := e.Listen(engine.ListenOptions{Addr: any}, session.NewServer(e, t, session.ServerOptions{}).Accept)
+	if err != nil {
+		b.Fatal(err)
+	}
+	e.Start()
+	return l.Addr().String()
 }

@@ -38,7 +38,7 @@ func TestMicro_printsRatios(t *testing.T) {
 }
 
 func TestMicro_printsJSON(t *testing.T) {
-	out, notes, err := runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
+	out, notes, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
 	var report struct {
 		Results []struct {
 			Name    string
@@ -54,9 +54,10 @@ func TestMicro_printsJSON(t *testing.T) {
 }
 
 func TestMicro_printsWhatBenchstatReads(t *testing.T) {
-	out, _, err := runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "3", "--format", "benchstat",
+	out, _, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "3", "--format", "benchstat",
 		"--quiet")
-	if err != nil || strings.Count(out, "\nBenchmarkMicro/seam/read/direct") != 3 || !strings.HasPrefix(out, "goos: ") {
+	const line = "\nBenchmarkMicro/crc32/short/stdlib"
+	if err != nil || strings.Count(out, line) != 3 || !strings.HasPrefix(out, "goos: ") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -64,14 +65,14 @@ func TestMicro_printsWhatBenchstatReads(t *testing.T) {
 func TestMicro_comparesAndWritesAPage(t *testing.T) {
 	dir := t.TempDir()
 	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
-	out, _, err := runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
+	out, _, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err = runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "2", "--quiet", "--compare", old,
+	out, _, err = runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--quiet", "--compare", old,
 		"--report", page)
 	if err != nil || !strings.Contains(out, "\ncompared with ") || !strings.Contains(out, "with so few rounds") {
 		t.Errorf("%v\n%s", err, out)
@@ -87,14 +88,14 @@ func TestMicro_drawsABarOnATerminal(t *testing.T) {
 	master, terminal := openTerminal(t)
 	tell, finish := progress(terminal)
 	for n := range 3 {
-		tell(micro.Step{Name: "seam/read/edge", Round: n + 1, Rounds: 3, Done: n, Steps: 3})
+		tell(micro.Step{Name: "crc32/short/edge", Round: n + 1, Rounds: 3, Done: n, Steps: 3})
 	}
 	finish()
 	if err := terminal.Close(); err != nil {
 		t.Fatal(err)
 	}
 	drawn, _ := io.ReadAll(master) // a terminal that was closed ends with an error
-	for _, want := range []string{"2 of 3", "3/3 seam/read/edge", "█", "\x1b["} {
+	for _, want := range []string{"2 of 3", "3/3 crc32/short/edge", "█", "\x1b["} {
 		if !strings.Contains(string(drawn), want) {
 			t.Errorf("%q was not drawn: %q", want, drawn)
 		}
