@@ -13,15 +13,13 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Heads as they come from the wire: a request of two lines, what a browser sends for a page (12
-// fields, about 650 bytes), and the answer of an origin.
+// Heads as they come from the wire: a request of two lines, and what a browser sends for a page (12 fields, about 650
+// bytes).
 var (
 	//go:embed testdata/small.http
 	smallHead []byte
 	//go:embed testdata/browser.http
 	browserHead []byte
-	//go:embed testdata/answer.http
-	answerHead []byte
 )
 
 const (
@@ -41,10 +39,6 @@ var parseEntries = []Entry{
 	{"parse-request/small/fasthttp", "parse a head", "RequestHeader.Read" + byBufio,
 		parseRequestFasthttp(smallHead, false)},
 	{"parse-request/small/nethttp", "parse a head", "http.ReadRequest" + byBufio, parseRequestNetHTTP(smallHead)},
-
-	{"parse-response/edge", "parse a head", inPlace, parseResponse},
-	{"parse-response/fasthttp", "parse a head", "ResponseHeader.Read" + byBufio, parseResponseFasthttp},
-	{"parse-response/nethttp", "parse a head", "http.ReadResponse" + byBufio, parseResponseNetHTTP},
 }
 
 func parseRequest(in []byte) func(b *testing.B) {
@@ -75,29 +69,6 @@ func parseRequestNetHTTP(in []byte) func(b *testing.B) {
 	return func(b *testing.B) {
 		readAgain(b, in, func(r *bufio.Reader) error { _, err := http.ReadRequest(r); return err })
 	}
-}
-
-func parseResponse(b *testing.B) {
-	var start h1.Decoder
-	var h message.Head
-	start.InitResponses(nil)
-	start.Expect(message.VerbGet)
-	b.SetBytes(int64(len(answerHead)))
-	for b.Loop() {
-		d := start // a body would follow: a decoder takes one head only
-		if n, _, _, err := d.Next(answerHead, &h); n != len(answerHead) || err != nil {
-			b.Fatal(n, err)
-		}
-	}
-}
-
-func parseResponseFasthttp(b *testing.B) {
-	var h fasthttp.ResponseHeader
-	readAgain(b, answerHead, h.Read)
-}
-
-func parseResponseNetHTTP(b *testing.B) {
-	readAgain(b, answerHead, func(r *bufio.Reader) error { _, err := http.ReadResponse(r, nil); return err })
 }
 
 // readAgain has read take in from a reader that is filled anew each time: what callers of these packages have anyway.

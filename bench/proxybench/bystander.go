@@ -3,14 +3,13 @@ package proxybench
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/bench/load"
+	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/bench/report"
 )
 
@@ -91,8 +90,9 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 	return nil
 }
 
-// bystanders is the load of the bystanders: few connections, so that the proxy's core is not full.
-var bystanders = Scenario{Name: "bystander", Connections: 8}
+// bystanders is the load of the bystanders: few connections, so that the proxy's core is not full. Some origins count
+// nothing.
+var bystanders = Scenario{Name: "bystander", Connections: 8, Counted: true}
 
 // measure runs one trouble against a proxy of its own, and adds a row to table: medians over the rounds, without the
 // trouble and with it.
@@ -103,28 +103,28 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report
 	}
 	defer run.close()
 	pids := processTree(p.process.cmd.Process.Pid)
-	var quiet, troubled []bystanderSample
+	var quiet, troubled []Sample
+	var acts []float64                             // of trouble, a second
 	failed, slowest := uint64(0), time.Duration(0) // of good clients' TLS handshakes and first answers, with trouble
 	for range o.Rounds {
 		alone, err := run.bystand(ctx, p, pids, o.Window)
 		if err != nil {
 			return err
 		}
-		s, took, err := run.bystandTrouble(ctx, t, p, pids, o.Window)
+		s, acted, took, err := run.bystandTrouble(ctx, t, p, pids, o.Window)
 		if err != nil {
 			return err
 		}
-		quiet, troubled, slowest = append(quiet, alone), append(troubled, s), max(slowest, took)
-		failed += alone.load.Failed() + s.load.Failed()
-		run.note("%s: p99 %v, with trouble %v", t.Name, alone.load.Latency.P99, s.load.Latency.P99)
+		quiet, troubled, acts = append(quiet, alone), append(troubled, s), append(acts, acted)
+		failed, slowest = failed+alone.Errors+s.Errors, max(slowest, took)
+		run.note("%s: p99 %v, with trouble %v", t.Name, alone.P99, s.P99)
 	}
-	p50 := func(s bystanderSample) time.Duration { return s.load.Latency.P50 }
-	p99 := func(s bystanderSample) time.Duration { return s.load.Latency.P99 }
-	rate := func(s bystanderSample) float64 { return s.rate }
-	busy := func(s bystanderSample) float64 { return 100 * s.busy }
+	p50 := func(s Sample) time.Duration { return s.P50 }
+	p99 := func(s Sample) time.Duration { return s.P99 }
+	rate := func(s Sample) float64 { return s.RequestsPerSecond }
+	busy := func(s Sample) float64 { return 100 * s.Busy }
 	table.Add("%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%.2f\t%.0f%%\t%.0f%%\t%s\t%d\t%s", t.Name,
-		median(troubled, func(s bystanderSample) float64 { return s.acts }),
-		report.Time(median(quiet, p50)), report.Time(median(troubled, p50)),
+		report.Median(acts), report.Time(median(quiet, p50)), report.Time(median(troubled, p50)),
 		report.Time(median(quiet, p99)), report.Time(median(troubled, p99)),
 		float64(median(troubled, p99))/float64(median(quiet, p99)),
 		median(quiet, rate), median(troubled, rate), median(troubled, rate)/median(quiet, rate),
@@ -156,6 +156,9 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 	if r.keys, err = writeKeys(r.dir, key); err != nil {
 		return nil, err
 	}
+	if r.answered, err = origin.OpenCounter(r.answeredPath()); err != nil {
+		return nil, err
+	}
 	if t.h2Origin {
 		set["routes"] = peerFile("shared.toml")
 		err = r.runOrigin(ctx, addrs[0], r.options.LoadCPU, "h2origin", "--listen", addrs[0])
@@ -168,72 +171,35 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 	return r.startPeer(ctx, edgePeer("edge", "edge", false, set), addrs[1:])
 }
 
-// bystanderSample is one window of the bystanders.
-type bystanderSample struct {
-	load *load.Result
-	rate float64
-	busy float64
-	acts float64 // of trouble, a second
+// bystand measures one window of the bystanders.
+func (r *runner) bystand(ctx context.Context, p *runningPeer, pids []int, window time.Duration) (Sample, error) {
+	return r.sample(ctx, bystanders, p.at["listen"], pids, window, []int{r.options.LoadCPU})
 }
 
-func (r *runner) bystand(
-	ctx context.Context, p *runningPeer, pids []int, window time.Duration,
-) (s bystanderSample, err error) {
-	before, err := cpuTime(pids)
-	if err != nil {
-		return s, err
-	}
-	began := time.Now()
-	argv := goLoadCommand(r.options.Self, bystanders, p.at["listen"])
-	gen, err := startOn("load", argv, []int{r.options.LoadCPU}, r.dir, "GOMAXPROCS=1")
-	if err != nil {
-		return s, err
-	}
-	defer gen.stop()
-	if err := wait(ctx, window); err != nil {
-		return s, err
-	}
-	after, err := cpuTime(pids)
-	if err != nil {
-		return s, err
-	}
-	s.busy = float64(after-before) / float64(time.Since(began))
-	if err := gen.interrupt(ctx); err != nil {
-		return s, err
-	}
-	if s.load, err = goLoadResult(gen.printed()); err != nil {
-		return s, err
-	}
-	if s.load.Requests == 0 {
-		return s, errors.Join(errNoRequests, errors.New(s.load.Failure))
-	}
-	s.rate = float64(s.load.Requests) / s.load.Elapsed.Seconds()
-	return s, nil
-}
-
-// bystandTrouble measures the bystanders beside t, and then how long good clients take for TLS.
+// bystandTrouble measures the bystanders beside t, how often a second it acted, and then how long good clients take for
+// TLS.
 func (r *runner) bystandTrouble(
 	ctx context.Context, t Trouble, p *runningPeer, pids []int, window time.Duration,
-) (s bystanderSample, slowest time.Duration, err error) {
+) (s Sample, acts float64, slowest time.Duration, err error) {
 	argv := []string{r.options.Self, "trouble", t.Name, "--plain", p.at["listen"], "--secure", p.at["secure"]}
 	trouble, err := startOn("trouble", argv, []int{r.options.LoadCPU}, r.dir, "GOMAXPROCS=1")
 	if err != nil {
-		return s, 0, err
+		return s, 0, 0, err
 	}
 	defer trouble.stop()
 	if err := trouble.waitPrinted(ctx, troubleMade); err != nil {
-		return s, 0, err
+		return s, 0, 0, err
 	}
 	if s, err = r.bystand(ctx, p, pids, window); err != nil {
-		return s, 0, err
+		return s, 0, 0, err
 	}
 	if slowest, err = goodClients(p.at["secure"]); err != nil {
-		return s, 0, err
+		return s, 0, 0, err
 	}
 	if err := trouble.interrupt(ctx); err != nil {
-		return s, 0, err
+		return s, 0, 0, err
 	}
 	_, text, _ := strings.Cut(trouble.printed(), troubleMade+"\n")
-	_, _ = fmt.Sscanf(text, troubleActs, &s.acts)
-	return s, slowest, nil
+	_, _ = fmt.Sscanf(text, troubleActs, &acts)
+	return s, acts, slowest, nil
 }

@@ -39,9 +39,8 @@ var hellosPeers = []string{"edge", "nginx", "haproxy"}
 
 // HellosSample is what one flood found out.
 type HellosSample struct {
-	Hellos       float64 // answered or closed, a second
-	Good, Served int
-	P50, P99     time.Duration
+	Hellos float64 // answered or closed, a second
+	GoodClients
 }
 
 // MeasureHellos measures one flood against a proxy and writes what it found to w. kind is one of HellosFloods.
@@ -71,10 +70,7 @@ func MeasureHellos(ctx context.Context, addr, kind string, window time.Duration,
 	}
 	s := HellosSample{Hellos: float64(taken.Load()-before) / time.Since(began).Seconds()}
 	over.Wait()
-	s.Good = len(good.good)
-	spent := servedOf(good.good)
-	s.Served = len(spent)
-	s.P50, s.P99 = time.Duration(report.Quantile(spent, 0.5)), time.Duration(report.Quantile(spent, 0.99))
+	s.GoodClients = goodClientsOf(good.good)
 	return json.NewEncoder(w).Encode(s)
 }
 
@@ -128,9 +124,8 @@ func (o *BystanderOptions) hellos(ctx context.Context, t Trouble, w io.Writer) e
 				if sums[key] == nil {
 					sums[key] = &HellosSample{}
 				}
-				sum := sums[key]
-				sum.Hellos, sum.Good, sum.Served = sum.Hellos+s.Hellos, sum.Good+s.Good, sum.Served+s.Served
-				sum.P50, sum.P99 = max(sum.P50, s.P50), max(sum.P99, s.P99)
+				sums[key].Hellos += s.Hellos
+				sums[key].add(s.GoodClients)
 			}
 		}
 	}
@@ -139,8 +134,7 @@ func (o *BystanderOptions) hellos(ctx context.Context, t Trouble, w io.Writer) e
 		for _, kind := range HellosFloods {
 			key := name + "\t" + kind
 			if s := sums[key]; s != nil {
-				table.Add("%s\t%.0f\t%d\t%.0f%%\t%s\t%s", key, s.Hellos/float64(o.Rounds), s.Good,
-					100*float64(s.Served)/float64(max(s.Good, 1)), report.Time(s.P50), report.Time(s.P99))
+				table.Add("%s\t%.0f\t%s", key, s.Hellos/float64(o.Rounds), s.cells())
 			}
 		}
 	}

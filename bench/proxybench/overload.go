@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -49,11 +50,38 @@ type OverloadLoad struct {
 	Times   float64 // of the capacity
 	Offered float64 // handshakes a second, all of them
 	Done    float64 // those that were answered: what could be done just then
-	Good    int     // clients
-	Served  int     // answers among Good that came an answer in time
-	P50     time.Duration
-	P99     time.Duration
-	Lag     time.Duration // by which one of a hundred began late: far above 10 ms this side was overloaded itself
+	GoodClients
+	Lag time.Duration // by which one of a hundred began late: far above 10 ms this side was overloaded itself
+}
+
+// GoodClients are what good clients noticed: how many there were, how many had an answer in time, and how soon.
+type GoodClients struct {
+	Good, Served int
+	P50, P99     time.Duration
+}
+
+func goodClientsOf(visits []*visit) GoodClients {
+	var spent []float64
+	for _, v := range visits {
+		if v.took > 0 {
+			spent = append(spent, float64(v.took))
+		}
+	}
+	slices.Sort(spent)
+	return GoodClients{len(visits), len(spent), time.Duration(report.Quantile(spent, 0.5)),
+		time.Duration(report.Quantile(spent, 0.99))}
+}
+
+// add adds o up; times are the worst.
+func (g *GoodClients) add(o GoodClients) {
+	g.Good, g.Served = g.Good+o.Good, g.Served+o.Served
+	g.P50, g.P99 = max(g.P50, o.P50), max(g.P99, o.P99)
+}
+
+// cells are Good, the part of them that was served, and how soon, as tables have them.
+func (g *GoodClients) cells() string {
+	return fmt.Sprintf("%d\t%.0f%%\t%s\t%s", g.Good, 100*float64(g.Served)/float64(max(g.Good, 1)),
+		report.Time(g.P50), report.Time(g.P99))
 }
 
 // MeasureOverload measures one round against a proxy and writes it to w.
@@ -148,21 +176,8 @@ func (r *rush) load(ctx context.Context, capacity, times float64, window time.Du
 		lag = append(lag, float64(v.lag))
 	}
 	slices.Sort(lag)
-	spent := servedOf(good)
-	l.Good, l.Served, l.Lag = len(good), len(spent), time.Duration(report.Quantile(lag, 0.99))
-	l.P50, l.P99 = time.Duration(report.Quantile(spent, 0.5)), time.Duration(report.Quantile(spent, 0.99))
+	l.GoodClients, l.Lag = goodClientsOf(good), time.Duration(report.Quantile(lag, 0.99))
 	return l
-}
-
-// servedOf is how long those took that were served, ascending.
-func servedOf(visits []*visit) (spent []float64) {
-	for _, v := range visits {
-		if v.took > 0 {
-			spent = append(spent, float64(v.took))
-		}
-	}
-	slices.Sort(spent)
-	return spent
 }
 
 // pace begins rate handshakes a second, however long each takes. Which come from good clients, good of all, and which
@@ -301,24 +316,15 @@ func (o *BystanderOptions) overload(ctx context.Context, t Trouble, w io.Writer)
 		for i, l := range s.Loads {
 			run.note("overload: %.1f × %.0f/s: %d of %d good clients served, lag %v", l.Times, s.Capacity, l.Served,
 				l.Good, l.Lag)
-			sum[i].add(l)
+			sum[i].Times, sum[i].Lag = l.Times, max(sum[i].Lag, l.Lag)
+			sum[i].Offered, sum[i].Done = sum[i].Offered+l.Offered, sum[i].Done+l.Done
+			sum[i].add(l.GoodClients)
 		}
 	}
 	table := report.NewTable("", "overload\thandshakes/s\tdone/s\tgood clients\tserved\tp50\tp99\tlag\twhat")
 	for _, l := range sum {
-		table.Add("%.1f × %.0f/s\t%.0f\t%.0f\t%d\t%.0f%%\t%s\t%s\t%s\t%s", l.Times, report.Median(capacities),
-			l.Offered/float64(o.Rounds), l.Done/float64(o.Rounds), l.Good,
-			100*float64(l.Served)/float64(max(l.Good, 1)), report.Time(l.P50), report.Time(l.P99), report.Time(l.Lag),
-			t.What)
+		table.Add("%.1f × %.0f/s\t%.0f\t%.0f\t%s\t%s\t%s", l.Times, report.Median(capacities),
+			l.Offered/float64(o.Rounds), l.Done/float64(o.Rounds), l.cells(), report.Time(l.Lag), t.What)
 	}
 	return report.WriteText(w, table)
-}
-
-// add adds o up; times are the worst.
-func (l *OverloadLoad) add(o OverloadLoad) {
-	l.Times = o.Times
-	l.Offered, l.Done = l.Offered+o.Offered, l.Done+o.Done
-	l.Good += o.Good
-	l.Served += o.Served
-	l.P50, l.P99, l.Lag = max(l.P50, o.P50), max(l.P99, o.P99), max(l.Lag, o.Lag)
 }

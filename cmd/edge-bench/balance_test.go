@@ -10,22 +10,10 @@ import (
 	"github.com/edge-proxy/edge/bench/balance"
 )
 
-// runBalanceArgs runs the subcommand with args.
-func runBalanceArgs(t *testing.T, args ...string) (out, notes string, err error) {
-	t.Helper()
-	var stdout, stderr strings.Builder
-	root := newRoot()
-	root.SetOut(&stdout)
-	root.SetErr(&stderr)
-	root.SetArgs(append([]string{"balance"}, args...))
-	err = root.ExecuteContext(t.Context())
-	return stdout.String(), stderr.String(), err
-}
-
 func TestBalance_printsATableAndWritesAPage(t *testing.T) {
 	page, svg := filepath.Join(t.TempDir(), "a.html"), filepath.Join(t.TempDir(), "a.svg")
-	out, notes, err := runBalanceArgs(t, "--run", "^uniform 80", "--method", "adaptive,p2c-exact", "--members", "4",
-		"--reactors", "2", "--seeds", "1", "--scale", "0.01", "--report", page, "--svg", svg)
+	out, notes, err := runBench(t, "balance", "--run", "^uniform 80", "--method", "adaptive,p2c-exact", "--members",
+		"4", "--reactors", "2", "--seeds", "1", "--scale", "0.01", "--report", page, "--svg", svg)
 	if err != nil || !strings.Contains(out, "p2c-exact") || !strings.Contains(out, "uniform 80 %") ||
 		notes != "uniform 80 %, 4 backends\n" {
 		t.Errorf("%v, %q\n%s", err, notes, out)
@@ -39,9 +27,9 @@ func TestBalance_printsATableAndWritesAPage(t *testing.T) {
 
 func TestBalance_comparesWithAnEarlierRun(t *testing.T) {
 	old := filepath.Join(t.TempDir(), "old.json")
-	args := []string{"--quiet", "--run", "^uniform 80", "--members", "4", "--reactors", "1", "--seeds", "1", "--scale",
-		"0.01", "--method", "p2c"}
-	out, _, err := runBalanceArgs(t, append(args, "--format", "json")...)
+	args := []string{"balance", "--quiet", "--run", "^uniform 80", "--members", "4", "--reactors", "1", "--seeds", "1",
+		"--scale", "0.01", "--method", "p2c"}
+	out, _, err := runBench(t, append(args, "--format", "json")...)
 	if err != nil || !json.Valid([]byte(out)) {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -49,14 +37,14 @@ func TestBalance_comparesWithAnEarlierRun(t *testing.T) {
 	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err = runBalanceArgs(t, append(args, "--compare", old)...)
+	out, _, err = runBench(t, append(args, "--compare", old)...)
 	if err != nil || !strings.Contains(out, "more: 1 cells; 0 are new, 0 gone") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestBalance_takesOnesOwnNumbers(t *testing.T) {
-	out, _, err := runBalanceArgs(t, "--quiet", "--load", "0.7", "--members", "6", "--workers", "2,8",
+	out, _, err := runBench(t, "balance", "--quiet", "--load", "0.7", "--members", "6", "--workers", "2,8",
 		"--weights", "1,4", "--service", "exponential:40ms", "--slow", "1:10", "--fail", "1", "--pause", "100ms",
 		"--reactors", "8", "--seeds", "1", "--scale", "0.02", "--format", "json")
 	var table balance.Table
@@ -70,7 +58,7 @@ func TestBalance_takesOnesOwnNumbers(t *testing.T) {
 }
 
 func TestBalance_takesOnesOwnPolicy(t *testing.T) {
-	out, _, err := runBalanceArgs(t, "--quiet", "--load", "0.6", "--zones", "6,4,2", "--zone-share", "50,30,20",
+	out, _, err := runBench(t, "balance", "--quiet", "--load", "0.6", "--zones", "6,4,2", "--zone-share", "50,30,20",
 		"--leave", "3:10:5s", "--hang", "0.01:500ms", "--slow-start", "10s", "--hedge-after", "60ms", "--reactors", "2",
 		"--seeds", "1", "--scale", "0.05", "--method", "adaptive,p2c-exact", "--format", "json")
 	var table balance.Table
@@ -93,36 +81,28 @@ func TestBalance_takesOnesOwnPolicy(t *testing.T) {
 }
 
 func TestBalance_lists(t *testing.T) {
-	out, _, err := runBalanceArgs(t, "--list", "--run", "long polling$")
+	out, _, err := runBench(t, "balance", "--list", "--run", "long polling$")
 	if err != nil || !strings.Contains(out, "method least-exact ") || strings.Count(out, "scenario ") != 1 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestBalance_wrongPolicies(t *testing.T) {
-	for _, args := range [][]string{
+	refuses(t, [][]string{
 		{"--leave", "4"}, {"--leave", "1:10"}, {"--leave", "1:1:5s"}, {"--leave", "1:10:25s"}, {"--leave", "x"},
 		{"--hang", "500ms"}, {"--hang", "1.5:1s"}, {"--hang", "0.1:x"}, {"--zones", "3,0"},
 		{"--zones", "3,3", "--members", "6"}, {"--zones", "3,3", "--zone-share", "50"}, {"--zone-share", "100"},
 		{"--zones", "3,3", "--zone-share", "50,60"}, {"--zones", "3,3", "--zone-share", "100,0"},
 		{"--slow-start", "-1s"}, {"--hedge-after", "-1s"},
-	} {
-		if _, _, err := runBalanceArgs(t, append(args, "--load", "0.5", "--quiet", "--scale", "0.001")...); err == nil {
-			t.Errorf("%v: no error", args)
-		}
-	}
+	}, "balance", "--load", "0.5", "--quiet", "--scale", "0.001")
 }
 
 func TestBalance_wrongFlags(t *testing.T) {
-	for _, args := range [][]string{
+	refuses(t, [][]string{
 		{"--method", "none"}, {"--run", "("}, {"--run", "^none$"}, {"--format", "xml"}, {"--seeds", "0"},
 		{"--reactors", "0"}, {"--members", "5000"}, {"--load", "1.2"}, {"--load", "0.5", "--service", "lognormal"},
 		{"--load", "0.5", "--service", "normal:10ms"}, {"--load", "0.5", "--slow", "4:10"},
 		{"--load", "0.5", "--slow", "x"}, {"--load", "0.5", "--fail", "4"}, {"--load", "0.5", "--workers", "0"},
 		{"--compare", filepath.Join(t.TempDir(), "none.json")},
-	} {
-		if _, _, err := runBalanceArgs(t, append(args, "--quiet", "--scale", "0.001")...); err == nil {
-			t.Errorf("%v: no error", args)
-		}
-	}
+	}, "balance", "--quiet", "--scale", "0.001")
 }

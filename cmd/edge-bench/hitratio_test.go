@@ -7,22 +7,9 @@ import (
 	"testing"
 )
 
-// runHitratioArgs runs the subcommand with args.
-func runHitratioArgs(t *testing.T, args ...string) (out, notes string, err error) {
-	t.Helper()
-	t.Setenv("HITRATIO_TRACES", "")
-	var stdout, stderr strings.Builder
-	root := newRoot()
-	root.SetOut(&stdout)
-	root.SetErr(&stderr)
-	root.SetArgs(append([]string{"hitratio"}, args...))
-	err = root.ExecuteContext(t.Context())
-	return stdout.String(), stderr.String(), err
-}
-
 func TestHitratio_printsATable(t *testing.T) {
 	svg := filepath.Join(t.TempDir(), "a.svg")
-	out, notes, err := runHitratioArgs(t, "--policy", "ufo,lru,ufo/4", "--workload", "^loop$", "--svg", svg)
+	out, notes, err := runBench(t, "hitratio", "--policy", "ufo,lru,ufo/4", "--workload", "^loop$", "--svg", svg)
 	if err != nil || !strings.Contains(out, "loop@500") || !strings.Contains(out, "ufo/4") || notes != "1/1 loop\n" {
 		t.Errorf("%v, %q\n%s", err, notes, out)
 	}
@@ -36,26 +23,22 @@ func TestHitratio_readsAFolderOfTraces(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "cpp.txt"), []byte("1\n2\n1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, _, err := runHitratioArgs(t, "-q", "--traces", folder, "-w", "^cpp$", "-p", "lru", "--format", "markdown")
+	out, _, err := runBench(t, "hitratio", "-q", "--traces", folder, "-w", "^cpp$", "-p", "lru", "--format", "markdown")
 	if err != nil || !strings.Contains(out, "| cpp@35 | **33.3** | 33.3 |") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestHitratio_lists(t *testing.T) {
-	out, _, err := runHitratioArgs(t, "--list", "--workload", "^scan$")
+	out, _, err := runBench(t, "hitratio", "--list", "--workload", "^scan$")
 	if err != nil || !strings.Contains(out, "policy otter") || strings.Count(out, "workload ") != 1 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestHitratio_wrongFlags(t *testing.T) {
-	for _, args := range [][]string{
+	refuses(t, [][]string{
 		{"--policy", "none"}, {"--workload", "("}, {"--workload", "^none$"}, {"--format", "xml"},
 		{"--traces", t.TempDir()},
-	} {
-		if _, _, err := runHitratioArgs(t, args...); err == nil {
-			t.Errorf("%v: no error", args)
-		}
-	}
+	}, "hitratio")
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,13 +120,22 @@ func TestProxy_cleansUpWhenInterrupted(t *testing.T) {
 	o, tmp := options(t)
 	o.Window = time.Hour
 	o.Peers = []string{"floor"}
-	for _, after := range []time.Duration{0, 5, 20, 80, 400, 1500} {
+	interrupt(t, tmp, []time.Duration{0, 5, 20, 80, 400, 1500}, func(ctx context.Context) error {
+		_, err := proxybench.Run(ctx, o)
+		return err
+	})
+}
+
+// interrupt ends run after so many milliseconds, each time anew: nothing is to be left in dir.
+func interrupt(t *testing.T, dir string, moments []time.Duration, run func(ctx context.Context) error) {
+	t.Helper()
+	for _, after := range moments {
 		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
-		if _, err := proxybench.Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+		if err := run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after %d ms: got %v", after, err)
 		}
 		cancel()
-		wantEmpty(t, tmp)
+		wantEmpty(t, dir)
 	}
 }
 
@@ -137,15 +147,60 @@ func wantEmpty(t *testing.T, dir string) {
 	}
 }
 
-func TestRoot_refusesUnknownNames(t *testing.T) {
-	for _, args := range [][]string{
-		{"proxy", "--scenario", "nosuch"}, {"proxy", "--peers", "nosuch"}, {"peer", "nosuch"},
-		{"floor", "--origin", "nowhere"}, {"nosuch"},
-	} {
-		root := newRoot()
-		root.SetArgs(args)
-		if err := root.Execute(); err == nil {
-			t.Errorf("%v: no error", args)
+// runBench runs edge-bench with args.
+func runBench(t *testing.T, args ...string) (out, notes string, err error) {
+	t.Helper()
+	t.Setenv("HITRATIO_TRACES", "")
+	var stdout, stderr strings.Builder
+	root := newRoot()
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(args)
+	err = root.ExecuteContext(t.Context())
+	return stdout.String(), stderr.String(), err
+}
+
+// wantComparison runs edge-bench with args twice: for JSON, which it returns, and compared with that, for a page with
+// all of ids.
+func wantComparison(t *testing.T, args []string, ids ...string) (asJSON, text string) {
+	t.Helper()
+	old, page := filepath.Join(t.TempDir(), "old.json"), filepath.Join(t.TempDir(), "out.html")
+	asJSON, _, err := runBench(t, append(args, "--json")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, []byte(asJSON), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, _, err = runBench(t, append(args, "--compare", old, "--report", page)...)
+	if err != nil || !strings.Contains(text, "\ncompared with ") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	b, err := os.ReadFile(page)
+	if err != nil || !strings.HasSuffix(string(b), "</html>\n") {
+		t.Errorf("%v\n%s", err, b)
+	}
+	for _, id := range append(ids, "changes") {
+		if !strings.Contains(string(b), `id="`+id+`"`) {
+			t.Errorf("no %s in\n%s", id, b)
 		}
 	}
+	return asJSON, text
+}
+
+// refuses fails where edge-bench takes one of the lists of args, each after begin.
+func refuses(t *testing.T, lists [][]string, begin ...string) {
+	t.Helper()
+	for _, args := range lists {
+		if out, _, err := runBench(t, slices.Concat(begin, args)...); err == nil {
+			t.Errorf("%v: no error, but %s", args, out)
+		}
+	}
+}
+
+func TestRoot_refusesUnknownNames(t *testing.T) {
+	refuses(t, [][]string{
+		{"proxy", "--scenario", "nosuch"}, {"proxy", "--peers", "nosuch"}, {"peer", "nosuch"},
+		{"floor", "--origin", "nowhere"}, {"nosuch"},
+	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,20 +14,8 @@ import (
 	"github.com/edge-proxy/edge/bench/micro"
 )
 
-// runMicro runs the subcommand with args.
-func runMicro(t *testing.T, args ...string) (out, notes string, err error) {
-	t.Helper()
-	var stdout, stderr strings.Builder
-	root := newRoot()
-	root.SetOut(&stdout)
-	root.SetErr(&stderr)
-	root.SetArgs(append([]string{"micro"}, args...))
-	err = root.ExecuteContext(t.Context())
-	return stdout.String(), stderr.String(), err
-}
-
 func TestMicro_printsRatios(t *testing.T) {
-	out, notes, err := runMicro(t, "--run", "parse-request/small/fasthttp", "--benchtime", "100x", "--count", "3")
+	out, notes, err := runBench(t, "micro", "--run", "parse-request/small/fasthttp", "-t", "100x", "-n", "3")
 	if err != nil || !strings.Contains(out, "parse-request/small/edge") || !strings.Contains(out, "edge ÷ it") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -38,7 +25,7 @@ func TestMicro_printsRatios(t *testing.T) {
 }
 
 func TestMicro_printsJSON(t *testing.T) {
-	out, notes, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
+	out, notes, err := runBench(t, "micro", "--run", "^crc32/", "-t", "10x", "-n", "2", "--json", "--quiet")
 	var report struct {
 		Results []struct {
 			Name    string
@@ -54,8 +41,7 @@ func TestMicro_printsJSON(t *testing.T) {
 }
 
 func TestMicro_printsWhatBenchstatReads(t *testing.T) {
-	out, _, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "3", "--format", "benchstat",
-		"--quiet")
+	out, _, err := runBench(t, "micro", "--run", "^crc32/", "-t", "10x", "-n", "3", "--format", "benchstat", "-q")
 	const line = "\nBenchmarkMicro/crc32/short/stdlib"
 	if err != nil || strings.Count(out, line) != 3 || !strings.HasPrefix(out, "goos: ") {
 		t.Errorf("%v\n%s", err, out)
@@ -63,23 +49,9 @@ func TestMicro_printsWhatBenchstatReads(t *testing.T) {
 }
 
 func TestMicro_comparesAndWritesAPage(t *testing.T) {
-	dir := t.TempDir()
-	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
-	out, _, err := runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, _, err = runMicro(t, "--run", "^crc32/", "--benchtime", "10x", "--count", "2", "--quiet", "--compare", old,
-		"--report", page)
-	if err != nil || !strings.Contains(out, "\ncompared with ") || !strings.Contains(out, "with so few rounds") {
-		t.Errorf("%v\n%s", err, out)
-	}
-	b, err := os.ReadFile(page)
-	if err != nil || !strings.Contains(string(b), `id="changes"`) || !strings.HasSuffix(string(b), "</html>\n") {
-		t.Errorf("%v\n%s", err, b)
+	_, text := wantComparison(t, []string{"micro", "--run", "^crc32/", "-t", "10x", "-n", "2", "--quiet"})
+	if !strings.Contains(text, "with so few rounds") {
+		t.Error(text)
 	}
 }
 
@@ -131,18 +103,14 @@ func openTerminal(t *testing.T) (master, terminal *os.File) {
 }
 
 func TestMicro_lists(t *testing.T) {
-	out, _, err := runMicro(t, "--list", "--run", "^timer/move")
+	out, _, err := runBench(t, "micro", "--list", "--run", "^timer/move")
 	if err != nil || strings.Count(out, "timer/move-later/") != 4 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestMicro_refuses(t *testing.T) {
-	for _, args := range [][]string{{"--run", "("}, {"--run", "^nosuch$"}, {"--benchtime", "soon"},
+	refuses(t, [][]string{{"--run", "("}, {"--run", "^nosuch$"}, {"--benchtime", "soon"},
 		{"--format", "xml"}, {"--compare", "/nosuch.json"}, {"--compare", "/dev/null"},
-		{"--report", "/nosuch/out.html"}} {
-		if _, _, err := runMicro(t, args...); err == nil {
-			t.Errorf("%v: no error", args)
-		}
-	}
+		{"--report", "/nosuch/out.html"}}, "micro")
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -58,16 +56,8 @@ func TestSelf_measuresEveryLoad(t *testing.T) {
 
 func TestSelf_printsComparesAndWritesAPage(t *testing.T) {
 	o, tmp := selfOptions(t)
-	dir := t.TempDir()
-	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
 	args := []string{"self", "h1", "-c", "2", "-d", "20ms", "--rate", "200", "--edge", o.Edge}
-	out, err := runURL(t, append(args, "--json")...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	out, text := wantComparison(t, args, "curves")
 	r, err := loadreport.Read(strings.NewReader(out))
 	if err != nil || len(r.Rows) != 4 || r.Rows[3].Result.Rate != 200 {
 		t.Fatalf("%+v, %v", r, err)
@@ -75,13 +65,8 @@ func TestSelf_printsComparesAndWritesAPage(t *testing.T) {
 	if !strings.HasPrefix(r.Command, "edge-bench self h1 --connections 2 --duration 20ms") {
 		t.Error(r.Command)
 	}
-	out, err = runURL(t, append(args, "--compare", old, "--report", page)...)
-	if err != nil || !strings.Contains(out, "\ncompared with ") || !strings.Contains(out, "edge, closed loop") {
-		t.Errorf("%v\n%s", err, out)
-	}
-	b, err := os.ReadFile(page)
-	if err != nil || !strings.Contains(string(b), `id="changes"`) || !strings.Contains(string(b), `id="curves"`) {
-		t.Errorf("%v\n%s", err, b)
+	if !strings.Contains(text, "edge, closed loop") {
+		t.Error(text)
 	}
 	wantEmpty(t, tmp)
 }
@@ -90,14 +75,10 @@ func TestSelf_printsComparesAndWritesAPage(t *testing.T) {
 func TestSelf_cleansUpWhenInterrupted(t *testing.T) {
 	o, tmp := selfOptions(t)
 	o.Duration = time.Hour
-	for _, after := range []time.Duration{0, 5, 50, 300, 1500} {
-		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
-		if _, err := proxybench.RunSelf(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("after %d ms: got %v", after, err)
-		}
-		cancel()
-		wantEmpty(t, tmp)
-	}
+	interrupt(t, tmp, []time.Duration{0, 5, 50, 300, 1500}, func(ctx context.Context) error {
+		_, err := proxybench.RunSelf(ctx, o)
+		return err
+	})
 }
 
 func TestSelf_refuses(t *testing.T) {
@@ -115,11 +96,5 @@ func TestSelf_refuses(t *testing.T) {
 		}
 	}
 	wantEmpty(t, tmp)
-	for _, args := range [][]string{
-		{"self", "h9"}, {"self", "h1", "h2"}, {"self", "--rate", "x"}, {"self", "--compare", "/dev/null"},
-	} {
-		if _, err := runURL(t, args...); err == nil {
-			t.Errorf("%v: no error", args)
-		}
-	}
+	refuses(t, [][]string{{"h9"}, {"h1", "h2"}, {"--rate", "x"}, {"--compare", "/dev/null"}}, "self")
 }

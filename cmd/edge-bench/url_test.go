@@ -4,8 +4,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,18 +11,6 @@ import (
 	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/proxybench"
 )
-
-// runURL runs edge-bench with args.
-func runURL(t *testing.T, args ...string) (out string, err error) {
-	t.Helper()
-	var stdout strings.Builder
-	root := newRoot()
-	root.SetOut(&stdout)
-	root.SetErr(io.Discard)
-	root.SetArgs(args)
-	err = root.ExecuteContext(t.Context())
-	return stdout.String(), err
-}
 
 // counting is a server that counts requests and keeps the last one.
 func counting(t *testing.T) (s *httptest.Server, served *atomic.Uint64, last *atomic.Pointer[http.Request]) {
@@ -71,7 +57,7 @@ func TestURL_loadsWhatItIsTold(t *testing.T) {
 				s.Start()
 			}
 			args := []string{s.URL + "/p?q=1", "-c", "3", "-d", "30ms", "-t", "2", "-H", "A: b", "--json"}
-			out, err := runURL(t, append(args, c.args...)...)
+			out, _, err := runBench(t, append(args, c.args...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,23 +85,9 @@ func TestURL_loadsWhatItIsTold(t *testing.T) {
 func TestURL_printsComparesAndWritesAPage(t *testing.T) {
 	s, _, _ := counting(t)
 	s.Start()
-	dir := t.TempDir()
-	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
-	out, err := runURL(t, s.URL, "-c", "2", "-d", "20ms", "--json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err = runURL(t, s.URL, "-c", "2", "-d", "20ms", "--compare", old, "--report", page)
-	if err != nil || !strings.Contains(out, "2 connections") || !strings.Contains(out, "\ncompared with ") ||
-		!strings.Contains(out, "note: closed loop") {
-		t.Errorf("%v\n%s", err, out)
-	}
-	b, err := os.ReadFile(page)
-	if err != nil || !strings.Contains(string(b), `id="changes"`) || !strings.Contains(string(b), "</html>") {
-		t.Errorf("%v\n%s", err, b)
+	_, text := wantComparison(t, []string{s.URL, "-c", "2", "-d", "20ms"})
+	if !strings.Contains(text, "2 connections") || !strings.Contains(text, "note: closed loop") {
+		t.Error(text)
 	}
 }
 
@@ -123,7 +95,7 @@ func TestURL_printsComparesAndWritesAPage(t *testing.T) {
 func TestURL_failsWhereNothingIsServed(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	defer s.Close()
-	out, err := runURL(t, s.URL, "-c", "2", "-d", "30ms")
+	out, _, err := runBench(t, s.URL, "-c", "2", "-d", "30ms")
 	if err == nil || !strings.Contains(err.Error(), "no request brought") || !strings.Contains(out, "5xx ") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -132,7 +104,7 @@ func TestURL_failsWhereNothingIsServed(t *testing.T) {
 func TestURL_refuses(t *testing.T) {
 	s, served, _ := counting(t)
 	s.Start()
-	for _, args := range [][]string{
+	refuses(t, [][]string{
 		{"ftp://a.test/"}, {"http:///"}, {"nosuch"}, {s.URL, "more"}, {s.URL, "--rate", "fast"},
 		{s.URL, "--rate", "-1"},
 		{s.URL, "--rate", "0"}, {s.URL, "--rate", "k"}, {s.URL, "--rate", "NaN"}, {s.URL, "-m", "2"},
@@ -143,11 +115,7 @@ func TestURL_refuses(t *testing.T) {
 		{s.URL, "--compare", "/nosuch.json"}, {s.URL, "--compare", "/dev/null"},
 		{s.URL, "--report", "/nosuch/out.html"},
 		{s.URL, "-H", "A b: c"},
-	} {
-		if out, err := runURL(t, args...); err == nil {
-			t.Errorf("%v: no error, but %s", args, out)
-		}
-	}
+	})
 	if n := served.Load(); n != 0 {
 		t.Errorf("the server was asked %d times", n)
 	}
