@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -29,10 +28,7 @@ func TestImport_certificatesByACME(t *testing.T) {
 func TestImport_certificatesOfFilesThatEnd(t *testing.T) {
 	for _, file := range []string{"caddy/acme.caddy", "nginx/acme.conf"} {
 		program, _, _ := strings.Cut(file, "/")
-		text, err := os.ReadFile(filepath.Join("testdata", file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := []byte(read(t, filepath.Join("testdata", file)))
 		for end := 0; end < len(text); end += 3 {
 			p, err := importer.Import(program, "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: text[:end]}}})
 			if err != nil {
@@ -209,10 +205,7 @@ func TestCaddy_eachHostHasItsCertificate(t *testing.T) {
 // Caddy itself says of each host whether it orders the certificate: edge does the same, but for private names of which
 // no authority on the Internet may know.
 func TestCaddy_ordersWhatCaddyOrders(t *testing.T) {
-	binary := os.Getenv("EDGE_CADDY")
-	if binary == "" {
-		t.Skip("make import-check builds Caddy and runs this")
-	}
+	binary := caddy(t)
 	const private = "acme_ca https://ca.lan/dir\n"
 	hosts := map[string]bool{"a.com": true, "b.lan": true, "app.internal": false, "10.0.0.1": false}
 	for _, options := range []string{"email a@b.com\n", private, private + "cert_issuer acme\n", "cert_issuer acme\n",
@@ -328,11 +321,6 @@ func TestNginx_certificatesByACME(t *testing.T) {
 		issuer("uri https://acme-v02.api.letsencrypt.org/directory;") + server("a.test", a): {
 			`[acme] ca = "letsencrypt"`, "no authority on the Internet vouches for"},
 	} {
-		files := fstest.MapFS{"f": {Data: []byte(text)}, "key": {Data: []byte(" c2VjcmV0\n")}}
-		p, err := importer.Import("nginx", "f", &plan.Reader{Files: files})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantAll(t, text, p, want)
+		wantAll(t, text, planOfFiles(t, "nginx", "f", text, "key", " c2VjcmV0\n"), want)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -25,9 +24,7 @@ func caddyOf(binary string) *dialect {
 		fields:  regexp.MustCompile(`^(X-|Cache|Strict|Referrer|Access)`),
 		start: func(t *testing.T, dir, text string) {
 			path := filepath.Join(dir, "Caddyfile")
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			write(t, path, text)
 			p := testutil.Start(t, testutil.Command{Path: binary, Dir: dir,
 				Env:  []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir},
 				Args: []string{"run", "--adapter", "caddyfile", "--config", path}})
@@ -42,15 +39,20 @@ func caddyOf(binary string) *dialect {
 	}
 }
 
+// caddy returns the program, or skips the test.
+func caddy(t *testing.T) string {
+	binary := os.Getenv("EDGE_CADDY")
+	if binary == "" {
+		t.Skip("make import-check builds Caddy and runs this")
+	}
+	return binary
+}
+
 // Every file of testdata/caddy becomes what its golden file says.
 func TestCaddy_becomes(t *testing.T) {
 	for _, file := range caddyfiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden(t, strings.TrimSuffix(file, ".caddy")+".golden", imported(t, caddyOf(""), file, string(text)))
+			golden(t, strings.TrimSuffix(file, ".caddy")+".golden", imported(t, caddyOf(""), file))
 		})
 	}
 }
@@ -66,27 +68,16 @@ func caddyfiles(t *testing.T) []string {
 // Every file of testdata/caddy does here what Caddy does with it, but for what is listed beside it. Caddy is built by
 // make import-check.
 func TestCaddy_answersAreTheSame(t *testing.T) {
-	binary := os.Getenv("EDGE_CADDY")
-	if binary == "" {
-		t.Skip("make import-check builds Caddy and runs this")
-	}
+	d := caddyOf(caddy(t))
 	for _, file := range caddyfiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := importer.Import("caddy", file, &plan.Reader{})
-			if err != nil {
-				t.Fatal(err)
-			}
 			var findings []string
-			for _, f := range p.Findings() {
+			for _, f := range planOfFile(t, "caddy", file).Findings() {
 				findings = append(findings, f.String())
 			}
 			got := ""
-			for _, line := range caddyOf(binary).answers(t, file, withPorts(string(text))) {
+			for _, line := range d.answers(t, file, withPorts(read(t, file))) {
 				got += line + "\n"
 				if because(line, findings) == "" {
 					t.Errorf("no finding tells of it: %s", line)
@@ -295,25 +286,6 @@ func TestCaddy_blocksOfFields(t *testing.T) {
 	wantAll(t, "fields", planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), []string{
 		`when = 'lower(path) starts_with "/a39"' headers.request = { X-39 = "1" }`,
 		`[[routes]] path = "/*" dest = "http://localhost:3000"`})
-}
-
-// planOf imports a text.
-func planOf(t *testing.T, program, text string) *plan.Plan {
-	t.Helper()
-	p, err := importer.Import(program, fileOf(t, text), &plan.Reader{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// fileOf writes a file.
-func fileOf(t *testing.T, text string) string {
-	file := filepath.Join(t.TempDir(), "file.yml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // wantAll reports which texts are neither in the result, where any space is one, nor in the findings.

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -219,26 +218,39 @@ func (w *world) answer(q *http.Request) string {
 	return ""
 }
 
-// modelSeed is where a model test begins: at the same place each time, but for EDGE_SEED=N and EDGE_SOAK=1.
-func modelSeed(t *testing.T) uint64 {
+// modelRandom begins at the same place each time, but for EDGE_SEED=N and EDGE_SOAK=1.
+func modelRandom(t *testing.T) *rand.Rand {
+	seed := seedOf(t, 0)
 	if soak() {
-		return rand.Uint64()
+		seed = rand.Uint64()
 	}
-	return seedOf(t, 0)
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// numbered starts n origins that answer with their numbers, and returns their addresses.
+func numbered(t *testing.T, n int) (addresses []string) {
+	for i := range n {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
+		t.Cleanup(s.Close)
+		addresses = append(addresses, s.Listener.Addr().String())
+	}
+	return addresses
+}
+
+// runEdge runs edge with a text that has it listen at an address.
+func runEdge(t *testing.T, text []byte, addr string) *testutil.Process {
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	write(t, file, string(text))
+	run := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	run.WaitPort(addr)
+	return run
 }
 
 // Of any sites, edge refuses what the program refuses, and does the same with all else unless a finding says that it
 // does not.
 func TestWrite_choosesAsTheProgram(t *testing.T) {
-	var addresses []string
-	for i := range 4 {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
-		defer s.Close()
-		addresses = append(addresses, s.Listener.Addr().String())
-	}
-	edge, seed := testutil.Binary(t, "./cmd/edge"), modelSeed(t)
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	addresses, r := numbered(t, 4), modelRandom(t)
 	for range 40 {
 		w := anyWorld(r, addresses)
 		p := &plan.Plan{Program: "model", File: "f"}
@@ -251,12 +263,7 @@ func TestWrite_choosesAsTheProgram(t *testing.T) {
 		staff.Set("users", "{ u = "+plan.String(hash)+" }", plan.Place{})
 		p.Write(w.sites)
 		text := p.Text(plan.TextOnly)
-		file := filepath.Join(t.TempDir(), "edge.toml")
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run := testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", file}})
-		run.WaitPort(addr)
+		run := runEdge(t, text, addr)
 		for range 150 {
 			method, path := []string{"GET", "POST"}[r.IntN(2)], choosePaths[r.IntN(len(choosePaths))]
 			q, err := http.NewRequest(method, "http://"+addr+path, nil)

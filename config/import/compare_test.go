@@ -2,7 +2,6 @@ package importer_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,7 +25,6 @@ import (
 	"testing"
 
 	_ "github.com/edge-proxy/edge/config/caching" // keys that results have
-	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	_ "github.com/edge-proxy/edge/filter/builtin" // types that results name
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -161,13 +159,9 @@ func compare(t *testing.T, d *dialect) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := imported(t, d, file, string(text))
+			got := imported(t, d, file)
 			got += "\n# Answers that differ:\n"
-			for _, line := range d.answers(t, file, string(text)) {
+			for _, line := range d.answers(t, file, read(t, file)) {
 				got += "# " + line + "\n"
 			}
 			golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
@@ -183,11 +177,7 @@ func TestImport_findingsTellOfWhatDiffers(t *testing.T) {
 	}
 	told := 0
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, differing, _ := strings.Cut(string(text), "\n# Answers that differ:\n")
+		before, differing, _ := strings.Cut(read(t, file), "\n# Answers that differ:\n")
 		_, findings, _ := strings.Cut(before, "\n# Findings:\n")
 		for line := range strings.Lines(differing) {
 			line = strings.TrimPrefix(strings.TrimSpace(line), "# ")
@@ -260,16 +250,10 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, file, got)
 	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s:\n%s", file, difference(string(want), got))
+	if want := read(t, file); got != want {
+		t.Errorf("%s:\n%s", file, difference(want, got))
 	}
 }
 
@@ -293,28 +277,15 @@ func difference(want, got string) string {
 // findingsOf imports a text and returns what is found in it.
 func findingsOf(t *testing.T, program, text string) []plan.Finding {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := importer.Import(program, file, &plan.Reader{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := planOf(t, program, text)
 	p.Text(plan.TextOnly)
 	return p.Findings()
 }
 
 // imported returns the text and the findings for a file, and checks that each of its lines is in one of them.
-func imported(t *testing.T, d *dialect, file, text string) string {
-	p, err := importer.Import(d.program, file, &plan.Reader{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := string(p.Text(plan.TextOnly))
-	if report := plan.TextOnly([]byte(result)); !report.OK() {
-		t.Error(report.Errors)
-	}
+func imported(t *testing.T, d *dialect, file string) string {
+	p := planOfFile(t, d.program, file)
+	result := withFindings(t, p)
 	named := map[int]bool{}
 	for _, f := range p.Findings() {
 		if f.File == filepath.Base(file) {
@@ -326,18 +297,13 @@ func imported(t *testing.T, d *dialect, file, text string) string {
 			named[at.Line] = true
 		}
 	}
-	for i, line := range strings.Split(text, "\n") {
+	for i, line := range strings.Split(read(t, file), "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		if word := strings.Trim(line, " \t{}"); word != "" && !named[i+1] && !structural.MatchString(word) {
 			t.Errorf("%s:%d: neither in the result nor among the findings: %s", file, i+1, line)
 		}
 	}
-	var b strings.Builder
-	b.WriteString(result + "\n# Findings:\n")
-	for _, f := range p.Findings() {
-		b.WriteString("# " + f.String() + "\n")
-	}
-	return b.String()
+	return result
 }
 
 // structural are lines that say nothing but what comes next.
@@ -350,11 +316,7 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 	issuePair(t, dir)
 	text = strings.ReplaceAll(text, "/var/log/nginx/", dir+"/")
 	for name, content := range siteFiles {
-		name = filepath.Join(dir, "site", name)
-		err := cmp.Or(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644))
-		if err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(dir, "site", name), content)
 	}
 	asked := folders.ReplaceAllString(text, "")
 	text = folders.ReplaceAllString(text, dir+"/site")
@@ -377,11 +339,8 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 // issuePair writes a certificate, with its key after it, and the key.
 func issuePair(t *testing.T, dir string) {
 	testutil.NewAuthority(t).IssueTo(t, dir, "pair", nil, "example.com")
-	both, err := os.ReadFile(filepath.Join(dir, "pair.pem"))
-	key, wrong := os.ReadFile(filepath.Join(dir, "pair.key"))
-	if err != nil || wrong != nil || os.WriteFile(filepath.Join(dir, "pair.pem"), append(both, key...), 0o600) != nil {
-		t.Fatal(err, wrong)
-	}
+	pem := filepath.Join(dir, "pair.pem")
+	write(t, pem, read(t, pem)+read(t, filepath.Join(dir, "pair.key")))
 }
 
 // startBoth runs the program and edge with a text, and returns them.
@@ -395,18 +354,18 @@ func (d *dialect) startBoth(t *testing.T, file, text, dir string, origins map[st
 	d.start(t, own, d.moved(t, there, text, dir))
 	d.startEdge(t, ours, d.moved(t, here, text, dir))
 	for _, s := range []*side{there, here} {
-		for port := range s.ports {
-			s.listens(t, port)
+		for _, port := range s.ports {
+			listens(t, port)
 		}
 	}
 	return there, here
 }
 
-// listens waits until a port of the file takes connections.
-func (s *side) listens(t *testing.T, port string) {
+// listens waits until a port of this machine takes connections.
+func listens(t *testing.T, port string) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool {
-		c, err := net.Dial("tcp", "127.0.0.1:"+s.ports[port])
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			c.Close()
 		}
@@ -460,22 +419,14 @@ func (d *dialect) copyFiles(t *testing.T, s *side, file, text, dir, to string) {
 		}
 	}
 	for _, path := range included {
-		more, err := os.ReadFile(path)
-		if err == nil {
-			err = os.WriteFile(path, []byte(d.moved(t, s, string(more), dir)), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		write(t, path, d.moved(t, s, read(t, path), dir))
 	}
 }
 
 // startEdge imports a text, checks the result and serves it.
 func (d *dialect) startEdge(t *testing.T, dir, text string) {
 	path, result := filepath.Join(dir, "main.conf"), filepath.Join(dir, "edge.toml")
-	if err := os.WriteFile(path, []byte(withoutUser.ReplaceAllString(text, "")), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, withoutUser.ReplaceAllString(text, ""))
 	edge := testutil.Binary(t, "./cmd/edge")
 	out, err := exec.Command(testutil.Binary(t, "./cmd/edge-import"), d.program, path, "-o", result).CombinedOutput()
 	if code := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &code) || code.ExitCode() != 2) {

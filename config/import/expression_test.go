@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,28 +32,19 @@ var spellings = []string{
 // read them in another way. EDGE_SOAK=1 tries more files, EDGE_SEED=N others.
 func TestNginx_expressionsTakeTheSame(t *testing.T) {
 	testutil.OnlyPlain(t)
-	binary := testutil.Nginx(t)
+	d := nginxDialect(t)
 	seed, files := seedOf(t, 1), 1
 	if soak() {
 		files = 50
 	}
 	same, refused := 0, 0
 	for range files {
-		dir, theirs, ours := t.TempDir(), freePort(t), freePort(t)
 		servers := map[string]string{} // texts, by their names
 		for range 20 {
 			servers[fmt.Sprintf("s%d.test", seed)] = choosing(rand.New(rand.NewPCG(seed, 0)))
 			seed++
 		}
-		text := func(port string) string { return answering(port, servers) }
-		path := filepath.Join(dir, "there.conf")
-		if err := os.WriteFile(path, []byte(text(theirs)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-p", dir, "-c", path, "-e", "stderr",
-			"-g", "daemon off; master_process off; error_log stderr emerg; pid " + dir + "/nginx.pid;"}})
-		(&dialect{program: "nginx"}).startEdge(t, dir, text(ours))
-		there, here := clientOf(t, theirs), clientOf(t, ours)
+		there, here, _ := d.serveBoth(t, t.TempDir(), func(port string) string { return answering(port, servers) })
 		for name, locations := range servers {
 			for _, path := range spellings {
 				r := &request{method: "GET", host: name, path: path, header: http.Header{}}
@@ -82,8 +71,7 @@ func TestNginx_expressionsTakeTheSame(t *testing.T) {
 // answering returns a file with servers on a port, by their names.
 func answering(port string, servers map[string]string) string {
 	var b strings.Builder
-	b.WriteString("events {}\nhttp {\n  access_log off; keepalive_requests 100000; client_body_temp_path t1;\n" +
-		"  proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n" +
+	b.WriteString("events {}\nhttp {\n  access_log off; keepalive_requests 100000;\n" +
 		"  server { listen 127.0.0.1:" + port + " default_server; server_name none.test; return 404; }\n")
 	for name, locations := range servers {
 		fmt.Fprintf(&b, "  server {\n    listen 127.0.0.1:%s;\n    server_name %s;\n%s  }\n", port, name, locations)

@@ -3,15 +3,12 @@ package importer_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -45,10 +42,7 @@ func haproxyDialect(t *testing.T) *dialect {
 		hosts:   regexp.MustCompile(`hdr(?:_end)?\(host\)\s+-i\s+([^}\n]*[^}\s])`),
 		start: func(t *testing.T, dir, text string) {
 			path := filepath.Join(dir, "main.cfg")
-			text = leftOutHAProxy.ReplaceAllString(text, "")
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			write(t, path, leftOutHAProxy.ReplaceAllString(text, ""))
 			testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-db", "-f", path}})
 		},
 	}
@@ -185,12 +179,8 @@ var rulesKey = regexp.MustCompile(`(?m)^([\w.]+) *= `)
 
 // A line that answers stands after one that asks for a password: it answers nobody who has none.
 func TestHAProxy_answersAfterAPassword(t *testing.T) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
 	port := freePort(t)
-	(&dialect{program: "haproxy"}).startEdge(t, t.TempDir(), proxyHead+string(hash)+"\nfrontend f\n"+
+	(&dialect{program: "haproxy"}).startEdge(t, t.TempDir(), proxyHead+hashed(t)+"\nfrontend f\n"+
 		" bind 127.0.0.1:"+port+"\n http-request auth unless { http_auth(staff) } || { path_beg /open/ }\n"+
 		" http-request return status 200 string in if { path /ping /open/ping }\n"+
 		" http-request redirect location /new if { path /old }\n"+
@@ -210,12 +200,9 @@ func TestHAProxy_answersAfterAPassword(t *testing.T) {
 
 // A name of a backend that is computed leads to each that it may be, and else to the default.
 func TestHAProxy_computedBackends(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "hosts.map")
+	file := filepath.Join(t.TempDir(), "hosts.map")
 	const hosts = "# hosts\na.test one\nb.test\ttwo\nc.test one\nd.test gone\n"
-	if err := os.WriteFile(file, []byte(hosts), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, hosts)
 	const backs = "\n default_backend one\nbackend one\n server s 127.0.0.1:1\nbackend two\n server s 127.0.0.1:2\n" +
 		"backend app_x\n server s 127.0.0.1:3\n"
 	for line, want := range map[string][]string{
@@ -232,12 +219,8 @@ func TestHAProxy_computedBackends(t *testing.T) {
 
 // What edge has for lines of HAProxy.
 func TestHAProxy_carries(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "503.http")
-	page := "HTTP/1.0 503 Busy\r\nContent-Type: text/html\r\n\r\n<h1>\"Busy\"</h1>\r\n"
-	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := filepath.Join(t.TempDir(), "503.http")
+	write(t, file, "HTTP/1.0 503 Busy\r\nContent-Type: text/html\r\n\r\n<h1>\"Busy\"</h1>\r\n")
 	for line, want := range map[string]string{
 		"errorfile 503 " + file: `error_pages.503 = { body = "<h1>\"Busy\"</h1>" }`,
 		`http-request return content-type text/html lf-string "<p>{%[src]}</p>" if { path /ip }`: "respond = " +
@@ -298,9 +281,7 @@ func TestHAProxy_lists(t *testing.T) {
 	for i := range 1000 {
 		text += fmt.Sprintf("10.0.%d.%d\n", i/250, i%250)
 	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, text)
 	p := planOf(t, "haproxy", "listen f\n mode http\n bind :80\n acl blocked src -f "+file+"\n"+
 		" http-request deny if blocked\n server s 127.0.0.1:1\n")
 	wantAll(t, "blocked", p, []string{`[lists.from-blocked-lst] file = "` + file + `"`,

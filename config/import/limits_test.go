@@ -3,30 +3,16 @@ package importer_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Requests beyond the rate are refused by both, one after the other.
 func TestNginx_limitsCountTheSame(t *testing.T) {
-	binary := testutil.Nginx(t)
-	dir, theirs, ours := t.TempDir(), freePort(t), freePort(t)
 	backend := echo(t, false)
-	text := func(port string) string {
+	there, here, _ := nginxDialect(t).serveBoth(t, t.TempDir(), func(port string) string {
 		return strings.NewReplacer("PORT", port, "BACKEND", backend).Replace(limiting)
-	}
-	path := filepath.Join(dir, "there.conf")
-	if err := os.WriteFile(path, []byte(text(theirs)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-p", dir, "-c", path, "-e", "stderr",
-		"-g", "daemon off; master_process off; error_log stderr emerg; pid " + dir + "/nginx.pid;"}})
-	(&dialect{program: "nginx"}).startEdge(t, dir, text(ours))
-	there, here := clientOf(t, theirs), clientOf(t, ours)
+	})
 	for _, path := range []string{"/none", "/some/", "/some/other", "/status/", "/key/", "/key/a", "/address/",
 		"/answer/", "/file/", "/dry/", "/inner/x"} {
 		var a, b string
@@ -49,7 +35,6 @@ func TestNginx_limitsCountTheSame(t *testing.T) {
 // limiting has a rate at which nothing comes back while the test runs.
 const limiting = `events {}
 http {
-  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   access_log off;
   limit_req_zone $binary_remote_addr zone=none:1m rate=1r/m;
   limit_req_zone $remote_addr zone=some:1m rate=1r/m;

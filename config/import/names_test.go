@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -87,11 +86,8 @@ func (d *dialect) namedOrigins(t *testing.T, text, dir string) map[string]string
 func TestHAProxy_sameBackendByName(t *testing.T) {
 	const file = "testdata/haproxy/names.cfg"
 	d, dir := haproxyDialect(t), t.TempDir()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	there, here := d.startBoth(t, file, string(text), dir, d.namedOrigins(t, string(text), dir), false)
+	text := read(t, file)
+	there, here := d.startBoth(t, file, text, dir, d.namedOrigins(t, text, dir), false)
 	led := 0
 	ask := func(port, name string, protocols ...string) {
 		a, b := greeted(t, there.ports[port], name, protocols...), greeted(t, here.ports[port], name, protocols...)
@@ -121,15 +117,11 @@ func TestNginx_backendByName(t *testing.T) {
 	const file = "testdata/nginx/names.conf"
 	d := &dialect{program: "nginx", listen: regexp.MustCompile(`\blisten\s+(?:\[::\]:)?(\d+);`),
 		backend: regexp.MustCompile(`\s(10\.7\.0\.\d+:\d+)`), files: regexp.MustCompile(`(none)`)}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	here := &side{map[string]string{}, d.namedOrigins(t, string(text), dir), false}
-	d.startEdge(t, dir, d.moved(t, here, string(text), dir))
+	text, dir := read(t, file), t.TempDir()
+	here := &side{map[string]string{}, d.namedOrigins(t, text, dir), false}
+	d.startEdge(t, dir, d.moved(t, here, text, dir))
 	for port := range strings.FieldsSeq("443 8443 9443 5432") {
-		here.listens(t, port)
+		listens(t, here.ports[port])
 	}
 	for asked, want := range map[string]string{
 		"443 mail.test":      "10.7.0.1:8443",

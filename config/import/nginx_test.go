@@ -1,16 +1,13 @@
 package importer_test
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/edge-proxy/edge/config"
-	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -19,9 +16,11 @@ import (
 const leftOut = `(?m)^\s*(include (/config|fastcgi)|ssl_dhparam|worker_processes)[^;]*;`
 
 // Every file of testdata/nginx does here what nginx does with it, but for what its golden file lists.
-func TestNginx_answersAreTheSame(t *testing.T) {
+func TestNginx_answersAreTheSame(t *testing.T) { compare(t, nginxDialect(t)) }
+
+func nginxDialect(t *testing.T) *dialect {
 	binary := testutil.Nginx(t)
-	compare(t, &dialect{
+	return &dialect{
 		program: "nginx", pattern: "[0-9]*.conf",
 		listen:  regexp.MustCompile(`\blisten\s+(?:\[::\]:|[\d.]+:|\*:)?(\d+)`),
 		backend: regexp.MustCompile(`(?:\bserver\s+|proxy_pass\s+https?://)((?:localhost|[\d.]+):\d+)`),
@@ -34,14 +33,12 @@ func TestNginx_answersAreTheSame(t *testing.T) {
 			text = withoutUser.ReplaceAllString(text, "")
 			text = regexp.MustCompile(leftOut).ReplaceAllString(text, "")
 			path := filepath.Join(dir, "main.conf")
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			write(t, path, text)
 			main := "daemon off; master_process off; error_log stderr warn; pid " + dir + "/nginx.pid;"
 			testutil.Start(t, testutil.Command{Path: binary, Dir: dir,
 				Args: []string{"-p", dir, "-c", path, "-e", "stderr", "-g", main}})
 		},
-	})
+	}
 }
 
 // What edge cannot ask of requests keeps all of them from their backend.
@@ -93,10 +90,7 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			text := "http { server { listen 8080; " +
 				strings.ReplaceAll(body, "PASS", "proxy_pass http://127.0.0.1:9000;") + " } }"
-			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: []byte(text)}}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := planOfFiles(t, "nginx", "f", text)
 			result := string(p.Text(plan.TextOnly))
 			always := regexp.MustCompile(`\[\[(?:routes\.)?rules\]\]\n(?:deny = 4\d\d|drop = true)\n`)
 			all := always.MatchString(strings.Split(result, "[[routes]]")[0])
@@ -190,12 +184,7 @@ func TestNginx_filters(t *testing.T) {
 				"limit_req_zone '$server_name $uri' zone=here:1m rate=1r/s; " +
 				"server { listen 8080; server_name a.test; " + c.body +
 				" location / { proxy_pass http://127.0.0.1:9000; } } }"
-			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{
-				"f":     {Data: []byte(text)},
-				"users": {Data: []byte(users)}}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := planOfFiles(t, "nginx", "f", text, "users", users)
 			got := filtersOf(string(p.Text(plan.TextOnly)))
 			if want := strings.Join(strings.Fields(c.want), " "); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -308,10 +297,7 @@ func TestNginx_serversThatAskForCertificates(t *testing.T) {
 			text := "http { " + c.both + " server { listen 443 ssl; server_name one.test; " + c.first +
 				" location / { proxy_pass http://127.0.0.1:1; } }\nserver { listen 443 ssl; listen 80; " +
 				"server_name two.test; " + c.second + " location / { proxy_pass http://127.0.0.1:2; } } }"
-			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: []byte(text)}}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := planOfFiles(t, "nginx", "f", text)
 			result := string(p.Text(func([]byte) *config.Report { return &config.Report{} }))
 			for listener, want := range map[string]string{"https-443": c.want, "http-80": "http://127.0.0.1:2"} {
 				led := regexp.MustCompile(`listener +=.*` + listener + `"\ndest +=.*"` + regexp.QuoteMeta(want) + `"`)

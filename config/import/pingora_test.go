@@ -2,7 +2,6 @@ package importer_test
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,33 +25,24 @@ func TestPingora(t *testing.T) {
 			continue
 		}
 		count++
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := importer.Import("pingora", file, &plan.Reader{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		result := p.Text(plan.TextOnly)
-		got := string(result) + "\n# Findings:\n"
+		p := planOfFile(t, "pingora", file)
+		got := withFindings(t, p)
 		lost := map[string]bool{"client_bind_to_ipv6": true, "upstream_debug_ssl_keylog": true,
 			"daemon_wait_for_ready": true} // edge itself does not accept these
 		for _, f := range p.Findings() {
-			got += "# " + f.String() + "\n"
 			if f.Lost {
 				lost[strings.TrimSuffix(strings.Fields(f.What)[0], ":")] = true
 			}
 		}
 		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
 		var kept []string
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(read(t, file)) {
 			if key, _, _ := strings.Cut(line, ":"); !lost[key] && !strings.HasPrefix(line, "  - 10.") {
 				kept = append(kept, line)
 			}
 		}
 		before := meaning(t, file, []byte(strings.Join(kept, "")))
-		if after := meaning(t, "edge.toml", result); before != after {
+		if after := meaning(t, "edge.toml", p.Text(plan.TextOnly)); before != after {
 			t.Errorf("%s: other than the file\n%s", file, difference(before, after))
 		}
 	}

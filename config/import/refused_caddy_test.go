@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -20,73 +17,32 @@ import (
 // another seed.
 func TestCaddy_nothingThatIsRefusedIsLetThrough(t *testing.T) {
 	testutil.OnlyPlain(t)
-	binary := os.Getenv("EDGE_CADDY")
-	if binary == "" {
-		t.Skip("make import-check builds Caddy and runs this")
-	}
-	seed, files := seedOf(t, 1), 1
-	if soak() {
-		files = 100
-	}
-	backend := echo(t, false)
-	total := tally{}
-	for range files {
+	d, backend := caddyOf(caddy(t)), echo(t, false)
+	eachFile(t, 40, func(t *testing.T, seed uint64, total *tally) {
 		var sites []*refusingSite
-		for range 40 {
-			sites = append(sites, newRefusingSite(t, seed, backend))
-			seed++
+		for i := range uint64(40) {
+			sites = append(sites, newRefusingSite(t, seed+i, backend))
 		}
-		t.Run(fmt.Sprintf("seeds %d to %d", seed-40, seed-1), func(t *testing.T) {
-			compareSites(t, binary, sites, &total)
-		})
-		if t.Failed() {
-			break
-		}
-	}
-	t.Logf("%+v", total)
-	if total.refused < 100 || total.through < 100 {
-		t.Errorf("too few requests are refused by Caddy, or let through by both: %+v", total)
-	}
+		compareSites(t, d, sites, total)
+	})
 }
 
 // compareSites asks both programs the same.
-func compareSites(t *testing.T, binary string, sites []*refusingSite, total *tally) {
-	dir, theirs, ours := t.TempDir(), freePort(t), freePort(t)
-	text := func(port string) string {
+func compareSites(t *testing.T, d *dialect, sites []*refusingSite, total *tally) {
+	dir := t.TempDir()
+	there, here, ours := d.serveBoth(t, dir, func(port string) string {
 		all := "{\n\tadmin off\n\tauto_https off\n}\n"
 		for _, s := range sites {
 			all += fmt.Sprintf("http://s%d.test:%s {\n%s}\n", s.seed, port, s.text)
 		}
 		return all
-	}
-	path := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(path, []byte(text(theirs)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Env: []string{"HOME=" + dir},
-		Args: []string{"run", "--adapter", "caddyfile", "--config", path}})
-	(&dialect{program: "caddy"}).startEdge(t, dir, text(ours))
-	there, here := clientOf(t, theirs), clientOf(t, ours)
-	whole := carried(t, "caddy", filepath.Join(dir, "asked.caddy"), text(ours), "http://s")
+	})
+	whole := carried(t, "caddy", filepath.Join(dir, "asked.caddy"), ours, "http://s")
 	for i, s := range sites {
-		wrong := false
-		for _, r := range s.requests() {
+		total.compare(t, s.seed, s.text, s.requests(), func(r *request) statuses {
 			a, b := there(r), here(r)
-			refused, through := a >= 400, b >= 200 && b < 400
-			if refused && through {
-				t.Errorf("seed %d: %s %s %v from %s: %d there, %d here",
-					s.seed, r.method, r.path, r.header, r.from, a, b)
-				wrong = true
-			}
-			alike := whole[i] && comparable(r, a, b)
-			if alike && a != b {
-				t.Logf("seed %d: %s %s %v from %s: %d there, %d here", s.seed, r.method, r.path, r.header, r.from, a, b)
-			}
-			total.add(refused, through, alike, a, b)
-		}
-		if wrong {
-			t.Log(s.text)
-		}
+			return statuses{a, b, a >= 400, b >= 200 && b < 400, whole[i] && comparable(r, a, b)}
+		})
 	}
 }
 
@@ -109,12 +65,8 @@ type refusingSite struct {
 }
 
 func newRefusingSite(t *testing.T, seed uint64, backend string) *refusingSite {
-	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &refusingSite{seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), backend: backend,
-		users: "{\nu " + string(hash) + "\n}"}
+		users: "{\nu " + hashed(t) + "\n}"}
 	s.text = s.block(0)
 	return s
 }

@@ -4,55 +4,29 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/bcrypt"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // What HAProxy refuses, edge does not let through with the configuration that is imported, whatever the file says.
 //
 // Each seed is a frontend of a file that both programs serve. EDGE_SOAK=1 tries more files, EDGE_SEED=N others.
 func TestHAProxy_nothingThatIsRefusedIsLetThrough(t *testing.T) {
-	binary := haproxy(t)
-	seed, files := seedOf(t, 1), 1
-	if soak() {
-		files = 100
-	}
-	backend := echo(t, false)
-	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	total := tally{}
-	for range files {
-		t.Run(fmt.Sprintf("seeds %d to %d", seed, seed+11), func(t *testing.T) {
-			compareFronts(t, binary, backend, string(hash), seed, &total)
-		})
-		if seed += 12; t.Failed() {
-			break
-		}
-	}
-	t.Logf("%+v", total)
-	if total.refused < 100 || total.through < 100 || total.closed > total.through {
-		t.Errorf("too few requests are refused by HAProxy, or let through by both: %+v", total)
+	d, backend, hash := haproxyDialect(t), echo(t, false), hashed(t)
+	total := eachFile(t, 12, func(t *testing.T, seed uint64, total *tally) {
+		compareFronts(t, d, backend, hash, seed, total)
+	})
+	if total.closed > total.through {
+		t.Errorf("too few requests are let through by both: %+v", total)
 	}
 }
 
 // compareFronts serves the frontends of 12 seeds with both programs.
-func compareFronts(t *testing.T, binary, backend, hash string, seed uint64, total *tally) {
+func compareFronts(t *testing.T, d *dialect, backend, hash string, seed uint64, total *tally) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"addresses": "# some\n127.0.0.2\n", "map": "/a 0\n/a/x 1\n/ax 1\nh.test 1\nx.test 0\nno.test 7\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, filepath.Join(dir, "addresses"), "# some\n127.0.0.2\n")
+	write(t, filepath.Join(dir, "map"), "/a 0\n/a/x 1\n/ax 1\nh.test 1\nx.test 0\nno.test 7\n")
 	theirs, ours := proxyHead+hash+"\n", proxyHead+hash+"\n"
 	var fronts []*askedFront
 	for n := range uint64(12) {
@@ -62,12 +36,8 @@ func compareFronts(t *testing.T, binary, backend, hash string, seed uint64, tota
 		ours += strings.ReplaceAll(f.text, "PORT", f.ours)
 		fronts = append(fronts, f)
 	}
-	path := filepath.Join(dir, "there.cfg")
-	if err := os.WriteFile(path, []byte(theirs), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, testutil.Command{Path: binary, Dir: dir, Args: []string{"-db", "-f", path}})
-	(&dialect{program: "haproxy"}).startEdge(t, dir, ours)
+	d.start(t, dir, theirs)
+	d.startEdge(t, dir, ours)
 	whole := carried(t, "haproxy", filepath.Join(dir, "asked.cfg"), ours, "frontend ")
 	for i, f := range fronts {
 		f.whole = whole[i]
@@ -168,7 +138,7 @@ func (f *askedFront) criterion() string {
 // compare asks both programs the same.
 func (f *askedFront) compare(t *testing.T, total *tally) {
 	there, here := clientOf(t, f.theirs), clientOf(t, f.ours)
-	wrong := false
+	var list []*request
 	for _, path := range []string{"/", "/a", "/a/x", "/ax", "/A/x", "/b.php", "/a/b.PHP", "/%61/x", "/c/img/x", "/img",
 		"/c/", "/x%2ephp", "/a/..", "/a/../b", "/c/./img/.."} {
 		for range 4 {
@@ -178,30 +148,18 @@ func (f *askedFront) compare(t *testing.T, total *tally) {
 				host: f.one("h.test", "h.test", "H.Test", "www.h.test", "h.test:8080", "x.test", "h.test."),
 				from: f.one("", "", "127.0.0.2", "127.0.1.1")}
 			f.fields(r)
-			a, b := there(r), here(r)
-			refused, through := a < 200 || a >= 400 && a <= 500, b == 200 // other answers are those of the file
-			if refused && through {
-				t.Errorf("seed %d: %s %s%s %v from %s: %d there, %d here", f.seed, r.method, r.host, r.path, r.header,
-					r.from, a, b)
-				wrong = true
-			}
-			// Other spellings of a path or a host count as the same here, and do not there; of a query with several
-			// parameters of one name HAProxy looks at each, edge at the first where nothing is refused.
-			odd := strings.ContainsAny(r.path, "%;&") || strings.Contains(r.path, "??") ||
-				strings.Contains(r.path, "/.") || r.host[:1] == "H" || strings.Contains(r.host, ":") ||
-				strings.HasSuffix(r.host, ".")
-			before := total.differ
-			total.add(refused, through, f.whole && !odd, a, b)
-			if total.differ != before {
-				t.Logf("seed %d: %s %s%s %v from %s: other statuses, %d there, %d here",
-					f.seed, r.method, r.host, r.path, r.header, r.from, a, b)
-				wrong = true
-			}
+			list = append(list, r)
 		}
 	}
-	if wrong {
-		t.Log(f.text)
-	}
+	total.compare(t, f.seed, f.text, list, func(r *request) statuses {
+		// Other spellings of a path or a host count as the same here, and do not there; of a query with several
+		// parameters of one name HAProxy looks at each, edge at the first where nothing is refused.
+		odd := strings.ContainsAny(r.path, "%;&") || strings.Contains(r.path, "??") || strings.Contains(r.path, "/.") ||
+			r.host[:1] == "H" || strings.Contains(r.host, ":") || strings.HasSuffix(r.host, ".")
+		a, b := there(r), here(r)
+		// Other answers are those of the file.
+		return statuses{a, b, a < 200 || a >= 400 && a <= 500, b == 200, f.whole && !odd}
+	})
 }
 
 // fields gives a request some of the fields that criteria look at.

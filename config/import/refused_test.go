@@ -1,7 +1,6 @@
 package importer_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,9 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
-	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -27,30 +23,14 @@ import (
 // another seed.
 func TestNginx_nothingThatIsRefusedIsLetThrough(t *testing.T) {
 	testutil.OnlyPlain(t)
-	binary := testutil.Nginx(t)
-	seed, files := seedOf(t, 1), 1
-	if soak() {
-		files = 100
-	}
-	backend := echo(t, false)
-	total := tally{}
-	for range files {
+	d, backend := nginxDialect(t), echo(t, false)
+	total := eachFile(t, 40, func(t *testing.T, seed uint64, total *tally) {
 		f := &refusedFile{backend: backend, dir: t.TempDir()}
-		for range 40 {
-			f.servers = append(f.servers, newRefusing(seed))
-			seed++
+		for i := range uint64(40) {
+			f.servers = append(f.servers, newRefusing(seed+i))
 		}
-		t.Run(fmt.Sprintf("seeds %d to %d", f.servers[0].seed, seed-1), func(t *testing.T) {
-			f.compare(t, binary, &total)
-		})
-		if t.Failed() {
-			break
-		}
-	}
-	t.Logf("%+v", total)
-	if total.refused < 100 || total.through < 100 {
-		t.Errorf("too few requests are refused by nginx, or let through by both: %+v", total)
-	}
+		f.compare(t, d, total)
+	})
 	// What is left are requests for which an if holds that answers nothing: nginx forgets try_files for them.
 	if total.differ*100 > total.same {
 		t.Errorf("too many requests of which no line is lost are answered otherwise: %+v", total)
@@ -69,6 +49,27 @@ func seedOf(t *testing.T, usual uint64) uint64 {
 	return usual
 }
 
+// eachFile calls f with the seeds of one file after the other: of a single one, unless EDGE_SOAK asks for more. It
+// returns the count of requests, of which enough have to be refused and enough let through.
+func eachFile(t *testing.T, seeds uint64, f func(t *testing.T, seed uint64, total *tally)) *tally {
+	seed, files := seedOf(t, 1), 1
+	if soak() {
+		files = 100
+	}
+	total := new(tally)
+	for range files {
+		t.Run(fmt.Sprintf("seeds %d to %d", seed, seed+seeds-1), func(t *testing.T) { f(t, seed, total) })
+		if seed += seeds; t.Failed() {
+			break
+		}
+	}
+	t.Logf("%+v", total)
+	if total.refused < 100 || total.through < 100 {
+		t.Errorf("too few requests are refused by the program, or let through by both: %+v", total)
+	}
+	return total
+}
+
 // tally counts requests.
 type tally struct {
 	refused int // by the program
@@ -76,6 +77,34 @@ type tally struct {
 	closed  int // let through by the program, and refused by edge
 	same    int // the status is the same, where no line is lost
 	differ  int
+}
+
+// statuses are those that a request gets of the program and of edge, and what they mean.
+type statuses struct {
+	there, here      int
+	refused, through bool // by the program, and by edge
+	carried          bool // no line is lost that is about it
+}
+
+// compare asks both programs and counts the requests. One that only the program refuses is an error.
+func (c *tally) compare(t *testing.T, seed uint64, text string, list []*request, ask func(r *request) statuses) {
+	wrong := false
+	for _, r := range list {
+		a, differ := ask(r), c.differ
+		c.add(a.refused, a.through, a.carried, a.there, a.here)
+		said := fmt.Sprintf("seed %d: %s %s%s %v from %s: %d there, %d here", seed, r.method, r.host, r.path, r.header,
+			r.from, a.there, a.here)
+		if a.refused && a.through {
+			t.Error(said)
+			wrong = true
+		} else if c.differ != differ {
+			t.Log(said)
+			wrong = true
+		}
+	}
+	if wrong {
+		t.Log(text)
+	}
 }
 
 // add counts a request that is not let through where the program refuses it. carried says that no line is lost that is
@@ -106,13 +135,8 @@ func (c *tally) add(refused, through, carried bool, a, b int) {
 
 // carried reports for each part of a file, which begins with a mark, whether all of it is in the result.
 func carried(t *testing.T, program, path, text, mark string) (list []bool) {
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := importer.Import(program, path, &plan.Reader{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, text)
+	p := planOfFile(t, program, path)
 	p.Text(plan.TextOnly)
 	begins := []int{}
 	for i, line := range strings.Split(text, "\n") {
@@ -139,8 +163,7 @@ type refusedFile struct {
 // text returns the file for a port.
 func (f *refusedFile) text(port string) string {
 	var b strings.Builder
-	b.WriteString("events {}\nhttp {\n  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n" +
-		"  uwsgi_temp_path t4; scgi_temp_path t5; access_log off; keepalive_requests 100000;\n" +
+	b.WriteString("events {}\nhttp {\n  access_log off; keepalive_requests 100000;\n" +
 		"  server { listen 127.0.0.1:" + port + " default_server; server_name none.test; return 404; }\n")
 	for _, s := range f.servers {
 		b.WriteString(strings.NewReplacer("PORT", port, "BACKEND", f.backend, "USERS", f.dir+"/users",
@@ -150,72 +173,31 @@ func (f *refusedFile) text(port string) string {
 }
 
 // compare asks both programs the same.
-func (f *refusedFile) compare(t *testing.T, binary string, total *tally) {
-	theirs, ours := freePort(t), freePort(t)
-	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"users": "u:" + string(hash) + "\n", "plain": "u:{PLAIN}p\n"} {
-		if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+func (f *refusedFile) compare(t *testing.T, d *dialect, total *tally) {
+	write(t, filepath.Join(f.dir, "users"), "u:"+hashed(t)+"\n")
+	write(t, filepath.Join(f.dir, "plain"), "u:{PLAIN}p\n")
 	for _, name := range []string{"index.html", "x", "a/index.html", "a/x", "a/a/x", "a/b/index.html", "a/b/x",
 		"a/b/y.php", "c/index.html", "c/y.php", "c/d/x", "b/x", "A/x", "a*b/x",
 		"a/Y.PHP", "a/z x", "ax", "c/y.php\n", "a/é", "a/bx/c", "c/dx", "c/yx/z", "c/%25x"} {
-		name = filepath.Join(f.dir, "files", name)
-		err := cmp.Or(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("file"), 0o644))
-		if err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(f.dir, "files", name), "file")
 	}
-	path := filepath.Join(f.dir, "there.conf")
-	if err := os.WriteFile(path, []byte(f.text(theirs)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, testutil.Command{Path: binary, Dir: f.dir, Args: []string{"-p", f.dir, "-c", path, "-e", "stderr",
-		"-g", "daemon off; master_process off; error_log stderr emerg; pid " + f.dir + "/nginx.pid;"}})
-	(&dialect{program: "nginx"}).startEdge(t, f.dir, f.text(ours))
-	there, here := clientOf(t, theirs), clientOf(t, ours)
-	whole := carried(t, "nginx", filepath.Join(f.dir, "asked.conf"), f.text(ours), "  server {")[1:]
+	there, here, ours := d.serveBoth(t, f.dir, f.text)
+	whole := carried(t, "nginx", filepath.Join(f.dir, "asked.conf"), ours, "  server {")[1:]
 	for i, s := range f.servers {
-		wrong := false
-		for _, r := range s.requests() {
+		total.compare(t, s.seed, s.text, s.requests(), func(r *request) statuses {
 			a, b := there(r), here(r)
 			if b == http.StatusNotFound && (strings.Contains(r.path, "%2F") || strings.Contains(r.path, "/./")) {
 				b = a // no file has such a name
 			}
 			refused := a < 200 || a >= 400 && a < 500 && a != 404 && a != 405 // these two: a file that is not there
-			through := b >= 200 && b < 400
-			if refused && through {
-				t.Errorf("seed %d: %s %s %v from %s: %d there, %d here",
-					s.seed, r.method, r.path, r.header, r.from, a, b)
-				wrong = true
-			}
-			before := total.differ
-			total.add(refused, through, whole[i], a, b)
-			if total.differ != before {
-				t.Logf("seed %d: %s %s %v from %s: other statuses, %d there, %d here",
-					s.seed, r.method, r.path, r.header, r.from, a, b)
-				wrong = true
-			}
-		}
-		if wrong {
-			t.Log(s.text)
-		}
+			return statuses{a, b, refused, b >= 200 && b < 400, whole[i]}
+		})
 	}
 }
 
 // clientOf returns a function that sends a request to a port of this machine and returns the status; -1: no answer.
 func clientOf(t *testing.T, port string) func(r *request) int {
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	}, "listens on "+port)
+	listens(t, port)
 	transports := map[string]*http.Transport{}
 	for _, from := range []string{"", "127.0.0.2", "127.0.1.1"} {
 		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}

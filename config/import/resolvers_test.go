@@ -2,16 +2,13 @@ package importer_test
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/acme"
-	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -19,11 +16,7 @@ import (
 // ofTraefik imports traefik.yml beside an acme.json.
 func ofTraefik(t *testing.T, text string, state []byte) (p *plan.Plan, result string) {
 	t.Helper()
-	files := fstest.MapFS{"traefik.yml": {Data: []byte(text)}, "acme.json": {Data: state}}
-	p, err := importer.Import("traefik", "traefik.yml", &plan.Reader{Files: files})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p = planOfFiles(t, "traefik", "traefik.yml", text, "acme.json", string(state))
 	return p, string(p.Text(plan.TextOnly))
 }
 
@@ -107,16 +100,9 @@ func TestTraefik_ordersNoOthers(t *testing.T) {
 		{router("a", "Host(`a.file.org`) || Host(`a.org`)", le), []string{"a.file.org a.org", "www.example.org"}},
 	} {
 		files := "tls: {certificates: [{certFile: " + dir + "/star.pem, keyFile: " + dir + "/star.key}]}\n"
-		path := fileOf(t, resolved("email: a@example.org", c.routers, files))
-		p, err := importer.Import("traefik", path, &plan.Reader{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		result := p.Text(plan.TextOnly)
+		result := string(planOf(t, "traefik", resolved("email: a@example.org", c.routers, files)).Text(plan.TextOnly))
 		ours := filepath.Join(dir, "edge.toml")
-		if err := os.WriteFile(ours, result, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, ours, result)
 		read, report := config.Options{MakeFilters: true}.Load(ours)
 		if !report.OK() {
 			t.Fatal(report.Errors)

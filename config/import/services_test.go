@@ -1,7 +1,6 @@
 package importer_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,12 +20,7 @@ func becomeGolden(t *testing.T, files ...string) {
 	for _, file := range files {
 		program, _, _ := strings.Cut(file, "/")
 		file = filepath.Join("testdata", file)
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := imported(t, &dialect{program: program}, file, string(text))
-		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
+		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", imported(t, &dialect{program: program}, file))
 	}
 }
 

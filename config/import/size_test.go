@@ -2,7 +2,6 @@ package importer_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -28,16 +27,9 @@ func TestImport_filesStaySmall(t *testing.T) {
 		}
 		source := 0
 		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			source += strings.Count(string(text), "\n")
+			source += strings.Count(read(t, file), "\n")
 		}
-		p, err := importer.Import(program, path, &plan.Reader{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := planOfFile(t, program, path)
 		if lines := strings.Count(string(p.Text(plan.TextOnly)), "\n"); lines > 2*source {
 			t.Errorf("%s: %d lines become %d", program, source, lines)
 		}

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -94,15 +91,7 @@ func anyTraefikRequest(r *rand.Rand) traefikAsked {
 // Of routers with any rules and priorities, edge takes the one that Traefik does, the first whose rule holds, and
 // refuses what its list of addresses refuses.
 func TestTraefik_choosesAsTheProgram(t *testing.T) {
-	var addresses []string
-	for i := range 8 {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
-		defer s.Close()
-		addresses = append(addresses, s.Listener.Addr().String())
-	}
-	edge, seed := testutil.Binary(t, "./cmd/edge"), modelSeed(t)
-	t.Logf("seed %d", seed)
-	r, all := rand.New(rand.NewPCG(seed, 0)), traefikMatchers()
+	addresses, r, all := numbered(t, 8), modelRandom(t), traefikMatchers()
 	for range 25 {
 		addr := testutil.FreeAddr(t)
 		text := "entryPoints: {web: {address: \"" + addr + "\"}}\nhttp:\n  middlewares:\n" +
@@ -125,12 +114,7 @@ func TestTraefik_choosesAsTheProgram(t *testing.T) {
 		p := planOf(t, "traefik", text)
 		p.Block("[global]").Set("grace_period", `"0s"`, plan.Place{})
 		result := p.Text(plan.TextOnly)
-		file := filepath.Join(t.TempDir(), "edge.toml")
-		if err := os.WriteFile(file, result, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run := testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", file}})
-		run.WaitPort(addr)
+		run := runEdge(t, result, addr)
 		for range 150 {
 			a := anyTraefikRequest(r)
 			want, best := "", 0

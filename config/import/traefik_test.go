@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,26 +44,11 @@ func TestTraefik(t *testing.T) {
 	for name, file := range traefikSets(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, err := importer.Import("traefik", file, &plan.Reader{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			result := string(p.Text(plan.TextOnly))
-			if report := plan.TextOnly([]byte(result)); !report.OK() {
-				t.Error(report.Errors)
-			}
-			got := result + "\n# Findings:\n"
-			for _, f := range p.Findings() {
-				got += "# " + f.String() + "\n"
-			}
-			golden(t, filepath.Join(filepath.Dir(file), "golden"), got)
+			p := planOfFile(t, "traefik", file)
+			golden(t, filepath.Join(filepath.Dir(file), "golden"), withFindings(t, p))
 			everyLine(t, file, p)
-			table, err := os.ReadFile(filepath.Join(filepath.Dir(file), "answers.txt"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ports := serve(t, result)
-			for line := range strings.Lines(string(table)) {
+			ports := serve(t, string(p.Text(plan.TextOnly)))
+			for line := range strings.Lines(read(t, filepath.Join(filepath.Dir(file), "answers.txt"))) {
 				if got, want := askLine(t, line, ports); got != want {
 					t.Errorf("%s\tgot  %s\n\twant %s", line, got, want)
 				}
@@ -94,11 +78,7 @@ func everyLine(t *testing.T, file string, p *plan.Plan) {
 		t.Fatal(err, wrong)
 	}
 	for _, f := range append(files, more...) {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, line := range strings.Split(string(text), "\n") {
+		for i, line := range strings.Split(read(t, f), "\n") {
 			bare, _, _ := strings.Cut(line, "# ")
 			at := plan.Place{File: filepath.Base(f), Line: i + 1}
 			if !onlyNames.MatchString(bare) && !named[at.String()] {
@@ -174,21 +154,13 @@ func serve(t *testing.T, result string) map[string]string {
 	})
 	dir := t.TempDir()
 	path := filepath.Join(dir, "edge.toml")
-	if err := os.WriteFile(path, []byte(result), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, result)
 	edge := testutil.Binary(t, "./cmd/edge")
 	testutil.Start(t, testutil.Command{
 		Path: edge, Args: []string{"run", "-c", path}, Dir: dir, Env: []string{"STATE_DIRECTORY=" + dir},
 	})
 	for _, port := range ports {
-		testutil.Eventually(t, testutil.Patience, func() bool {
-			c, err := net.Dial("tcp", "127.0.0.1:"+port)
-			if err == nil {
-				c.Close()
-			}
-			return err == nil
-		}, "listens on "+port)
+		listens(t, port)
 	}
 	return ports
 }
