@@ -14,10 +14,7 @@ func TestState_keepsLittleOfABody(t *testing.T) {
 	names := scope(t)
 	x := browser()
 	x.Body = &Body{Bytes: bytes.Repeat([]byte("&"), 1<<20)}
-	c, err := names.Condition(`split(body, "&") == "a=b"`, Content)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := condition(t, names, `split(body, "&") == "a=b"`, Content)
 	c.Holds(x)
 	x.Body = &Body{Bytes: []byte("a")}
 	c.Holds(x)
@@ -31,10 +28,7 @@ func TestJSON_escapedNamesAllocateNothing(t *testing.T) {
 	x := browser()
 	x.State.computed = nil
 	x.Body = &Body{Bytes: []byte("{" + strings.Repeat(`"\n":1,`, 10_000) + `"a":1}`)}
-	c, err := scope(t).Condition(`json(body, "model") == "small"`, Content)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := condition(t, scope(t), `json(body, "model") == "small"`, Content)
 	c.Holds(x)
 	if n := testutil.Allocs(3, func() { x.Body.member.state = 0; c.Holds(x) }); n > 0 {
 		t.Errorf("%v allocations", n)

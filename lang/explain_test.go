@@ -7,10 +7,7 @@ import (
 
 // Each clause that is asked is measured, until the time for all is over; a slow clock does not make it take longer.
 func TestStopwatch(t *testing.T) {
-	c, err := scope(t).Condition(`path ~ "^/(a)" and match.1 == "a" and (path == "/b" or path == "/ac")`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := condition(t, scope(t), `path ~ "^/(a)" and match.1 == "a" and (path == "/b" or path == "/ac")`, Request)
 	x := browser()
 	x.Path = []byte("/ac")
 	for _, test := range []struct {

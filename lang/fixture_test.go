@@ -98,6 +98,26 @@ func scope(t testing.TB) *Scope {
 	return s
 }
 
+// condition compiles a condition that is right.
+func condition(t testing.TB, names *Scope, text string, in Phases) *Condition {
+	t.Helper()
+	c, err := names.Condition(text, in)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, err.(*Error).Caret(text))
+	}
+	return c
+}
+
+// template compiles a template that is right.
+func template(t testing.TB, names *Scope, text string, in Phases) *Template {
+	t.Helper()
+	c, err := names.Template(text, in)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, err.(*Error).Caret(text))
+	}
+	return c
+}
+
 // request makes the head of a request of its lines.
 func request(lines ...string) *message.Head {
 	h := new(message.Head)

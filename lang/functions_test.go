@@ -161,10 +161,7 @@ func TestState_computedMax(t *testing.T) {
 		{`re_replace(header.x-long, "a", "$0$0")`, ComputedMax},
 		{`header.x-long}{header.x-long`, ComputedMax},
 	} {
-		compiled, err := names.Template("{"+c.text+"}", Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := template(t, names, "{"+c.text+"}", Log)
 		before := x.State.Cut()
 		if got := compiled.Append(nil, x); len(got) != c.want {
 			t.Errorf("%.40s: %d bytes, want %d", c.text, len(got), c.want)
@@ -196,10 +193,7 @@ func TestCondition_roomIsForEachValue(t *testing.T) {
 		`all(header.x-many.lower() contains "%")`:                                  true,
 		`header.x-many.lower() == "y" or header.x-sevens.hex() ends_with "37"`:     true,
 	} {
-		c, err := names.Condition(text, Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Log)
 		if before := x.State.Cut(); c.Holds(x) != want || x.State.Cut() != before {
 			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut()-before)
 		}
@@ -251,10 +245,7 @@ func TestRandom_hasNoSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := scope.Template("{random(100000000000000000)}", Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := template(t, scope, "{random(100000000000000000)}", Request)
 	seen := map[string]bool{}
 	for range 4 {
 		x := &X{State: NewState()}

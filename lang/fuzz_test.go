@@ -116,12 +116,10 @@ func FuzzCompiled(f *testing.F) {
 func checkModel(t *testing.T, names *Scope, x *X, text string) {
 	t.Helper()
 	if n, match, err := names.checkedCondition(text, Log); err == nil {
-		compiled, err := names.Condition(text, Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := condition(t, names, text, Log)
 		for _, capture := range []bool{match, true} {
 			if capture {
+				var err error
 				if compiled, err = compiled.Capturing(); err != nil {
 					t.Fatal(err)
 				}
@@ -154,10 +152,7 @@ func checkModel(t *testing.T, names *Scope, x *X, text string) {
 		checkError(t, err, text)
 	}
 	if root, match, err := names.checkedTemplate(text, Log, nil); err == nil {
-		compiled, err := names.Template(text, Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := template(t, names, text, Log)
 		m := model{x: x, scope: names, capture: match}
 		x.State.begin()
 		x.State.matched = false

@@ -34,10 +34,7 @@ func TestCondition_sealsOnce(t *testing.T) {
 		`hex(hmac(secret.links, path)) == query.sig`:                         false,
 		`query.sig == hex(hmac(secret.links, replace(path, "p", header.x)))`: false,
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		x := hostile("/private?"+strings.Repeat("sig=&", 6000), "X: "+strings.Repeat("x", ComputedMax))
 		if c.Holds(x) != want {
 			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut())
@@ -55,10 +52,7 @@ func TestCondition_codeThatIsCut(t *testing.T) {
 		`all(query.sig == replace(header.x, "x", "yy") + hex(hmac(secret.links, path)))`: false,
 		`any(query.sig != replace(header.x, "x", "yy") + hex(hmac(secret.links, path)))`: true,
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		x := hostile("/private?sig=", "X: "+strings.Repeat("x", ComputedMax/2))
 		if c.Holds(x) != want || x.State.Cut() == 0 {
 			t.Errorf("%s: %v, %d texts cut", text, !want, x.State.Cut())
@@ -75,10 +69,7 @@ func TestCondition_manyByMany(t *testing.T) {
 		`cookie.a == query.a ?? "y"`,
 		`split(header.a, ",") == split(header.b, ",")`,
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		x := hostile("/?"+strings.Repeat("a=%78&", 2700), "Cookie: "+strings.Repeat("a;", 8<<10),
 			"A: "+strings.Repeat("a,", 8<<10)+"a", "B: "+strings.Repeat("b,", 8<<10)+"b")
 		if took := spent(t, func() {
@@ -109,10 +100,7 @@ func TestCondition_partsOfMany(t *testing.T) {
 		`header.cookie contains query.a`:                  "b=xyz1",
 		`lower(cookie.a) starts_with split(query.a, ",")`: "a=xYZ1x",
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		parameters := strings.Builder{}
 		for i := range 2700 {
 			fmt.Fprintf(&parameters, "a=xx%d%%78&", i)
@@ -168,10 +156,7 @@ func TestCondition_malformedValues(t *testing.T) {
 		{`cookie.x == "<script>"`, "", `x="<script>"`},
 		{`cookie.x == "b"`, "", `x="a; x=b`},
 	} {
-		compiled, err := names.Condition(c.text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := condition(t, names, c.text, Request)
 		x := hostile("/?"+c.query, "Cookie: "+c.cookie)
 		if !compiled.Holds(x) {
 			t.Errorf("%s does not hold for %s%s", c.text, c.query, c.cookie)
@@ -194,10 +179,7 @@ func TestCondition_roomForEach(t *testing.T) {
 		`int(lower(header.x), 0) == 0 and lower(header.y) == "evil"`:     hostile("/"),
 		`not percent(lower(header.x), 0) and lower(header.y) == "evil"`:  hostile("/"),
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		x.Request.Add("X", strings.Repeat("x", ComputedMax))
 		x.Request.Add("Y", "Evil")
 		if !c.Holds(x) || x.State.Cut() != 0 {
@@ -205,10 +187,7 @@ func TestCondition_roomForEach(t *testing.T) {
 		}
 		checkModel(t, names, x, text)
 	}
-	to, err := names.Template(`{len(lower(header.x)) > 1 ? "a" : "b"}{lower(header.y)}`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	to := template(t, names, `{len(lower(header.x)) > 1 ? "a" : "b"}{lower(header.y)}`, Request)
 	x := hostile("/", "X: "+strings.Repeat("x", ComputedMax), "Y: B")
 	if got := string(to.Append(nil, x)); got != "ab" {
 		t.Errorf("the template is %q", got)
@@ -224,10 +203,7 @@ func TestState_afterPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fails, err := scope.Condition(`split(header.x, ",").fails() == query.a`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fails := condition(t, scope, `split(header.x, ",").fails() == query.a`, Request)
 	after, err := scope.Condition(`split(header.x, ",").upper() == query.a and len(split(header.x, ",")) == 3`, Request)
 	if err != nil {
 		t.Fatal(err)
@@ -255,10 +231,7 @@ func TestCondition_twoMatches(t *testing.T) {
 		`path ~ "^/(.*)$" and match.1 == (header.x ~ "^(.*)$" ? "private" : "")`,
 		`path ~ "^/(.*)$" and replace(match.1, "v", header.x ~ "^(.*)$" ? "x" : "") == "prixate"`,
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		x := hostile("/", "X: zz")
 		if !c.Holds(x) {
 			t.Errorf("%s does not hold", text)
@@ -310,10 +283,7 @@ func TestCondition_hostileHeads(t *testing.T) {
 		`query.a ~ "(a|b|x|y)*a(a|b){14}\d"`, `re_replace(query.a, "(a*)*b|x", "_$1") == "b"`, `int(query.a, 1) == 3`,
 		`re_replace(header.a, "<[^>]*>|<", "_") == "b"`, `query.a ~ "^(.*)(.*)(.*)$" and match.1 == "b"`,
 	} {
-		c, err := names.Condition(text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := condition(t, names, text, Request)
 		for name, x := range heads {
 			if took := spent(t, func() { c.Holds(x) }); took > time.Second {
 				t.Errorf("%s on the head %q took %v", text, name, took)
@@ -341,10 +311,7 @@ func TestLike_time(t *testing.T) {
 // cut off: it is not left as it came.
 func TestReplace_time(t *testing.T) {
 	names := scope(t)
-	to, err := names.Template(`{header.x.re_replace("<[^>]*>|<", "_")}`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	to := template(t, names, `{header.x.re_replace("<[^>]*>|<", "_")}`, Request)
 	for _, size := range []int{1000, 32 << 10} {
 		x := hostile("/", "X: "+strings.Repeat("<", size))
 		got := ""
@@ -380,10 +347,7 @@ func spent(t *testing.T, f func()) time.Duration {
 func TestReplace_ofManyByABody(t *testing.T) {
 	x := browser()
 	x.Body = &Body{Bytes: []byte(strings.Repeat("y,", 64<<10))}
-	c, err := scope(t).Condition(`split(body, ",").replace("y", body) == "b"`, Content)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := condition(t, scope(t), `split(body, ",").replace("y", body) == "b"`, Content)
 	if took := spent(t, func() { c.Holds(x) }); took > time.Second {
 		t.Errorf("it took %v", took)
 	}

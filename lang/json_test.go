@@ -404,10 +404,7 @@ func TestCondition_jsonValid(t *testing.T) {
 		{`json.valid(body)`, ``, "false"},
 		{`json.valid(split("1,2,[]", ",")) and not json.valid(split("1,2,[", ","))`, ``, "true"},
 	} {
-		when, err := names.Condition(c.when, Content)
-		if err != nil {
-			t.Fatal(err)
-		}
+		when := condition(t, names, c.when, Content)
 		x := browser(`X-Claims: {"role":"a"}`, `X-Claims: {"role":"b"}`, `X-Bad: {"role":"a"}`, `X-Bad: {"role:"b"}`)
 		x.Body = &Body{Bytes: []byte(c.body)}
 		got := fmt.Sprint(when.Holds(x))
@@ -423,10 +420,7 @@ func TestCondition_jsonValid(t *testing.T) {
 
 // Readers of a body go by what its head says of it: what is coded is another text for them.
 func TestJSON_codedBodies(t *testing.T) {
-	when, err := scope(t).Condition(`json(body, "a") == "1"`, Content)
-	if err != nil {
-		t.Fatal(err)
-	}
+	when := condition(t, scope(t), `json(body, "a") == "1"`, Content)
 	for field, readable := range map[string]bool{
 		"Content-Encoding: gzip":                              false,
 		"Content-Encoding: identity, gzip":                    false,
@@ -455,10 +449,7 @@ func TestJSON_codedBodies(t *testing.T) {
 
 // A body that nobody has read is cut: its route reads none.
 func TestCondition_bodyThatWasNotRead(t *testing.T) {
-	when, err := scope(t).Condition(`body.cut`, Log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	when := condition(t, scope(t), `body.cut`, Log)
 	for length, want := range map[int64]bool{0: false, 5: true, message.LengthUnknown: true} {
 		x := browser()
 		x.Request.Length = length

@@ -101,10 +101,7 @@ var holding = []struct {
 
 // Applications take the blanks off, and an origin would read another value than the condition.
 func TestCondition_cookieWithBlanks(t *testing.T) {
-	c, err := scope(t).Condition(`cookie.role == "admin"`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := condition(t, scope(t), `cookie.role == "admin"`, Request)
 	for _, cookie := range []string{"role=admin", "role= admin", "x=1; role =\t admin ; role=b", `role= "admin" `} {
 		if !c.Holds(browser("Cookie: " + cookie)) {
 			t.Errorf("not for %q", cookie)
@@ -116,10 +113,7 @@ func TestCondition_holds(t *testing.T) {
 	names := scope(t)
 	for _, c := range holding {
 		t.Run(c.text, func(t *testing.T) {
-			compiled, err := names.Condition(c.text, Log)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, err.(*Error).Caret(c.text))
-			}
+			compiled := condition(t, names, c.text, Log)
 			x := browser()
 			if got := compiled.Holds(x); got != c.holds {
 				t.Errorf("%v, explained:", got)
@@ -378,10 +372,7 @@ func TestScope_looseTemplate(t *testing.T) {
 }
 
 func TestTemplate_parts(t *testing.T) {
-	text, err := scope(t).Template(`a{{{lower(path)}/{"x"}{query.q ?? "y"}`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := template(t, scope(t), `a{{{lower(path)}/{"x"}{query.q ?? "y"}`, Request)
 	parts := []Part{{Plain: "a{"}, {Source: "lower(path)"}, {Plain: "/"}, {Plain: "x"}, {Source: `query.q ?? "y"`}}
 	if got := text.Parts(); !slices.Equal(got, parts) {
 		t.Errorf("%+v", got)

@@ -77,10 +77,7 @@ func TestNewScope_replaces(t *testing.T) {
 func TestCondition_withoutHeads(t *testing.T) {
 	names := scope(t)
 	for _, c := range holding {
-		condition, err := names.Condition(c.text, Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		condition := condition(t, names, c.text, Log)
 		x := &X{}
 		condition.Holds(x)
 		condition.Explain(x)
@@ -90,10 +87,7 @@ func TestCondition_withoutHeads(t *testing.T) {
 
 // An address is IPv4 where it is written as IPv6, and has no zone: otherwise prefixes would not hold it.
 func TestCondition_addressForms(t *testing.T) {
-	condition, err := scope(t).Condition(`client.ip in {10.0.0.0/8 fe80::/10}`, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	condition := condition(t, scope(t), `client.ip in {10.0.0.0/8 fe80::/10}`, Request)
 	for text, want := range map[string]bool{
 		"::ffff:10.1.1.1": true, "fe80::1%eth0": true, "10.0.0.1": true, "::1": false,
 	} {
@@ -118,10 +112,7 @@ func TestState_SetMatch(t *testing.T) {
 		{`path ~ "^/(api)/(v2)" and path ~ "(items)"`, "items|"},
 		{`method == "GET"`, "7|"},
 	} {
-		plain, err := names.Condition(c.text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		plain := condition(t, names, c.text, Request)
 		condition, err := plain.Capturing()
 		if err != nil {
 			t.Fatal(err)

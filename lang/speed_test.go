@@ -86,21 +86,14 @@ const five = `path starts_with "/api/" and method in {"GET" "HEAD"} and host == 
 // evaluation returns what evaluates a row.
 func (r *row) evaluation(t testing.TB, names *Scope) func(x *X) bool {
 	if r.template {
-		compiled, err := names.Template(r.text, Request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := template(t, names, r.text, Request)
 		var dst []byte
 		return func(x *X) bool {
 			dst = compiled.Append(dst[:0], x)
 			return len(dst) > 0
 		}
 	}
-	compiled, err := names.Condition(r.text, Request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return compiled.Holds
+	return condition(t, names, r.text, Request).Holds
 }
 
 func BenchmarkCondition(b *testing.B) {
@@ -152,10 +145,7 @@ func TestCondition_allocations(t *testing.T) {
 		if groups.MatchString(c.text) || regexp.MustCompile(`cert\.sans|local\.`).MatchString(c.text) {
 			continue
 		}
-		compiled, err := names.Condition(c.text, Log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		compiled := condition(t, names, c.text, Log)
 		compiled.Holds(x)
 		if n := testutil.Allocs(20, func() { compiled.Holds(x) }); n != 0 {
 			t.Errorf("%s: %v allocations", c.text, n)
