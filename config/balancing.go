@@ -21,12 +21,6 @@ var balancingSynonyms = map[string]string{
 	"hash": "ketama", "consistent": "ketama",
 }
 
-const balancingDoc = "`adaptive`: the least loaded of three that are drawn; a backend that is slow or fails counts " +
-	"as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`; `least_conn` (requests under " +
-	"way over the weight); `p2c` (the less loaded of two that are drawn); `peak_ewma` (Finagle's). By a key, see " +
-	"`hash_key`: `ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). Or the name of one of " +
-	"`[balance_methods]`. See [balancing](balancing.md)."
-
 // The types of the keys of sticky. The comment after each is the Go type of its values.
 var (
 	typeCookieName = schema.Type{Name: "name of a cookie", Parse: parseCookieName} // string

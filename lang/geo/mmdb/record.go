@@ -104,42 +104,41 @@ func (r *record) readMap(c mmdbdata.Cursor, m *member) (next mmdbdata.Cursor, er
 		if !more {
 			return all.End()
 		}
-		if inside := m.inside[string(name)]; inside != nil {
-			next, err = r.read(value, inside)
-		} else {
-			next, err = value.Skip()
-		}
-		if r.steps++; err == nil && r.steps > stepsMax {
-			err = errLarge
-		}
-		if err != nil {
+		if next, err = r.step(value, m.inside[string(name)]); err != nil {
 			return next, err
 		}
 	}
 }
 
+// readFirst reads the first value of a list, and skips the others.
 func (r *record) readFirst(c mmdbdata.Cursor, m *member) (next mmdbdata.Cursor, err error) {
 	all, err := c.Slice()
 	if err != nil {
 		return c, err
 	}
 	for {
-		i, value, more := all.Next(next)
+		_, value, more := all.Next(next)
 		if !more {
 			return all.End()
 		}
-		if i == 0 {
-			next, err = r.read(value, m)
-		} else {
-			next, err = value.Skip()
-		}
-		if r.steps++; err == nil && r.steps > stepsMax {
-			err = errLarge
-		}
-		if err != nil {
+		if next, err = r.step(value, m); err != nil {
 			return next, err
 		}
+		m = nil
 	}
+}
+
+// step reads one of several values, or skips it where m is nil.
+func (r *record) step(c mmdbdata.Cursor, m *member) (next mmdbdata.Cursor, err error) {
+	if m != nil {
+		next, err = r.read(c, m)
+	} else {
+		next, err = c.Skip()
+	}
+	if r.steps++; err == nil && r.steps > stepsMax {
+		err = errLarge
+	}
+	return next, err
 }
 
 // set takes a text for a field. "-" and "ZZ" are how databases write that they do not know.
