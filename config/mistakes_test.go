@@ -25,13 +25,17 @@ type mistakenFile struct{ name, text string }
 // Each file of testdata/mistakes is one kind of mistakes. An entry is
 //
 //	== what is wrong
-//	-- edge.toml
-//	the text, and that of further files
+//	the text of edge.toml
+//	-- other.toml
+//	the text of another file
 //	-- report
-//	what is said about it
+//	what is said about them
+//
+// The mark of the first file is left out when its name is edge.toml.
 const (
 	entryMark  = "== "
 	fileMark   = "-- "
+	usualMark  = fileMark + "edge.toml\n"
 	reportMark = "-- report\n"
 )
 
@@ -39,12 +43,15 @@ func parseMistakes(t *testing.T, text string) (all []mistake) {
 	t.Helper()
 	for entry := range strings.SplitSeq(strings.TrimPrefix(text, entryMark), "\n"+entryMark) {
 		said, report, _ := strings.Cut(strings.TrimSuffix(entry, "\n")+"\n", "\n"+reportMark)
-		name, files, found := strings.Cut(said, "\n"+fileMark)
+		name, files, found := strings.Cut(said, "\n")
 		if !found {
 			t.Fatalf("the entry %q has no file", name)
 		}
+		if !strings.HasPrefix(files, fileMark) {
+			files = usualMark + files
+		}
 		m := mistake{name: name, report: report}
-		for file := range strings.SplitSeq(files, "\n"+fileMark) {
+		for file := range strings.SplitSeq(strings.TrimPrefix(files, fileMark), "\n"+fileMark) {
 			path, text, _ := strings.Cut(file, "\n")
 			m.files = append(m.files, mistakenFile{path, text + "\n"})
 		}
@@ -56,8 +63,11 @@ func parseMistakes(t *testing.T, text string) (all []mistake) {
 func (m *mistake) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s\n", entryMark, m.name)
-	for _, f := range m.files {
-		fmt.Fprintf(&b, "%s%s\n%s", fileMark, f.name, f.text)
+	for i, f := range m.files {
+		if mark := fileMark + f.name + "\n"; i > 0 || mark != usualMark {
+			b.WriteString(mark)
+		}
+		b.WriteString(f.text)
 	}
 	return b.String() + reportMark + m.report
 }

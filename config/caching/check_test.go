@@ -16,20 +16,20 @@ var update = flag.Bool("update", false, "write the golden file anew")
 
 // Each mistake has its place and what helps, and the codes of warnings silence them. The file is as those of config.
 func TestCheck_mistakes(t *testing.T) {
-	const path, fileMark, reportMark = "testdata/caching.mistakes", "-- edge.toml\n", "-- report\n"
+	const path, reportMark = "testdata/caching.mistakes", "-- report\n"
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got strings.Builder
 	for entry := range strings.SplitSeq(strings.TrimPrefix("\n"+string(want), "\n== "), "\n== ") {
-		name, text, _ := strings.Cut(strings.TrimSuffix(entry, "\n")+"\n", "\n"+fileMark)
+		name, text, _ := strings.Cut(strings.TrimSuffix(entry, "\n")+"\n", "\n")
 		text, _, _ = strings.Cut(text, reportMark)
 		_, rep := config.Parse("edge.toml", []byte(text))
 		if len(rep.Errors)+len(rep.Warnings) == 0 {
 			t.Errorf("%s: accepted in silence", name)
 		}
-		got.WriteString("== " + name + "\n" + fileMark + text + reportMark)
+		got.WriteString("== " + name + "\n" + text + reportMark)
 		if err := rep.Render(&got); err != nil {
 			t.Fatal(err)
 		}
