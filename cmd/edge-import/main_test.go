@@ -31,6 +31,26 @@ func command(t *testing.T, pkg string, args ...string) (code int, out string) {
 	return cmd.ProcessState.ExitCode(), string(text)
 }
 
+// expect runs a program of edge, which has to end with this exit code and print this text. It returns all it prints.
+func expect(t *testing.T, code int, text, pkg string, args ...string) (out string) {
+	t.Helper()
+	got, out := command(t, pkg, args...)
+	if got != code || !strings.Contains(out, text) {
+		t.Errorf("%s %q: exit %d, want %d and %q:\n%s", pkg, args, got, code, text, out)
+	}
+	return out
+}
+
+// write writes a file in a folder, and returns its path.
+func write[T string | []byte](t *testing.T, dir, name string, text T) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // migrated is the example of docs/migrating.md: the text before "becomes", and the one after it.
 func migrated(t *testing.T) (from, to string) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "migrating.md"))
@@ -46,39 +66,25 @@ func migrated(t *testing.T) (from, to string) {
 
 func TestImport_doesWhatThePageSays(t *testing.T) {
 	from, to := migrated(t)
-	file := filepath.Join(t.TempDir(), "site.conf")
-	if err := os.WriteFile(file, []byte(from), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := write(t, t.TempDir(), "site.conf", from)
 	result := filepath.Join(t.TempDir(), "edge.toml")
-	code, out := command(t, importer, "nginx", file, "-o", result)
-	text, err := os.ReadFile(result)
-	if err != nil || code != 0 || string(text) != to {
-		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
+	expect(t, 0, "", importer, "nginx", file, "-o", result)
+	if text, err := os.ReadFile(result); err != nil || string(text) != to {
+		t.Errorf("%v:\n%s", err, text)
 	}
 	if at, err := os.Stat(result); err != nil || at.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v: others may read what may hold passwords", at.Mode(), err)
 	}
-	for _, args := range [][]string{{"check", "--strict", result}, {"fmt", "--check", result}} {
-		if code, out := command(t, edge, args...); code != 0 {
-			t.Errorf("edge %s: exit %d:\n%s", args[0], code, out)
-		}
-	}
-	code, out = command(t, importer, "nginx", file, "-o", result)
-	if code != exitError || !strings.Contains(out, "exists") {
-		t.Errorf("a file that is there: exit %d:\n%s", code, out)
-	}
+	expect(t, 0, "", edge, "check", "--strict", result)
+	expect(t, 0, "", edge, "fmt", "--check", result)
+	expect(t, exitError, "exists", importer, "nginx", file, "-o", result)
 }
 
 func TestImport_listsWhatIsLost(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "nginx.conf")
 	text := "user nobody-here;\nhttp {\n  server {\n    listen 443 ssl;\n    ssl_certificate no.pem;\n" +
 		"    ssl_certificate_key no.key;\n    sub_filter a b;\n    include missing.conf;\n" +
 		"    return 301 https://a.test/;\n  }\n}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out := command(t, importer, "nginx", file, "--json")
+	code, out := command(t, importer, "nginx", write(t, t.TempDir(), "nginx.conf", text), "--json")
 	var got imported
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitLost {
 		t.Fatalf("exit %d, %v:\n%s", code, err, out)
@@ -99,16 +105,12 @@ func TestImport_listsWhatIsLost(t *testing.T) {
 
 // The result names folders and certificates as the file does, also those that the machine of the import lacks.
 func TestImport_foldersThatAreMissing(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "nginx.conf")
-	text := "http {\n  server {\n    listen 8080;\n    root /no/such/folder;\n  }\n}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out := command(t, importer, "nginx", file)
-	if code != exitLost || !strings.Contains(out, "\ndest = \"static:/no/such/folder\"") ||
-		strings.Contains(out, "status:403") ||
+	file := write(t, t.TempDir(), "nginx.conf",
+		"http {\n  server {\n    listen 8080;\n    root /no/such/folder;\n  }\n}\n")
+	out := expect(t, exitLost, "\ndest = \"static:/no/such/folder\"", importer, "nginx", file)
+	if strings.Contains(out, "status:403") ||
 		!strings.Contains(out, `:4: not carried: dest = "static:/no/such/folder"`) {
-		t.Errorf("exit %d:\n%s", code, out)
+		t.Error(out)
 	}
 }
 
@@ -122,28 +124,16 @@ func TestImport_caddy(t *testing.T) {
 		{":8080\nreverse_proxy {$NO_SUCH_BACKEND:localhost:3000}\n", 0, `dest = "http://localhost:3000"`},
 		{":8080\ntracing\nreverse_proxy localhost:3000\n", exitLost, "Caddyfile:2: not carried: tracing"},
 	} {
-		file := filepath.Join(dir, "Caddyfile")
-		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		code, out := command(t, importer, "caddy", file)
-		if code != test.code || !strings.Contains(out, test.has) {
-			t.Errorf("%q: exit %d:\n%s", test.text, code, out)
-		}
+		expect(t, test.code, test.has, importer, "caddy", write(t, dir, "Caddyfile", test.text))
 	}
 }
 
 func TestImport_usage(t *testing.T) {
 	for _, args := range [][]string{{}, {"nginx"}, {"apache", "f"}, {"nginx", "a", "b"}} {
-		if code, out := command(t, importer, args...); code != exitLost {
-			t.Errorf("%q: exit %d:\n%s", args, code, out)
-		}
+		expect(t, exitLost, "", importer, args...)
 	}
 	for _, file := range []string{"/no/such/file", t.TempDir()} {
-		code, out := command(t, importer, "nginx", file)
-		if code != exitError || !strings.Contains(out, file) {
-			t.Errorf("exit %d:\n%s", code, out)
-		}
+		expect(t, exitError, file, importer, "nginx", file)
 	}
 }
 
@@ -154,47 +144,38 @@ func TestImport_pathsHoldInAnyFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"users": "u:" + string(hash) + "\n", "nginx.conf": "http { server { " +
-		"listen 8080; allow 127.0.0.1; deny all; auth_basic x; auth_basic_user_file users; " +
-		"location / { proxy_pass http://127.0.0.1:1; } } }"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, dir, "users", "u:"+string(hash)+"\n")
+	write(t, dir, "nginx.conf", "http { server { listen 8080; allow 127.0.0.1; deny all; auth_basic x; "+
+		"auth_basic_user_file users; location / { proxy_pass http://127.0.0.1:1; } } }")
 	cmd := exec.Command(testutil.Binary(t, importer), "nginx", "nginx.conf", "-o", "edge.toml")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, args := range [][]string{{"check"}, {"fmt", "--check"}} {
-		if code, out := command(t, edge, append(args, filepath.Join(dir, "edge.toml"))...); code != 0 {
-			t.Errorf("edge %s: exit %d:\n%s", args[0], code, out)
-		}
-	}
+	expect(t, 0, "", edge, "check", filepath.Join(dir, "edge.toml"))
+	expect(t, 0, "", edge, "fmt", "--check", filepath.Join(dir, "edge.toml"))
 }
 
 // Files of Traefik that do not name each other are one configuration.
 func TestImport_severalFiles(t *testing.T) {
 	dir := t.TempDir()
-	var files []string
-	for name, text := range map[string]string{
-		"traefik.yml": "entryPoints:\n  web:\n    address: \":8081\"\n",
-		"routes.toml": "[http.routers.a]\nrule = \"Host(`a.test`)\"\nservice = \"a\"\n" +
-			"[[http.services.a.loadBalancer.servers]]\nurl = \"http://127.0.0.1:3000\"\n",
-	} {
-		files = append(files, filepath.Join(dir, name))
-		if err := os.WriteFile(files[len(files)-1], []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	one := write(t, dir, "traefik.yml", "entryPoints:\n  web:\n    address: \":8081\"\n")
+	two := write(t, dir, "routes.toml", "[http.routers.a]\nrule = \"Host(`a.test`)\"\nservice = \"a\"\n"+
+		"[[http.services.a.loadBalancer.servers]]\nurl = \"http://127.0.0.1:3000\"\n")
 	result := filepath.Join(dir, "edge.toml")
-	code, out := command(t, importer, append([]string{"traefik", "-o", result}, files...)...)
+	expect(t, 0, "", importer, "traefik", "-o", result, one, two)
 	text, err := os.ReadFile(result)
-	got := string(text)
-	if err != nil || code != 0 || !strings.Contains(got, "a.test") || !strings.Contains(got, ":8081") {
-		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
+	if got := string(text); err != nil || !strings.Contains(got, "a.test") || !strings.Contains(got, ":8081") {
+		t.Errorf("%v:\n%s", err, text)
 	}
-	if code, out := command(t, edge, "check", result); code != 0 {
-		t.Errorf("edge check: exit %d:\n%s", code, out)
+	expect(t, 0, "", edge, "check", result)
+}
+
+// The program knows [acme]: what it writes of certificates that are ordered is checked, and not taken away.
+func TestImport_certificatesByACME(t *testing.T) {
+	file := write(t, t.TempDir(), "Caddyfile", "a.com {\n\treverse_proxy 127.0.0.1:1\n}\n")
+	out := expect(t, 0, "[acme]\nca    = \"letsencrypt\"\nhosts = \"a.com\"\n", importer, "caddy", file)
+	if !strings.Contains(out, "= \"acme\"\n") {
+		t.Error(out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -86,14 +87,6 @@ func (a *asked) wasAsked(path string) int {
 	return a.paths[path]
 }
 
-func write(t *testing.T, path string, text []byte) string {
-	t.Helper()
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // site is a folder with the files of a Traefik whose authority is ca.
 type site struct {
 	dir, file, state, result string
@@ -105,7 +98,7 @@ func newSite(t *testing.T, ca *asked) *site {
 	s := &site{dir: t.TempDir(), secure: testutil.FreeAddr(t)}
 	s.state, s.result = filepath.Join(s.dir, "acme"), filepath.Join(s.dir, "edge.toml")
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate().Raw})
-	s.file = write(t, filepath.Join(s.dir, "traefik.yml"), fmt.Appendf(nil, `
+	s.file = write(t, s.dir, "traefik.yml", fmt.Sprintf(`
 entryPoints:
   websecure:
     address: %q
@@ -138,8 +131,23 @@ http:
     app:
       loadBalancer:
         servers: [{url: "http://127.0.0.1:1"}]
-`, s.secure, ca.URL, write(t, filepath.Join(s.dir, "root.pem"), root)))
+`, s.secure, ca.URL, write(t, s.dir, "root.pem", root)))
 	return s
+}
+
+// served starts edge with a configuration, and waits for its port with TLS.
+func served(t *testing.T, file, secure string) *testutil.Process {
+	t.Helper()
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, edge), Args: []string{"run", "-c", file}})
+	p.WaitPort(secure)
+	return p
+}
+
+// presents reports whether a server presents the certificate of a set to clients that ask for a name.
+func (set *stored) presents(address, name string) bool {
+	block, _ := pem.Decode(set.Certificate)
+	got := presented(address, name)
+	return got != nil && bytes.Equal(got.Raw, block.Bytes)
 }
 
 func presented(address, name string) *x509.Certificate {
@@ -163,16 +171,16 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 	sets[1].Domain.SANs = nil // Traefik leaves out a name for which it has ordered another certificate at the time
 	text := acmeJSON(t, append(sets, strange)...)
 	sets[1].Domain.SANs = []string{"a.shop.test"}
-	write(t, filepath.Join(s.dir, "acme.json"), text)
+	write(t, s.dir, "acme.json", text)
 
-	code, told := command(t, importer, "traefik", s.file, "--json")
-	if !strings.Contains(told, "--state DIR") || strings.Contains(told, s.state) {
-		t.Errorf("exit %d: nothing tells of --state:\n%s", code, told)
+	told := expect(t, 0, "--state DIR", importer, "traefik", s.file, "--json")
+	if strings.Contains(told, s.state) {
+		t.Error(told)
 	}
-	code, out := command(t, importer, "traefik", s.file, "--state", s.state, "-o", s.result)
-	if code != exitLost || strings.Count(out, "not carried") != 1 ||
-		!strings.Contains(out, "traefik.yml:17: not carried: the certificate for strange.shop.test") {
-		t.Errorf("exit %d:\n%s", code, out)
+	out := expect(t, exitLost, "traefik.yml:17: not carried: the certificate for strange.shop.test", importer, "traefik",
+		s.file, "--state", s.state, "-o", s.result)
+	if strings.Count(out, "not carried") != 1 {
+		t.Error(out)
 	}
 	result, err := os.ReadFile(s.result)
 	if err != nil {
@@ -186,12 +194,10 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 	if at, err := os.Stat(s.state); err != nil || at.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v", at, err)
 	}
-	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, edge), Args: []string{"run", "-c", s.result}})
-	p.WaitPort(s.secure)
+	p := served(t, s.result, s.secure)
 	for _, set := range sets {
-		block, _ := pem.Decode(set.Certificate)
 		for _, name := range append(set.Domain.SANs, set.Domain.Main) {
-			if got := presented(s.secure, name); got == nil || !bytes.Equal(got.Raw, block.Bytes) {
+			if !set.presents(s.secure, name) {
 				t.Errorf("%s: not the certificate of Traefik\n%s", name, result)
 			}
 		}
@@ -224,8 +230,8 @@ func TestImport_starsThatAreThere(t *testing.T) {
 		dir, a, secure := t.TempDir(), testutil.NewAuthority(t), testutil.FreeAddr(t)
 		state, set := filepath.Join(dir, "acme"), store(t, a, nil, names...)
 		other := store(t, a, nil, "*.shop.test.uk")
-		write(t, filepath.Join(dir, "acme.json"), acmeJSON(t, other, set))
-		traefik := write(t, filepath.Join(dir, "traefik.yml"), fmt.Appendf(nil, `
+		write(t, dir, "acme.json", acmeJSON(t, other, set))
+		traefik := write(t, dir, "traefik.yml", fmt.Sprintf(`
 entryPoints: {websecure: {address: %q}}
 certificatesResolvers: {le: {acme: {storage: acme.json, keyType: EC256, dnsChallenge: {provider: cloudflare}}}}
 http:
@@ -237,27 +243,22 @@ http:
   services: {app: {loadBalancer: {servers: [{url: "http://127.0.0.1:1"}]}}}
 `, secure, names[1:]))
 		host, port, _ := strings.Cut(secure, ":")
-		caddy := write(t, filepath.Join(dir, "Caddyfile"), fmt.Appendf(nil,
+		caddy := write(t, dir, "Caddyfile", fmt.Sprintf(
 			"{\nauto_https disable_redirects\n}\nhttps://*.shop.test:%s {\nbind %s\ntls {\ndns cloudflare x\n}\n"+
 				"reverse_proxy 127.0.0.1:1\n}\n", port, host))
-		block, _ := pem.Decode(set.Certificate)
 		for program, file := range map[string]string{"traefik": traefik, "caddy": caddy} {
 			if program == "caddy" { // whose folder has the same form
-				if code, out := command(t, importer, "traefik", traefik, "--state", state); code != exitLost {
-					t.Fatal(out)
-				}
+				expect(t, exitLost, "", importer, "traefik", traefik, "--state", state)
 			}
 			result := filepath.Join(dir, program+".toml")
-			code, out := command(t, importer, program, file, "--state", state, "-o", result)
+			expect(t, exitLost, "", importer, program, file, "--state", state, "-o", result)
 			text, err := os.ReadFile(result)
-			if code != exitLost || err != nil || !bytes.Contains(text, []byte("set dns in [acme]")) ||
+			if err != nil || !bytes.Contains(text, []byte("set dns in [acme]")) ||
 				program == "caddy" && bytes.Contains(text, []byte("[acme]\n")) { // it would order more than Caddy
-				t.Fatalf("%s: exit %d, %v\n%s%s", program, code, err, out, text)
+				t.Fatalf("%s: %v\n%s", program, err, text)
 			}
-			args := []string{"run", "-c", result}
-			p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, edge), Args: args})
-			p.WaitPort(secure)
-			if got := presented(secure, "www.shop.test"); got == nil || !bytes.Equal(got.Raw, block.Bytes) {
+			p := served(t, result, secure)
+			if !set.presents(secure, "www.shop.test") {
 				t.Errorf("%s, %v: not the certificate that is there\n%s", program, names, text)
 			}
 			p.Stop()
@@ -270,7 +271,7 @@ func TestImport_certificatesBesideFiles(t *testing.T) {
 	for _, readable := range []bool{true, false} {
 		s, a := newSite(t, newAsked(t)), testutil.NewAuthority(t)
 		one := store(t, a, nil, "one.shop.test")
-		write(t, filepath.Join(s.dir, "acme.json"), acmeJSON(t, one))
+		write(t, s.dir, "acme.json", acmeJSON(t, one))
 		if readable {
 			a.IssueTo(t, s.dir, "own", nil, "own.shop.test")
 		}
@@ -278,16 +279,14 @@ func TestImport_certificatesBesideFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, s.file, fmt.Appendf(text, "tls:\n  certificates: [{certFile: %s/own.pem, keyFile: %[1]s/own.key}]\n",
-			s.dir))
+		write(t, s.dir, "traefik.yml", fmt.Appendf(text,
+			"tls:\n  certificates: [{certFile: %s/own.pem, keyFile: %[1]s/own.key}]\n", s.dir))
 		code, out := command(t, importer, "traefik", s.file, "--state", s.state, "-o", s.result)
 		if (code == 0) != readable {
 			t.Fatalf("exit %d\n%s", code, out)
 		}
-		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, edge), Args: []string{"run", "-c", s.result}})
-		p.WaitPort(s.secure)
-		block, _ := pem.Decode(one.Certificate)
-		if got := presented(s.secure, "one.shop.test"); got == nil || !bytes.Equal(got.Raw, block.Bytes) {
+		served(t, s.result, s.secure)
+		if !one.presents(s.secure, "one.shop.test") {
 			t.Errorf("readable %v: not the certificate of Traefik\n%s", readable, out)
 		}
 		if got := presented(s.secure, "own.shop.test"); (got != nil) != readable {
@@ -299,15 +298,12 @@ func TestImport_certificatesBesideFiles(t *testing.T) {
 // A second import changes nothing, and does not put an old certificate in the place of a newer one.
 func TestImport_stateIsKept(t *testing.T) {
 	s, a := newSite(t, newAsked(t)), testutil.NewAuthority(t)
-	path := filepath.Join(s.dir, "acme.json")
 	newest := store(t, a, nil, "one.shop.test")
 	for _, next := range []stored{newest, newest, store(t, a, func(c *x509.Certificate) {
 		c.NotBefore = time.Now().Add(-48 * time.Hour)
 	}, "one.shop.test")} {
-		write(t, path, acmeJSON(t, next))
-		if code, out := command(t, importer, "traefik", s.file, "--state", s.state); code != 0 {
-			t.Fatalf("exit %d:\n%s", code, out)
-		}
+		write(t, s.dir, "acme.json", acmeJSON(t, next))
+		expect(t, 0, "", importer, "traefik", s.file, "--state", s.state)
 		files, err := filepath.Glob(filepath.Join(s.state, "certificates", "*", "one.shop.test", "one.shop.test.crt"))
 		if err != nil || len(files) != 1 {
 			t.Fatal(files, err)
@@ -350,7 +346,7 @@ func TestImport_wrongStateOfTraefik(t *testing.T) {
 		{"no name", string(acmeJSON(t, good, named(""))), "the certificate for"},
 	} {
 		s := newSite(t, ca)
-		write(t, filepath.Join(s.dir, "acme.json"), []byte(c.text))
+		write(t, s.dir, "acme.json", c.text)
 		code, out := command(t, importer, "traefik", s.file, "--state", s.state)
 		if (code == 0) != (c.why == "") || !strings.Contains(out, c.has) || strings.Contains(out, base64) {
 			t.Errorf("%s: exit %d:\n%s", c.why, code, out)
@@ -366,32 +362,16 @@ func TestImport_wrongStateOfTraefik(t *testing.T) {
 // Files that are no certificates of anybody are not read, and a folder that others may write is not used.
 func TestImport_stateThatCannotBe(t *testing.T) {
 	s := newSite(t, newAsked(t))
-	path := filepath.Join(s.dir, "acme.json")
-	write(t, path, nil)
+	path := write(t, s.dir, "acme.json", "")
 	if err := os.Truncate(path, 100<<20); err != nil {
 		t.Fatal(err)
 	}
-	code, out := command(t, importer, "traefik", s.file, "--state", s.state)
-	if code != exitLost || !strings.Contains(out, "64 MiB") {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
-	write(t, path, acmeJSON(t, store(t, testutil.NewAuthority(t), nil, "one.shop.test")))
-	if err := os.Mkdir(s.state, 0o700); err != nil {
+	expect(t, exitLost, "64 MiB", importer, "traefik", s.file, "--state", s.state)
+	write(t, s.dir, "acme.json", acmeJSON(t, store(t, testutil.NewAuthority(t), nil, "one.shop.test")))
+	if err := errors.Join(os.Mkdir(s.state, 0o700), os.Chmod(s.state, 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(s.state, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	code, out = command(t, importer, "traefik", s.file, "--state", s.state)
-	if code != exitError || !strings.Contains(out, "can be written by others") {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
-	code, out = command(t, importer, "nginx", s.file, "--state", s.state)
-	if code != exitLost || !strings.Contains(out, "--state is for") {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
-	code, out = command(t, importer, "traefik", s.file, "--state", path) // no folder
-	if code != exitError {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
+	expect(t, exitError, "can be written by others", importer, "traefik", s.file, "--state", s.state)
+	expect(t, exitLost, "--state is for", importer, "nginx", s.file, "--state", s.state)
+	expect(t, exitError, "", importer, "traefik", s.file, "--state", path) // no folder
 }
