@@ -216,15 +216,12 @@ func TestDiscovery_storm(t *testing.T) {
 	o := Options{Sources: map[string]discovery.Maker{"storm": func(l *locator.Locator) (discovery.Source, error) {
 		return &changing{e.port, stays, times}, nil
 	}}}
-	cfg, report := config.Options{Sources: []string{"storm"}}.Parse("test.toml", []byte(quiet+`
+	cfg := parseBy(t, config.Options{Sources: []string{"storm"}}, quiet+`
 global.worker_threads = 2
 http = { name = "web", listen = "127.0.0.1:0" }
 upstreams.api.discover = "storm://any"
 routes = [{ pattern = "/*", dest = "api" }]
-`))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+`)
 	s := serve(t, cfg, o)
 	var requests, toStay atomic.Int64
 	load := func(until int64) {
@@ -303,16 +300,13 @@ func TestDiscovery_sourcesRunOn(t *testing.T) {
 	}}}
 	read := func(keys string) *config.Config {
 		t.Helper()
-		cfg, report := config.Options{Sources: []string{"at"}}.Parse("test.toml", []byte(quiet+`
+		cfg := parseBy(t, config.Options{Sources: []string{"at"}}, quiet+`
 global.worker_threads = 2
 http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = "api" }]
 [upstreams.api]
 load_balancing = "round_robin"
-`+keys))
-		if !report.OK() {
-			t.Fatal(report.Errors)
-		}
+`+keys)
 		return cfg
 	}
 	s := serve(t, read(`discover = ["at://127.0.3.1", "at://127.0.3.2"]`), o)
@@ -345,10 +339,7 @@ func TestDiscovery_sourcesThatAreNotThere(t *testing.T) {
 	if report.OK() || !strings.Contains(report.Errors[0].Hint, `did you mean "mines"`) {
 		t.Errorf("%+v", report.Errors)
 	}
-	cfg, report := config.Options{Sources: []string{"mine"}}.Parse("test.toml", []byte(quiet+text))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+	cfg := parseBy(t, config.Options{Sources: []string{"mine"}}, quiet+text)
 	for _, makers := range []map[string]discovery.Maker{
 		{"mine": func(*locator.Locator) (discovery.Source, error) { return nil, nil }},
 		{"mine": func(*locator.Locator) (discovery.Source, error) { return nil, os.ErrInvalid }},

@@ -43,10 +43,7 @@ rules = [
 	{ when = 'geo.continent == "EU"', headers.response = { X-Place = "{geo.country} {geo.asn} {geo.asn_org}" } },
 ]
 `, lines, country, asn)
-	cfg, report := config.Options{Tables: language.NewTables()}.Parse("edge.toml", []byte(text))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+	cfg := parseBy(t, config.Options{Tables: language.NewTables()}, text)
 	s := serve(t, cfg, Options{})
 	from := func(client, path string) (status int, place string) {
 		resp := askFor(t, "GET", urlOf(t, s, "web")+path, "X-Forwarded-For: "+client)

@@ -782,13 +782,10 @@ func (n *noted) Withdraw(context.Context) error {
 // others to hear of it, since another process serves them.
 func TestHandover_registersAgain(t *testing.T) {
 	counts := &noted{}
-	cfg, report := config.Options{Registries: []string{"noted"}}.Parse("test.toml", []byte(quiet+
+	cfg := parseBy(t, config.Options{Registries: []string{"noted"}}, quiet+
 		`http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = "status:200" }]
-register = { to = "noted://x", linger = "1m", ttl = "1h" }`))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+register = { to = "noted://x", linger = "1m", ttl = "1h" }`)
 	s := serve(t, cfg, Options{Registries: map[string]registry.Maker{
 		"noted": func(*locator.Locator) (registry.Registry, error) { return counts, nil },
 	}})

@@ -19,7 +19,7 @@ func TestMetrics_language(t *testing.T) {
 	rename(t, list, "10.0.0.0/8\n10.0.0.1\n")
 	load := func(more string) *config.Config {
 		t.Helper()
-		cfg, report := config.Options{Tables: tables}.Parse("edge.toml", []byte(quiet+fmt.Sprintf(`
+		cfg := parseBy(t, config.Options{Tables: tables}, quiet+fmt.Sprintf(`
 global.worker_threads = 2
 lists.net = { file = "%s", refresh = "100ms" }
 lists.still.values = ["10.0.0.0/8"]
@@ -31,10 +31,7 @@ values = { a = "b" }
 [[rules]]
 when = 'path ~ "^/[a-z]+(/x[0-9]+)*$"'
 headers.response = { X-Many = '{replace(header.x, "a", "01234567890123456789012345678901234567890123456789")}' }
-`, list, more)))
-		if !report.OK() {
-			t.Fatal(report.Errors)
-		}
+`, list, more))
 		return cfg
 	}
 	s := serve(t, load(""), Options{})

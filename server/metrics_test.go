@@ -2,13 +2,10 @@ package server
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
@@ -88,28 +85,7 @@ func TestServer_countersNeverFall(t *testing.T) {
 		reloaded("renamed", "a", "other", one, "breaker.max_requests = 100\n"),
 	}
 	s := start(t, Options{}, quiet+"%s", configs[0])
-	url := urlOf(t, s, "web")
-	var asked atomic.Int64
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	for range 4 {
-		clients.Go(func() {
-			c := &http.Client{Transport: &http.Transport{}}
-			defer c.CloseIdleConnections()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if resp, err := c.Get(url); err == nil {
-					_, _ = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-					asked.Add(1)
-				}
-			}
-		})
-	}
+	asked, stop := load(t, urlOf(t, s, "web"), 200)
 	before := make(map[string]float64)
 	look := func(when string) map[string]float64 {
 		now := values(t, scrapeNow(s))
@@ -129,8 +105,7 @@ func TestServer_countersNeverFall(t *testing.T) {
 			look(fmt.Sprintf("reload %d", i))
 		}
 	}
-	close(stop)
-	clients.Wait()
+	stop()
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		sum := 0.0
 		for line, v := range look("after the load") {

@@ -182,13 +182,7 @@ func twoFilesOf(t *testing.T, ca *testutil.Authority) (f twoFiles) {
 			"listen = \"127.0.0.1:0\"\ncert = %q\nkey = %q\n[[listeners]]\nname = \"stays\"\n"+
 			"listen = \"127.0.0.1:0\"\n[[listeners]]\n%s\n%s%s[[routes]]\npattern = \"/kept/*\"\ndest = \"kept\"\n",
 			log, filepath.Join(dir, pair+".pem"), filepath.Join(dir, pair+".key"), listener, names, upstreams)
-		cfg, report := config.Options{Registries: []string{"book"}}.Parse("test.toml", []byte(text))
-		if !report.OK() {
-			var b strings.Builder
-			_ = report.Render(&b)
-			t.Fatal(b.String())
-		}
-		return cfg
+		return parseBy(t, config.Options{Registries: []string{"book"}}, text)
 	}
 	const named = "[[register]]\nto = \"book://x\"\nlistener = \"stays\"\nlinger = \"0s\"\nname = "
 	f.old = parse(filepath.Join(dir, "old.log"), "old", fmt.Sprintf("name = \"goes\"\nlisten = %q", f.goes),

@@ -107,10 +107,7 @@ func TestPassing_byName(t *testing.T) {
 	if _, err := io.ReadAll(broken.Conn()); !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
 	}
-	text := func() string {
-		b, _ := os.ReadFile(log)
-		return string(b)
-	}
+	text := func() string { return readFile(log) }
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		return strings.Contains(text(), `"sni":"a.example"`) &&
 			strings.Contains(text(), `"status":404,"reason":"edge:no_route"`) &&

@@ -137,10 +137,7 @@ func startAsked(t *testing.T, linger string) (*Server, *asked) {
 	text := quiet + `http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = "status:200" }]
 register = { to = "asked://x", linger = "` + linger + `" }`
-	cfg, report := config.Options{Registries: []string{"asked"}}.Parse("test.toml", []byte(text))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+	cfg := parseBy(t, config.Options{Registries: []string{"asked"}}, text)
 	s := serve(t, cfg, Options{Registries: map[string]registry.Maker{
 		"asked": func(*locator.Locator) (registry.Registry, error) { return a, nil },
 	}})
@@ -263,10 +260,7 @@ func TestRegistrations_thatAreNotThere(t *testing.T) {
 	if report.OK() || !strings.Contains(report.Errors[0].Hint, `did you mean "mines"`) {
 		t.Errorf("%+v", report.Errors)
 	}
-	cfg, report := config.Options{Registries: []string{"mine"}}.Parse("test.toml", []byte(text))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+	cfg := parseBy(t, config.Options{Registries: []string{"mine"}}, text)
 	s := start(t, Options{}, quiet+`http = { name = "web", listen = "127.0.0.1:0" }`)
 	wantRefused(t, s, cfg, "register")
 	wantStatus(t, direct, urlOf(t, s, "web"), 404, "after a reload that failed")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -60,10 +59,7 @@ func TestRelays(t *testing.T) {
 	if len(met) != 2 {
 		t.Errorf("%v", met)
 	}
-	lines := func() string {
-		text, _ := os.ReadFile(log)
-		return string(text)
-	}
+	lines := func() string { return readFile(log) }
 	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Count(lines(), "\n") == 3 }, lines)
 	want := `"proto":"TCP","status":200,"bytes_in":1048576,"bytes_out":1048580,`
 	if got := lines(); strings.Count(got, want) != 3 ||
@@ -90,10 +86,7 @@ func TestRelays_failures(t *testing.T) {
 	}
 	apply(t, s, "%s", relaying("'"+log+"'", "", dead.Addr().String()))
 	wantReset(t, addressOf(t, s, "db"))
-	lines := func() string {
-		text, _ := os.ReadFile(log)
-		return string(text)
-	}
+	lines := func() string { return readFile(log) }
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		return strings.Contains(lines(), `"status":502,"reason":"backend:connect"`)
 	}, lines)
@@ -300,10 +293,7 @@ func TestRelays_logOfItsOwn(t *testing.T) {
 		w.CloseWrite()
 		w.WantEnd()
 	}
-	lines := func(path string) string {
-		text, _ := os.ReadFile(path)
-		return string(text)
-	}
+	lines := readFile
 	testutil.Eventually(t, testutil.Patience, func() bool { return lines(own) != "" && lines(all) != "" })
 	if got := lines(own); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "127.0.0.1 - - [") {
 		t.Error(got)
@@ -360,9 +350,6 @@ func TestRelays_logOfAReload(t *testing.T) {
 	}
 	w.CloseWrite()
 	w.WantEnd()
-	lines := func() string {
-		text, _ := os.ReadFile(now)
-		return string(text)
-	}
+	lines := func() string { return readFile(now) }
 	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Contains(lines(), `"proto":"TCP"`) }, lines)
 }

@@ -32,7 +32,13 @@ const web = "http = { name = \"web\", listen = \"127.0.0.1:0\" }\n"
 // parse reads a configuration, for a program with these filters.
 func parse(t *testing.T, text string, filters ...string) *config.Config {
 	t.Helper()
-	cfg, report := config.Options{Filters: filters}.Parse("test.toml", []byte(text))
+	return parseBy(t, config.Options{Filters: filters}, text)
+}
+
+// parseBy reads a configuration with options.
+func parseBy(t *testing.T, o config.Options, text string) *config.Config {
+	t.Helper()
+	cfg, report := o.Parse("test.toml", []byte(text))
 	if !report.OK() {
 		var b strings.Builder
 		_ = report.Render(&b)
@@ -120,6 +126,36 @@ func urlOf(t *testing.T, s *Server, listener string) string {
 	}
 	t.Fatalf("no listener %q in %v", listener, s.Addresses())
 	return ""
+}
+
+// load asks for url by four clients, and fails unless each answer has a status. stop ends that; asked counts.
+func load(t *testing.T, url string, status int) (asked *atomic.Int64, stop func()) {
+	t.Helper()
+	var clients sync.WaitGroup
+	var enough atomic.Bool
+	asked = new(atomic.Int64)
+	for range 4 {
+		clients.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for !enough.Load() {
+				resp, err := c.Get(url)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != status {
+					t.Errorf("%d %v", resp.StatusCode, err)
+				}
+				resp.Body.Close()
+				asked.Add(1)
+			}
+		})
+	}
+	return asked, func() {
+		enough.Store(true)
+		clients.Wait()
+	}
 }
 
 func counter(s *Server, name string, labels ...string) (value float64) {
@@ -468,27 +504,7 @@ routes = [{ pattern = "/*", dest = %q }]
 `
 	s := start(t, Options{}, file, filepath.Join(dir, "one"), 50, one)
 	url := urlOf(t, s, "web")
-	var asking sync.WaitGroup
-	var enough atomic.Bool
-	var asked atomic.Int64
-	for range 4 {
-		asking.Go(func() {
-			c := &http.Client{Transport: &http.Transport{}}
-			defer c.CloseIdleConnections()
-			for !enough.Load() {
-				resp, err := c.Get(url + "/x")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
-					t.Errorf("%d %v", resp.StatusCode, err)
-				}
-				resp.Body.Close()
-				asked.Add(1)
-			}
-		})
-	}
+	asked, stop := load(t, url+"/x", 200)
 	for i := range 50 {
 		was := asked.Load()
 		if i%2 == 0 {
@@ -498,8 +514,7 @@ routes = [{ pattern = "/*", dest = %q }]
 		}
 		testutil.Eventually(t, testutil.Patience, func() bool { return asked.Load() > was+4 || t.Failed() })
 	}
-	enough.Store(true)
-	asking.Wait()
+	stop()
 	if n := counter(s, "edge_requests_total", "2xx"); int64(n) != asked.Load() {
 		t.Errorf("%v answers counted, %d asked", n, asked.Load())
 	}

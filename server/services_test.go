@@ -46,12 +46,8 @@ var ownParts = Options{
 
 func parseOwn(t *testing.T, text string, services ...string) *config.Config {
 	t.Helper()
-	cfg, report := config.Options{Filters: []string{"choose"}, Destinations: []string{"memory"}, Services: services}.
-		Parse("test.toml", []byte(quiet+text))
-	if !report.OK() {
-		t.Fatal(&report.Errors[0])
-	}
-	return cfg
+	o := config.Options{Filters: []string{"choose"}, Destinations: []string{"memory"}, Services: services}
+	return parseBy(t, o, quiet+text)
 }
 
 // A configuration leads to destinations of the program by name, as its filters do.
