@@ -17,14 +17,11 @@ import (
 const tenants = `
 http = { name = "web", listen = "127.0.0.1:0" }
 upstream_defaults = { resolver = "DNS", host = "backend" }
-[[routes]]
-pattern = "/*"
-dest = "http://{header:X-Tenant}.svc.test:PORT"
-allow_dest = ["http://*.svc.test:PORT", "127.0.0.0/16"]
-[[routes]]
-pattern = "/by/path/*"
-dest = "{path:3}.svc.test:PORT"
-allow_dest = "http://acme.svc.test:PORT"
+routes = [
+	{ pattern = "/*", dest = "http://{header:X-Tenant}.svc.test:PORT",
+		allow_dest = ["http://*.svc.test:PORT", "127.0.0.0/16"] },
+	{ pattern = "/by/path/*", dest = "{path:3}.svc.test:PORT", allow_dest = "http://acme.svc.test:PORT" },
+]
 `
 
 // A dest with variables leads where each request says, as far as allow_dest lists it, and through reloads.
@@ -96,14 +93,11 @@ func TestDynamic_notToItself(t *testing.T) {
 http = { name = "web", listen = "127.0.0.1:0" }
 upstream_defaults.resolver = %q
 listeners = [{ name = "all", listen = ":0" }]
-[[routes]]
-pattern = "/*"
-dest = "{header:X-To}"
-allow_dest = ["http://*.test:*", "http://own.test:*", "http://127.0.0.0/8:*", "127.0.0.0/8", "::1",
-	"http://0.0.0.0:*", "http://[::]:*", "http://[::1]:*"]
-[[routes]]
-pattern = "/secret"
-dest = "status:200"
+routes = [
+	{ pattern = "/*", dest = "{header:X-To}", allow_dest = ["http://*.test:*", "http://own.test:*",
+		"http://127.0.0.0/8:*", "127.0.0.0/8", "::1", "http://0.0.0.0:*", "http://[::]:*", "http://[::1]:*"] },
+	{ pattern = "/secret", dest = "status:200" },
+]
 `, dns.Addr))
 	url := urlOf(t, s, "web")
 	port := func(listener string) string {
@@ -131,13 +125,10 @@ func TestDynamic_listenerComesLater(t *testing.T) {
 	file := func(more string) string {
 		return quiet + more + `
 http = { name = "web", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/*"
-dest = "{header:X-To}"
-allow_dest = "http://127.0.0.0/8:*"
-[[routes]]
-pattern = "/secret"
-dest = "status:200"
+routes = [
+	{ pattern = "/*", dest = "{header:X-To}", allow_dest = "http://127.0.0.0/8:*" },
+	{ pattern = "/secret", dest = "status:200" },
+]
 `
 	}
 	s := start(t, Options{}, "%s", file(""))

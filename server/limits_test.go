@@ -15,6 +15,11 @@ import (
 const limitsConf = `
 upstream_defaults.load_balancing = "round_robin"
 listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+routes = [
+	{ pattern = "/api", dest = "api" },
+	{ pattern = "/impatient", dest = "impatient" },
+	{ pattern = "/lineless", dest = "lineless" },
+]
 [upstreams.api]
 backends = [{ address = %[1]q }, { address = %[2]q }]
 breaker = { max_requests = 2 }
@@ -26,15 +31,6 @@ pool = { queue_timeout = "10ms" }
 [upstreams.lineless]
 backends = [{ address = %[1]q }]
 breaker = { max_requests = 1, max_pending = 0 }
-[[routes]]
-pattern = "/api"
-dest = "api"
-[[routes]]
-pattern = "/impatient"
-dest = "impatient"
-[[routes]]
-pattern = "/lineless"
-dest = "lineless"
 `
 
 const retryLimitConf = `

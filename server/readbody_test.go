@@ -15,7 +15,18 @@ import (
 
 const bodies = `
 upstreams.small.backends = [{ address = "%[2]s" }]
-[[listeners]]
+routes = [
+	{ pattern = "/v1/*", dest = "large", read_body = "1k", filters = ["limit"],
+		headers.request = { X-Model = '{json(body, "model")}' }, rules = [
+		{ when = 'json(body, "model") == "small"', dest = "small" },
+		{ when = 'body starts_with "GIF8"', deny = 415 },
+		{ when = 'body.cut and not has(json(body, "model"))', deny = 422 },
+	] },
+	{ pattern = "/dest/*", dest = 'http://{json(body, "to")}', allow_dest = ["http://127.0.0.0/8:*"], read_body = "1k" },
+	{ pattern = "/cached/*", dest = "large", read_body = "1k", buffer_request = "1k", cache = { ttl = "1h" } },
+	{ pattern = "/plain/*", dest = "small" },
+]
+[http]
 name = "web"
 listen = "127.0.0.1:0"
 limits = { body_size = "100k" }
@@ -30,35 +41,6 @@ rate = "2/h"
 burst = 2
 key = '{json(body, "limited")}'
 when = 'has(json(body, "limited"))'
-[[routes]]
-pattern = "/v1/*"
-dest = "large"
-read_body = "1k"
-filters = ["limit"]
-headers.request = { X-Model = '{json(body, "model")}' }
-[[routes.rules]]
-when = 'json(body, "model") == "small"'
-dest = "small"
-[[routes.rules]]
-when = 'body starts_with "GIF8"'
-deny = 415
-[[routes.rules]]
-when = 'body.cut and not has(json(body, "model"))'
-deny = 422
-[[routes]]
-pattern = "/dest/*"
-dest = 'http://{json(body, "to")}'
-allow_dest = ["http://127.0.0.0/8:*"]
-read_body = "1k"
-[[routes]]
-pattern = "/cached/*"
-dest = "large"
-read_body = "1k"
-buffer_request = "1k"
-cache = { ttl = "1h" }
-[[routes]]
-pattern = "/plain/*"
-dest = "small"
 `
 
 // bodyRig is a server that chooses by bodies among three backends, which say their number and what they got.

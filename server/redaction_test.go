@@ -49,24 +49,14 @@ func TestLog_redacts(t *testing.T) {
 	s := start(t, Options{}, `
 log = { output = [%q], redact = ["preset:secrets", "shop"] }
 http = { name = "web", listen = "127.0.0.1:0" }
-[[routes]]
-pattern = "/json"
-dest = "status:204"
-[[routes]]
-pattern = "/combined"
-dest = "status:204"
-access_log = { path = %q, format = "combined" }
-[[routes]]
-pattern = "/logfmt"
-dest = "status:204"
-access_log.path = %q
-access_log.format = "logfmt"
-access_log.fields = { to = "{target}", from = "{header.referer}", cookie = "{header.cookie}" }
-[[routes]]
-pattern = "/line"
-redirect = { to = "/other?{query}" }
-access_log.path = %q
-access_log.line = '{query} {lower(target)} {header.referer} {header.cookie} {answer.header.location}'
+routes = [
+	{ pattern = "/json", dest = "status:204" },
+	{ pattern = "/combined", dest = "status:204", access_log = { path = %q, format = "combined" } },
+	{ pattern = "/logfmt", dest = "status:204", access_log = { path = %q, format = "logfmt",
+		fields = { to = "{target}", from = "{header.referer}", cookie = "{header.cookie}" } } },
+	{ pattern = "/line", redirect = { to = "/other?{query}" }, access_log = { path = %q,
+		line = '{query} {lower(target)} {header.referer} {header.cookie} {answer.header.location}' } },
+]
 `, file("json"), file("combined"), file("logfmt"), file("line"))
 	const each = 200
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))

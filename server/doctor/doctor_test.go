@@ -255,10 +255,7 @@ func TestExamine(t *testing.T) {
 			level: Note, check: "labels", what: "usr.bin.edge", fix: "journalctl"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18.44-1", bytes: 1,
-				inodes: 1, now: time.Now()}
-			m.lay(t, good)
-			m.lay(t, c.files)
+			m := newMachine(t, c.files)
 			if c.change != nil {
 				c.change(m)
 			}
@@ -288,23 +285,45 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// newMachine returns a machine that nothing is wrong with, but for what these files say.
+func newMachine(t *testing.T, files map[string]string) *machine {
+	t.Helper()
+	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18.44-1", bytes: 1, inodes: 1,
+		now: time.Now()}
+	m.lay(t, good)
+	m.lay(t, files)
+	return m
+}
+
+// findings returns what a check finds.
+func findings(m *machine, cfg *config.Config, running int, check string) (found []Finding) {
+	for _, f := range Examine(m, cfg, running).Findings {
+		if f.Check == check {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// try ends the test at an error.
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // lay makes files. A name that ends with "->" is a link to the text.
 func (m *machine) lay(t *testing.T, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		name, link := strings.CutSuffix(name, " ->")
 		path := m.Path(name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // of a test
-			t.Fatal(err)
-		}
-		var err error
+		try(t, os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // of a test
 		if link {
-			err = os.Symlink(text, path)
+			try(t, os.Symlink(text, path))
 		} else {
-			err = os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // of a test
-		}
-		if err != nil {
-			t.Fatal(err)
+			try(t, os.WriteFile(path, []byte(text), 0o644)) //nolint:gosec // of a test
 		}
 	}
 }
@@ -331,44 +350,25 @@ func TestExamine_cache(t *testing.T) {
 			return os.Chmod(m.Path(folder), 0o700) //nolint:gosec // a folder
 		},
 	} {
-		m := &machine{root: t.TempDir(), hard: 1 << 20, cpus: 4, release: "6.18", bytes: 0.5, inodes: 0.5,
-			now: time.Now()}
-		m.lay(t, good)
-		if err := lay(t, m); err != nil {
-			t.Fatal(err)
-		}
-		var found string
-		for _, f := range Examine(m, parse(t, plainFile+"\n[cache]\ndisk.path = \""+folder+"\"\n"), 0).Findings {
-			if f.Check == "cache" {
-				found += f.What
-			}
-		}
-		if found != want {
-			t.Errorf("%q, want %q", found, want)
+		m := newMachine(t, nil)
+		m.uid, m.bytes, m.inodes = 0, 0.5, 0.5
+		try(t, lay(t, m))
+		found := findings(m, parse(t, plainFile+"\n[cache]\ndisk.path = \""+folder+"\"\n"), 0, "cache")
+		if len(found) > 1 || (len(found) == 1) != (want != "") || want != "" && found[0].What != want {
+			t.Errorf("%+v, want %q", found, want)
 		}
 	}
 }
 
 // What is wrong with files: certificates, keys, folders of logs, disks, the program.
 func TestExamine_files(t *testing.T) {
-	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 0, cpus: 4, release: "6.18", bytes: 0.01, inodes: 0.02,
-		now: time.Now()}
-	m.lay(t, good)
-	m.lay(t, map[string]string{"/etc/a.key": "k", "/etc/b.pem": "k", "/var/log/mine/x": "", "/srv/logs/x": "",
-		"/opt/edge": "v2"})
-	if err := os.Chmod(m.Path("/srv/logs"), 0o777); err != nil { //nolint:gosec // that is what is found
-		t.Fatal(err)
-	}
-	if err := os.Chmod(m.Path("/etc/b.pem"), 0o640); err != nil { //nolint:gosec // of a test
-		t.Fatal(err)
-	}
-	m.lay(t, map[string]string{"/old": "v1"})
-	if err := os.MkdirAll(m.Path("/proc/900"), 0o755); err != nil { //nolint:gosec // of a test
-		t.Fatal(err)
-	}
-	if err := os.Symlink(m.Path("/old"), m.Path("/proc/900/exe")); err != nil {
-		t.Fatal(err)
-	}
+	m := newMachine(t, map[string]string{"/etc/a.key": "k", "/etc/b.pem": "k", "/var/log/mine/x": "",
+		"/srv/logs/x": "", "/opt/edge": "v2", "/old": "v1"})
+	m.uid, m.bytes, m.inodes = 0, 0.01, 0.02
+	try(t, os.Chmod(m.Path("/srv/logs"), 0o777))    //nolint:gosec // that is what is found
+	try(t, os.Chmod(m.Path("/etc/b.pem"), 0o640))   //nolint:gosec // of a test
+	try(t, os.MkdirAll(m.Path("/proc/900"), 0o755)) //nolint:gosec // of a test
+	try(t, os.Symlink(m.Path("/old"), m.Path("/proc/900/exe")))
 	m.lay(t, map[string]string{m.Path("/old"): "v2"}) // the file that has the name by now
 	c := parse(t, plainFile)
 	c.Log.Output = []string{"/var/log/mine/access.log", "stdout"}
@@ -381,9 +381,7 @@ func TestExamine_files(t *testing.T) {
 	}
 	r := Examine(m, c, 900)
 	var out bytes.Buffer
-	if err := r.Render(&out); err != nil {
-		t.Fatal(err)
-	}
+	try(t, r.Render(&out))
 	for _, want := range []string{
 		"error    certificate  /etc/a.pem has expired 2 days ago",
 		"warning  certificate  /etc/b.pem expires in 1 day",
@@ -442,9 +440,7 @@ func TestSystem(t *testing.T) {
 // The page says what each check looks for.
 func TestNames_documented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/doctor.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	try(t, err)
 	for _, name := range Names() {
 		if !bytes.Contains(page, []byte("\n| `"+name+"` |")) {
 			t.Errorf("docs/doctor.md has no %s", name)
@@ -456,19 +452,12 @@ func TestNames_documented(t *testing.T) {
 func TestExamine_migration(t *testing.T) {
 	for value, want := range map[string]int{"0": 1, "1": 0} {
 		for running, more := range map[int]int{900: want, 0: 0} {
-			m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
-			m.lay(t, good)
-			m.lay(t, map[string]string{"/proc/sys/net/ipv4/tcp_migrate_req": value, "/proc/net/tcp": tcpOurs,
+			m := newMachine(t, map[string]string{"/proc/sys/net/ipv4/tcp_migrate_req": value, "/proc/net/tcp": tcpOurs,
 				"/proc/812/comm": "edge\n", "/proc/812/fd/3 ->": "socket:[77]"})
-			r := Examine(m, parse(t, plainFile), running)
-			got := 0
-			for _, f := range r.Findings {
-				if f.Check == "migration" && f.Level == Note && f.Fix[0] == "sysctl -w net.ipv4.tcp_migrate_req=1" {
-					got++
-				}
-			}
-			if got != more {
-				t.Errorf("%s, running %d: %+v", value, running, r.Findings)
+			found := findings(m, parse(t, plainFile), running, "migration")
+			if len(found) != more || more == 1 && (found[0].Level != Note ||
+				found[0].Fix[0] != "sysctl -w net.ipv4.tcp_migrate_req=1") {
+				t.Errorf("%s, running %d: %+v", value, running, found)
 			}
 		}
 	}
@@ -477,18 +466,14 @@ func TestExamine_migration(t *testing.T) {
 // A pid file is stale when its process has ended, and not while it runs.
 func TestExamine_pidFile(t *testing.T) {
 	ended := exec.Command("true")
-	if err := ended.Run(); err != nil {
-		t.Fatal(err)
-	}
+	try(t, ended.Run())
 	for text, want := range map[string]string{
 		fmt.Sprint(ended.Process.Pid): "which has ended without removing it",
 		fmt.Sprint(os.Getppid()):      "is an old file, and process",
 		"":                            "",
 		"x":                           "",
 	} {
-		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
-		m.lay(t, good)
-		m.lay(t, map[string]string{"/run/edge.pid": text})
+		m := newMachine(t, map[string]string{"/run/edge.pid": text})
 		c := parse(t, plainFile)
 		c.Global.PIDFile = "/run/edge.pid"
 		r := Examine(m, c, 0)
@@ -506,23 +491,14 @@ func TestExamine_pidFile(t *testing.T) {
 
 // The file of a list is read by the user that the process has become.
 func TestExamine_filesOfLists(t *testing.T) {
-	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
-	m.lay(t, good)
-	m.lay(t, map[string]string{"/etc/office.txt": "10.0.0.0/8\n",
+	m := newMachine(t, map[string]string{"/etc/office.txt": "10.0.0.0/8\n",
 		"/proc/900/status": "Name:\tedge\nUid:\t0\t54321\t0\t0\nGid:\t0\t54321\t0\t0\nGroups:\t \n"})
 	cfg := parse(t, plainFile+"\n[lists.office]\nfile = \"/etc/office.txt\"\n")
 	for mode, want := range map[os.FileMode]int{0o644: 0, 0o600: 1} {
-		if err := os.Chmod(m.Path("/etc/office.txt"), mode); err != nil {
-			t.Fatal(err)
-		}
-		found := 0
-		for _, f := range Examine(m, cfg, 900).Findings {
-			if f.Check == "tables" && strings.Contains(f.What, "user 54321 cannot read /etc/office.txt") {
-				found++
-			}
-		}
-		if found != want {
-			t.Errorf("with the rights %v there are %d findings", mode, found)
+		try(t, os.Chmod(m.Path("/etc/office.txt"), mode))
+		found := findings(m, cfg, 900, "tables")
+		if len(found) != want || want == 1 && !strings.Contains(found[0].What, "user 54321 cannot read /etc/office.txt") {
+			t.Errorf("with the rights %v: %+v", mode, found)
 		}
 	}
 }
@@ -549,22 +525,18 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 		{"root", 0o700, 0o600, 0, "", false, ""},
 		{"the user of the command", 0o700, 0o600, 1000, "", false, ""},
 	} {
-		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1,
-			acl: c.acl}
-		m.lay(t, good)
-		m.lay(t, map[string]string{"/etc/tls/a.key": "k", "/proc/900/status": fmt.Sprintf(
+		m := newMachine(t, map[string]string{"/etc/tls/a.key": "k", "/proc/900/status": fmt.Sprintf(
 			"Name:\tedge\nUid:\t0\t%d\t0\t0\nGid:\t0\t%d\t0\t0\nGroups:\t%s \n", c.uid, other, c.groups)})
+		m.acl = c.acl
 		for path, mode := range map[string]os.FileMode{"/": 0o755, "/etc": 0o755, "/etc/tls/a.key": c.key,
 			"/etc/tls": c.folder} {
-			if err := os.Chmod(m.Path(path), mode); err != nil {
-				t.Fatal(err)
-			}
+			try(t, os.Chmod(m.Path(path), mode))
 		}
 		cfg := parse(t, plainFile)
 		cfg.Certificates = []config.Certificate{{Pair: config.Pair{Cert: "/etc/tls/a.pem", Key: "/etc/tls/a.key"}}}
 		var got []string
-		for _, f := range Examine(m, cfg, 900).Findings {
-			if f.Check == "certificate" && f.Level == Warning && strings.Contains(f.What, "cannot read") {
+		for _, f := range findings(m, cfg, 900, "certificate") {
+			if f.Level == Warning && strings.Contains(f.What, "cannot read") {
 				got = append(got, f.What)
 			}
 		}
@@ -578,12 +550,10 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 // What is said of the load balancer before a service is a key that services have.
 func TestExamine_clientsOfService(t *testing.T) {
 	const conn = "   0: 070200C0:1F90 0900000A:C350 01 00000000:00000000 00:00000000 00000000 0 0 78 1 0 100\n"
-	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
-	m.lay(t, good)
-	m.lay(t, map[string]string{"/proc/net/tcp": tcpOurs + strings.Repeat(conn, 25)})
+	m := newMachine(t, map[string]string{"/proc/net/tcp": tcpOurs + strings.Repeat(conn, 25)})
 	cfg := parse(t, "[services.db]\ntype = \"tcp\"\nlisten = \"192.0.2.7:8080\"\ndest = \"10.0.0.1:5432\"\n")
-	for _, f := range Examine(m, cfg, 900).Findings {
-		if f.Check == "clients" && (len(f.Fix) != 1 || !strings.HasPrefix(f.Fix[0], "proxy_protocol")) {
+	for _, f := range findings(m, cfg, 900, "clients") {
+		if len(f.Fix) != 1 || !strings.HasPrefix(f.Fix[0], "proxy_protocol") {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -610,16 +580,9 @@ func TestExamine_clients(t *testing.T) {
 		{one, "trusted_proxies = [\"10.0.0.9\"]\n", 900, false},
 		{one, "proxy_protocol = { from = [\"10.0.0.0/8\"] }\n", 900, false},
 	} {
-		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
-		m.lay(t, good)
-		m.lay(t, map[string]string{"/proc/net/tcp": tcpOurs + tt.table})
+		m := newMachine(t, map[string]string{"/proc/net/tcp": tcpOurs + tt.table})
 		cfg := parse(t, listener+tt.keys+"[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n")
-		var found []Finding
-		for _, f := range Examine(m, cfg, tt.running).Findings {
-			if f.Check == "clients" {
-				found = append(found, f)
-			}
-		}
+		found := findings(m, cfg, tt.running, "clients")
 		const what = "all 25 connections come from 10.0.0.9"
 		if tt.found != (len(found) == 1) || tt.found && !strings.Contains(found[0].What, what) {
 			t.Errorf("%q, process %d: %+v", tt.keys, tt.running, found)
