@@ -2,13 +2,19 @@ package server
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/changes"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/plugin"
@@ -232,4 +238,150 @@ func TestFilterTypes_takenOutByTheNameInTheFile(t *testing.T) {
 			t.Errorf("%s: %s", path, resp.Status)
 		}
 	}
+}
+
+// Filters that a program has are named in a configuration: for all requests or for those of a route, and a reload takes
+// them in and out.
+func TestFilters_byName(t *testing.T) {
+	note := func(name string) *proxy.Filter {
+		return &proxy.Filter{Name: name, Response: func(x *proxy.Exchange) proxy.Verdict {
+			x.Response.Set("X-Filters", strings.TrimSpace(x.Response.Get("X-Filters")+" "+name))
+			return proxy.Next
+		}}
+	}
+	o := Options{Filters: map[string]*proxy.Filter{"one": note("one"), "two": note("two")}}
+	const routes = quiet + "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n" +
+		"filters = [\"two\"]\n[[routes]]\npattern = \"/plain\"\ndest = \"status:200\"\n"
+	s := serve(t, parse(t, "defaults.filters = [\"one\"]\n"+routes, "one", "two"), o)
+	check := func(want map[string]string) {
+		t.Helper()
+		for path, filters := range want {
+			resp, _ := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+path)
+			if got := resp.Header.Get("X-Filters"); got != filters {
+				t.Errorf("%s: %q, want %q", path, got, filters)
+			}
+		}
+	}
+	check(map[string]string{"/": "one two", "/plain": "one"})
+	d, err := s.Apply(parse(t, routes, "one", "two"))
+	if err != nil || len(d.Changed) != 1 || d.Changed[0] != "filters" {
+		t.Error(d, err)
+	}
+	check(map[string]string{"/": "two", "/plain": ""})
+	// A configuration that was not parsed for this program does not get as far as to serve.
+	cfg := parse(t, "defaults.filters = [\"three\"]\n"+routes, "three", "two")
+	wantRefused(t, s, cfg, `no filter is called "three"`)
+}
+
+// A filter sends requests to upstreams of the configuration, by their names, whatever a reload makes of them.
+func TestFilters_chooseUpstreamsByName(t *testing.T) {
+	origin := func(name string) string {
+		o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, name+" "+r.Header.Get("Via"))
+		}))
+		t.Cleanup(o.Close)
+		return o.Listener.Addr().String()
+	}
+	log := logged(t, 100)
+	choose := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		x.SetDestination(proxy.Named(x.Query("to")))
+		return proxy.Next
+	}}
+	parse := func(one, two string) *config.Config {
+		t.Helper()
+		text := "http.listen = \"127.0.0.1:0\"\n[upstreams.one]\nbackends = [{ address = \"" + one + "\" }]\n" +
+			"[upstreams.two]\nbackends = [{ address = \"" + two + "\" }]\n[[routes]]\npattern = \"/*\"\n" +
+			"dest = \"status:404\"\nfilters = [\"choose\"]\n"
+		cfg, report := config.Options{Filters: []string{"choose"}}.Parse("test.toml", []byte(quiet+text))
+		if !report.OK() || len(report.Warnings) > 0 {
+			t.Fatal(report.Errors, report.Warnings)
+		}
+		return cfg
+	}
+	one, two := origin("one"), origin("two")
+	s := serve(t, parse(one, two), Options{Filters: map[string]*proxy.Filter{"choose": choose}})
+	check := func(want map[string]string) {
+		t.Helper()
+		for name, text := range want {
+			resp, body := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+"/?to="+name)
+			if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, text) {
+				t.Errorf("%s: %q, want %q", name, got, text)
+			}
+		}
+	}
+	check(map[string]string{"one": "200 one 1.1 edge", "two": "200 two 1.1 edge", "three": "503 "})
+	lines := log.with("no connection to a backend")
+	if len(lines) == 0 || lines[0]["error"] != `no destination is called "three"` {
+		t.Error(lines)
+	}
+	mustApply(t, s, parse(two, one))
+	check(map[string]string{"one": "200 two 1.1 edge", "two": "200 one 1.1 edge"})
+}
+
+// bearer is what a type of filters makes of the field X-Token: "sub group group".
+type bearer struct{ words [][]byte }
+
+func (v *bearer) Claim(name string, dst [][]byte) [][]byte {
+	switch {
+	case len(v.words) == 0:
+	case name == "sub":
+		return append(dst, v.words[0])
+	case name == "groups":
+		return append(dst, v.words[1:]...)
+	}
+	return dst
+}
+
+var bearers = proxy.NewLocal[bearer]()
+
+func init() {
+	type none struct{}
+	create := func(*none, *plugin.Build) (*proxy.Filter, error) {
+		return &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+			v := bearers.Of(x)
+			for word := range strings.FieldsSeq(x.Request.Get("X-Token")) {
+				v.words = append(v.words, []byte(word))
+			}
+			if len(v.words) > 0 {
+				proxy.SetUser(x, string(v.words[0]))
+				proxy.SetClaims(x, v)
+			}
+			return proxy.Next
+		}}, nil
+	}
+	plugin.Register(plugin.Filters, "test_token", "Takes a token for what it says.", create)
+}
+
+// What an authentication filter gives is known to the filters after it, to fields and to the log, and to nobody else.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	lines := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, `
+log.output = "%s"
+log.line = "{path} {auth.claim.groups}"
+filters.token.type = "test_token"
+filters.admins = { type = "test_note", as = "admin", when = 'auth.claim.groups == "admin"' }
+filters.nobody = { type = "test_note", as = "nobody", when = 'not has(auth.claim.sub)' }
+listeners = [{ name = "web", listen = "127.0.0.1:0" }]
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+filters = ["token", "admins", "nobody"]
+headers.response = { X-Sub = "{auth.claim.sub}", X-Mail = '{auth.claim["https://x.org/mail"] ?? "none"}' }
+`, lines)
+	for _, c := range []struct{ path, token, sub, filters string }{
+		{"/a", "X-Token: alice dev admin", "alice", "admin"},
+		{"/b", "X-Token: bob dev", "bob", ""},
+		{"/c", "X-Other: admin", "", "nobody"},
+	} {
+		resp := askFor(t, "GET", urlOf(t, s, "web")+c.path, c.token)
+		sub, filters := resp.Header.Get("X-Sub"), resp.Header.Get("X-Filters")
+		if sub != c.sub || filters != c.filters || resp.Header.Get("X-Mail") != "none" {
+			t.Errorf("%s: %q %q, want %q %q", c.token, sub, filters, c.sub, c.filters)
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		got, _ := os.ReadFile(lines)
+		return strings.Contains(string(got), "/a dev, admin\n") && strings.Contains(string(got), "/c \n")
+	}, "the log has the groups")
 }

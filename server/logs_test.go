@@ -1,12 +1,17 @@
 package server
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -138,4 +143,162 @@ func hasOpen(path string) bool {
 		at, err := os.Readlink(fd)
 		return err == nil && at == path
 	})
+}
+
+// datagrams listens on a socket and returns its address, and a function that returns the next message.
+func datagrams(t *testing.T, network, address string) (at string, next func() string) {
+	t.Helper()
+	c, err := net.ListenPacket(network, address)
+	try(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c.LocalAddr().String(), func() string {
+		t.Helper()
+		p := make([]byte, 64<<10)
+		_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
+		n, _, err := c.ReadFrom(p)
+		try(t, err)
+		return string(p[:n])
+	}
+}
+
+// Requests go to syslog servers: by URL in place of a path, and by a table with more keys, each in the form that its
+// log has. Severities say how a request has ended.
+func TestSyslog_accessLogs(t *testing.T) {
+	t.Parallel()
+	udp, byURL := datagrams(t, "udp", "127.0.0.1:0")
+	path, byTable := datagrams(t, "unixgram", filepath.Join(t.TempDir(), "log"))
+	s := start(t, Options{}, `
+log.output = ["syslog+udp://%s", "table"]
+http = { name = "web", listen = "127.0.0.1:0" }
+routes = [
+	{ pattern = "/ok", dest = "status:204" },
+	{ pattern = "/bad", dest = "127.0.0.1:1", access_log.line = "{path} {status}" },
+	{ pattern = "/combined", dest = "status:200", access_log.format = "combined" },
+	{ pattern = "/empty", dest = "status:204", access_log.line = "{query.none}" },
+]
+[log_sinks.table]
+type = "syslog"
+to = "syslog+unix://%s"
+format = "rfc5424"
+facility = "daemon"
+app = "front"
+structured_data = true
+`, udp, path)
+	for _, c := range []struct{ path, url, table string }{
+		{"/ok?token=x", `^<134>1 \S+Z \S+ edge \d+ access - {"time".*"query":"token=REDACTED".*"status":204.*}$`,
+			`^<30>1 \S+Z \S+ front \d+ access \[edge@32473 status="204" listener="web" route="/ok"\] {.*}$`},
+		{"/bad", `^<131>1 \S+Z \S+ edge \d+ access - /bad 502$`,
+			`^<27>1 \S+Z \S+ front \d+ access \[edge@32473 status="502".* reason="backend:connect"\] /bad 502$`},
+		{"/combined", `^<134>1 .* access - 127\.0\.0\.1 - - .*"GET /combined HTTP/1\.1" 200`,
+			`^<30>1 .*\] 127\.0\.0\.1`},
+		{"/empty", `^<134>1 \S+Z \S+ edge \d+ access - +$`, `^<30>1 .*\] +$`},
+	} {
+		get(t, s, "web", c.path)
+		if got := byURL(); !regexp.MustCompile(c.url).MatchString(got) {
+			t.Errorf("by URL: %s", got)
+		}
+		if got := byTable(); !regexp.MustCompile(c.table).MatchString(got) {
+			t.Errorf("by table: %s", got)
+		}
+	}
+}
+
+// A server that is gone and a server that reads nothing cost messages and nothing else: requests are answered, lost
+// messages are counted to the one, and a reload and the end do not wait for them.
+func TestSyslog_serverThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	try(t, err)
+	defer func() { _ = silent.Close() }()
+	gone := testutil.FreeAddr(t)
+	const form = `
+log.output = ["syslog+tcp://%s", "syslog+tcp://%s"]
+http = { name = "web", listen = "127.0.0.1:0" }
+routes = [{ pattern = "/*", dest = "status:204" }]
+`
+	s := start(t, Options{}, form, silent.Addr(), gone)
+	const requests = 50
+	for range requests {
+		if status, _ := get(t, s, "web", "/"+strings.Repeat("a", 200)); status != 204 {
+			t.Fatal(status)
+		}
+	}
+	lost := func() uint64 { return s.logs.now["syslog+tcp://"+gone].sink.Stats().Lost }
+	testutil.Eventually(t, testutil.Patience, func() bool { return lost() == requests }, "what is lost is counted")
+	mustApply(t, s, parse(t, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n"))
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// spellings returns requests whose queries and Referers have the value s3cr3t under names that redact has: in any case,
+// with escapes, twice, beside empty ones.
+func spellings(n int) (all []string) {
+	r := rand.New(rand.NewPCG(5, 6))
+	names := []string{"token", "access_token", "X-Amz-Signature", "sig", "shop", "reset_token", "accessToken",
+		"api-key", "__Host-pwd", "X-Amz-Credential"}
+	for range n {
+		var name strings.Builder
+		for _, c := range []byte(names[r.IntN(len(names))]) {
+			switch r.IntN(4) {
+			case 0:
+				fmt.Fprintf(&name, "%%%02X", c)
+			case 1:
+				name.WriteString(strings.ToUpper(string(c)))
+			default:
+				name.WriteByte(c)
+			}
+		}
+		forms := []string{
+			"%[1]s=s3cr3t", "a=1&%[1]s=s3cr3t", "%[1]s=s3cr3t&b=2", "%[1]s=s3cr3t&%[1]s=s3cr3t", "%[1]s=&%[1]s=s3cr3t",
+			"a;%[1]s=s3cr3t", "%[1]s=s3cr3t=s3cr3t", "&&%[1]s=s3cr3t&=", "a=%%zz&%[1]s=%%73s3cr3t",
+			"%[1]s%%3ds3cr3t", "a=1&next=https://u:s3cr3t@h/&%[1]s=s3cr3t",
+		}
+		all = append(all, fmt.Sprintf(forms[r.IntN(len(forms))], name.String()))
+	}
+	return all
+}
+
+// What redact names is in no log, in whatever form and by whatever way it comes there.
+func TestLog_redacts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	s := start(t, Options{}, `
+log = { output = [%q], redact = ["preset:secrets", "shop"] }
+http = { name = "web", listen = "127.0.0.1:0" }
+routes = [
+	{ pattern = "/json", dest = "status:204" },
+	{ pattern = "/combined", dest = "status:204", access_log = { path = %q, format = "combined" } },
+	{ pattern = "/logfmt", dest = "status:204", access_log = { path = %q, format = "logfmt",
+		fields = { to = "{target}", from = "{header.referer}", cookie = "{header.cookie}" } } },
+	{ pattern = "/line", redirect = { to = "/other?{query}" }, access_log = { path = %q,
+		line = '{query} {lower(target)} {header.referer} {header.cookie} {answer.header.location}' } },
+]
+`, file("json"), file("combined"), file("logfmt"), file("line"))
+	const each = 200
+	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+	try(t, err)
+	defer func() { _ = conn.Close() }()
+	answers := bufio.NewReader(conn)
+	paths := []string{"json", "combined", "logfmt", "line"}
+	for _, query := range spellings(each) {
+		for _, path := range paths {
+			const form = "GET /%s?%s HTTP/1.1\r\nHost: a\r\nReferer: https://b/?%s\r\nCookie: %s\r\n\r\n"
+			_, err := fmt.Fprintf(conn, form, path, query, query, query)
+			try(t, err)
+			answer, err := http.ReadResponse(answers, nil)
+			try(t, err)
+			_ = answer.Body.Close()
+		}
+	}
+	for _, path := range paths {
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return strings.Count(readFile(file(path)), "\n") == each
+		}, "all requests are logged")
+		text := readFile(file(path))
+		if n := strings.Count(text, "REDACTED"); strings.Contains(text, "s3cr3t") || n < 2*each {
+			t.Errorf("%s: %d values are hidden: %s", path, n, text[:min(len(text), 2000)])
+		}
+	}
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -310,5 +312,162 @@ load_balancing = "maglev"
 	mustApply(t, s, parse(t, conf(one)))
 	if got := from("text/plain"); !strings.HasPrefix(got, "h1 127.0.0.1:") || !strings.HasSuffix(got, " HTTP/1.1") {
 		t.Errorf("after a reload %q answers", got)
+	}
+}
+
+// A client stays at its backend over reloads: with a secret of the configuration or without one, when another backend
+// comes, and while secrets change places. A new secret, or a file that is refused, does what is expected of it.
+func TestServer_stickyOverReloads(t *testing.T) {
+	var addresses []string
+	for i := range 3 {
+		address, _ := countingOrigin(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "origin ", i) })
+		addresses = append(addresses, address)
+	}
+	conf := func(sticky string, backends ...string) string {
+		return quiet + "listeners = [{ listen = \"127.0.0.1:0\" }]\n" +
+			"[upstreams.all]\nload_balancing = \"round_robin\"\n" +
+			"backends = [{ address = \"" + strings.Join(backends, "\" }, { address = \"") + "\" }]\n" +
+			"sticky = " + sticky + "\n" +
+			"[[routes]]\npattern = \"/*\"\ndest = \"all\"\n"
+	}
+	const bare = `{ cookie = "at" }`
+	secret := func(list string) string { return fmt.Sprintf(`{ cookie = "at", ttl = "2h", secret = %s }`, list) }
+	const one, two = `"the first of the secrets"`, `"the second of the secrets"`
+	s := start(t, Options{}, "%s", conf(bare, addresses[:2]...))
+	jar, err := cookiejar.New(nil)
+	try(t, err)
+	c := &http.Client{Jar: jar, Transport: &http.Transport{}}
+	t.Cleanup(c.CloseIdleConnections)
+	url := urlOf(t, s, "127.0.0.1:0")
+	ask := func() (string, bool) {
+		resp, body := testutil.Get(t, c, url)
+		return body, len(resp.Cookies()) > 0
+	}
+	own, set := ask()
+	if !set {
+		t.Fatal("no cookie")
+	}
+	for _, step := range []struct {
+		name, text string
+		renewed    bool // the cookie is another one
+	}{
+		{"the same", conf(bare, addresses[:2]...), false},
+		{"another backend", conf(bare, addresses...), false},
+		{"in another order", conf(bare, addresses[2], addresses[1], addresses[0]), false},
+		{"a secret", conf(secret(one), addresses...), true},
+		{"a second one", conf(secret("["+one+", "+two+"]"), addresses...), false},
+		{"the second one first", conf(secret("["+two+", "+one+"]"), addresses...), false},
+		{"the second one alone", conf(secret(two), addresses...), true},
+	} {
+		if _, err := s.Apply(parse(t, step.text)); err != nil {
+			t.Fatal(step.name, err)
+		}
+		got, set := ask()
+		if set != step.renewed || !set && got != own {
+			t.Errorf("%s: %s after %s, a new cookie: %v", step.name, got, own, set)
+		}
+		own = got
+		if again, set := ask(); again != own || set {
+			t.Errorf("%s: %s after %s, a new cookie: %v", step.name, again, own, set)
+		}
+	}
+	bad := parse(t, conf(secret(one), addresses...))
+	bad.Filters = []string{"none is called so"}
+	if _, err := s.Apply(bad); err == nil {
+		t.Fatal("a filter that is not there is found")
+	}
+	if got, set := ask(); got != own || set {
+		t.Errorf("after a refused reload: %s after %s, a new cookie: %v", got, own, set)
+	}
+	mustApply(t, s, parse(t, conf(`{ cookie = "" }`, addresses...)))
+	seen := map[string]bool{}
+	for range 3 {
+		got, set := ask()
+		if seen[got] = true; set {
+			t.Error("a cookie is set although there is none")
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("answered by %v", seen)
+	}
+}
+
+// Two rules lead to one pool, and one client asks them in turn. The one with turns of its own meets the backends as if
+// it were alone, before and after a reload, and both use the same connections.
+func TestRoutes_turnsOfTheirOwn(t *testing.T) {
+	one, conns := origin(t, "one")
+	two, others := origin(t, "two")
+	const file = "%sglobal.worker_threads = 1\n" +
+		"upstream_defaults.load_balancing = \"round_robin\"\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" +
+		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
+		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
+		"[[proxy.rules]]\npath = \"/a/*\"\nupstream = \"api\"\n%s" +
+		"[[proxy.rules]]\npath = \"/b/*\"\nupstream = \"api\"\n%s"
+	for _, c := range []struct {
+		name, a, b string
+		want       string // the backends that answer /a, /b, /a, /b and so on
+	}{
+		{"none", "", "", "one two one two one two one two"},
+		{"one", "load_balancing = \"round_robin\"\n", "", "one one two two one one two two"},
+		{"both", "load_balancing = \"round_robin\"\n", "load_balancing = \"weighted\"\n",
+			"one one two two one one two two"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := fmt.Sprintf(file, quiet, one, two, c.a, c.b)
+			s := serve(t, parse(t, text), Options{})
+			before := conns.Load() + others.Load()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+			try(t, err)
+			w := testutil.NewWire(t, conn)
+			var got []string
+			for i := range 8 {
+				if i == 4 {
+					mustApply(t, s, parse(t, "log.format = \"common\"\n"+text))
+				}
+				w.Send("GET /" + string("ab"[i%2]) + "/ HTTP/1.1\r\nHost: h\r\n\r\n")
+				_, body := w.ReadResponse("GET")
+				name, _, _ := strings.Cut(body, " ")
+				got = append(got, name)
+			}
+			if order := strings.Join(got, " "); order != c.want {
+				t.Errorf("answered by %s, want %s", order, c.want)
+			}
+			if n := conns.Load() + others.Load() - before; n != 2 {
+				t.Errorf("%d connections for two backends", n)
+			}
+		})
+	}
+}
+
+// What has the weight 0 takes no request: a backend beside others, a route beside its equals, and one that would take
+// all that goes to the upstream "default" otherwise. A reload gives it its share, and takes it away again.
+func TestRoutes_weightOfNone(t *testing.T) {
+	file := func(weight int) string {
+		one, two := mirror(t, "one"), mirror(t, "two")
+		return fmt.Sprintf("%sglobal.worker_threads = 1\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
+			"[upstreams]\ndefault.load_balancing = \"round_robin\"\n"+
+			"default.backends = [{ address = %q }, { address = %q, weight = %d }]\n"+
+			"[[routes]]\npattern = \"/*\"\ndest = \"status:418\"\nweight = 0\n"+
+			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:201\"\nweight = 1\n"+
+			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:202\"\nweight = %d\n", quiet, one, two, weight, weight)
+	}
+	s := serve(t, parse(t, file(0)), Options{})
+	const none, half = "one one one one 201 201 201 201", "one two one two 201 202 201 202"
+	for _, c := range []struct {
+		weight int
+		want   string
+	}{{0, none}, {1, half}, {0, none}} {
+		mustApply(t, s, parse(t, file(c.weight)))
+		var got []string
+		for range 4 {
+			name, _, _ := strings.Cut(bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/x")), " ")
+			got = append(got, name)
+		}
+		for range 4 {
+			got = append(got, fmt.Sprint(askFor(t, "GET", urlOf(t, s, "web")+"/c/x").StatusCode))
+		}
+		if list := strings.Join(got, " "); list != c.want {
+			t.Errorf("weight %d: answered by %s, want %s", c.weight, list, c.want)
+		}
 	}
 }

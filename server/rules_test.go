@@ -1,14 +1,20 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/language"
@@ -437,4 +443,179 @@ deny = 403
 			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
 		}
 	}
+}
+
+// upgrades is a backend that notes what it is asked to upgrade to. Safe for any goroutine.
+type upgrades struct {
+	mu    sync.Mutex
+	asked []string // guarded by mu
+}
+
+func (u *upgrades) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = append(u.asked, strings.Join(r.Header.Values("Connection"), "|")+" "+
+		strings.Join(r.Header.Values("Upgrade"), "|"))
+}
+
+// take returns what was noted since the last call.
+func (u *upgrades) take() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	asked := u.asked
+	u.asked = nil
+	return asked
+}
+
+// askHTTP1 sends a request with some fields, and returns the status.
+func askHTTP1(t *testing.T, addr, host, fields string) string {
+	w := testutil.Dial(t, addr)
+	defer w.Close()
+	w.Send("GET /chat HTTP/1.1\r\nHost: " + host + "\r\n" + fields + "Sec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	return strings.Fields(w.ReadHead())[1]
+}
+
+// askHTTP2 asks for a WebSocket by an extended CONNECT, and returns the status.
+func askHTTP2(t *testing.T, addr, host, protocol string) string {
+	t.Helper()
+	w := testutil.Dial(t, addr)
+	defer w.Close()
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", protocol}, {":scheme", "http"},
+		{":path", "/chat"}, {":authority", host}, {"sec-websocket-version", "13"}} {
+		try(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+	}
+	w.Send(http2.ClientPreface)
+	frames := http2.NewFramer(w.Conn(), w.Conn())
+	try(t, frames.WriteSettings())
+	err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+	try(t, err)
+	for {
+		f, err := frames.ReadFrame()
+		try(t, err)
+		if h, ok := f.(*http2.HeadersFrame); ok {
+			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
+			try(t, err)
+			return fields[0].Value
+		}
+	}
+}
+
+// A rule that refuses WebSockets holds for them whatever version of HTTP they come by, and however a client spells what
+// it asks for.
+func TestRules_refuseWebSocketsOfBothVersions(t *testing.T) {
+	testutil.CheckLeaks(t)
+	u := &upgrades{}
+	origin := httptest.NewServer(u)
+	defer origin.Close()
+	conditions := map[string]string{
+		"a": `upgrade == "websocket"`,
+		"b": `header.upgrade.lower() == "websocket"`,
+		"c": `has(header.upgrade)`,
+		"d": `header.connection.lower() contains "upgrade"`,
+		"e": `has(upgrade)`,
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n")
+	for name, when := range conditions {
+		fmt.Fprintf(&text, "[[rules]]\nwhen = 'host == \"%s.test\" and %s'\ndeny = 403\n", name, when)
+	}
+	fmt.Fprintf(&text, "[[routes]]\npattern = \"f.test/*\"\nheader = { Upgrade = \"~(?i)^websocket$\" }\n"+
+		"dest = \"status:403\"\n[[routes]]\npattern = \"/*\"\ndest = \"%s\"\n", origin.URL)
+	s := start(t, Options{}, "%s", text.String())
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	by1 := func(value string) func(host string) string {
+		fields := "Connection: Upgrade\r\nUpgrade: " + value + "\r\n"
+		return func(host string) string { return askHTTP1(t, addr, host, fields) }
+	}
+	for how, ask := range map[string]func(host string) string{
+		"HTTP/1":         by1("websocket"),
+		"HTTP/1, case":   by1("WebSocket"),
+		"HTTP/1, list":   by1("websocket, x"),
+		"HTTP/1, h2c":    by1("h2c,\tWEBSOCKET "),
+		"HTTP/1, fields": by1(",\r\nUpgrade: websocket"),
+		"HTTP/2":         func(host string) string { return askHTTP2(t, addr, host, "websocket") },
+		"HTTP/2, case":   func(host string) string { return askHTTP2(t, addr, host, "WebSocket") },
+	} {
+		for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+			status := ask(name + ".test")
+			if asked := u.take(); status != "403" || asked != nil {
+				t.Errorf("%s, %s: %s, the backend was asked %q", how, conditions[name], status, asked)
+			}
+		}
+		ask("free.test") // the backend is asked once, and refuses
+		asked := u.take()
+		if len(asked) != 1 || !strings.EqualFold(asked[0], "Upgrade websocket") {
+			t.Errorf("%s: the backend was asked %q", how, asked)
+		}
+	}
+}
+
+// cutConditions has a path for the log and a condition.
+const cutConditions = `
+log.output = ["%s"]
+http = { name = "web", listen = "127.0.0.1:0" }
+filters.closed = { type = "maintenance", on = true, when = '%[2]s' }
+rules = [
+	{ when = 'host == "rule.test" and %[2]s', deny = 403 },
+	{ when = 'host == "allowed.test" and %[2]s', tag = "seen" },
+	{ when = 'host == "answer.test" and %[2]s', deny = 403 },
+	{ when = 'host == "answer.test"', respond = { status = 200, body = "hidden" } },
+	{ when = 'host == "set.test"', set = { encoded = "{url_encode(url_encode(header.x))}" } },
+	{ when = 'local.encoded contains "%%253Cscript"', deny = 403 },
+]
+routes = [
+	{ pattern = "route.test/*", when = '%[2]s', dest = "status:403" },
+	{ pattern = "filter.test/*", filters = ["closed"], dest = "status:204" },
+	{ pattern = "own.test/*", dest = "status:204", rules = [{ when = '%[2]s', deny = 403 }] },
+	{ pattern = "log.test/*", access_log = { path = "%[1]s", when = 'not (%[2]s)' }, dest = "status:204" },
+	{ pattern = "/*", dest = "status:204" },
+]
+`
+
+// A condition that has no room for what it computes is not taken for one that does not hold: a client could make it so.
+func TestConditions_refuseWhatTheyCannotAskWhole(t *testing.T) {
+	testutil.CheckLeaks(t)
+	log := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, cutConditions, log, `url_encode(url_encode(header.x)) contains "%253Cscript"`)
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	ask := func(host string, fields ...string) string {
+		w := testutil.Dial(t, addr)
+		defer w.Close()
+		w.Send("GET / HTTP/1.1\r\nHost: " + host + "\r\nX: " + strings.Join(fields, "\r\nX: ") + "\r\n\r\n")
+		return strings.Fields(w.ReadHead())[1]
+	}
+	const evil = "<script"
+	room, beyond := strings.Repeat("<", 4000), strings.Repeat("<", 10_000)
+	for _, c := range []struct{ host, plain, held, cut string }{
+		{"rule.test", "204", "403", "400"},
+		{"allowed.test", "204", "204", "400"},
+		{"answer.test", "200", "403", "400"},
+		{"set.test", "204", "403", "400"},
+		{"route.test", "204", "403", "400"},
+		{"filter.test", "204", "503", "400"},
+		{"own.test", "204", "403", "400"},
+		{"log.test", "204", "204", "204"},
+	} {
+		for _, r := range []struct{ how, want, got string }{
+			{"plain", c.plain, ask(c.host, "x")},
+			{"what it looks for", c.held, ask(c.host, evil)},
+			{"what it looks for, after two values", c.held, ask(c.host, room, room, evil)},
+			{"beyond the room", c.cut, ask(c.host, beyond+evil)},
+			{"beyond the room, in one of two", c.cut, ask(c.host, beyond, "x")},
+		} {
+			if c.host == "set.test" && strings.Contains(r.how, "two values") {
+				continue // texts of several values are one text
+			}
+			if r.got != r.want {
+				t.Errorf("%s, %s: %s, want %s", c.host, r.how, r.got, r.want)
+			}
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b, err := os.ReadFile(log)
+		return err == nil && strings.Count(string(b), `"client:cut"`) == 14
+	}, fmt.Sprintf("the log has the reason in %s", log))
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/changes"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 )
@@ -632,5 +633,110 @@ func TestServer_readyWhileAReloadLasts(t *testing.T) {
 	close(goOn)
 	if err := <-applied; err != nil {
 		t.Error(err)
+	}
+}
+
+// What connects after Listen waits until Start, also over an Apply that names its address again, and is served then.
+func TestServer_listensBeforeItServes(t *testing.T) {
+	testutil.CheckLeaks(t)
+	cfg := parse(t, "threads = 2\n"+quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
+	s, err := New(cfg, Options{})
+	try(t, err)
+	t.Cleanup(func() { _ = s.Stop() })
+	try(t, s.Listen())
+	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
+	w.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	if err := s.Listen(); !errors.Is(err, errBegun) {
+		t.Errorf("a second Listen: %v", err)
+	}
+	before := s.Addresses()[0]
+	mustApply(t, s, cfg)
+	if now := s.Addresses(); len(now) != 1 || now[0] != before {
+		t.Errorf("it listens on %v, want %v", now, before)
+	}
+	if n := s.Conns(); n != 0 {
+		t.Errorf("%d connections before Start", n)
+	}
+	try(t, s.Start())
+	if status := w.ReadAll(); len(status) < 12 || status[9:12] != "200" {
+		t.Errorf("%q", status)
+	}
+	r, err := http.Get("http://" + before.Addr.String() + "/")
+	try(t, err)
+	_, _ = io.Copy(io.Discard, r.Body)
+	r.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// What Options.Prepare built is put in place with the configuration, or taken back with it.
+func TestApply_prepares(t *testing.T) {
+	said := ""
+	refuse := errors.New("refused")
+	var failure error
+	s := start(t, Options{Prepare: func(cfg *config.Config) (commit, undo func(), err error) {
+		said += "prepare " + cfg.Global.LogLevel
+		return func() { said += ", commit. " }, func() { said += ", undo. " }, failure
+	}}, quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
+	const file = quiet + "log_level = \"warn\"\nhttp.listen = \"127.0.0.1:0\"\n" + all200
+	if want := "prepare info, commit. prepare info, commit. "; said != want { // New, and Listen
+		t.Errorf("%q, want %q", said, want)
+	}
+	said = ""
+	apply(t, s, file)
+	taken := testutil.Listen(t).Addr().String()
+	if _, err := s.Apply(parse(t, quiet+"http.listen = \""+taken+"\"\n"+all200)); err == nil {
+		t.Error("the address of another process is applied")
+	}
+	failure = refuse
+	if _, err := s.Apply(parse(t, file)); !errors.Is(err, refuse) {
+		t.Error(err)
+	}
+	if want := "prepare warn, commit. prepare info, undo. prepare warn"; said != want {
+		t.Errorf("%q, want %q", said, want)
+	}
+}
+
+type quota struct {
+	schema.Given
+	Requests int `edge:"requests" doc:"Of a test."`
+}
+
+func init() {
+	config.Register[quota](nil, schema.Section{Path: "quota", Doc: "Of a test."})
+}
+
+// A reload tells of sections that other packages registered.
+func TestDiff_featuresOfOtherPackages(t *testing.T) {
+	var last *config.Config
+	for i, text := range []string{"quota.requests = 1\n", "# the same\nquota.requests = 1\n", "quota.requests = 2\n"} {
+		c, rep := config.Parse("f.toml", []byte(text))
+		if c == nil {
+			t.Fatal(rep.Errors)
+		}
+		if i > 0 {
+			if d := changes.Of(last, c); slices.Equal(d.Changed, []string{"quota"}) != (i == 2) {
+				t.Errorf("%q: %+v", text, d)
+			}
+		}
+		last = c
+	}
+}
+
+// Certificates of one file, each for names of its own, are told apart.
+func TestDiff_certificatesOfOneFile(t *testing.T) {
+	of := func(hosts ...string) *config.Config {
+		c := &config.Config{}
+		for _, h := range hosts {
+			c.Certificates = append(c.Certificates, config.Certificate{
+				Pair: config.Pair{Cert: "a.pem"}, Hosts: []string{h}})
+		}
+		return c
+	}
+	if d := changes.Of(of("a", "b"), of("a", "b")); len(d.Added)+len(d.Changed)+len(d.Removed) != 0 {
+		t.Errorf("nothing has changed: %+v", d)
+	}
+	d := changes.Of(of("a", "b"), of("a", "c"))
+	if len(d.Added)+len(d.Removed) != 0 || !slices.Equal(d.Changed, []string{"certificate a.pem #2"}) {
+		t.Errorf("one has changed: %+v", d)
 	}
 }

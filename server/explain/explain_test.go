@@ -15,12 +15,14 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/caching"
 	_ "github.com/edge-proxy/edge/filter/builtin"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/server/explain"
 	"github.com/edge-proxy/edge/session"
+	_ "github.com/edge-proxy/edge/static"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -836,6 +838,131 @@ func TestExplain_longHeads(t *testing.T) {
 		}
 		if _, err := explain.Arrive(&explain.Ask{URL: "http://x:8080/?" + strings.Repeat("q", 20000)}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A request is explained with its body, also where it waits for 100.
+func TestExplain_body(t *testing.T) {
+	const text = "[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\nread_body = \"1k\"\n" +
+		"[[routes.rules]]\nwhen = 'json(body, \"model\") == \"small\"'\ndeny = 403\n"
+	path := fileOf(t, text)
+	for _, fields := range [][]string{nil, {"Expect: 100-continue"}} {
+		a := answerOf(t, path, explain.Ask{URL: "http://x:8080/", Body: `{"model":"small"}`, Fields: fields})
+		if out := textOf(t, a); !strings.Contains(out, "403") {
+			t.Error(out)
+		}
+	}
+}
+
+// Files are cached where their route says so, and not by [defaults].
+func TestOfRoute_files(t *testing.T) {
+	for own, want := range map[string]bool{"": false, "cache = true\n": true} {
+		c, rep := config.Parse("edge.toml", []byte("[http]\nlisten = \":80\"\n[defaults]\ncache = true\n"+
+			"[[routes]]\npattern = \"/*\"\ndest = \"static:/srv/www\"\n"+own))
+		if c == nil {
+			t.Fatal(rep.Errors)
+		}
+		if got := caching.OfRoute(c, &c.Routes[0]) != nil; got != want {
+			t.Errorf("%q: cached %v", own, got)
+		}
+	}
+}
+
+func TestExplain_traces(t *testing.T) {
+	const text = "[tracing]\nendpoint = \"http://127.0.0.1:4318\"\nsample = 0.5\n" +
+		"[[listeners]]\nlisten = \":8080\"\ntrusted_proxies = [\"10.0.0.0/8\"]\n" +
+		"[[listeners]]\nlisten = \":8081\"\ntracing = { accept = \"none\" }\n" +
+		"[[listeners]]\nlisten = \":8082\"\ntracing = false\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"hello\"\n" +
+		"[[routes]]\npattern = \"/off\"\ndest = \"hello\"\ntracing = false\n" +
+		"[[routes]]\npattern = \"/own\"\ndest = \"hello\"\ntracing = { sample = 1, always = [] }\n"
+	path := fileOf(t, text)
+	const (
+		within  = "traceparent: 00-0af7651916cd43dd0448eb211c80319c-b7ad6b7169203331-"
+		outside = "traceparent: 00-0af7651916cd43ddf448eb211c80319c-b7ad6b7169203331-"
+	)
+	for _, c := range []struct{ url, client, field, want string }{
+		{"http://x:8080/", "", "A: b", "a new trace, recorded by the share of 0.5, of at most 200/s; " +
+			"always when status 500-599"},
+		{"http://x:8080/", "", "traceparent: x", "a new trace, since its traceparent cannot be used"},
+		{"http://x:8080/", "10.0.0.1", outside + "01", "recorded, as its traceparent says"},
+		{"http://x:8080/", "10.0.0.1", within + "00", "not recorded, as its traceparent says"},
+		{"http://x:8080/", "", within + "00", "recorded: its trace is in the share of 0.5"},
+		{"http://x:8080/", "", outside + "01", "not recorded: its trace is not in the share"},
+		{"http://x:8081/", "10.0.0.1", outside + "01", "not recorded: its trace is not in the share"},
+		{"http://x:8082/", "", "A: b", "not recorded: the listener has tracing = false"},
+		{"http://x:8080/off", "", "A: b", "not recorded: the route has tracing = false"},
+		{"http://x:8080/own", "", "A: b", "a new trace, recorded by the share of 1, of at most 200/s\n"},
+	} {
+		ask := explain.Ask{URL: c.url, Fields: []string{c.field}}
+		if c.client != "" {
+			ask.Client = netip.MustParseAddr(c.client)
+		}
+		var out strings.Builder
+		try(t, answerOf(t, path, ask).WriteText(&out))
+		if !strings.Contains(out.String(), "traces    "+c.want) {
+			t.Errorf("%+v: want it in\n%s", c, out.String())
+		}
+	}
+}
+
+// A connection leads where its routes say, or a rule on handshakes, by the host of the URL.
+func TestExplain_byName(t *testing.T) {
+	text := `[services.tls]
+listen = "127.0.0.1:1"
+peek = true
+[[services.tls.routes]]
+when = 'tls.sni == "a.test"'
+dest = "10.0.0.1:1"
+[[services.tls.routes]]
+when = 'client.ip in {192.0.2.0/24}'
+dest = "10.0.0.2:1"
+[services.ends]
+listen = "127.0.0.1:2"
+cert = "internal"
+dest = "10.0.0.3:1"
+[services.by]
+listen = "127.0.0.1:4"
+peek = true
+dest = "by"
+[upstreams.by]
+backends = [{ address = "10.0.0.5:1" }, { address = "10.0.0.6:1" }]
+load_balancing = "ketama"
+hash_key = "{tls.sni}"
+[https]
+listen = "127.0.0.1:3"
+cert = "internal"
+[[tls.rules]]
+when = 'tls.sni == "b.test"'
+dest = "10.0.0.4:1"
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
+	path := fileOf(t, text)
+	for _, c := range []struct{ url, client, upstream, want string }{
+		{"tcp://a.test:1", "198.51.100.1", "10.0.0.1:1", "route 1 takes it: tls.sni == \"a.test\" (edge.toml:4)"},
+		{"tcp://b.test:1", "192.0.2.1", "10.0.0.2:1", "route 1 does not take it|route 2 takes it"},
+		{"tcp://127.0.0.1:1", "198.51.100.1", "", "no route takes it, and there is no dest"},
+		{"tcp://a.test:2", "198.51.100.1", "10.0.0.3:1", "service   ends"},
+		{"tcp://a.test:4", "198.51.100.1", "by", "ketama by {tls.sni}, tcp|100.0 %  10.0.0.5:1"},
+		{"tcp://c.test:4", "198.51.100.9", "by", "ketama by {tls.sni}, tcp|100.0 %  10.0.0.6:1"},
+		{"tcp://b.test:2", "198.51.100.1", "10.0.0.4:1", "handshake passed on to 10.0.0.4:1|rule 1: dest 10.0.0.4:1"},
+		{"https://b.test:3/x", "198.51.100.1", "10.0.0.4:1", "handshake passed on to 10.0.0.4:1"},
+		{"https://a.test:3/x", "198.51.100.1", "", "rule 1: does not hold"},
+	} {
+		a := answerOf(t, path, explain.Ask{URL: c.url, Client: netip.MustParseAddr(c.client)})
+		var out strings.Builder
+		try(t, a.WriteText(&out))
+		got := strings.ReplaceAll(out.String(), path, "edge.toml") + a.Why
+		for _, want := range strings.Split(c.want, "|") {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: want %q in\n%s", c.url, want, got)
+			}
+		}
+		if name := a.Upstream; (name == nil) != (c.upstream == "") || name != nil && name.Name != c.upstream {
+			t.Errorf("%s: %+v", c.url, name)
 		}
 	}
 }

@@ -34,12 +34,7 @@ type handingOver struct {
 func newHandingOver(t *testing.T, lines string) *handingOver {
 	t.Helper()
 	cfg, report := config.Options{}.Parse("edge.toml", []byte("log.output = []\nhttp.listen = \"127.0.0.1:0\"\n"+lines))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	try(t, err)
-	t.Cleanup(func() { _ = s.Stop() })
+	s := serverOf(t, cfg, report)
 	try(t, s.Start())
 	u := newUpgrades(&program{}, nil)
 	a, err := u.reserve(nil, upgrade.AskBody{})

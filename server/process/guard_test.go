@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
@@ -21,12 +20,7 @@ import (
 // An upgrade that is under way delays the judgement of a reload: what it would take back could not be applied.
 func TestGuard_duringAnUpgrade(t *testing.T) {
 	cfg, report := config.Options{}.Parse("edge.toml", []byte("http.listen = \"127.0.0.1:0\"\n"))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	try(t, err)
-	defer s.Stop()
+	s := serverOf(t, cfg, report)
 	g := &guard{errors: 20, least: 10, begun: time.Now()}
 	r := newReloads(s, onStderr(), cfg, &Options{})
 	r.upgrades, r.guard = newUpgrades(nil, nil), g
@@ -53,12 +47,7 @@ func TestGuard_reloads(t *testing.T) {
 		return cfg, report, &config.Files{Main: "edge.toml", Texts: []schema.Text{{Path: "edge.toml", Text: src}}}
 	}
 	cfg, report, files := parse(1)
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	try(t, err)
-	defer s.Stop()
+	s := serverOf(t, cfg, report)
 	threads := 1
 	r := newReloads(s, onStderr(), cfg, &Options{Load: func(o Reading) (*config.Config, *config.Report) {
 		cfg, report, files := parse(threads)
@@ -114,13 +103,8 @@ func TestGuard_requestsDuringAReload(t *testing.T) {
 	}
 	files := &config.Files{}
 	cfg, report := load(Reading{Record: files})
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	try(t, err)
+	s := serverOf(t, cfg, report)
 	try(t, s.Start())
-	defer s.Stop()
 	r := newReloads(s, onStderr(), cfg, &Options{Load: load, Files: files})
 	defer r.stop()
 	r.upgrades = newUpgrades(nil, nil)

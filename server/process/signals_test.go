@@ -2,7 +2,10 @@ package process
 
 import (
 	"log/slog"
+	"math"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,4 +71,50 @@ func TestSignals_keptAtTheEnd(t *testing.T) {
 		try(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 	}
 	<-s.reloads
+}
+
+func TestSpareProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, c := range []struct {
+		has, reactors int
+		ownThreads    bool
+		want          int
+	}{
+		{2, 2, false, 2}, {2, 3, false, 2}, {4, 2, false, 3}, {2, 2, true, 3}, {1, 1, true, 2}, {8, 2, true, 3},
+	} {
+		runtime.GOMAXPROCS(c.has)
+		if spareProcessor(c.reactors, c.ownThreads); runtime.GOMAXPROCS(0) != c.want {
+			t.Errorf("%+v: got %d", c, runtime.GOMAXPROCS(0))
+		}
+	}
+}
+
+// What is outside of the heap is taken from the limit of the collector while it is there.
+func TestLimitMemory_reserve(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	reserve := limitMemory(1 << 30)
+	for _, c := range []struct{ bytes, want int64 }{{256 << 20, 768 << 20}, {0, 1 << 30}} {
+		if reserve(c.bytes); debug.SetMemoryLimit(-1) != c.want {
+			t.Errorf("with %d bytes the limit is %d, want %d", c.bytes, debug.SetMemoryLimit(-1), c.want)
+		}
+	}
+	t.Setenv("GOMEMLIMIT", "off")
+	debug.SetMemoryLimit(math.MaxInt64)
+	if limitMemory(0)(256 << 20); debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		t.Errorf("there is a limit of %d where there was none", debug.SetMemoryLimit(-1))
+	}
+}
+
+// BoringCrypto and the FIPS 140-3 mode of Go in one process make the runtime panic: it must not come to that.
+func TestExcludedFromFIPS(t *testing.T) {
+	for provider, want := range map[string]error{
+		"boringcrypto go1.26.8-X:boringcrypto": errBoringFIPS,
+		"crypto/tls go1.26.8":                  nil,
+		"crypto/tls go1.26.8 fips140":          nil,
+	} {
+		if err := excludedFromFIPS(provider); err != want {
+			t.Errorf("%s: %v", provider, err)
+		}
+	}
 }

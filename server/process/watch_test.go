@@ -26,6 +26,18 @@ func try(t *testing.T, err error) {
 	}
 }
 
+// serverOf makes a Server of a configuration that was read, until the test ends.
+func serverOf(t *testing.T, cfg *config.Config, report *config.Report) *server.Server {
+	t.Helper()
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	try(t, err)
+	t.Cleanup(func() { _ = s.Stop() })
+	return s
+}
+
 const (
 	watchedMain = "include = [\"conf.d/*.toml\"]\nvia = \"${file:secret}\"\nerror_pages.404 = \"FOLDER/404.html\"\n" +
 		"http.listen = \":80\"\nlists.office.file = \"FOLDER/office.txt\"\n"
@@ -139,12 +151,7 @@ func TestReloads_watchDuringAnUpgrade(t *testing.T) {
 	put(t, path, text)
 	files := &config.Files{}
 	cfg, report := config.Options{Record: files}.Load(path)
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	try(t, err)
-	defer s.Stop()
+	s := serverOf(t, cfg, report)
 	u, reads := newUpgrades(nil, nil), 0
 	during := func() {}
 	r := newReloads(s, onStderr(), cfg, &Options{Files: files, Load: func(r Reading) (*config.Config, *config.Report) {
