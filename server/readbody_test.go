@@ -24,7 +24,7 @@ routes = [
 		{ when = 'body starts_with "GIF8"', deny = 415 },
 		{ when = 'body.cut and not has(json(body, "model"))', deny = 422 },
 	] },
-	{ pattern = "/dest/*", dest = 'http://{json(body, "to")}', allow_dest = ["http://127.0.0.0/8:*"], read_body = "1k" },
+	{ pattern = "/dest/*", read_body = "1k", dest = 'http://{json(body, "to")}', allow_dest = "http://127.0.0.0/8:*" },
 	{ pattern = "/cached/*", dest = "large", read_body = "1k", buffer_request = "1k", cache = { ttl = "1h" } },
 	{ pattern = "/plain/*", dest = "small" },
 ]

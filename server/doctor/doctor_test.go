@@ -497,7 +497,8 @@ func TestExamine_filesOfLists(t *testing.T) {
 	for mode, want := range map[os.FileMode]int{0o644: 0, 0o600: 1} {
 		try(t, os.Chmod(m.Path("/etc/office.txt"), mode))
 		found := findings(m, cfg, 900, "tables")
-		if len(found) != want || want == 1 && !strings.Contains(found[0].What, "user 54321 cannot read /etc/office.txt") {
+		const what = "user 54321 cannot read /etc/office.txt"
+		if len(found) != want || want == 1 && !strings.Contains(found[0].What, what) {
 			t.Errorf("with the rights %v: %+v", mode, found)
 		}
 	}
