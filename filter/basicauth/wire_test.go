@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter/basicauth"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
@@ -50,14 +51,7 @@ func serve(t *testing.T, c *basicauth.Config) string {
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
 		{To: edge.Backends(origin.Listener.Addr().String()), Filters: []*proxy.Filter{f, tells}},
 	}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections() // else Shutdown waits for them
-		s.Shutdown(context.Background())
-	})
-	return "http://" + s.ListenAddr()
+	return filterrig.Start(t, s)
 }
 
 // get asks as a user; "" is nobody.

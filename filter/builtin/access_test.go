@@ -26,10 +26,7 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 
 func accessRig(t *testing.T, c *builtin.Access) *filterrig.Rig {
 	t.Helper()
-	f, err := builtin.NewAccess(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewAccess, c, nil)
 	return filterrig.New(t, f)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter/builtin"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
@@ -36,23 +37,13 @@ func serveCORS(t *testing.T, c *builtin.CORS, more ...*proxy.Filter) string {
 		h.Add("Vary", "Accept")
 	}))
 	t.Cleanup(origin.Close)
-	f, err := builtin.NewCORS(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewCORS, c, nil)
 	list := append([]*proxy.Filter{f}, more...)
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
 		{Path: "/dead", To: edge.Backends(testutil.FreeAddr(t)), Filters: list},
 		{To: edge.Backends(origin.Listener.Addr().String()), Filters: list},
 	}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections() // else Shutdown waits for them
-		s.Shutdown(context.Background())
-	})
-	return "http://" + s.ListenAddr()
+	return filterrig.Start(t, s)
 }
 
 // ask sends a request with fields "Name: value", and returns the answer.
@@ -231,10 +222,7 @@ func TestNewCORS_refuses(t *testing.T) {
 
 func TestCORS_allocatesNothing(t *testing.T) {
 	for _, origins := range [][]string{{"*"}, {"https://app.example", "https://*.example.org"}} {
-		f, err := builtin.NewCORS(&builtin.CORS{Origins: origins, Expose: []string{"X-Total"}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := made(t, builtin.NewCORS, &builtin.CORS{Origins: origins, Expose: []string{"X-Total"}}, nil)
 		for _, from := range []string{"", "Origin: https://app.example\r\n", "Origin: https://a.example.org\r\n",
 			"Origin: https://evil.example\r\n"} {
 			g := warm.New(t, strings.Replace(warm.Browser, "\r\n", "\r\n"+from, 1), &proxy.Listener{}, f)

@@ -1,7 +1,6 @@
 package builtin_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter/builtin"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/lang"
@@ -21,17 +21,11 @@ func serveCSRF(t *testing.T, c *builtin.CSRF) string {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	t.Cleanup(origin.Close)
-	f, err := builtin.NewCSRF(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewCSRF, c, nil)
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
 		{To: edge.Backends(origin.Listener.Addr().String()), Filters: []*proxy.Filter{f}},
 	}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	filterrig.Start(t, s)
 	return s.ListenAddr()
 }
 
@@ -115,10 +109,7 @@ func TestNewCSRF_refuses(t *testing.T) {
 }
 
 func TestCSRF_allocatesNothing(t *testing.T) {
-	f, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewCSRF, &builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}, nil)
 	for _, request := range []string{
 		warm.Browser,
 		strings.Replace(warm.Browser, "GET", "DELETE", 1),

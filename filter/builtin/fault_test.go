@@ -25,13 +25,22 @@ func newBuild(name, of string) *plugin.Build {
 	return &plugin.Build{Name: name, Type: of, Reactors: 2, Kept: store.Claim()}
 }
 
-func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *plugin.Build) {
+// made is the filter that a constructor makes.
+func made[C any](
+	t testing.TB, build func(*C, *plugin.Build) (*proxy.Filter, error), c *C, b *plugin.Build,
+) *proxy.Filter {
 	t.Helper()
-	b := newBuild("chaos", "fault")
-	f, err := builtin.NewFault(c, b)
+	f, err := build(c, b)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
+
+func faultRig(t *testing.T, c *builtin.Fault) (*filterrig.Rig, *plugin.Build) {
+	t.Helper()
+	b := newBuild("chaos", "fault")
+	f := made(t, builtin.NewFault, c, b)
 	return filterrig.New(t, f), b
 }
 
@@ -128,10 +137,7 @@ func TestFault_keysFareAlike(t *testing.T) {
 }
 
 func TestFault_allocatesNothing(t *testing.T) {
-	f, err := builtin.NewFault(&builtin.Fault{Abort: "0.0000001%", Delay: "0.0000001%"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewFault, &builtin.Fault{Abort: "0.0000001%", Delay: "0.0000001%"}, nil)
 	g := warm.New(t, warm.Browser, &proxy.Listener{}, f)
 	if n := testutil.Allocs(1000, g.Exchange); n != 0 {
 		t.Errorf("%v allocations", n)

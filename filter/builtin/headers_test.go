@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/filter/builtin"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
@@ -29,23 +30,14 @@ func serveHeaders(t *testing.T, c *builtin.SecurityHeaders, secured *tls.Config)
 		}
 	}))
 	t.Cleanup(origin.Close)
-	f, err := builtin.NewSecurityHeaders(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewSecurityHeaders, c, nil)
 	list := []*proxy.Filter{f}
 	s := &edge.Server{Addr: "127.0.0.1:0", TLS: secured, Routes: []proxy.Route{
 		{Path: "/own", To: proxy.Answer(404, "text/plain", "none"), Filters: list},
 		{Path: "/dead", To: edge.Backends(testutil.FreeAddr(t)), Filters: list},
 		{To: edge.Backends(origin.Listener.Addr().String()), Filters: list},
 	}}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections() // else Shutdown waits for them
-		s.Shutdown(context.Background())
-	})
+	filterrig.Start(t, s)
 	return s.ListenAddr()
 }
 
@@ -124,10 +116,7 @@ func TestNewSecurityHeaders_refuses(t *testing.T) {
 
 func TestSecurityHeaders_allocatesNothing(t *testing.T) {
 	for _, c := range []builtin.SecurityHeaders{{}, {Preset: "strict"}, {Preset: "strict", Override: true}} {
-		f, err := builtin.NewSecurityHeaders(&c, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := made(t, builtin.NewSecurityHeaders, &c, nil)
 		g := warm.New(t, warm.Browser, &proxy.Listener{}, f)
 		if n := testutil.Allocs(1000, g.Exchange); n != 0 {
 			t.Errorf("%+v: %v allocations", c, n)

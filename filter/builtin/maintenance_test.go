@@ -22,10 +22,7 @@ import (
 
 func maintenanceRig(t *testing.T, c *builtin.Maintenance) *filterrig.Rig {
 	t.Helper()
-	f, err := builtin.NewMaintenance(c, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewMaintenance, c, nil)
 	return filterrig.New(t, f)
 }
 
@@ -101,10 +98,7 @@ func TestNewMaintenance_refusesMistakes(t *testing.T) {
 
 func TestMaintenance_isCounted(t *testing.T) {
 	b := newBuild("closed", "maintenance")
-	f, err := builtin.NewMaintenance(&builtin.Maintenance{On: true}, b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewMaintenance, &builtin.Maintenance{On: true}, b)
 	g := warm.New(t, warm.Small, &proxy.Listener{}, f)
 	before := b.Counter("refused").Load()
 	if g.Exchange(); b.Counter("refused").Load() != before+1 {

@@ -21,10 +21,7 @@ import (
 func countedLimits(t *testing.T, c *builtin.RequestLimits) (*proxy.Filter, *plugin.Build) {
 	t.Helper()
 	b := newBuild("bounds", "request_limits")
-	f, err := builtin.NewRequestLimits(c, b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := made(t, builtin.NewRequestLimits, c, b)
 	return f, b
 }
 

@@ -1,7 +1,6 @@
 package rules_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	configured "github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/filter/ratelimit"
 	"github.com/edge-proxy/edge/filter/rules"
+	"github.com/edge-proxy/edge/internal/filterrig"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/observe"
@@ -34,38 +33,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var scope = func() *lang.Scope {
-	s, err := variables.Scope(lang.Names{})
-	if err != nil {
-		panic(err)
-	}
-	return s
-}()
+var scope = must(variables.Scope(lang.Names{}))
 
-func when(text string) *lang.Condition {
-	c, err := scope.Condition(text, lang.Request)
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return c
+	return v
 }
 
-func text(text string) *lang.Template {
-	t, err := scope.Template(text, lang.Request)
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
+func when(text string) *lang.Condition { return must(scope.Condition(text, lang.Request)) }
+
+func text(text string) *lang.Template { return must(scope.Template(text, lang.Request)) }
 
 // late is a template for the answer.
-func late(text string) *lang.Template {
-	t, err := scope.Template(text, lang.Answer)
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
+func late(text string) *lang.Template { return must(scope.Template(text, lang.Answer)) }
 
 func one(name, value string) []rules.Text { return []rules.Text{{Name: name, Value: text(value)}} }
 
@@ -92,24 +74,7 @@ func origin(t testing.TB) string {
 type rig struct {
 	*edge.Server
 	url string
-	log *lines
-}
-
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	log *testutil.Output
 }
 
 func newRig(t testing.TB, before, ofRoute []rules.Rule) *rig {
@@ -136,18 +101,10 @@ func serve(t testing.TB, before []*proxy.Filter, routes []proxy.Route) *rig {
 	for i := range routes {
 		routes[i].To = to
 	}
-	l := new(lines)
+	l := new(testutil.Output)
 	s := &edge.Server{Addr: "127.0.0.1:0", AccessLog: l, Session: session.ServerOptions{H2C: true},
 		Filters: before, Routes: routes}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // idle connections of the clients are not waited for
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		defer cancel()
-		_ = s.Shutdown(ctx)
-	})
-	return &rig{s, "http://" + s.ListenAddr(), l}
+	return &rig{s, filterrig.Start(t, s), l}
 }
 
 // clients are one of each version.
