@@ -33,12 +33,28 @@ func cut(k, other *talk, text []byte) bool {
 	return k.peer.EOF() && k.peer.Err() == nil && !whole
 }
 
+// allFail has everything fail now and then.
+var allFail = sim.Faults{ShortWrite: 0.1, Reset: 0.001, NoPipe: 0.1, ShortSplice: 0.2, AcceptFull: 0.05,
+	ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02}
+
+// run runs until so much time is over and both sides have ended.
+func (one *chaos) run(t testing.TB, h *house, d time.Duration) {
+	settled := false
+	h.w.After(d, func() { settled = true })
+	over := func() bool {
+		return settled && one.client.peer.Closed() && (one.backend.peer == nil || one.backend.peer.Closed()) &&
+			h.engine.Conns() == 0
+	}
+	if err := h.w.Run(over, 5_000_000); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Whatever is lost, no side gets a byte that was not sent, none takes a part for the whole, and nothing stays counted.
 func TestSim_chaos(t *testing.T) {
 	sim.Run(t, 60, func(t testing.TB, w *sim.World) {
 		h, rng := newHouse(t, w, nil), w.Rand()
-		w.Faults = sim.Faults{ShortWrite: 0.1, Reset: 0.001, NoPipe: 0.1, ShortSplice: 0.2, AcceptFull: 0.05,
-			ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02}
+		w.Faults = allFail
 		if rng.IntN(4) == 0 {
 			w.Faults.SpliceInvalid = 0.1
 		}
@@ -59,15 +75,7 @@ func TestSim_chaos(t *testing.T) {
 			ended := len(h.records)
 			one.client.on(w.Dial(h.addr))
 			one.client.meddle()
-			settled := false
-			w.After(5*time.Second, func() { settled = true })
-			over := func() bool {
-				return settled && one.client.peer.Closed() && (one.backend.peer == nil || one.backend.peer.Closed()) &&
-					h.engine.Conns() == 0
-			}
-			if err := w.Run(over, 5_000_000); err != nil {
-				t.Fatal(err)
-			}
+			one.run(t, h, 5*time.Second)
 			one.check(t, h, h.records[ended:])
 		}
 	})

@@ -85,20 +85,11 @@ func TestSim_chaosByName(t *testing.T) {
 		rng := w.Rand()
 		postgres := rng.IntN(2) == 0
 		h := newPeeking(t, w, func(s *l4.Service) { s.Postgres = postgres })
-		w.Faults = sim.Faults{ShortWrite: 0.1, Reset: 0.001, NoPipe: 0.1, ShortSplice: 0.2, AcceptFull: 0.05,
-			ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02}
+		w.Faults = allFail
 		for range 1 + rng.IntN(5) {
 			one, ended := &chaos{}, len(h.records)
 			asks := one.led(h, hellos[rng.IntN(len(hellos))], postgres)
-			settled := false
-			w.After(20*time.Second, func() { settled = true })
-			over := func() bool {
-				return settled && one.client.peer.Closed() && (one.backend.peer == nil || one.backend.peer.Closed()) &&
-					h.engine.Conns() == 0
-			}
-			if err := w.Run(over, 5_000_000); err != nil {
-				t.Fatal(err)
-			}
+			one.run(t, h, 20*time.Second)
 			answers := len(asks) / len(sslRequest)
 			one.client.in = one.client.in[min(answers, len(one.client.in)):]
 			one.check(t, h, h.records[ended:])

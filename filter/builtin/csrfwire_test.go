@@ -109,7 +109,8 @@ func TestNewCSRF_refuses(t *testing.T) {
 }
 
 func TestCSRF_allocatesNothing(t *testing.T) {
-	f := made(t, builtin.NewCSRF, &builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}, nil)
+	c := &builtin.CSRF{TrustedOrigins: []string{"https://*.trusted.example"}, Isolate: true}
+	f := made(t, builtin.NewCSRF, c, nil)
 	for _, request := range []string{
 		warm.Browser,
 		strings.Replace(warm.Browser, "GET", "DELETE", 1),
