@@ -88,7 +88,7 @@ func writeGolden(t *testing.T) {
 		for _, key := range s.keys {
 			text = fmt.Appendf(text, "key %s\n", key)
 		}
-		for chunk := range slices.Chunk(ask(t, s.upstream).servers(append(goldenKeys(), s.keys...)), 40) {
+		for chunk := range slices.Chunk(ask(t, s.upstream).Tried(requests(append(goldenKeys(), s.keys...))...), 40) {
 			text = append(text, "tried"...)
 			for _, tried := range chunk {
 				text = append(text, ' ')

@@ -34,7 +34,7 @@ func same(t *testing.T, u upstream, keys []string) {
 	t.Helper()
 	r := ring(t, u.servers, Options{})
 	differ := 0
-	for k, tried := range ask(t, u).servers(keys) {
+	for k, tried := range ask(t, u).Tried(requests(keys)...) {
 		if got := r.PickString(keys[k]); got != tried[0] {
 			if differ++; differ < 5 {
 				t.Errorf("%q goes to %v, with nginx to %v", keys[k], u.servers[got], u.servers[tried[0]])
@@ -141,7 +141,7 @@ func TestNginx_sameFailover(t *testing.T) {
 		up := func(i int) bool { return u.flags[i] == "" }
 		turns, others := 0, 0
 		list := oracleKeys(3, keys)
-		for k, tried := range ask(t, u).servers(list) {
+		for k, tried := range ask(t, u).Tried(requests(list)...) {
 			first, passed := firstUp(r, list[k], up)
 			got := r.Failover(r.HashString(list[k]), up)
 			switch {
@@ -183,7 +183,7 @@ func TestNginx_sameNextServers(t *testing.T) {
 	u := upstream{servers: groups(rand.New(rand.NewPCG(4, 4)), 30), tries: 6}
 	r := ring(t, u.servers, Options{})
 	list := oracleKeys(4, keys)
-	for k, tried := range ask(t, u).servers(list) {
+	for k, tried := range ask(t, u).Tried(requests(list)...) {
 		var been []int
 		for range tried {
 			next := r.Failover(r.HashString(list[k]), func(i int) bool {

@@ -164,15 +164,3 @@ func (p *Process) end() {
 		p.t.Logf("%v ended with %d and had printed:\n%s", p.cmd.Args, p.code, p.Output())
 	}
 }
-
-// Nginx returns where nginx is, and skips the test where it is not installed.
-func Nginx(t testing.TB) string {
-	t.Helper()
-	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skip("nginx is not installed")
-	return ""
-}

@@ -11,8 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -278,9 +276,7 @@ func TestWatch_asksServersOfBytes(t *testing.T) {
 // A Unix socket is checked as well, and one that nobody listens on is refused.
 func TestWatch_unixSocket(t *testing.T) {
 	l := testutil.ListenUnix(t)
-	s := &http.Server{Handler: healthz(), ReadHeaderTimeout: time.Minute}
-	go s.Serve(l) //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { s.Close() })
+	testutil.ServeHTTP(t, l, healthz().ServeHTTP)
 	o := lively()
 	o.Path = "/ok"
 	set, w := running(t, "unix:"+l.Addr().String(), o)
@@ -306,16 +302,8 @@ func TestWatch_ownPort(t *testing.T) {
 
 // A process that is stopped accepts still, by its kernel: it is down because it does not answer.
 func TestWatch_nginxThatIsStopped(t *testing.T) {
-	nginx := testutil.Nginx(t)
-	dir := t.TempDir()
 	address := testutil.FreeAddr(t)
-	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error;\nevents {}\n"+
-		"http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f;\n"+
-		"uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s; keepalive_requests 3;\n"+
-		"server { listen %[2]s; location / { return 200 alive; } } }\n", dir, address)
-	testutil.Must(t, os.WriteFile(conf, []byte(text), 0o600))
-	p := testutil.Start(t, testutil.Command{Path: nginx, Args: []string{"-e", "stderr", "-c", conf}})
+	p := testutil.StartNginx(t, "keepalive_requests 3; server { listen %s; location / { return 200 alive; } }", address)
 	p.WaitPort(address)
 	o := lively()
 	o.Body, o.Timeout = "alive", 200*time.Millisecond
