@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery/registry"
@@ -665,9 +664,7 @@ func TestDocker_isFollowed(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
 	testutil.Must(t, err)
-	s := &http.Server{Handler: docker(r), ReadHeaderTimeout: time.Minute}
-	go s.Serve(l) //nolint:errcheck // it ends with the listener
-	t.Cleanup(func() { s.Close() })
+	testutil.ServeHTTP(t, l, docker(r).ServeHTTP)
 	container := func(port int, more string) string {
 		return fmt.Sprintf(`"State":"running","Status":"Up 2 minutes%s","Labels":{"edge.port":"%d"},"Ports":[],`+
 			`"NetworkSettings":{"Networks":{"a":{"IPAddress":"10.9.9.9"},"b":{"IPAddress":"10.0.0.1"}}}`, more, port)

@@ -94,17 +94,14 @@ func TestBombs(t *testing.T) {
 func bombTarget(t *testing.T, limit int) (p *testutil.Process, plain, secured string) {
 	t.Helper()
 	large := make([]byte, 1<<20)
-	origin := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	origin := testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/origin/silent" {
 			io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 			return
 		}
 		w.Write(large)
-	})}
-	l := testutil.Listen(t)
-	go origin.Serve(l)
-	t.Cleanup(func() { origin.Close() })
+	})
 	dir := t.TempDir()
 	testutil.NewAuthority(t).IssueTo(t, dir, "cert", nil, "h")
 	text := fmt.Sprintf(`memory_limit = "%dm"
@@ -124,7 +121,7 @@ dest = "status:404"
 [[routes]]
 pattern = "/origin/*"
 dest = %q
-`, limit>>20, "http://"+l.Addr().String())
+`, limit>>20, "http://"+origin)
 	testutil.Must(t, os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600))
 	p = testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", "edge.toml"}, Dir: dir,

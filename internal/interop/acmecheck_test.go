@@ -89,9 +89,7 @@ func worldNames(t *testing.T) {
 func serveElsewhere(t *testing.T) {
 	l, err := net.Listen("tcp", elsewhere+":80")
 	testutil.Must(t, err)
-	s := &http.Server{Handler: http.NotFoundHandler()}
-	go s.Serve(l)
-	t.Cleanup(func() { s.Close() })
+	testutil.ServeHTTP(t, l, http.NotFound)
 }
 
 // ordering returns a file of edge for hosts, a list of TOML, with more keys of [acme].

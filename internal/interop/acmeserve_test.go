@@ -87,9 +87,7 @@ func (s *served) configure(format string, args ...any) {
 }
 
 func (s *served) start() {
-	s.Process = testutil.Start(s.t, testutil.Command{
-		Path: testutil.Binary(s.t, "./cmd/edge"), Args: []string{"run", "-c", s.file},
-	})
+	s.Process = testutil.StartEdge(s.t, s.file)
 }
 
 // presented returns the certificate for a name; nil: there is none.

@@ -41,11 +41,7 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 	conn, err := net.Dial("tcp", e.plain)
 	testutil.Must(t, err)
 	defer conn.Close()
-	client := &http.Client{Timeout: testutil.Patience, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
-	t.Cleanup(client.CloseIdleConnections)
+	client := adminAt(t, socket)
 	_, text := testutil.Get(t, client, "http://edge/v1/openapi.json")
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
 	testutil.Must(t, err)

@@ -49,9 +49,7 @@ options {
 controls { };
 zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 `, key, dir, port)
-	bind := exec.Command(named, "-g", "-c", conf)
-	testutil.Must(t, bind.Start())
-	t.Cleanup(func() { bind.Process.Kill(); bind.Wait() })
+	testutil.Start(t, testutil.Command{Path: named, Args: []string{"-g", "-c", conf}})
 	handOn := func(w dns.ResponseWriter, q *dns.Msg) {
 		if a, err := dns.Exchange(q, at); err == nil {
 			w.WriteMsg(a)

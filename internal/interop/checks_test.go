@@ -53,9 +53,6 @@ func TestChecks_askTheHealthServiceOfGRPCGo(t *testing.T) {
 				h.SetServingStatus("billing", healthgrpc.HealthCheckResponse_NOT_SERVING)
 				healthgrpc.RegisterHealthServer(s, h)
 			}
-			l := testutil.Listen(t)
-			go s.Serve(l) //nolint:errcheck // Stop ends it
-			t.Cleanup(s.Stop)
 			o := health.Options{
 				Name: "api", Timeout: 5 * time.Second, Kind: health.GRPC, Service: c.service, Rules: health.Rules{
 					Interval: 10 * time.Millisecond, Fast: 5 * time.Millisecond, Down: 10 * time.Millisecond,
@@ -65,7 +62,7 @@ func TestChecks_askTheHealthServiceOfGRPCGo(t *testing.T) {
 			if c.tls {
 				o.TLS = secured
 			}
-			if got := checked(t, l.Addr().String(), o); got != c.want {
+			if got := checked(t, serveOn(t, s), o); got != c.want {
 				t.Errorf("the checks say %q, want %q", got, c.want)
 			}
 		})

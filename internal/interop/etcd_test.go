@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -27,19 +26,10 @@ import (
 func etcdAt(t *testing.T) string {
 	t.Helper()
 	path, client, peer, dir := sbin(t, "etcd"), freePort(t), freePort(t), t.TempDir()
-	var out testutil.Output
-	c := exec.Command(path, "--data-dir", dir, "--listen-client-urls", "http://"+client.String(),
-		"--advertise-client-urls", "http://"+client.String(), "--listen-peer-urls", "http://"+peer.String(),
-		"--initial-advertise-peer-urls", "http://"+peer.String(), "--initial-cluster", "default=http://"+peer.String())
-	c.Stdout, c.Stderr = &out, &out
-	testutil.Must(t, c.Start())
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			t.Log(out.String())
-		}
-	})
+	testutil.Start(t, testutil.Command{Path: path, Args: []string{"--data-dir", dir,
+		"--listen-client-urls", "http://" + client.String(), "--advertise-client-urls", "http://" + client.String(),
+		"--listen-peer-urls", "http://" + peer.String(), "--initial-advertise-peer-urls", "http://" + peer.String(),
+		"--initial-cluster", "default=http://" + peer.String()}})
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		resp, err := http.Get("http://" + client.String() + "/health")
 		if err != nil {
@@ -69,6 +59,29 @@ func etcdCall(t *testing.T, at, path string, body map[string]any) (answer struct
 	return answer
 }
 
+// followed follows a registry, and returns the members and what waits for their addresses, which are told by their
+// ports where they are at 10.0.0.1.
+func followed(t *testing.T, text string) (set *backend.Set, becomes func(want string)) {
+	t.Helper()
+	source, err := discovery.Open(text, discovery.Opening{})
+	testutil.Must(t, err)
+	set = backend.NewSet()
+	r := discovery.Start(discovery.Options{Upstream: "users", Name: "etcd", Source: source})
+	t.Cleanup(r.Stop)
+	r.Join(set)
+	return set, func(want string) {
+		t.Helper()
+		testutil.Eventually(t, testutil.Minutes, func() bool {
+			var all []string
+			for _, m := range set.Members() {
+				all = append(all, strings.TrimPrefix(m.Address(), "10.0.0.1:"))
+			}
+			slices.Sort(all)
+			return strings.Join(all, " ") == want
+		}, want)
+	}
+}
+
 // What is put, removed, compacted and leased in etcd is seen.
 func TestDiscovery_etcd(t *testing.T) {
 	t.Parallel()
@@ -83,22 +96,7 @@ func TestDiscovery_etcd(t *testing.T) {
 	}
 	put("users/a", "10.0.0.1:1", "")
 	put("other/a", "10.0.0.1:9", "")
-	source, err := discovery.Open("etcd://"+at+"/users/", discovery.Opening{})
-	testutil.Must(t, err)
-	set, r := backend.NewSet(), discovery.Start(discovery.Options{Upstream: "users", Name: "etcd", Source: source})
-	defer r.Stop()
-	r.Join(set)
-	becomes := func(want string) {
-		t.Helper()
-		testutil.Eventually(t, testutil.Minutes, func() bool {
-			var all []string
-			for _, m := range set.Members() {
-				all = append(all, strings.TrimPrefix(m.Address(), "10.0.0.1:"))
-			}
-			slices.Sort(all)
-			return strings.Join(all, " ") == want
-		}, want)
-	}
+	set, becomes := followed(t, "etcd://"+at+"/users/")
 	becomes("1")
 	put("users/b", `{"address": "10.0.0.1:2", "weight": 3}`, "")
 	becomes("1 2")

@@ -3,20 +3,14 @@ package interop
 import (
 	"crypto/tls"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/quic"
-	"github.com/edge-proxy/edge/server"
 )
 
 // A drain tells clients of HTTP/3 to leave, and refuses new ones. What is in progress ends, and then the process does.
@@ -62,9 +56,7 @@ func TestHTTP3_stopEndsIdleClients(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("the stop took %v", time.Since(begun))
-	p.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", p.file},
-	})
+	p.Process = testutil.StartEdge(t, p.file)
 	p.WaitLine(`"msg":"listening".*"listener":"web"`)
 	p.well(t, "by the new process")
 }
@@ -80,26 +72,10 @@ func TestHTTP3_upgrade(t *testing.T) {
 func upgradeWithHTTP3(t *testing.T, lockdown string) {
 	t.Parallel()
 	o := newSlow(t)
-	dir := t.TempDir()
-	pidFile := filepath.Join(dir, "edge.pid")
-	p := startPlaced(t, o, "[global]\npid_file = %q\nupgrade_sock = %q\ngrace_period = \"1m\"\nlockdown = %s\n",
-		pidFile, filepath.Join(dir, "upgrade.sock"), lockdown)
-	serving := func() int {
-		text, _ := os.ReadFile(pidFile)
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-		return pid
-	}
-	t.Cleanup(func() {
-		if pid := serving(); pid > 0 {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	})
+	keys, serving := upgradable(t)
+	p := startPlaced(t, o, "%sgrace_period = \"1m\"\nlockdown = %s\n", keys, lockdown)
 	first := o.begin(t, p.h3(t), p.addr)
-	before := serving()
-	out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "upgrade", "-c", p.file).CombinedOutput()
-	if err != nil || serving() == before {
-		t.Fatalf("%v: %s", err, out)
-	}
+	before := p.upgrade(t, serving)
 	p.WaitLine(fmt.Sprintf(`"msg":"HTTP/3 waits for its UDP port".*edge, process %d, listens there`, before))
 	p.refused(t)
 	if a := p.altSvc(t); a != "" {
@@ -131,16 +107,9 @@ func TestHTTP3_upgradeTakenBack(t *testing.T) {
 	t.Parallel()
 	o, keys := newSlow(t), newKeys(t)
 	p := &placed{edge: &edge{pool: keys.pool}, addr: testutil.FreeAddr(t)}
-	cfg, report := config.Parse("test.toml", fmt.Appendf(nil, "log.output = []\n[[certificates]]\ncert = %q\n"+
-		"key = %q\n[upstreams.u]\nbackends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n%s",
-		keys.cert, keys.key, o.addr, p.listener(`"h1", "h2", "h3"`)))
-	if !report.OK() {
-		t.Fatalf("%+v", report.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	testutil.Must(t, err)
-	t.Cleanup(func() { _ = s.Stop() })
-	testutil.Must(t, s.Start())
+	s, _ := startServer(t, "log.output = []\n[[certificates]]\ncert = %q\nkey = %q\n[upstreams.u]\n"+
+		"backends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n%s",
+		keys.cert, keys.key, o.addr, p.listener(`"h1", "h2", "h3"`))
 	first := o.begin(t, p.h3(t), p.addr)
 	for _, busy := range []bool{true, false} {
 		sockets, err := s.Handover().Sockets()

@@ -225,17 +225,9 @@ func TestHTTP3_crowd(t *testing.T) {
 		n = 2000
 	}
 	e := startEdge(t, "[global]\nworker_threads = 2\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n")
-	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	c := &throng{e: e, transport: transportAt(t, "127.0.0.1"), to: udpAddr(t, e.secure)}
+	_, err := c.ask(t)
 	testutil.Must(t, err)
-	defer socket.Close()
-	c := &throng{e: e, transport: &quicgo.Transport{Conn: socket}}
-	defer c.transport.Close()
-	if c.to, err = net.ResolveUDPAddr("udp4", e.secure); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.ask(t); err != nil {
-		t.Fatal(err)
-	}
 	_, before := e.resources(t)
 	conns, lost := make([]*quicgo.Conn, n), atomic.Int64{}
 	var all sync.WaitGroup

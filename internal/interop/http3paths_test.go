@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,10 +31,8 @@ func dialFrom(t *testing.T, e *edge, from, to string) *quicgo.Conn {
 
 func transportAt(t *testing.T, ip string) *quicgo.Transport {
 	t.Helper()
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip)})
-	testutil.Must(t, err)
-	x := &quicgo.Transport{Conn: udp}
-	t.Cleanup(func() { _ = x.Close(); _ = udp.Close() })
+	x := &quicgo.Transport{Conn: quicSocket(t, ip)}
+	t.Cleanup(func() { _ = x.Close() })
 	return x
 }
 
@@ -106,68 +105,63 @@ func edgeWithAddresses(t *testing.T) *edge {
 // nat passes datagrams on between clients and a server, and forgets its port when it is told to.
 type nat struct {
 	front *net.UDPConn
-	to    *net.UDPAddr
+	to    netip.AddrPort
 	back  atomic.Pointer[net.UDPConn]
-	from  atomic.Pointer[net.UDPAddr]
+	from  atomic.Pointer[netip.AddrPort]
 	binds atomic.Int32
-	dark  atomic.Bool // nothing is passed on
+	dark  atomic.Bool                       // nothing is passed on
+	pass  func(d []byte, send func([]byte)) // what becomes of a datagram
 }
 
-func newNAT(t *testing.T, to string) *nat {
+// newNAT makes a nat. pass decides about each datagram; nil: it is sent.
+func newNAT(t *testing.T, host string, to netip.AddrPort, pass func(d []byte, send func([]byte))) *nat {
 	t.Helper()
-	n := &nat{to: udpAddr(t, to)}
-	var err error
-	if n.front, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
-		t.Fatal(err)
+	n := &nat{front: quicSocket(t, host), to: to, pass: pass}
+	if pass == nil {
+		n.pass = func(d []byte, send func([]byte)) { send(d) }
 	}
 	n.rebind(t)
-	go func() {
-		b := make([]byte, 65536)
-		for {
-			k, from, err := n.front.ReadFromUDP(b)
-			if err != nil {
-				return
-			}
-			n.from.Store(from)
-			if n.dark.Load() {
-				continue
-			}
-			_, _ = n.back.Load().WriteToUDP(b[:k], n.to)
-		}
-	}()
-	t.Cleanup(func() { _ = n.front.Close(); _ = n.back.Load().Close() })
+	go n.relay(n.front, func(d []byte, from netip.AddrPort) {
+		n.from.Store(&from)
+		n.pass(d, func(d []byte) { _, _ = n.back.Load().WriteToUDPAddrPort(d, n.to) })
+	})
 	return n
+}
+
+func (n *nat) addr() netip.AddrPort { return addrPortOf(n.front) }
+
+// relay passes on what comes to a socket until it is closed.
+func (n *nat) relay(from *net.UDPConn, send func(d []byte, peer netip.AddrPort)) {
+	b := make([]byte, 65536)
+	for {
+		k, peer, err := from.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return
+		}
+		if !n.dark.Load() {
+			send(b[:k], peer)
+		}
+	}
 }
 
 // rebind gives the client another port: what comes to the one before is lost.
 func (n *nat) rebind(t *testing.T) {
 	t.Helper()
-	back, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	testutil.Must(t, err)
+	back := quicSocket(t, n.addr().Addr().String())
 	if before := n.back.Swap(back); before != nil {
 		_ = before.Close()
 	}
 	n.binds.Add(1)
-	go func() {
-		b := make([]byte, 65536)
-		for {
-			k, err := back.Read(b)
-			if err != nil {
-				return
-			}
-			if n.dark.Load() {
-				continue
-			}
-			_, _ = n.front.WriteToUDP(b[:k], n.from.Load())
-		}
-	}()
+	go n.relay(back, func(d []byte, _ netip.AddrPort) {
+		n.pass(d, func(d []byte) { _, _ = n.front.WriteToUDPAddrPort(d, *n.from.Load()) })
+	})
 }
 
 // A NAT that forgets the client's port in the middle of bodies, both ways, costs nothing but time.
 func TestHTTP3_rebinding(t *testing.T) {
 	e := edgeWithAddresses(t)
-	n := newNAT(t, e.secure)
-	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.front.LocalAddr().String()))
+	n := newNAT(t, "127.0.0.1", udpAddr(t, e.secure).AddrPort(), nil)
+	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.addr().String()))
 	base := "https://" + e.secure
 	for range 3 {
 		whole(t, asks, base, 4<<20, func() { n.rebind(t) })
@@ -187,8 +181,8 @@ func TestHTTP3_darkness(t *testing.T) {
 		dark = time.Second
 	}
 	e := edgeWithAddresses(t)
-	n := newNAT(t, e.secure)
-	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.front.LocalAddr().String()))
+	n := newNAT(t, "127.0.0.1", udpAddr(t, e.secure).AddrPort(), nil)
+	asks := new(http3.Transport).NewClientConn(dialFrom(t, e, "127.0.0.1", n.addr().String()))
 	base := "https://" + e.secure
 	night := func() {
 		n.dark.Store(true)

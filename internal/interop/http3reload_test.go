@@ -27,9 +27,7 @@ type slow struct {
 
 func newSlow(t *testing.T) *slow {
 	o := &slow{end: make(chan struct{})}
-	l := testutil.Listen(t)
-	o.addr = l.Addr().String()
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o.addr = testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			fmt.Fprintln(w, "begun")
 			w.(http.Flusher).Flush()
@@ -40,9 +38,7 @@ func newSlow(t *testing.T) *slow {
 			}
 		}
 		fmt.Fprint(w, "well")
-	})}
-	t.Cleanup(func() { s.Close() })
-	go s.Serve(l) //nolint:errcheck // it ends with the test
+	})
 	return o
 }
 
@@ -86,9 +82,7 @@ func startPlaced(t *testing.T, o *slow, format string, args ...any) *placed {
 	p.head = fmt.Sprintf("[[certificates]]\ncert = %q\nkey = %q\n[log]\noutput = []\n",
 		keys.cert, keys.key) + text
 	p.write(t, p.listener(`"h1", "h2", "h3"`))
-	p.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", p.file},
-	})
+	p.Process = testutil.StartEdge(t, p.file)
 	p.WaitLine(`"msg":"listening".*"listener":"web"`)
 	return p
 }
@@ -263,9 +257,7 @@ func TestHTTP3_portTaken(t *testing.T) {
 		t.Errorf("Alt-Svc: %q", a)
 	}
 	p.Stop()
-	second := testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", p.file},
-	})
+	second := testutil.StartEdge(t, p.file)
 	second.WaitLine(want)
 	second.WaitLine(fmt.Sprintf("process %d, listens there", os.Getpid()))
 	if code := second.Wait(testutil.Patience); code == 0 {
@@ -304,11 +296,7 @@ func TestHTTP3_reloadsUnderLoad(t *testing.T) {
 				c.failed.Load() > 0
 		})
 	}
-	c.stop()
-	c.wait.Wait()
-	if n := c.failed.Load(); n > 0 {
-		t.Errorf("%d of %d failed, the last one: %v", n, c.served.Load()+n, c.fault.Load())
-	}
+	c.leave(t)
 	t.Logf("%d requests over %d reloads", c.served.Load(), reloads)
 }
 

@@ -74,9 +74,7 @@ output = []
 `, keys.cert, keys.key)
 	testutil.Must(t, os.WriteFile(file, fmt.Appendf([]byte(listeners), format, args...), 0o600))
 	e := &edge{file: file, listeners: listeners, ca: keys.ca, pool: keys.pool}
-	e.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
-	})
+	e.Process = testutil.StartEdge(t, file)
 	e.plain = e.WaitLine(`"msg":"listening".*"listener":"plain".*"address":"([^"]+)"`)[1]
 	e.h2c = e.WaitLine(`"msg":"listening".*"listener":"h2c".*"address":"([^"]+)"`)[1]
 	e.secure = e.WaitLine(`"msg":"listening".*"listener":"secure".*"address":"([^"]+)"`)[1]

@@ -284,12 +284,7 @@ func answering(t *testing.T, name string) string {
 		}
 		l, err := net.Listen("tcp", net.JoinHostPort(n.IP.String(), "0"))
 		testutil.Must(t, err)
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, name)
-		})}
-		go s.Serve(l) //nolint:errcheck // ends with the listener
-		t.Cleanup(func() { _ = s.Close() })
-		return l.Addr().String()
+		return testutil.ServeHTTP(t, l, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
 	}
 	t.Skip("the machine has no address but those of the loopback")
 	return ""
@@ -316,9 +311,7 @@ upstreams.direct.discover = %q
 upstreams.gated.discover = %q
 routes = [{ pattern = "/direct", dest = "direct" }, { pattern = "/gated", dest = "gated" }]
 `, discover(c.at), discover(g.at)))
-	p := testutil.Start(c.t, testutil.Command{
-		Path: testutil.Binary(c.t, "./cmd/edge"), Args: []string{"run", "-c", conf},
-	})
+	p := testutil.StartEdge(c.t, conf)
 	return &following{p, "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]}
 }
 

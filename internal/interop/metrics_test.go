@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
@@ -33,7 +32,7 @@ func measured(t *testing.T) *server.Server {
 		_, _ = io.WriteString(w, "hi")
 	}))
 	t.Cleanup(origin.Close)
-	c, rep := config.Parse("test.toml", fmt.Appendf(nil, `
+	s, _ := startServer(t, `
 log.output = []
 [[listeners]]
 name = "web"
@@ -48,18 +47,7 @@ pattern = "/none"
 dest = "status:404"
 [upstreams.api]
 backends = [{ address = %q }]
-`, origin.Listener.Addr()))
-	if !rep.OK() {
-		t.Fatal(rep.Errors)
-	}
-	s, err := server.New(c, server.Options{})
-	testutil.Must(t, err)
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	testutil.Must(t, s.Start())
+`, origin.Listener.Addr())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, path := range []string{"/", "/x", "/none"} {
 		resp, err := client.Get("http://" + s.Addresses()[0].Addr.String() + path)

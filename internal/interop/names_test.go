@@ -61,20 +61,7 @@ func freePort(t *testing.T) netip.AddrPort {
 // daemon runs a server of another project until the test ends, and waits for it to answer.
 func daemon(t *testing.T, at netip.AddrPort, name string, args ...string) netip.AddrPort {
 	t.Helper()
-	path := sbin(t, name)
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	testutil.Must(t, err)
-	c := exec.Command(path, args...)
-	c.Stdout, c.Stderr = log, log
-	testutil.Must(t, c.Start())
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if text, _ := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("%s", text)
-		}
-		_ = log.Close()
-	})
+	testutil.Start(t, testutil.Command{Path: sbin(t, name), Args: args})
 	m := new(miekg.Msg).SetQuestion("ns.example.", miekg.TypeA)
 	testutil.Eventually(t, testutil.Minutes, func() bool {
 		r, _, err := (&miekg.Client{Timeout: time.Second}).Exchange(m, at.String())

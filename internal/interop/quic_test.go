@@ -95,7 +95,7 @@ func dialQUICGo(
 	t.Helper()
 	socket := quicSocket(t, host)
 	tr := &quicgo.Transport{Conn: socket}
-	t.Cleanup(func() { _ = tr.Close(); _ = socket.Close() })
+	t.Cleanup(func() { _ = tr.Close() })
 	theirs, err := tr.Dial(patientContext(t), net.UDPAddrFromAddrPort(to), c, conf.Clone())
 	testutil.Must(t, err)
 	return theirs, socket
@@ -109,7 +109,7 @@ func (o quicSetup) dial(t *testing.T) *quicCase {
 	c.port = newQUICPort(t, o.host, config, o.opts, nil)
 	l, socket := listenQUICGo(t, o.host, quicServerTLS(), &o.conf)
 	c.socket = socket
-	c.link = c.port.connect(o.via(t, socket.LocalAddr().(*net.UDPAddr).AddrPort()))
+	c.link = c.port.connect(o.via(t, addrPortOf(socket)))
 	c.port.call(func() { c.link.onStream = func(x *quicLane) { x.echo = true } })
 	var err error
 	if c.theirs, err = l.Accept(patientContext(t)); err != nil {
@@ -125,7 +125,7 @@ func listenQUICGo(t *testing.T, host string, c *tls.Config, conf *quicgo.Config)
 	tr := &quicgo.Transport{Conn: socket, StatelessResetKey: &quicgo.StatelessResetKey{1}}
 	l, err := tr.Listen(c, conf.Clone())
 	testutil.Must(t, err)
-	t.Cleanup(func() { _ = l.Close(); _ = tr.Close(); _ = socket.Close() })
+	t.Cleanup(func() { _ = l.Close(); _ = tr.Close() })
 	return l, socket
 }
 
@@ -281,7 +281,7 @@ func TestQUIC_handshakeFails(t *testing.T) {
 		config := quicClientTLS()
 		config.NextProtos = []string{"other"}
 		tr := &quicgo.Transport{Conn: quicSocket(t, "127.0.0.1")}
-		t.Cleanup(func() { _ = tr.Close(); _ = tr.Conn.Close() })
+		t.Cleanup(func() { _ = tr.Close() })
 		_, err := tr.Dial(patientContext(t), net.UDPAddrFromAddrPort(p.addr()), config, nil)
 		if !errors.As(err, &alert) || alert.ErrorCode != 0x100+120 || !alert.Remote {
 			t.Fatal(err)
@@ -295,7 +295,7 @@ func TestQUIC_handshakeFails(t *testing.T) {
 		config.InsecureSkipVerify = false
 		p := newQUICPort(t, "127.0.0.1", config, quic.Options{}, nil)
 		_, socket := listenQUICGo(t, "127.0.0.1", quicServerTLS(), &quicgo.Config{})
-		l := p.dial(socket.LocalAddr().(*net.UDPAddr).AddrPort())
+		l := p.dial(addrPortOf(socket))
 		if k := l.end(); k.Code != 0x100+48 && k.Code != 0x100+42 || k.ByPeer || k.App {
 			t.Fatalf("%+v", k)
 		}
@@ -305,7 +305,7 @@ func TestQUIC_handshakeFails(t *testing.T) {
 		config.NextProtos = []string{"other"}
 		p := newQUICPort(t, "127.0.0.1", config, quic.Options{}, nil)
 		_, socket := listenQUICGo(t, "127.0.0.1", quicServerTLS(), &quicgo.Config{})
-		if k := p.dial(socket.LocalAddr().(*net.UDPAddr).AddrPort()).end(); k.Code != 0x100+120 || !k.ByPeer || k.App {
+		if k := p.dial(addrPortOf(socket)).end(); k.Code != 0x100+120 || !k.ByPeer || k.App {
 			t.Fatalf("%+v", k)
 		}
 	})
@@ -547,9 +547,8 @@ func TestQUIC_vanishes(t *testing.T) {
 // A client gives up in the middle of its handshake.
 func TestQUIC_handshakeTimeout(t *testing.T) {
 	sink := quicSocket(t, "127.0.0.1")
-	t.Cleanup(func() { _ = sink.Close() })
 	p := newQUICPort(t, "127.0.0.1", quicClientTLS(), quic.Options{HandshakeTimeout: 100 * time.Millisecond}, nil)
-	if k := p.dial(sink.LocalAddr().(*net.UDPAddr).AddrPort()).end(); k.Err != quic.ErrHandshakeTimeout {
+	if k := p.dial(addrPortOf(sink)).end(); k.Err != quic.ErrHandshakeTimeout {
 		t.Fatalf("%+v", k)
 	}
 }
@@ -561,7 +560,7 @@ func TestQUIC_manyConnections(t *testing.T) {
 			l.onStream = func(x *quicLane) { x.echo = true }
 		})
 		tr := &quicgo.Transport{Conn: quicSocket(t, "127.0.0.1")} // one socket for all of them
-		t.Cleanup(func() { _ = tr.Close(); _ = tr.Conn.Close() })
+		t.Cleanup(func() { _ = tr.Close() })
 		var fs []func() error
 		for i := range many {
 			fs = append(fs, func() error {
@@ -594,7 +593,7 @@ func TestQUIC_manyConnections(t *testing.T) {
 		var fs []func() error
 		for i := range many {
 			fs = append(fs, func() error {
-				link := p.dial(socket.LocalAddr().(*net.UDPAddr).AddrPort())
+				link := p.dial(addrPortOf(socket))
 				if err := link.wait(link.established, "the handshake"); err != nil {
 					return err
 				}
@@ -630,13 +629,12 @@ func TestQUIC_statelessReset(t *testing.T) {
 	})
 	t.Run("client", func(t *testing.T) {
 		socket := quicSocket(t, "127.0.0.1")
-		t.Cleanup(func() { _ = socket.Close() })
 		key := &quicgo.StatelessResetKey{7}
 		tr := &quicgo.Transport{Conn: socket, StatelessResetKey: key}
 		l, err := tr.Listen(quicServerTLS(), nil)
 		testutil.Must(t, err)
 		p := newQUICPort(t, "127.0.0.1", quicClientTLS(), quic.Options{}, nil)
-		c := &quicCase{t: t, port: p, link: p.connect(socket.LocalAddr().(*net.UDPAddr).AddrPort())}
+		c := &quicCase{t: t, port: p, link: p.connect(addrPortOf(socket))}
 		if c.theirs, err = l.Accept(patientContext(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -672,7 +670,7 @@ func TestQUIC_versions(t *testing.T) {
 		other := &quicgo.Config{Versions: []quicgo.Version{quicgo.Version2}}
 		_, socket := listenQUICGo(t, "127.0.0.1", quicServerTLS(), other)
 		p := newQUICPort(t, "127.0.0.1", quicClientTLS(), quic.Options{}, nil)
-		if k := p.dial(socket.LocalAddr().(*net.UDPAddr).AddrPort()).end(); k.Err != quic.ErrVersion {
+		if k := p.dial(addrPortOf(socket)).end(); k.Err != quic.ErrVersion {
 			t.Fatalf("%+v", k)
 		}
 	})
@@ -712,11 +710,9 @@ func TestQUIC_lossy(t *testing.T) {
 // ten comes late.
 func startQUICRelay(t *testing.T, host string, to netip.AddrPort, seed uint64) netip.AddrPort {
 	t.Helper()
-	front, back := quicSocket(t, host), quicSocket(t, host)
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, 1))
-	var client netip.AddrPort
-	pass := func(d []byte, send func([]byte)) {
+	return newNAT(t, host, to, func(d []byte, send func([]byte)) {
 		mu.Lock()
 		fate, late := r.IntN(100), time.Duration(r.IntN(4000))*time.Microsecond
 		mu.Unlock()
@@ -731,34 +727,5 @@ func startQUICRelay(t *testing.T, host string, to netip.AddrPort, seed uint64) n
 			return
 		}
 		send(d)
-	}
-	var both sync.WaitGroup
-	both.Go(func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := front.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			client = from
-			mu.Unlock()
-			pass(buf[:n], func(d []byte) { _, _ = back.WriteToUDPAddrPort(d, to) })
-		}
-	})
-	both.Go(func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, _, err := back.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			peer := client
-			mu.Unlock()
-			pass(buf[:n], func(d []byte) { _, _ = front.WriteToUDPAddrPort(d, peer) })
-		}
-	})
-	t.Cleanup(func() { _, _ = front.Close(), back.Close(); both.Wait() })
-	return front.LocalAddr().(*net.UDPAddr).AddrPort()
+	}).addr()
 }

@@ -108,12 +108,16 @@ func quicClientTLS() *tls.Config {
 		MinVersion: tls.VersionTLS13}
 }
 
+// quicSocket opens a UDP socket for the length of a test.
 func quicSocket(t testing.TB, host string) *net.UDPConn {
 	t.Helper()
 	s, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(host), 0)))
 	testutil.Must(t, err)
+	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+func addrPortOf(s *net.UDPConn) netip.AddrPort { return s.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // newQUICPort opens a port. onLink is called for each connection of a client, on the goroutine of the port.
 func newQUICPort(t testing.TB, host string, c *tls.Config, o quic.Options, onLink func(*quicLink)) *quicPort {
@@ -137,7 +141,7 @@ func newQUICPort(t testing.TB, host string, c *tls.Config, o quic.Options, onLin
 	return p
 }
 
-func (p *quicPort) addr() netip.AddrPort { return p.sock.LocalAddr().(*net.UDPAddr).AddrPort() }
+func (p *quicPort) addr() netip.AddrPort { return addrPortOf(p.sock) }
 
 // now is never 0, which stands for no time.
 func (p *quicPort) now() int64 { return int64(time.Since(p.began)) + 1 }

@@ -20,8 +20,7 @@ import (
 
 // steady is an origin that answers, and echoes messages of WebSockets.
 func steady(t *testing.T) (addr string) {
-	l := testutil.Listen(t)
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/ws" {
 			n, _ := io.Copy(io.Discard, r.Body)
 			fmt.Fprintln(w, "well", n)
@@ -38,10 +37,7 @@ func steady(t *testing.T) (addr string) {
 				return
 			}
 		}
-	})}
-	t.Cleanup(func() { s.Close() })
-	go s.Serve(l) //nolint:errcheck // it ends with the test
-	return l.Addr().String()
+	})
 }
 
 // crowd is clients that ask again and again.
@@ -100,6 +96,24 @@ func (c *crowd) ask(n int, url string, client func() *http.Client) {
 	}
 }
 
+// leave ends the requests, of which none may have failed.
+func (c *crowd) leave(t *testing.T) {
+	t.Helper()
+	c.stop()
+	c.wait.Wait()
+	if n := c.failed.Load(); n > 0 {
+		t.Errorf("%d of %d failed, the last one: %v", n, c.served.Load()+n, c.fault.Load())
+	}
+}
+
+// over makes clients that speak one protocol, over TLS where the URL wants it.
+func (e *edge) over(protocol string) func() *http.Client {
+	return func() *http.Client {
+		return &http.Client{Transport: &http.Transport{
+			TLSClientConfig: e.client(protocol), ForceAttemptHTTP2: protocol == "h2"}}
+	}
+}
+
 // chat has a WebSocket echo messages until the end.
 func (c *crowd) chat(t *testing.T, url string, client *http.Client) {
 	t.Helper()
@@ -154,17 +168,11 @@ func TestReload_underLoad(t *testing.T) {
 	c := newCrowd(t)
 	c.ask(24, "http://"+e.plain+"/", func() *http.Client { return &http.Client{Transport: &http.Transport{}} })
 	c.ask(12, "http://"+e.h2c+"/", func() *http.Client { return testutil.H2C(t) })
-	over := func(protocol string) func() *http.Client {
-		return func() *http.Client {
-			return &http.Client{Transport: &http.Transport{
-				TLSClientConfig: e.client(protocol), ForceAttemptHTTP2: protocol == "h2"}}
-		}
-	}
-	c.ask(12, "https://"+e.secure+"/", over("http/1.1"))
-	c.ask(16, "https://"+e.secure+"/", over("h2"))
+	c.ask(12, "https://"+e.secure+"/", e.over("http/1.1"))
+	c.ask(16, "https://"+e.secure+"/", e.over("h2"))
 	for range 4 {
-		c.chat(t, "ws://"+e.plain+"/ws", over("http/1.1")())
-		c.chat(t, "wss://"+e.secure+"/ws", over("http/1.1")())
+		c.chat(t, "ws://"+e.plain+"/ws", e.over("http/1.1")())
+		c.chat(t, "wss://"+e.secure+"/ws", e.over("http/1.1")())
 	}
 	beforeFDs, beforeRSS := 0, 0
 	for i := 1; i <= reloads && c.failed.Load() == 0; i++ {
@@ -181,11 +189,7 @@ func TestReload_underLoad(t *testing.T) {
 		}
 	}
 	fds, rss := e.resources(t)
-	c.stop()
-	c.wait.Wait()
-	if n := c.failed.Load(); n > 0 {
-		t.Errorf("%d of %d failed, the last one: %v", n, c.served.Load()+n, c.fault.Load())
-	}
+	c.leave(t)
 	if soak() && (fds > beforeFDs+32 || rss > beforeRSS+16<<20) { // idle connections to backends come and go
 		t.Errorf("%d descriptors and %d MiB, after a quarter of the reloads %d and %d", fds, rss>>20, beforeFDs,
 			beforeRSS>>20)

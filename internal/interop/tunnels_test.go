@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
@@ -33,52 +32,6 @@ func serveTunnels(t *testing.T, origin *httptest.Server) (*root.Server, string, 
 	}
 	s.Listener.Log = []proxy.AccessLog{log}
 	return s, "http://" + serve(t, s), log
-}
-
-func TestTunnel_webSocket(t *testing.T) {
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"echo"}})
-		if err != nil {
-			return
-		}
-		defer c.CloseNow()
-		c.SetReadLimit(8 << 20)
-		for {
-			kind, p, err := c.Read(r.Context())
-			if err != nil {
-				return
-			}
-			if c.Write(r.Context(), kind, p) != nil {
-				return
-			}
-		}
-	}))
-	defer origin.Close()
-	_, url, log := serveTunnels(t, origin)
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
-	defer cancel()
-	c, resp, err := websocket.Dial(ctx, url+"/chat", &websocket.DialOptions{
-		Subprotocols: []string{"echo"}, CompressionMode: websocket.CompressionContextTakeover,
-	})
-	if err != nil {
-		t.Fatal(err, resp)
-	}
-	if c.Subprotocol() != "echo" || resp.Header.Get("Via") != "1.1 edge" {
-		t.Fatal(resp.Header)
-	}
-	c.SetReadLimit(8 << 20)
-	for _, size := range []int{0, 1, 1000, 100_000, 4 << 20} {
-		message := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-		testutil.Must(t, c.Write(ctx, websocket.MessageBinary, message))
-		_, got, err := c.Read(ctx)
-		if err != nil || !bytes.Equal(got, message) {
-			t.Fatalf("%d bytes, %v; want %d", len(got), err, size)
-		}
-	}
-	testutil.Must(t, c.Close(websocket.StatusNormalClosure, "done"))
-	if r := <-log; r.Status != 101 || r.Reason != "" || r.BytesIn == 0 || r.BytesOut == 0 {
-		t.Fatalf("logged %+v", r)
-	}
 }
 
 // The client of a WebSocket hears why it ends when the process drains.

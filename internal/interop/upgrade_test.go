@@ -14,18 +14,13 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// A new process takes over while clients of all kinds ask and WebSockets are open: no request and no message is lost.
-// The process before drains until the WebSockets end. EDGE_SOAK=1 does it ten times.
-func TestUpgrade_underLoad(t *testing.T) {
-	times := 1
-	if soak() {
-		times = 10
-	}
+// upgradable returns keys by which an edge can be upgraded, the beginning of [global], and a function that returns the
+// process that serves. The last one ends with the test.
+func upgradable(t *testing.T) (keys string, serving func() int) {
+	t.Helper()
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "edge.pid")
-	e := startEdge(t, "%s[global]\npid_file = %q\nupgrade_sock = %q\ngrace_period = \"5m\"\n", reloading(0, steady(t),
-		steady(t)), pidFile, filepath.Join(dir, "upgrade.sock"))
-	serving := func() int {
+	serving = func() int {
 		text, _ := os.ReadFile(pidFile)
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 		return pid
@@ -35,22 +30,39 @@ func TestUpgrade_underLoad(t *testing.T) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it writes to the output of the first one
 		}
 	})
+	return fmt.Sprintf("[global]\npid_file = %q\nupgrade_sock = %q\n", pidFile, filepath.Join(dir, "upgrade.sock")), serving
+}
+
+// upgrade has a new process take over, and returns the one before.
+func (e *edge) upgrade(t *testing.T, serving func() int) (before int) {
+	t.Helper()
+	before = serving()
+	out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "upgrade", "-c", e.file).CombinedOutput()
+	if err != nil || serving() == before {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return before
+}
+
+// A new process takes over while clients of all kinds ask and WebSockets are open: no request and no message is lost.
+// The process before drains until the WebSockets end. EDGE_SOAK=1 does it ten times.
+func TestUpgrade_underLoad(t *testing.T) {
+	times := 1
+	if soak() {
+		times = 10
+	}
+	keys, serving := upgradable(t)
+	e := startEdge(t, "%s%sgrace_period = \"5m\"\n", reloading(0, steady(t), steady(t)), keys)
 	requests, messages := int64(0), 0
 	for range times {
 		c := newCrowd(t)
-		over := func(protocol string) func() *http.Client {
-			return func() *http.Client {
-				return &http.Client{Transport: &http.Transport{
-					TLSClientConfig: e.client(protocol), ForceAttemptHTTP2: protocol == "h2"}}
-			}
-		}
-		c.ask(8, "http://"+e.plain+"/", over("http/1.1"))
+		c.ask(8, "http://"+e.plain+"/", e.over("http/1.1"))
 		c.ask(4, "http://"+e.h2c+"/", func() *http.Client { return testutil.H2C(t) })
-		c.ask(4, "https://"+e.secure+"/", over("http/1.1"))
-		c.ask(4, "https://"+e.secure+"/", over("h2"))
+		c.ask(4, "https://"+e.secure+"/", e.over("http/1.1"))
+		c.ask(4, "https://"+e.secure+"/", e.over("h2"))
 		for range 4 {
-			c.chat(t, "ws://"+e.plain+"/ws", over("http/1.1")())
-			c.chat(t, "wss://"+e.secure+"/ws", over("http/1.1")())
+			c.chat(t, "ws://"+e.plain+"/ws", e.over("http/1.1")())
+			c.chat(t, "wss://"+e.secure+"/ws", e.over("http/1.1")())
 			messages++
 		}
 		more := func() {
@@ -60,18 +72,10 @@ func TestUpgrade_underLoad(t *testing.T) {
 			})
 		}
 		more()
-		before := serving()
-		out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "upgrade", "-c", e.file).CombinedOutput()
-		if err != nil || serving() == before {
-			t.Fatalf("%v: %s", err, out)
-		}
+		e.upgrade(t, serving)
 		more()
-		c.stop()
-		c.wait.Wait()
+		c.leave(t)
 		requests += c.served.Load()
-		if n := c.failed.Load(); n > 0 {
-			t.Errorf("%d of %d failed, the last one: %v", n, c.served.Load()+n, c.fault.Load())
-		}
 		processes := strings.Count(e.Output(), `"msg":"upgrading"`)
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return strings.Count(e.Output(), `"msg":"stopped"`) == processes

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -53,6 +54,15 @@ func Serve(t testing.TB, serve func(c net.Conn)) net.Listener {
 		}
 	}()
 	return l
+}
+
+// ServeHTTP serves on l for the length of the test, and returns the address.
+func ServeHTTP(t testing.TB, l net.Listener, h http.HandlerFunc) string {
+	t.Helper()
+	s := &http.Server{Handler: h, ReadHeaderTimeout: Minutes}
+	go s.Serve(l) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
 }
 
 // ListenUnix opens a Unix listener in a directory of its own. It is closed when the test ends.
