@@ -738,17 +738,7 @@ func TestFlat_sizes(t *testing.T) {
 // FuzzFlat runs operations on a cache beside a map that never forgets: three bytes each, what, which key, and how much.
 func FuzzFlat(f *testing.F) {
 	f.Add([]byte("\x00\x03set1set2get1get2"))
-	for kind := range byte(4) {
-		ops := []byte{kind, 3}
-		for i := range byte(240) {
-			ops = append(ops, i*7, i*13%23, i)
-		}
-		f.Add(ops)
-	}
-	f.Fuzz(func(t *testing.T, ops []byte) {
-		if len(ops) < 2 || len(ops) > 3000 {
-			return
-		}
+	fuzzOperations(f, 4, func(t *testing.T, ops []byte) {
 		var now int64
 		o := FlatOptions{Entries: int(ops[1]%64) + 2, Shards: 1 + int(ops[0]&1)}
 		if ops[0]&2 != 0 {

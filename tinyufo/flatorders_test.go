@@ -11,18 +11,11 @@ import (
 // flatValue has its number in all its words: those that are read in one piece differ when they are of two values.
 type flatValue [3]uint64
 
-// flatPlay is a Flat in which actors act, and what they saw.
+// flatPlay is a Flat in which actors act.
 type flatPlay struct {
+	history
 	*testing.T
-	c      *Flat[uint64, flatValue]
-	clock  int // of events
-	serial uint64
-	events []event
-}
-
-func (p *flatPlay) tick() int {
-	p.clock++
-	return p.clock
+	c *Flat[uint64, flatValue]
 }
 
 // number is the number of a value that was found, 0 when none was.
@@ -111,39 +104,15 @@ func TestFlat_orders(t *testing.T) {
 				p := &flatPlay{T: t, c: NewFlat[uint64, flatValue](FlatOptions{Entries: s.entries, Shards: 1})}
 				p.c.hasher.seeds[0] = seed
 				p.c.shards[0].random = seed | 1
-				for _, line := range operations(s.before) {
-					p.do(line)
-				}
-				var actors []func()
-				for _, lines := range s.actors {
-					actors = append(actors, func() {
-						for _, line := range operations(lines) {
-							p.do(line)
-						}
-					})
-				}
-				act(seed, actors...)
-				p.check()
+				perform(seed, s.before, s.actors, p.do)
+				p.checkOrder(t)
+				p.c.audit(t)
 				if t.Failed() {
 					t.Fatalf("seed %d", seed)
 				}
 			}
 		})
 	}
-}
-
-// check fails when the history is not that of a cache.
-func (p *flatPlay) check() {
-	byKey := make(map[uint64][]event)
-	for _, e := range p.events {
-		byKey[e.key] = append(byKey[e.key], e)
-	}
-	for _, events := range byKey {
-		if !linear(events, 0, 0) {
-			p.Errorf("no order of these is that of a cache: %v", events)
-		}
-	}
-	p.c.audit(p.T)
 }
 
 // stepping calls during once, before step at of what f does with shared words, and reports whether f took so many.

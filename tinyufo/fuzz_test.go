@@ -27,17 +27,7 @@ const modelTick = 500 * time.Millisecond
 // FuzzCache runs operations on a cache of one of several kinds: three bytes each, what, which key, and how much.
 func FuzzCache(f *testing.F) {
 	f.Add([]byte("\x00set1set2get1get2"))
-	for kind := range byte(8) {
-		ops := []byte{kind, 3}
-		for i := range byte(240) {
-			ops = append(ops, i*7, i*13%23, i)
-		}
-		f.Add(ops)
-	}
-	f.Fuzz(func(t *testing.T, ops []byte) {
-		if len(ops) < 2 || len(ops) > 3000 {
-			return
-		}
+	fuzzOperations(f, 8, func(t *testing.T, ops []byte) {
 		m := newModelled(t, ops[0], int64(ops[1]%64)+1)
 		for ops = ops[2:]; len(ops) >= 3 && !t.Failed(); ops = ops[3:] {
 			m.do(ops[0]%16, ops[1]%48, ops[2])
@@ -45,6 +35,23 @@ func FuzzCache(f *testing.F) {
 		}
 		m.c.audit(t)
 		m.ledger.check(t, m.c.values)
+	})
+}
+
+// fuzzOperations fuzzes bytes: the kind of a cache, its budget, and operations of three bytes each. Seeds are of so many
+// kinds.
+func fuzzOperations(f *testing.F, kinds byte, run func(t *testing.T, ops []byte)) {
+	for kind := range kinds {
+		ops := []byte{kind, 3}
+		for i := range byte(240) {
+			ops = append(ops, i*7, i*13%23, i)
+		}
+		f.Add(ops)
+	}
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		if len(ops) >= 2 && len(ops) <= 3000 {
+			run(t, ops)
+		}
 	})
 }
 

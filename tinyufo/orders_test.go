@@ -148,14 +148,60 @@ func linear(events []event, done uint, value uint64) bool {
 	return false
 }
 
-// play is a cache in which actors act, and what they saw.
-type play struct {
-	c      *Cache[uint64, uint64]
-	ledger *ledger
+// history is what actors did in a cache, and saw.
+type history struct {
 	clock  int // of events
-	time   int64
 	serial uint64
 	events []event
+}
+
+func (h *history) tick() int {
+	h.clock++
+	return h.clock
+}
+
+// byKey returns the events of each key.
+func (h *history) byKey() map[uint64][]event {
+	all := make(map[uint64][]event)
+	for _, e := range h.events {
+		all[e.key] = append(all[e.key], e)
+	}
+	return all
+}
+
+// checkOrder fails when the events of a key, in whatever order, are not those of a cache.
+func (h *history) checkOrder(t *testing.T) {
+	for _, events := range h.byKey() {
+		if !linear(events, 0, 0) {
+			t.Errorf("no order of these is that of a cache:")
+			for _, e := range events {
+				t.Log(e)
+			}
+		}
+	}
+}
+
+// perform does some operations, and then has the actors do theirs at once, in the order of a seed.
+func perform(seed uint64, before string, actors []string, do func(line string)) {
+	all := func(lines string) {
+		for _, line := range operations(lines) {
+			do(line)
+		}
+	}
+	all(before)
+	var acts []func()
+	for _, lines := range actors {
+		acts = append(acts, func() { all(lines) })
+	}
+	act(seed, acts...)
+}
+
+// play is a cache in which actors act.
+type play struct {
+	history
+	c      *Cache[uint64, uint64]
+	ledger *ledger
+	time   int64
 }
 
 // value is a new value for key.
@@ -241,15 +287,10 @@ func (p *play) load(e *event) bool {
 	return true
 }
 
-func (p *play) tick() int {
-	p.clock++
-	return p.clock
-}
-
 // check fails when the history is not that of a cache.
 func (p *play) check(t *testing.T) {
-	byKey := make(map[uint64][]event)
-	for _, e := range p.events {
+	for i := range p.events {
+		e := &p.events[i]
 		_, left := p.ledger.left[e.set]
 		if e.name == "load" && !left && !slices.Contains(slices.Collect(p.c.values), e.set) {
 			e.name = "loaded"
@@ -258,9 +299,8 @@ func (p *play) check(t *testing.T) {
 		if e.got != 0 && e.got%100 != e.key {
 			t.Errorf("the value of another key: %v", e)
 		}
-		byKey[e.key] = append(byKey[e.key], e)
 	}
-	for _, events := range byKey {
+	for _, events := range p.byKey() {
 		for _, e := range events {
 			if e.name == "load" && slices.ContainsFunc(events, func(other event) bool {
 				return e.outdatedBy(other)
@@ -268,13 +308,8 @@ func (p *play) check(t *testing.T) {
 				t.Errorf("cached, though the key was changed meanwhile: %v in %v", e, events)
 			}
 		}
-		if !linear(events, 0, 0) {
-			t.Errorf("no order of these is that of a cache:")
-			for _, e := range events {
-				t.Log(e)
-			}
-		}
 	}
+	p.checkOrder(t)
 	p.c.audit(t)
 	p.ledger.check(t, p.c.values)
 }
@@ -378,18 +413,7 @@ func (s scenario) run(t *testing.T, seed uint64) {
 	for i := range p.c.shards {
 		p.c.shards[i].random = seed | 1
 	}
-	for _, line := range operations(s.before) {
-		p.do(line)
-	}
-	var actors []func()
-	for _, lines := range s.actors {
-		actors = append(actors, func() {
-			for _, line := range operations(lines) {
-				p.do(line)
-			}
-		})
-	}
-	act(seed, actors...)
+	perform(seed, s.before, s.actors, p.do)
 	p.check(t)
 	if t.Failed() {
 		t.Fatalf("EDGE_SEED=%d", seed)
