@@ -13,10 +13,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
+	"weak"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -617,4 +619,53 @@ func TestSink_countWithinFrame(t *testing.T) {
 		t.Errorf("%d records are lost of 3 in %d writes", st.Lost, st.Writes)
 	}
 	closeSink(t, s)
+}
+
+// The counters of a Sink are read for as long as there are any; its rings and lines go with it.
+func TestSink_closedHasCountersAlone(t *testing.T) {
+	var registry Registry
+	register := func() (gone func() bool) {
+		s, err := Open(Options{Writer: io.Discard})
+		testutil.Must(t, err)
+		s.Register(&registry, Label{Name: "output", Value: "a"})
+		r, lines := s.Ring(), s.Lines()
+		r.Write([]byte("a line\n"))
+		_, _ = lines.Write([]byte("another\n"))
+		closeSink(t, s)
+		r.Write([]byte("too late\n"))
+		waits, taken := weak.Make(&r.buf[0]), cap(lines.waiting)+cap(lines.taken)
+		return func() bool { return waits.Value() == nil && taken == 0 }
+	}
+	gone := register()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		runtime.GC()
+		return gone()
+	}, "a ring is freed")
+	want := map[string]float64{"edge_log_bytes_total": 15, "edge_log_dropped_total": 1}
+	registry.Each(func(s Sample) {
+		if n, known := want[s.Name]; known && n != s.Value {
+			t.Errorf("%s %v, want %v", s.Name, s.Value, n)
+		}
+	})
+}
+
+// A log may be a pipe, but nobody waits for its reader.
+func TestOpenFile_pipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	testutil.Must(t, syscall.Mkfifo(path, 0o600))
+	if f, err := OpenFile(path); !errors.Is(err, syscall.ENXIO) {
+		t.Fatal(f, err)
+	}
+	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	testutil.Must(t, err)
+	defer r.Close()
+	w, err := OpenFile(path)
+	testutil.Must(t, err)
+	defer w.Close()
+	if _, err := io.WriteString(w, "line\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(r).ReadString('\n'); line != "line\n" {
+		t.Errorf("%q %v", line, err)
+	}
 }

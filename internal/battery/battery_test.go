@@ -118,3 +118,6 @@ func TestBattery(t *testing.T) {
 		}
 	})
 }
+
+// known are the cases that fail today, by the names of their tests, each with its reason.
+var known = map[string]string{}
