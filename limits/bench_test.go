@@ -24,38 +24,36 @@ func arrivals(keys uint64, s float64) *[1 << 16]uint64 {
 // mixed is a hash of a number with a seed that is the same in every run.
 func mixed(n uint64) uint64 { return fold(fold(n^0x9e3779b97f4a7c15, mixA), mixB) }
 
+// each measures what is done at an event, a microsecond after the one before it.
+func each(b *testing.B, keys uint64, s float64, do func(hash uint64, now int64)) {
+	hashes, now := arrivals(keys, s), int64(0)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now += 1000
+		do(hashes[uint16(i)], now)
+	}
+}
+
 var roomy = Quota{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}
 
 func BenchmarkEstimator_local(b *testing.B) {
-	e, hashes := NewLocalEstimator(EstimatorOptions{}), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		e.Add(hashes[uint16(i)], 1)
-	}
+	e := NewLocalEstimator(EstimatorOptions{})
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { e.Add(hash, 1) })
 }
 
 func BenchmarkEstimator_localConservative(b *testing.B) {
-	e, hashes := NewLocalEstimator(EstimatorOptions{Conservative: true}), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		e.Add(hashes[uint16(i)], 1)
-	}
+	e := NewLocalEstimator(EstimatorOptions{Conservative: true})
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { e.Add(hash, 1) })
 }
 
 func BenchmarkEstimator_shared(b *testing.B) {
-	e, hashes := NewSharedEstimator(EstimatorOptions{}), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		e.Add(hashes[uint16(i)], 1)
-	}
+	e := NewSharedEstimator(EstimatorOptions{})
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { e.Add(hash, 1) })
 }
 
 func BenchmarkEstimator_sharedConservative(b *testing.B) {
-	e, hashes := NewSharedEstimator(EstimatorOptions{Conservative: true}), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		e.Add(hashes[uint16(i)], 1)
-	}
+	e := NewSharedEstimator(EstimatorOptions{Conservative: true})
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { e.Add(hash, 1) })
 }
 
 func BenchmarkGCRA_localAllowed(b *testing.B) {
@@ -98,21 +96,13 @@ func BenchmarkGCRA_lease(b *testing.B) {
 }
 
 func BenchmarkGCRATable_local(b *testing.B) {
-	t, hashes, now := NewLocalGCRATable(roomy, benchKeys), arrivals(benchKeys, 1.1), int64(0)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		now += 1000
-		t.Take(hashes[uint16(i)], now, 1)
-	}
+	t := NewLocalGCRATable(roomy, benchKeys)
+	each(b, benchKeys, 1.1, func(hash uint64, now int64) { t.Take(hash, now, 1) })
 }
 
 func BenchmarkGCRATable_shared(b *testing.B) {
-	t, hashes, now := NewSharedGCRATable(roomy, benchKeys), arrivals(benchKeys, 1.1), int64(0)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		now += 1000
-		t.Take(hashes[uint16(i)], now, 1)
-	}
+	t := NewSharedGCRATable(roomy, benchKeys)
+	each(b, benchKeys, 1.1, func(hash uint64, now int64) { t.Take(hash, now, 1) })
 }
 
 // Keys that hold a cell for long, all at once: the table is as full as it is meant to be.
@@ -179,58 +169,34 @@ func BenchmarkHasher_string(b *testing.B) {
 }
 
 func BenchmarkRate_local(b *testing.B) {
-	r, hashes, now := NewLocalRate(RateOptions{Window: time.Second}), arrivals(benchKeys, 1.1), int64(0)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		now += 1000
-		r.Add(hashes[uint16(i)], now, 1)
-	}
+	r := NewLocalRate(RateOptions{Window: time.Second})
+	each(b, benchKeys, 1.1, func(hash uint64, now int64) { r.Add(hash, now, 1) })
 }
 
 func BenchmarkRate_local8Slots(b *testing.B) {
-	r, hashes, now := NewLocalRate(RateOptions{Window: time.Second, Slots: 8}), arrivals(benchKeys, 1.1), int64(0)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		now += 1000
-		r.Add(hashes[uint16(i)], now, 1)
-	}
+	r := NewLocalRate(RateOptions{Window: time.Second, Slots: 8})
+	each(b, benchKeys, 1.1, func(hash uint64, now int64) { r.Add(hash, now, 1) })
 }
 
 func BenchmarkRate_shared(b *testing.B) {
-	r, hashes, now := NewSharedRate(RateOptions{Window: time.Second}), arrivals(benchKeys, 1.1), int64(0)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		now += 1000
-		r.Add(hashes[uint16(i)], now, 1)
-	}
+	r := NewSharedRate(RateOptions{Window: time.Second})
+	each(b, benchKeys, 1.1, func(hash uint64, now int64) { r.Add(hash, now, 1) })
 }
 
 func BenchmarkTopK_add(b *testing.B) {
-	t, hashes := NewTopK(TopKOptions[uint64]{}), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		h := hashes[uint16(i)]
-		t.Add(h, h, 1)
-	}
+	t := NewTopK(TopKOptions[uint64]{})
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { t.Add(hash, hash, 1) })
 }
 
 // A hundred times as many keys as cells.
 func BenchmarkTopK_addManyKeys(b *testing.B) {
-	t, hashes := NewTopK(TopKOptions[uint64]{}), arrivals(1_000_000, 1.01)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		h := hashes[uint16(i)]
-		t.Add(h, h, 1)
-	}
+	t := NewTopK(TopKOptions[uint64]{})
+	each(b, 1_000_000, 1.01, func(hash uint64, _ int64) { t.Add(hash, hash, 1) })
 }
 
 func BenchmarkSpaceSaving_add(b *testing.B) {
-	s, hashes := NewSpaceSaving[uint64](1000, nil), arrivals(benchKeys, 1.1)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		h := hashes[uint16(i)]
-		s.Add(h, h, 1)
-	}
+	s := NewSpaceSaving[uint64](1000, nil)
+	each(b, benchKeys, 1.1, func(hash uint64, _ int64) { s.Add(hash, hash, 1) })
 }
 
 func BenchmarkHasher_addr(b *testing.B) {

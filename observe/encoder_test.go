@@ -123,8 +123,7 @@ func TestEncoder_golden(t *testing.T) {
 			if *update {
 				testutil.Must(t, os.WriteFile(file, got, 0o644))
 			}
-			want, err := os.ReadFile(file)
-			testutil.Must(t, err)
+			want := testutil.ReadFile(t, file)
 			if !bytes.Equal(got, want) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}

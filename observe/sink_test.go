@@ -162,8 +162,7 @@ func TestSink_closeWritesAll(t *testing.T) {
 	}
 	closeSink(t, s)
 	closeSink(t, s)
-	b, err := os.ReadFile(path)
-	testutil.Must(t, err)
+	b := testutil.ReadFile(t, path)
 	if n := bytes.Count(b, []byte{'\n'}); n != 30 {
 		t.Errorf("%d lines, want 30", n)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -100,10 +99,7 @@ func newAuto(t testing.TB, w *sim.World, reactors int, uo upstream.Options, o *a
 	w.Net.SegmentMin, w.Net.BufferMin = 256, 256
 	all := make([]*tlsconn.Handshaker, 2)
 	place := func(first, n int) (*engine.Engine, *tlsconn.Handshaker) {
-		e, err := engine.New(engine.Options{
-			Reactors: n, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(first + i), nil },
-		})
-		testutil.Must(t, err)
+		e := simulated(t, w, first, n)
 		hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: time.Hour})
 		for _, r := range e.Reactors() {
 			w.Add(settled{r, all})

@@ -43,11 +43,7 @@ func (x *asking) OnTaken(c *upstream.Conn, err error) {
 
 func (x *asking) ask(c *upstream.Conn) {
 	x.conn = c
-	h := message.Head{}
-	h.SetMethod("GET")
-	h.SetTarget("/")
-	h.SetAuthority("h")
-	if err := c.Open(x).SendHead(&h, true); err != nil {
+	if err := c.Open(x).SendHead(getHead(), true); err != nil {
 		x.err = err
 	}
 }

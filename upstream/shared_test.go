@@ -9,9 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -30,19 +28,15 @@ type commune struct {
 
 func newCommune(t testing.TB, w *sim.World, reactors int, o upstream.Options, origin *h2Origin) *commune {
 	v := &commune{t: t, w: w, origin: origin}
-	e, err := engine.New(engine.Options{
-		Reactors: reactors, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-	})
-	testutil.Must(t, err)
-	v.engine = e
-	for _, r := range e.Reactors() {
+	v.engine = simulated(t, w, 0, reactors)
+	for _, r := range v.engine.Reactors() {
 		w.Add(r)
 	}
 	origin.t, origin.w = t, w
 	origin.serve(w.Serve(addr(1)))
 	o.Protocol = upstream.H2
 	o.Backends = backend.Of(addr(1).String())
-	v.u = upstream.New(e, o)
+	v.u = upstream.New(v.engine, o)
 	return v
 }
 
@@ -91,15 +85,12 @@ func (x *sharing) OnTaken(c *upstream.Conn, err error) {
 	x.conn = c
 	x.stream = c.Open(x)
 	x.reused = c.Reused()
-	h := message.Head{}
-	h.SetMethod("GET")
+	h := getHead()
 	if x.body > 0 {
 		h.SetMethod("POST")
 		h.Length = int64(x.body)
 	}
-	h.SetTarget("/")
-	h.SetAuthority("h")
-	if err := x.stream.SendHead(&h, x.body == 0); err != nil {
+	if err := x.stream.SendHead(h, x.body == 0); err != nil {
 		x.fail(err)
 		return
 	}

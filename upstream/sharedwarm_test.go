@@ -41,9 +41,7 @@ func newWarmShared(t testing.TB) *warmShared {
 	v.u = upstream.New(e, upstream.Options{
 		Protocol: upstream.H2, Backends: backend.Of(addr(1).String()),
 	})
-	v.head.SetMethod("GET")
-	v.head.SetTarget("/")
-	v.head.SetAuthority("h")
+	v.head = *getHead()
 	v.waiter.Init(v)
 	m := first(v.u)
 	v.task.Run = func(r *engine.Reactor) { v.OnTaken(v.u.Take(r, m, 0, false, &v.waiter)) }

@@ -42,10 +42,7 @@ func addr(i int) poller.Addr {
 
 func newWorld(t testing.TB, w *sim.World, o upstream.Options, origins int) *world {
 	w.Net.SegmentMin, w.Net.BufferMin = 256, 256 // heads come whole, nearly always: this is not about codecs
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-	})
-	testutil.Must(t, err)
+	e := simulated(t, w, 0, 1)
 	x := &world{t: t, w: w, engine: e, reactor: e.Reactors()[0]}
 	w.Add(x.reactor)
 	for i := range origins {
@@ -104,14 +101,29 @@ func (x *world) open(m *backend.Member) (session.Stream, *exchange) {
 	x.t.Helper()
 	c, err := x.u.Take(x.reactor, m, x.u.View().NextAddress(x.reactor, m), false, &upstream.Waiter{})
 	testutil.Must(x.t, err)
-	h := message.Head{}
+	r := &exchange{}
+	s := c.Open(r)
+	testutil.Must(x.t, s.SendHead(getHead(), true))
+	return s, r
+}
+
+// getHead is the head of a request.
+func getHead() *message.Head {
+	h := &message.Head{}
 	h.SetMethod("GET")
 	h.SetTarget("/")
 	h.SetAuthority("h")
-	r := &exchange{}
-	s := c.Open(r)
-	testutil.Must(x.t, s.SendHead(&h, true))
-	return s, r
+	return h
+}
+
+// simulated is an engine whose kernels, from first on, are those of a World.
+func simulated(t testing.TB, w *sim.World, first, reactors int) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Reactors: reactors, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(first + i), nil },
+	})
+	testutil.Must(t, err)
+	return e
 }
 
 // first returns the first backend of u.

@@ -105,8 +105,7 @@ func TestFolders_closeEndsTheWatch(t *testing.T) {
 		want int
 	}{{first, 2}, {second, 1}} {
 		f.close(tc.w)
-		text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", f.fd))
-		testutil.Must(t, err)
+		text := testutil.ReadFile(t, fmt.Sprint("/proc/self/fdinfo/", f.fd))
 		if n := strings.Count(string(text), "inotify wd:"); n != tc.want {
 			t.Errorf("%d folders are watched, want %d", n, tc.want)
 		}

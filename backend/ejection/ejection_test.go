@@ -49,8 +49,7 @@ func TestOutlier(t *testing.T) {
 
 // docs/resilience.md says how many failures in a row eject a backend, by the good requests that the others had.
 func TestDetector_rowsAreAsLongAsTheDocsSay(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "resilience.md"))
-	testutil.Must(t, err)
+	page := testutil.ReadFile(t, filepath.Join(testutil.Root(t), "docs", "resilience.md"))
 	rows := regexp.MustCompile(`(?m)^\| (\d+) good requests[^|]*\| (\d+) \|$`).FindAllSubmatch(page, -1)
 	if len(rows) < 4 {
 		t.Fatalf("the page has %d rows", len(rows))
@@ -285,15 +284,7 @@ func TestDetector_trial(t *testing.T) {
 		t.Fatal("it does not come back")
 	}
 	// What it gets on trial.
-	w = newWorld(4, 1, 1)
-	w.run(10, 100, 1, func(int) float64 { return 0 })
-	for range 5 {
-		w.do(w.d.Bad(0, 1, 1, ejection.Failed{Fault: true}, w.now))
-	}
-	for range 40 {
-		w.now += second
-		w.do(w.d.Good(0, 2, 2, w.now))
-	}
+	w = onTrial(t)
 	underWay := 0
 	for _, want := range []int{1, 2, 4, 8, 16} {
 		for range 100 {

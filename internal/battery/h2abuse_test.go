@@ -27,8 +27,7 @@ const (
 // residentBytes is the memory of a process.
 func residentBytes(t *testing.T, pid int) int {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	testutil.Must(t, err)
+	b := testutil.ReadFile(t, fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b), ") ")
 	n, err := strconv.Atoi(strings.Fields(rest)[21])
 	testutil.Must(t, err)

@@ -18,8 +18,7 @@ const descriptors = 64
 // cpuTime is what a process has used so far.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	testutil.Must(t, err)
+	b := testutil.ReadFile(t, fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b), ") ") // proc(5): the name may hold anything but the last parenthesis
 	fields := strings.Fields(rest)
 	ticks := 0

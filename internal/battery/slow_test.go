@@ -417,8 +417,7 @@ func greedyCases(t *testing.T) {
 // peak returns the most memory that the process had, in KiB.
 func (l *lane) peak(t *testing.T) (kib int) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.PID()))
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, fmt.Sprintf("/proc/%d/status", l.PID()))
 	_, rest, _ := strings.Cut(string(text), "VmHWM:")
 	fmt.Sscan(rest, &kib)
 	return kib

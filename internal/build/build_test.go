@@ -57,8 +57,7 @@ func TestSum(t *testing.T) {
 		t.Errorf("own %+v, its file %s, %v", own, sum, err)
 	}
 	changed := filepath.Join(t.TempDir(), "changed")
-	text, err := os.ReadFile(program)
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, program)
 	testutil.Must(t, os.WriteFile(changed, append(text, 0), 0o600))
 	other, err := Sum(changed)
 	if err != nil || other == sum {

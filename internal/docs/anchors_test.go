@@ -3,7 +3,6 @@ package docs
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -60,8 +59,7 @@ func TestAnchors_fire(t *testing.T) {
 // prose returns the lines of a page outside of its code blocks.
 func prose(t *testing.T, page string) (lines []string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testutil.Root(t), filepath.FromSlash(page)))
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, filepath.Join(testutil.Root(t), filepath.FromSlash(page)))
 	fenced := false
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {

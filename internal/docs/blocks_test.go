@@ -128,8 +128,7 @@ func pages(t *testing.T) map[string][]*block {
 	}
 	all := map[string][]*block{}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		testutil.Must(t, err)
+		text := testutil.ReadFile(t, file)
 		page, err := filepath.Rel(root, file)
 		testutil.Must(t, err)
 		page = filepath.ToSlash(page)

@@ -197,8 +197,7 @@ var _ = []any{
 
 // The table of phases has each function of a Filter in its form.
 func TestFilters_phases(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "filters.md"))
-	testutil.Must(t, err)
+	page := testutil.ReadFile(t, filepath.Join(testutil.Root(t), "docs", "filters.md"))
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[proxy.Filter]()) {
 		form := strings.ReplaceAll(f.Type.String(), "uint8", "byte")
 		row := "\n| `" + f.Name + "` | `" + form + "` |"

@@ -6,7 +6,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -184,8 +183,7 @@ func faultOf(t *testing.T, lit *ast.CompositeLit, at string) fault {
 func faultsOfTable(t *testing.T) (all []fault) {
 	t.Helper()
 	const page = "docs/operations.md"
-	text, err := os.ReadFile(filepath.Join(testutil.Root(t), page))
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, filepath.Join(testutil.Root(t), page))
 	inside := false
 	for i, line := range strings.Split(string(text), "\n") {
 		inside = strings.HasPrefix(line, "| status | `Proxy-Status` error |") || inside && strings.HasPrefix(line, "|")

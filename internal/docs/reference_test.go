@@ -31,8 +31,7 @@ func TestReference_isUpToDate(t *testing.T) {
 	if *update {
 		testutil.Must(t, os.WriteFile(path, b.Bytes(), 0o644))
 	}
-	got, err := os.ReadFile(path)
-	testutil.Must(t, err)
+	got := testutil.ReadFile(t, path)
 	if !bytes.Equal(got, b.Bytes()) {
 		t.Errorf("%s is out of date: go test ./internal/docs -run Reference -update writes it", path)
 	}

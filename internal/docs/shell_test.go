@@ -37,8 +37,7 @@ func TestShell(t *testing.T) {
 // runPage runs blocks in turn, and returns what the first failure says.
 func runPage(t *testing.T, list []*block) error {
 	t.Helper()
-	prelude, err := os.ReadFile("testdata/prelude.bash")
-	testutil.Must(t, err)
+	prelude := testutil.ReadFile(t, "testdata/prelude.bash")
 	dir := t.TempDir()
 	stage := newStage(t, dir)
 	script := stage.place(string(prelude))
@@ -66,8 +65,7 @@ func runPage(t *testing.T, list []*block) error {
 		if b.lang != "console" {
 			continue
 		}
-		out, err := os.ReadFile(filepath.Join(dir, fmt.Sprint("output", i)))
-		testutil.Must(t, err)
+		out := testutil.ReadFile(t, filepath.Join(dir, fmt.Sprint("output", i)))
 		_, samples := console(b)
 		if line, ok := shows(string(out), stage.place(samples)); !ok {
 			return fmt.Errorf("%v: no line %q in\n%s", b, line, out)

@@ -29,8 +29,7 @@ func compiled(t *testing.T) (files [][]string) {
 	tests, err := filepath.Glob(filepath.Join(testutil.Root(t), "*", "example_test.go"))
 	testutil.Must(t, err)
 	for _, file := range tests {
-		text, err := os.ReadFile(file)
-		testutil.Must(t, err)
+		text := testutil.ReadFile(t, file)
 		files = append(files, trimmed(strings.Split(string(text), "\n")))
 	}
 	for _, dir := range []string{"examples", "internal/docs"} {

@@ -113,8 +113,7 @@ func TestGeo_files(t *testing.T) {
 		if *updateGeo {
 			testutil.Must(t, os.WriteFile(path, want, 0o644))
 		}
-		got, err := os.ReadFile(path)
-		testutil.Must(t, err)
+		got := testutil.ReadFile(t, path)
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s is old: go test -run Geo_files -update", path)
 		}

@@ -202,8 +202,7 @@ func (e *edge) resources(t *testing.T) (fds, rss int) {
 	t.Helper()
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", e.PID()))
 	testutil.Must(t, err)
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", e.PID()))
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, fmt.Sprintf("/proc/%d/statm", e.PID()))
 	if _, err := fmt.Sscan(string(text), new(int), &rss); err != nil {
 		t.Fatal(err)
 	}

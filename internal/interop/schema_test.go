@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -34,8 +33,7 @@ func TestSchema_takesWhatLoads(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		testutil.Must(t, err)
+		text := testutil.ReadFile(t, file)
 		var v map[string]any
 		if err := toml.Unmarshal(text, &v); err != nil {
 			t.Fatal(file, err)

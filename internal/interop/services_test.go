@@ -69,8 +69,7 @@ func TestServices_curlByName(t *testing.T) {
 		ca.IssueTo(t, dir, name, nil, name)
 		both := filepath.Join(dir, name+".both")
 		for _, part := range []string{".pem", ".key"} {
-			b, err := os.ReadFile(filepath.Join(dir, name+part))
-			testutil.Must(t, err)
+			b := testutil.ReadFile(t, filepath.Join(dir, name+part))
 			appendFile(t, both, b)
 		}
 		return f.section("127.0.0.1", "ssl crt "+both+" alpn h2", "mode http\nhttp-request return status 200 "+

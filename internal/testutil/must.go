@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,14 @@ func Must(t testing.TB, errs ...error) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// ReadFile returns what is in a file.
+func ReadFile(t testing.TB, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	Must(t, err)
+	return text
 }
 
 // Panics fails the test when f returns. what names the reason to panic.

@@ -47,8 +47,7 @@ var Found func(t *testing.T, text string) []string
 // lines returns the lines of a file, with "OWNER" and "TIME" for what is another one each time.
 func lines(t *testing.T, path string) []string {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	testutil.Must(t, err)
+	text := testutil.ReadFile(t, path)
 	s := regexp.MustCompile(`by [0-9a-f]{16} until \S+`).ReplaceAllString(string(text), "by OWNER until TIME")
 	if s == "" {
 		return nil

@@ -111,8 +111,7 @@ func (a *app) start(c testutil.Command) *testutil.Process {
 
 func (a *app) read(path string) []byte {
 	a.Helper()
-	text, err := os.ReadFile(path)
-	testutil.Must(a, err)
+	text := testutil.ReadFile(a, path)
 	return text
 }
 

@@ -67,8 +67,7 @@ func TestShards_giveTheMemoryBack(t *testing.T) {
 	}
 	const size, rounds = 256 << 20, 20
 	pages := func() (n int64) {
-		text, err := os.ReadFile("/proc/self/statm")
-		testutil.Must(t, err)
+		text := testutil.ReadFile(t, "/proc/self/statm")
 		if _, err := fmt.Sscan(string(text), &n); err != nil {
 			t.Fatal(err)
 		}
