@@ -1,10 +1,10 @@
 package process
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -123,25 +123,19 @@ func (a *alsoLog) Write(line []byte) (int, error) {
 
 // handler returns the handler of a, which makes nothing of lines where there is no output.
 func (a *alsoLog) handler(level slog.Leveler) slog.Handler {
-	return alsoHandler{slog.NewJSONHandler(a, &slog.HandlerOptions{Level: level}), a}
+	return slog.NewJSONHandler(a, &slog.HandlerOptions{Level: alsoLevel{a, level}})
 }
 
-type alsoHandler struct {
-	slog.Handler
+// alsoLevel is the level of an alsoLog: above all others where it has no output.
+type alsoLevel struct {
 	log *alsoLog
+	of  slog.Leveler
 }
 
-// Enabled implements slog.Handler.
-func (h alsoHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return len(*h.log.now.Load()) > 0 && h.Handler.Enabled(ctx, level)
-}
-
-// WithAttrs implements slog.Handler.
-func (h alsoHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return alsoHandler{h.Handler.WithAttrs(attrs), h.log}
-}
-
-// WithGroup implements slog.Handler.
-func (h alsoHandler) WithGroup(name string) slog.Handler {
-	return alsoHandler{h.Handler.WithGroup(name), h.log}
+// Level returns it.
+func (l alsoLevel) Level() slog.Level {
+	if len(*l.log.now.Load()) == 0 {
+		return math.MaxInt
+	}
+	return l.of.Level()
 }
