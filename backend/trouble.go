@@ -16,7 +16,6 @@ const (
 
 // Trouble is what goes wrong with a member, as those that use it find out.
 type Trouble struct {
-	What     string    // in words
 	Since    time.Time // of the first failure
 	Failures int       // from then on
 }
@@ -30,7 +29,7 @@ type troubles struct {
 
 	mu       sync.Mutex
 	now      Trouble   // guarded by mu
-	logged   string    // now.What, when it was told last; "": it was not; guarded by mu
+	logged   string    // what was wrong, when it was told last; "": it was not; guarded by mu
 	loggedAt time.Time // when any was; guarded by mu
 }
 
@@ -85,7 +84,6 @@ func (m *Member) Fail(kind TroubleKind, what string, at time.Time) (t Trouble, t
 		wait = sameTroublePause
 	}
 	s.kind.Store(uint32(kind))
-	s.now.What = what
 	s.now.Failures++
 	if at.Sub(s.loggedAt) < wait {
 		return s.now, false

@@ -14,7 +14,6 @@ import (
 // Safe for any goroutine, except that its methods are for the reactor they are given.
 type View struct {
 	set       *Set
-	method    *balance.Method
 	rotations []*rotation // by Reactor.Index
 }
 
@@ -29,7 +28,7 @@ type rotation struct {
 // View makes a View of s for so many reactors, whose turns begin anew. method nil is balance.Adaptive.
 func (s *Set) View(reactors int, method *balance.Method) *View {
 	method = cmp.Or(method, balance.Adaptive)
-	v := &View{set: s, method: method}
+	v := &View{set: s}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loadsFor(reactors)
@@ -64,9 +63,6 @@ func (s *Set) prepareMethod(method *balance.Method) {
 
 // unknown is a request of which nothing is known. Nothing writes to it.
 var unknown balance.Request
-
-// Method returns how v picks.
-func (v *View) Method() *balance.Method { return v.method }
 
 // Pick chooses a member that serves and was not tried, of the first tier that has one; or else a member that is
 // Unreachable and was not tried; nil when there is none. The Policy of the set may have it begin with another tier, or

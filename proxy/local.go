@@ -21,7 +21,6 @@ import (
 // Proxy takes requests from listeners and brings them where the routes of its present Snapshot say.
 // Safe for any goroutine.
 type Proxy struct {
-	engine   *engine.Engine
 	snapshot atomic.Pointer[Snapshot]
 	local    []*local         // by Reactor.Index
 	name     *forwarding.Name // immutable once a Service was made

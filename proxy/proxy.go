@@ -17,7 +17,7 @@ import (
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
-	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0),
+	p := &Proxy{name: forwarding.NewName(DefaultName), patterns: regex.NewBudget(0),
 		loads: content.NewLoads()}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {

@@ -446,7 +446,7 @@ func handshakeRules(
 	list := make([]tlsrules.Rule, len(written))
 	for i := range written {
 		w := &written[i]
-		list[i] = tlsrules.Rule{Name: w.Name, When: w.When, Deny: w.Deny, Pass: w.Dest != "",
+		list[i] = tlsrules.Rule{When: w.When, Deny: w.Deny, Pass: w.Dest != "",
 			MinVersion: w.MinVersion}
 		if counts != nil {
 			list[i].Count = counts.Of(l.Name, cmp.Or(w.Name, strconv.Itoa(i+1)))

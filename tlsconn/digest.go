@@ -42,8 +42,6 @@ type Certificate struct {
 	SANs    []string // with their types: "DNS:a.test", "IP:10.0.0.1", "email:a@b.test", "URI:spiffe://b.test/a"
 	Names   []string // without types, names of SANs whose text tells which type they have
 	SHA256  [sha256.Size]byte
-	NotBefore,
-	NotAfter int64 // Unix seconds
 }
 
 // DigestOf returns what is known of c, nil when c is not secured by TLS. On c's reactor; what it returns may be kept.
@@ -112,7 +110,6 @@ func (d *Digest) PeerCertificate() *Certificate {
 func CertificateFacts(c *x509.Certificate) *Certificate {
 	f := &Certificate{
 		Subject: c.Subject.String(), Issuer: c.Issuer.String(), SHA256: sha256.Sum256(c.Raw),
-		NotBefore: c.NotBefore.Unix(), NotAfter: c.NotAfter.Unix(),
 	}
 	if c.SerialNumber != nil {
 		f.Serial = c.SerialNumber.Text(16)

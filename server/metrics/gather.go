@@ -67,7 +67,6 @@ func (p *part[S]) Restart() {
 
 // Gatherer copies out what reactors count, while they run. All are asked at once. One goroutine at a time.
 type Gatherer struct {
-	meters *meter.Meters
 	probes []*probe
 	timer  *time.Timer
 }
@@ -111,7 +110,7 @@ func (l *Loop) note(p *probe) {
 
 // NewGatherer makes a Gatherer for reactors whose routes m counts.
 func NewGatherer(reactors []*engine.Reactor, m *meter.Meters) *Gatherer {
-	g := &Gatherer{meters: m, timer: time.NewTimer(0)}
+	g := &Gatherer{timer: time.NewTimer(0)}
 	for _, r := range reactors {
 		p := &probe{reactor: r, meters: m, done: make(chan struct{}, 1)}
 		p.task.Run = p.run

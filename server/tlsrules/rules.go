@@ -11,7 +11,6 @@ import (
 
 // Rule decides about the handshakes that its condition holds for. What it leaves at the zero value it does not decide.
 type Rule struct {
-	Name        string
 	When        *lang.Condition // a condition on handshakes; nil: all
 	Deny        bool
 	Pass        bool // the connection is not for us: it is handed on as it came
