@@ -1,5 +1,17 @@
 package observe
 
+// Format is the form of a line of the access log.
+type Format uint8
+
+// The formats of the access log, in the order of the words of a configuration.
+const (
+	FormatJSON Format = iota
+	FormatCommon
+	FormatCombined
+	FormatLogfmt
+	FormatTimed // FormatCommon with the backend and the duration, for a person who watches; no configuration names it
+)
+
 // AccessLog appends records to a Sink. Owned by one goroutine, usually a reactor.
 type AccessLog struct {
 	ring   *Ring

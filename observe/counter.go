@@ -2,7 +2,6 @@ package observe
 
 import (
 	"cmp"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -301,13 +300,6 @@ func (r *Registry) AppendTo(e *Exposition) {
 
 func byKey(all map[string]*series) []*series {
 	return slices.SortedFunc(maps.Values(all), func(a, b *series) int { return cmp.Compare(a.key, b.key) })
-}
-
-// LogValue shows the registry as one group for slog.
-func (r *Registry) LogValue() slog.Value {
-	var attrs []slog.Attr
-	r.Each(func(s Sample) { attrs = append(attrs, slog.Float64(s.Name+key(s.Labels), s.Value)) })
-	return slog.GroupValue(attrs...)
 }
 
 // Register lists the counters of s.

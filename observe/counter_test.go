@@ -1,9 +1,7 @@
 package observe
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,16 +110,6 @@ func TestRegistry_refusesBadNames(t *testing.T) {
 		"counter & gauge": func(r *Registry) { r.Counter("a", ""); r.Gauge("a", "", nil) },
 	} {
 		t.Run(name, func(t *testing.T) { testutil.Panics(t, name, func() { register(new(Registry)) }) })
-	}
-}
-
-func TestRegistry_logValue(t *testing.T) {
-	var r Registry
-	r.Counter("edge_a_total", "A.", Label{"b", "c"}).Add(7)
-	var out bytes.Buffer
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("counters", "now", &r)
-	if want := `"now":{"edge_a_total{b=\"c\"}":7}`; !strings.Contains(out.String(), want) {
-		t.Errorf("got %s, want %s in it", out.String(), want)
 	}
 }
 

@@ -489,17 +489,6 @@ func TestAccessLog_allocatesNothing(t *testing.T) {
 	}
 }
 
-func TestParseFormat(t *testing.T) {
-	for i, name := range []string{"json", "common", "combined", "logfmt"} {
-		if f, err := ParseFormat(name); err != nil || f != Format(i) {
-			t.Errorf("%s: got %d, %v", name, f, err)
-		}
-	}
-	if _, err := ParseFormat("xml"); err == nil {
-		t.Error("xml was accepted")
-	}
-}
-
 // room waits for the writer when the ring is half full, so that nothing is dropped and the time
 // of a bench is that of producer and writer together.
 func room(r *Ring) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/route"
@@ -63,6 +64,12 @@ func TestConstant_isThatOfItsWord(t *testing.T) {
 	for word, want := range map[string]upstream.Protocol{"h1": upstream.H1, "h2": upstream.H2, "auto": upstream.Auto} {
 		c := &config.Upstream{Protocol: word}
 		wantConstant(t, word, constant[upstream.Protocol](c, &c.Protocol), want)
+	}
+	for word, want := range map[string]observe.Format{"json": observe.FormatJSON, "common": observe.FormatCommon,
+		"combined": observe.FormatCombined, "logfmt": observe.FormatLogfmt} {
+		c := &config.Log{}
+		c.Format = word
+		wantConstant(t, word, constant[observe.Format](&c.Logging, &c.Format), want)
 	}
 	for word, want := range map[string]health.Kind{"http": health.HTTP, "tcp": health.TCP, "grpc": health.GRPC} {
 		c := &config.HealthCheck{Type: word}

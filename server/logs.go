@@ -303,10 +303,7 @@ func LogFiles(c *config.Config) []string {
 
 // by returns the logs that l asks for, one for each reactor; nil: there is none.
 func (p *accessLogs) by(l *config.Log) ([]proxy.AccessLog, error) {
-	format, err := observe.ParseFormat(l.Format)
-	if err != nil {
-		return nil, err
-	}
+	format := constant[observe.Format](&l.Logging, &l.Format)
 	if p.opts.Explain && format == observe.FormatCommon {
 		format = observe.FormatTimed
 	}
