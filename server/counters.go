@@ -46,14 +46,14 @@ type ledger struct {
 	loops    []metrics.Loop    // by Reactor.Index; guarded by round
 
 	mu      sync.Mutex
-	open    bool                    // reactors answer; guarded by mu, as all below
-	rounds  int                     // that have begun
-	entries map[any]*counting       // by what counts
-	ports   map[string][]port       // by the name of the listener
-	bare    map[string]bool         // names of ports that are no HTTP
-	looks   []func(*metrics.Sample) // add what no reactor counts
-	static  *metrics.Sample         // what looks added when a reload last let them
-	waiting bool                    // a timer will gather, to be rid of entries that are over
+	open    bool                          // reactors answer; guarded by mu, as all below
+	rounds  int                           // that have begun
+	entries map[any]*counting             // by what counts
+	ports   map[string][]*engine.Listener // by the name of the listener
+	bare    map[string]bool               // names of ports that are no HTTP
+	looks   []func(*metrics.Sample)       // add what no reactor counts
+	static  *metrics.Sample               // what looks added when a reload last let them
+	waiting bool                          // a timer will gather, to be rid of entries that are over
 }
 
 func (l *ledger) init() {
@@ -61,12 +61,6 @@ func (l *ledger) init() {
 	l.loops = make([]metrics.Loop, l.Reactors())
 	l.pages = metrics.NewPages(func() { l.gather(false) }, l.counters.Registry.AppendTo)
 	l.entries, l.static = make(map[any]*counting), metrics.NewSample()
-}
-
-// port is a listener for the number of its connections.
-type port interface {
-	Conns() int
-	Closed() bool
 }
 
 // counting is one thing that counts on each reactor. Guarded by ledger.mu.
@@ -95,7 +89,7 @@ func (l *ledger) retire() {
 	follow(l, l.proxy, l.proxy.Stats, func(n *metrics.Sample) *proxy.Stats { return &n.Proxy }, nil)
 	follow(l, l.engine, (*engine.Reactor).Stats, func(n *metrics.Sample) *engine.Stats { return &n.Engine }, nil)
 	ports := l.ports
-	l.ports, l.bare, l.looks = make(map[string][]port), make(map[string]bool), nil
+	l.ports, l.bare, l.looks = make(map[string][]*engine.Listener), make(map[string]bool), nil
 	for _, p := range l.parts {
 		p.describe(l)
 	}
@@ -121,7 +115,7 @@ func follow[S any](l *ledger, key any, read func(*engine.Reactor) S, into func(*
 }
 
 // keepPorts follows the listeners that a reload has taken away, while they have connections. l.mu is held.
-func (l *ledger) keepPorts(before map[string][]port) {
+func (l *ledger) keepPorts(before map[string][]*engine.Listener) {
 	present := slices.Concat(slices.Collect(maps.Values(l.ports))...)
 	for name, all := range before {
 		for _, one := range all {
@@ -135,7 +129,7 @@ func (l *ledger) keepPorts(before map[string][]port) {
 // countPorts adds the connections of listeners to a sample, and follows those no more that are over. l.mu is held.
 func (l *ledger) countPorts(now *metrics.Sample) {
 	for name, all := range l.ports {
-		l.ports[name] = slices.DeleteFunc(all, func(one port) bool {
+		l.ports[name] = slices.DeleteFunc(all, func(one *engine.Listener) bool {
 			closed := one.Closed() // before its connections are counted: no more come then
 			n := one.Conns()
 			if l.bare[name] {
