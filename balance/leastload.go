@@ -53,7 +53,6 @@ const (
 	slowRedrawsMax  = 8
 )
 
-// Pick implements Picker.
 func (p *leastCostPicker) Pick(v *View, l *Local, q *Request) int {
 	best := p.choose(v, l, q)
 	if p.by == bySlow && best >= 0 && len(v.order) > scanMax {

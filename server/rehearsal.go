@@ -139,7 +139,6 @@ func (r *rehearsal) listen(kind string, at *config.Address) {
 // headed is a Listener whose connections may begin with a header of the PROXY protocol, which is skipped.
 type headed struct{ net.Listener }
 
-// Accept implements net.Listener.
 func (l headed) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -154,7 +153,6 @@ type headedConn struct {
 	skipped bool
 }
 
-// Read implements net.Conn.
 func (c *headedConn) Read(b []byte) (int, error) {
 	for !c.skipped {
 		_, err := c.in.Peek(c.in.Buffered() + 1)

@@ -61,7 +61,6 @@ type heldStorage struct {
 	*keeper
 }
 
-// Store implements issue.Storage.
 func (s *heldStorage) Store(ctx context.Context, key string, value []byte) (err error) {
 	defer catch(&err)
 	return s.Storage.Store(ctx, key, value)
@@ -76,26 +75,22 @@ func (s *heldStorage) Load(ctx context.Context, key string) (value []byte, err e
 	return s.Storage.Load(ctx, key)
 }
 
-// Delete implements issue.Storage.
 func (s *heldStorage) Delete(ctx context.Context, key string) (err error) {
 	defer catch(&err)
 	return unlessMissing(s.Storage.Delete(ctx, key))
 }
 
-// List implements issue.Storage.
 func (s *heldStorage) List(ctx context.Context, path string, recursive bool) (keys []string, err error) {
 	defer catch(&err)
 	keys, err = s.Storage.List(ctx, path, recursive)
 	return keys, unlessMissing(err)
 }
 
-// Lock implements issue.Storage.
 func (s *heldStorage) Lock(ctx context.Context, name string) (err error) {
 	defer catch(&err)
 	return s.Storage.Lock(ctx, name)
 }
 
-// Unlock implements issue.Storage.
 func (s *heldStorage) Unlock(ctx context.Context, name string) (err error) {
 	defer catch(&err)
 	return s.Storage.Unlock(ctx, name)

@@ -61,7 +61,6 @@ type heldProvider struct {
 	*keeper
 }
 
-// Present implements acme.DNS.
 func (z *zones) Present(ctx context.Context, name, text string) (acme.Record, error) {
 	zone, err := z.client.Zone(ctx, name)
 	if err != nil {
@@ -84,7 +83,6 @@ type record struct {
 	of   plugin.DNSRecord
 }
 
-// Remove implements acme.Record.
 func (r *record) Remove(ctx context.Context) {
 	if err := r.call(ctx, r.provider.CleanUp); err != nil {
 		slog.Warn("the record of a proof by DNS is left in its zone", "record", r.of.Name, "error", err)
@@ -124,12 +122,10 @@ func (r *record) Wait(ctx context.Context) error {
 // hook is the DNSProvider of a program, by its path: it is called with an action, the name and the text, as by lego.
 type hook string
 
-// Present implements plugin.DNSProvider.
 func (p hook) Present(ctx context.Context, r plugin.DNSRecord) error {
 	return p.run(ctx, "present", &r)
 }
 
-// CleanUp implements plugin.DNSProvider.
 func (p hook) CleanUp(ctx context.Context, r plugin.DNSRecord) error {
 	return p.run(ctx, "cleanup", &r)
 }
@@ -164,7 +160,6 @@ func (p hook) run(ctx context.Context, action string, r *plugin.DNSRecord) error
 // tail is a Writer that keeps the last bytes.
 type tail []byte
 
-// Write implements io.Writer.
 func (t *tail) Write(b []byte) (int, error) {
 	*t = append(*t, b...)
 	*t = append((*t)[:0], (*t)[max(0, len(*t)-outputMax):]...)

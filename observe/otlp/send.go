@@ -77,7 +77,6 @@ type failure struct {
 	after  time.Duration // that the collector asks for; 0: it asks for none
 }
 
-// Error implements error.
 func (f *failure) Error() string {
 	if f.cause != nil {
 		return "otlp: " + f.cause.Error()
@@ -177,7 +176,6 @@ type loanReader struct {
 	at int
 }
 
-// Read implements io.Reader.
 func (r *loanReader) Read(p []byte) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,5 +187,4 @@ func (r *loanReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Close implements io.Closer.
 func (r *loanReader) Close() error { return nil }

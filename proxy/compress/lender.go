@@ -155,9 +155,9 @@ func (l *Lender) hurried(level Level) Level {
 	return Auto
 }
 
-// encoder encodes a body. A body that is known to be small is collected, and encoded when all of it is here, by a
-// stream that the next body gets then: its memory is in the caches of the CPU, and few streams serve many bodies. Any
-// other one has a stream to its end, or none at all. Owned by the exchange.
+// encoder encodes a body: a proxy.Encoder. A body that is known to be small is collected, and encoded when all of it is
+// here, by a stream that the next body gets then: its memory is in the caches of the CPU, and few streams serve many
+// bodies. Any other one has a stream to its end, or none at all. Owned by the exchange.
 //
 //	held == nil || plain == nil
 //
@@ -184,7 +184,6 @@ const (
 
 var collections = sync.Pool{New: func() any { b := make([]byte, 0, collectedMax); return &b }}
 
-// Coding is a method of proxy.Encoder.
 func (e *encoder) Coding() string { return e.coding.String() }
 
 // checkEncoder panics when the invariant of e does not hold.
@@ -192,7 +191,6 @@ func checkEncoder(e *encoder) {
 	invariant.That(e.held == nil || e.plain == nil, "an encoder has a stream, and does without one")
 }
 
-// Append is a method of proxy.Encoder.
 func (e *encoder) Append(dst, p []byte, how proxy.Encode) (out []byte, late bool) {
 	if invariant.On {
 		defer checkEncoder(e)
@@ -250,7 +248,6 @@ func (e *encoder) discard() {
 	}
 }
 
-// Close is a method of proxy.Encoder.
 func (e *encoder) Close() {
 	e.discard()
 	if e.held != nil {

@@ -201,7 +201,6 @@ func (a *administration) serve(s *server.Server, r *reloads) {
 	}
 }
 
-// Status is for admin.Process.
 func (a *administration) Status() *admin.Status {
 	p := a.parts.Load()
 	level, until := a.events.present()
@@ -242,7 +241,6 @@ func (a *administration) inForce() admin.InForce {
 
 func (a *administration) versionNow() int { return a.inForce().Version }
 
-// Configuration is for admin.Process.
 func (a *administration) Configuration() (*admin.Configuration, error) {
 	text := a.parts.Load().reloads.config().Written
 	if text == nil {
@@ -251,15 +249,12 @@ func (a *administration) Configuration() (*admin.Configuration, error) {
 	return &admin.Configuration{InForce: a.inForce(), Values: json.RawMessage(text)}, nil
 }
 
-// Inspect is for admin.Process.
 func (a *administration) Inspect() admin.Inspector { return a.parts.Load().inspect }
 
-// Requests is for admin.Process.
 func (a *administration) Requests(ctx context.Context, q *admin.RequestQuery) ([]admin.Request, error) {
 	return a.parts.Load().inspect.Requests(ctx, q, a.versionOf)
 }
 
-// Reload is for admin.Process.
 func (a *administration) Reload(context.Context) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
@@ -288,7 +283,6 @@ func (a *administration) reloaded(o *outcome) (*admin.Reloaded, error) {
 	return done, nil
 }
 
-// Stop is for admin.Process.
 func (a *administration) Stop(now bool) (*admin.Stopping, error) {
 	sig, g := os.Signal(syscall.SIGTERM), &a.parts.Load().reloads.config().Global
 	stopping := &admin.Stopping{PID: os.Getpid(), Grace: admin.Duration(g.GracePeriod + g.ShutdownTimeout)}
@@ -305,14 +299,12 @@ func (a *administration) Stop(now bool) (*admin.Stopping, error) {
 	return stopping, nil
 }
 
-// SetLogLevel is for admin.Process.
 func (a *administration) SetLogLevel(level string, d time.Duration) (*admin.LogLevel, error) {
 	a.events.setLevelFor(level, d)
 	level, until := a.events.present()
 	return &admin.LogLevel{Level: level, Until: until}, nil
 }
 
-// Ready is for admin.Process.
 func (a *administration) Ready() error {
 	p := a.parts.Load()
 	switch {
@@ -324,5 +316,4 @@ func (a *administration) Ready() error {
 	return p.server.Ready()
 }
 
-// Metrics is for admin.Process.
 func (a *administration) Metrics() http.Handler { return a.parts.Load().server.Metrics() }

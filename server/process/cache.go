@@ -15,14 +15,13 @@ import (
 	"github.com/edge-proxy/edge/server/explain"
 )
 
-// storedAnswers is the cache of the process, as operators see it.
+// storedAnswers is the cache of the process, as operators see it: an admin.Cache.
 // Immutable.
 type storedAnswers struct {
 	zone *cache.Zone
 	cfg  *config.Config
 }
 
-// Cache is for admin.Process.
 func (a *administration) Cache() (admin.Cache, error) {
 	p := a.parts.Load()
 	zone := p.server.Cache()
@@ -32,7 +31,6 @@ func (a *administration) Cache() (admin.Cache, error) {
 	return &storedAnswers{zone, p.reloads.config()}, nil
 }
 
-// Stats is for admin.Cache.
 func (a *storedAnswers) Stats() *admin.CacheStats {
 	s := a.zone.Stats()
 	n := &s.Purges
@@ -47,7 +45,6 @@ func (a *storedAnswers) Stats() *admin.CacheStats {
 	return stats
 }
 
-// Purge is for admin.Cache.
 func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 	purge, n := cache.Purge{Kind: cache.PurgeAll, Soft: p.Soft}, 0
 	for k, name := range [...]string{p.URL, p.Prefix, p.Host, p.Tag} {
@@ -71,7 +68,6 @@ func (a *storedAnswers) Purge(p *admin.CachePurge) (*admin.CachePurged, error) {
 	return &admin.CachePurged{Seq: seq}, nil
 }
 
-// Entry is for admin.Cache.
 func (a *storedAnswers) Entry(url string, fields []string) (*admin.CacheEntry, error) {
 	of, off, err := explain.Stored(a.cfg, &explain.Ask{URL: url, Fields: fields}, a.zone)
 	if err != nil {

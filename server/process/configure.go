@@ -66,7 +66,6 @@ func (r *reloads) configure(s *admin.Submission, inForce func() admin.InForce) (
 	return o, nil
 }
 
-// Configure is for admin.Process.
 func (a *administration) Configure(s *admin.Submission) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)

@@ -54,13 +54,11 @@ func newConnectionHandover(a *attempt, i *inheritance) *connectionHandover {
 	return c
 }
 
-// Suspend is for handover.OldProcess.
 func (c *connectionHandover) Suspend(claims []int) error {
 	c.inheritance.closeCopies() // a copy would keep a socket open that the new process drops
 	return c.inheritance.server.Handover().Suspend(claims)
 }
 
-// Yield is for handover.OldProcess.
 func (c *connectionHandover) Yield(pid int, give bool) {
 	c.pid, c.begun, c.drained = pid, time.Now(), make(chan struct{})
 	// The answer comes first: names ends the admin surface, which waits until its answers are written.
@@ -197,10 +195,8 @@ func (c *connectionHandover) send(batch []handover.Conn) {
 // lastBatchesTime is how long a new process may take for the last batches after grace_period.
 const lastBatchesTime = 10 * time.Second
 
-// Batches is for handover.OldProcess.
 func (c *connectionHandover) Batches() <-chan []handover.Conn { return c.batches }
 
-// Left is for handover.OldProcess.
 func (c *connectionHandover) Left() upgrade.DrainBody {
 	return upgrade.DrainBody{
 		Left:   map[string]int{"connections": c.inheritance.server.Conns()},
@@ -208,10 +204,8 @@ func (c *connectionHandover) Left() upgrade.DrainBody {
 	}
 }
 
-// Owned is for handover.OldProcess.
 func (c *connectionHandover) Owned(n int) { c.noteSettled(n) }
 
-// Keep is for handover.OldProcess.
 func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
 	if !c.tookBack.Load() {
 		slog.Warn("connections drain here", "connections", len(conns), "reason", why)
@@ -223,12 +217,10 @@ func (c *connectionHandover) Keep(conns []handover.Conn, why error) {
 	c.noteSettled(len(conns))
 }
 
-// CloseSocket is for handover.OldProcess.
 func (c *connectionHandover) CloseSocket(socket int) {
 	c.inheritance.server.Handover().Abandon([]int{socket})
 }
 
-// EndDraining is for handover.OldProcess.
 func (c *connectionHandover) EndDraining(before int) {
 	u := c.attempt.upgrades
 	switch {
@@ -240,10 +232,8 @@ func (c *connectionHandover) EndDraining(before int) {
 	}
 }
 
-// Kill is for handover.OldProcess.
 func (c *connectionHandover) Kill() { c.attempt.kill() }
 
-// Resume is for handover.OldProcess.
 func (c *connectionHandover) Resume(conns []handover.Conn, why error) {
 	h := c.inheritance.server.Handover()
 	c.resumed.Store(true)

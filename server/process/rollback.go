@@ -119,7 +119,6 @@ func (r *reloads) rollbackTo(number int, cause string) (o *outcome, differs bool
 	return o, differs
 }
 
-// Plan is for admin.Process.
 func (a *administration) Plan() (*admin.Plan, error) {
 	p := a.parts.Load()
 	if p.reloads.load == nil {
@@ -139,7 +138,6 @@ func findings(report *config.Report) []config.Problem {
 	return slices.Concat(report.Errors, report.Warnings, report.Notes)
 }
 
-// Versions is for admin.Process.
 func (a *administration) Versions() []admin.Version {
 	list, present := a.parts.Load().reloads.versions()
 	all := make([]admin.Version, len(list))
@@ -154,7 +152,6 @@ func (a *administration) Versions() []admin.Version {
 	return all
 }
 
-// Rollback is for admin.Process.
 func (a *administration) Rollback(version int) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)

@@ -60,7 +60,6 @@ func (p *running) takeOver() error {
 // newProcess is this process while it takes over: a handover.NewProcess.
 type newProcess struct{ p *running }
 
-// Accept is for handover.NewProcess.
 func (t *newProcess) Accept() error { return t.p.server.Handover().Resume() }
 
 // TakeNames is for handover.NewProcess. Without its names the process serves all the same.
@@ -73,7 +72,6 @@ func (t *newProcess) TakeNames() {
 	}
 }
 
-// Receive is for handover.NewProcess.
 func (t *newProcess) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(toGiven(conns)) }
 
 // holdNames takes the pid file, upgrade_sock and the admin surface back, or gives them up.

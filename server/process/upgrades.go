@@ -101,7 +101,6 @@ func (u *upgrades) beginSameProgram() {
 	}
 }
 
-// Upgrade is for admin.Process.
 func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admin.Upgraded, error) {
 	steps, gone := make(chan upgrade.Frame, 1), make(chan struct{})
 	defer close(gone)
