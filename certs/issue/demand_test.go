@@ -64,7 +64,6 @@ func TestObtain(t *testing.T) {
 		a := newScripted(t, "first")
 		a.takes = 10 * time.Second
 		r, asks := demanding(t, a, 100)
-		defer r.Stop()
 		if n := r.obtain("new.test", 30); n != waitersEach {
 			t.Errorf("%d handshakes have it", n)
 		}
@@ -97,7 +96,6 @@ func TestObtain_refuses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		r, asks := demanding(t, a, 2)
-		defer r.Stop()
 		pass(time.Minute)
 		asks.set(nil, "bad.test")
 		r.obtain("bad.test", 1)
@@ -135,9 +133,7 @@ func TestObtain_refuses(t *testing.T) {
 				t.Error("it has a certificate")
 			}
 		}
-		if tries, _ := a.count("fails.test"); tries != 1 {
-			t.Errorf("%d tries", tries)
-		}
+		a.wantTries("fails.test", 1)
 	})
 }
 
@@ -147,7 +143,6 @@ func TestObtain_renews(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		r, asks := demanding(t, a, 10)
-		defer r.Stop()
 		pass(time.Minute)
 		for _, name := range []string{"used.test", "idle.test", "gone.test"} {
 			r.obtain(name, 1)
@@ -163,9 +158,7 @@ func TestObtain_renews(t *testing.T) {
 		}
 		asks.set(nil, "gone.test")
 		pass(day)
-		if now := r.wantBy(t, "used.test", "first"); now == first {
-			t.Error("it was not renewed")
-		}
+		r.wantRenewed(t, "used.test", first)
 		r.wantBy(t, "idle.test", "")
 		r.wantBy(t, "gone.test", "")
 		if all := r.All(); len(all) != 2 {
@@ -199,9 +192,7 @@ func TestObtain_reload(t *testing.T) {
 		}
 		for _, name := range []string{"new.test", "slow.test"} {
 			r.wantBy(t, name, "first")
-			if tries, _ := a.count(name); tries != 1 {
-				t.Errorf("%s: %d tries", name, tries)
-			}
+			a.wantTries(name, 1)
 		}
 		if r.Obtain(t.Context(), before, "other.test") != nil {
 			t.Error("a Set that is not used any more has got a certificate")
@@ -215,13 +206,10 @@ func TestObtain_reload(t *testing.T) {
 		r.Stop()
 		r.plan.Demand = demand
 		next := start(t, nil, r.plan)
-		defer next.Stop()
 		if n := next.obtain("new.test", 1); n != 1 {
 			t.Error("its files are not used")
 		}
-		if tries, _ := a.count("new.test"); tries != 1 {
-			t.Errorf("%d tries", tries)
-		}
+		a.wantTries("new.test", 1)
 	})
 }
 

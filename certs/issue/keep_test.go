@@ -61,7 +61,6 @@ func TestKeep_isFoundByStart(t *testing.T) {
 		plan.Storage, plan.Subjects = folder, []Subject{slices.Clone(names)}
 		slices.Reverse(plan.Subjects[0])
 		r := New(Options{Tell: func(e Event) { t.Error(e) }})
-		defer r.Stop()
 		set := r.Load(t.Context(), plan)
 		got := set.Find(strings.TrimPrefix(names[0], "*"))
 		if got == nil || got.Leaf.VerifyHostname(names[0]) != nil {

@@ -29,7 +29,6 @@ func TestRenewer_replicas(t *testing.T) {
 		for range 3 {
 			r := start(t, nil, Plan{Storage: shared.process(), Authorities: one(a),
 				Subjects: []Subject{{"a.test"}, {"b.test"}, {"c.test"}, {"d.test"}, {"e.test"}}})
-			defer r.Stop()
 			all = append(all, r)
 		}
 		pass(12 * time.Second)
@@ -85,7 +84,6 @@ func killAt(t *testing.T, step int, renews bool) {
 
 	plan.Storage = shared.process()
 	r = start(t, nil, plan)
-	defer r.Stop()
 	_, now := r.by("a.test")
 	if renews && now == "" {
 		t.Errorf("step %d: no whole pair", step)
@@ -157,7 +155,6 @@ func TestRenewer_storageFails(t *testing.T) {
 		storage.fail(errors.New("disk full"))
 		plan := Plan{Storage: storage, Authorities: one(a), Subjects: []Subject{{"a.test"}, {"b.test"}}}
 		r := start(t, nil, plan)
-		defer r.Stop()
 		pass(time.Minute)
 		r.wantBy(t, "a.test", "first")
 		pass(10*day + time.Minute)
@@ -175,7 +172,6 @@ func TestRenewer_storageFails(t *testing.T) {
 		}
 		plan.Storage = shared.process()
 		other := start(t, nil, plan)
-		defer other.Stop()
 		if got := other.wantBy(t, "a.test", "first"); got != serial {
 			t.Error("another certificate was saved")
 		}
@@ -209,7 +205,6 @@ func TestRenewer_changes(t *testing.T) {
 				a, b := newScripted(t, "first"), newScripted(t, "second")
 				a.account, b.account = "one", "one"
 				r := start(t, nil, planOf(a))
-				defer r.Stop()
 				pass(time.Minute)
 				serial := r.wantBy(t, "a.test", "first")
 				change(&r.plan, a, b)
@@ -230,7 +225,6 @@ func TestRenewer_changes(t *testing.T) {
 				}
 				serial = fmt.Sprint(c.Leaf.SerialNumber)
 				other := start(t, nil, restarted)
-				defer other.Stop()
 				pass(time.Minute)
 				if _, now := other.by("a.test"); now != serial {
 					t.Error("a restart has another certificate")
@@ -249,15 +243,12 @@ func TestRenewer_replicasOfTwoAccounts(t *testing.T) {
 			a := newScripted(t, "first")
 			a.account = account
 			authorities = append(authorities, a)
-			r := start(t, nil, Plan{Storage: shared.process(), Authorities: one(a), Subjects: []Subject{{"a.test"}}})
-			defer r.Stop()
+			start(t, nil, Plan{Storage: shared.process(), Authorities: one(a), Subjects: []Subject{{"a.test"}}})
 			pass(time.Hour)
 		}
 		pass(30 * day)
 		for _, a := range authorities {
-			if tries, _ := a.count("a.test"); tries != 1 {
-				t.Errorf("%d orders for the account %s", tries, a.account)
-			}
+			a.wantTries("a.test", 1)
 			if len(a.old) > 0 {
 				t.Errorf("the account %s has replaced the certificate of another one", a.account)
 			}
@@ -280,14 +271,11 @@ func TestRenewer_foreignFolder(t *testing.T) {
 		r = start(t, nil, plan)
 		pass(time.Minute)
 		serial := r.wantBy(t, "a.test", "first")
-		if tries, _ := a.count("a.test"); tries != 1 {
-			t.Errorf("%d orders", tries)
-		}
+		a.wantTries("a.test", 1)
 		r.Stop()
 		plan.Authorities = one(b)
 		b.fails = errors.New("down")
 		r = start(t, nil, plan)
-		defer r.Stop()
 		pass(time.Minute)
 		if got := r.wantBy(t, "a.test", "first"); got != serial {
 			t.Error("another certificate")
@@ -306,7 +294,6 @@ func TestRenewer_endedPair(t *testing.T) {
 		plan := planOf(first)
 		plan.Authorities = append(plan.Authorities, Authority{Issuer: second})
 		r := start(t, nil, plan)
-		defer r.Stop()
 		pass(time.Minute)
 		first.set(func() { first.fails = errors.New("no") })
 		pass(61 * day)
@@ -315,7 +302,6 @@ func TestRenewer_endedPair(t *testing.T) {
 		pass(7 * day)
 		r.wantBy(t, "a.test", "first")
 		other := start(t, nil, plan)
-		defer other.Stop()
 		other.wantBy(t, "a.test", "first")
 	})
 }
@@ -355,7 +341,6 @@ func TestRenewer_wrongAnswers(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				a := newScripted(t, "first")
 				r := start(t, nil, planOf(a))
-				defer r.Stop()
 				pass(time.Minute)
 				serial := r.wantBy(t, "a.test", "first")
 				a.set(func() { a.wrong = func(o *Order, c *x509.Certificate) []byte { return wrong(a, o, c) } })
@@ -387,7 +372,6 @@ func TestRenewer_forgets(t *testing.T) {
 		plan := Plan{Authorities: one(a), Subjects: []Subject{{"a.test"}, {"b.test"}}}
 		plan.Storage = lister{shared.process()}
 		r := start(t, nil, plan)
-		defer r.Stop()
 		pass(time.Minute)
 		keys := shared.all()
 		keys["certificates/first/x/y"] = nil

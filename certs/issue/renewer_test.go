@@ -23,7 +23,6 @@ func TestRenewer_issuesAndRenews(t *testing.T) {
 		a := newScripted(t, "first")
 		r := start(t, nil, Plan{Storage: newMemory().process(), Authorities: one(a),
 			Subjects: []Subject{{"a.test"}, {"b.test", "*.b.test", "192.0.2.7"}, {"a.test"}}})
-		defer r.Stop()
 		if _, by := r.by("a.test"); by != "" {
 			t.Error("it has a certificate already")
 		}
@@ -40,9 +39,7 @@ func TestRenewer_issuesAndRenews(t *testing.T) {
 			t.Error("it was renewed early")
 		}
 		pass(2 * time.Minute)
-		if now := r.wantBy(t, "a.test", "first"); now == serial {
-			t.Error("it was not renewed")
-		}
+		r.wantRenewed(t, "a.test", serial)
 		if tries, issued := a.count("a.test"); tries != 2 || issued != 2 {
 			t.Errorf("%d tries, %d certificates", tries, issued)
 		}
@@ -70,7 +67,6 @@ func TestRenewer_window(t *testing.T) {
 		shared := newMemory()
 		plan := Plan{Storage: shared.process(), Authorities: one(a), Subjects: []Subject{{"a.test"}}}
 		r := start(t, nil, plan)
-		defer r.Stop()
 		pass(day)
 		if a.asked < 4 || a.asked > 5 {
 			t.Errorf("asked %d times", a.asked)
@@ -81,7 +77,6 @@ func TestRenewer_window(t *testing.T) {
 		}
 		plan.Storage = shared.process()
 		other := start(t, nil, plan)
-		defer other.Stop()
 		if at := other.All()[0].Next; !at.Equal(next) {
 			t.Errorf("another replica renews at %v, this one at %v", at, next)
 		}
@@ -110,8 +105,7 @@ func TestRenewer_dueAtOnce(t *testing.T) {
 		a.window = func(leaf *x509.Certificate) (Window, error) {
 			return Window{Start: leaf.NotBefore.Add(-day), End: leaf.NotBefore.Add(-time.Hour)}, nil
 		}
-		r := start(t, nil, planOf(a))
-		defer r.Stop()
+		start(t, nil, planOf(a))
 		pass(5 * day)
 		if most := a.triesIn("a.test", day); most > 12 {
 			t.Errorf("%d orders a day", most)
@@ -149,7 +143,6 @@ func TestRenewer_pauses(t *testing.T) {
 		}
 		a.set(func() { a.fails = nil })
 		r = start(t, nil, plan)
-		defer r.Stop()
 		pass(6*time.Hour + time.Minute)
 		if now := r.wantBy(t, "a.test", "first"); now == serial {
 			t.Error("it was not renewed when the authority was there again")
@@ -165,19 +158,16 @@ func TestRenewer_retryAfter(t *testing.T) {
 	for _, c := range []struct{ after, want time.Duration }{
 		{3 * time.Hour, 3 * time.Hour}, {0, time.Minute}, {-time.Hour, time.Minute}, {1000 * day, 7 * day},
 	} {
-		bubble(t, func(t *testing.T) {
-			a := newScripted(t, "first")
-			a.fails = &Early{errors.New("rate limited"), c.after}
-			r := start(t, nil, planOf(a))
-			defer r.Stop()
-			pass(c.want - time.Second)
-			if tries, _ := a.count("a.test"); tries != 1 {
-				t.Errorf("%v: %d tries before", c.after, tries)
-			}
-			pass(10 * time.Second)
-			if tries, _ := a.count("a.test"); tries != 2 {
-				t.Errorf("%v: %d tries after", c.after, tries)
-			}
+		t.Run(c.after.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				a := newScripted(t, "first")
+				a.fails = &Early{errors.New("rate limited"), c.after}
+				start(t, nil, planOf(a))
+				pass(c.want - time.Second)
+				a.wantTries("a.test", 1)
+				pass(10 * time.Second)
+				a.wantTries("a.test", 2)
+			})
 		})
 	}
 }
@@ -191,16 +181,13 @@ func TestRenewer_clockJumps(t *testing.T) {
 		plan := planOf(a)
 		plan.Storage = storage
 		r := start(t, ahead.now, plan)
-		defer r.Stop()
 		pass(time.Hour)
 		for _, jump := range []time.Duration{day, -day, -day, day} {
 			ahead.jump(jump)
 			pass(6 * time.Hour)
 			r.wantBy(t, "a.test", "first")
 		}
-		if tries, _ := a.count("a.test"); tries != 1 {
-			t.Errorf("%d tries with a certificate that is not due", tries)
-		}
+		a.wantTries("a.test", 1)
 		pass(50 * day)
 		a.set(func() { a.fails = errors.New("down") })
 		pass(20 * day)
@@ -229,8 +216,7 @@ func TestRenewer_pendingOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a := newScripted(t, "first")
 		a.takes = 1000 * day
-		r := start(t, nil, planOf(a))
-		defer r.Stop()
+		start(t, nil, planOf(a))
 		pass(day)
 		if tries, _ := a.count("a.test"); tries < 8 || tries > 12 {
 			t.Errorf("%d tries a day", tries)
@@ -246,11 +232,8 @@ func TestRenewer_staging(t *testing.T) {
 		plan := Plan{Storage: newMemory().process(), Subjects: []Subject{{"a.test"}},
 			Authorities: []Authority{{first, stage}, {second, nil}}}
 		r := start(t, nil, plan)
-		defer r.Stop()
 		pass(30 * time.Second)
-		if tries, _ := first.count("a.test"); tries != 1 {
-			t.Errorf("%d tries", tries)
-		}
+		first.wantTries("a.test", 1)
 		pass(90 * time.Second)
 		tries, _ := first.count("a.test")
 		if staged, _ := stage.count("a.test"); tries != 1 || staged != 1 {
@@ -264,7 +247,6 @@ func TestRenewer_staging(t *testing.T) {
 		serial := r.wantBy(t, "a.test", "first")
 		r.Stop()
 		r = start(t, nil, plan)
-		defer r.Stop()
 		if now := r.wantBy(t, "a.test", "first"); now != serial {
 			t.Error("of two pairs the older one was read")
 		}
@@ -278,7 +260,6 @@ func TestRenewer_stagingGoesWell(t *testing.T) {
 		first.fails = errors.New("no")
 		r := start(t, nil, Plan{Storage: newMemory().process(), Subjects: []Subject{{"a.test"}},
 			Authorities: []Authority{{first, stage}}})
-		defer r.Stop()
 		pass(30 * time.Second)
 		first.set(func() { first.fails = nil })
 		pass(time.Minute)
@@ -299,12 +280,11 @@ func TestRenewer_leadsElsewhere(t *testing.T) {
 			if away == "down" {
 				stage.fails = errors.New("no proof")
 			}
-			r := start(t, nil, Plan{Storage: newMemory().process(), Subjects: []Subject{{"a.test"}},
+			start(t, nil, Plan{Storage: newMemory().process(), Subjects: []Subject{{"a.test"}},
 				Authorities: []Authority{{first, stage}}, Leads: func(_ context.Context, names []string) bool {
 					asked++
 					return away == "" && names[0] == "a.test"
 				}})
-			defer r.Stop()
 			pass(30 * time.Second)
 			staged, _ := stage.count("a.test")
 			if tries, _ := first.count("a.test"); staged != want[0] || tries != want[1] || asked != want[2] {
@@ -328,8 +308,7 @@ func TestRenewer_pace(t *testing.T) {
 		for i := range 40 {
 			plan.Subjects = append(plan.Subjects, Subject{fmt.Sprintf("a%d.test", i)})
 		}
-		r := start(t, nil, plan)
-		defer r.Stop()
+		start(t, nil, plan)
 		pass(2 * time.Minute)
 		var times []time.Time
 		a.mu.Lock()
@@ -358,7 +337,6 @@ func TestRenewer_otherProofs(t *testing.T) {
 		a := newScripted(t, "first")
 		a.fails = errors.New("no such record")
 		r := start(t, nil, planOf(a))
-		defer r.Stop()
 		pass(10 * time.Minute)
 		before, _ := a.count("a.test")
 		for _, proofs := range []string{"", "dns", "dns"} {
@@ -369,9 +347,7 @@ func TestRenewer_otherProofs(t *testing.T) {
 			r.plan.Proofs = proofs
 			r.reload()
 			pass(5 * time.Second)
-			if tries, _ := a.count("a.test"); tries != before+more {
-				t.Errorf("%q: %d tries, %d before", proofs, tries, before)
-			}
+			a.wantTries("a.test", before+more)
 			before, _ = a.count("a.test")
 		}
 	})

@@ -124,6 +124,14 @@ func (a *scripted) sign(template *x509.Certificate, key any) []byte {
 	return append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw})...)
 }
 
+// wantTries wants so many orders that began with a name.
+func (a *scripted) wantTries(name string, want int) {
+	a.t.Helper()
+	if tries, _ := a.count(name); tries != want {
+		a.t.Errorf("%d tries for %s by account %q, want %d", tries, name, a.account, want)
+	}
+}
+
 func (a *scripted) Window(_ context.Context, leaf *x509.Certificate) (Window, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -221,6 +229,17 @@ func (p *process) begin() error {
 	return p.fails
 }
 
+// do counts an operation and runs f on the memory.
+func (p *process) do(f func()) error {
+	err := p.begin()
+	if err == nil {
+		p.memory.mu.Lock()
+		defer p.memory.mu.Unlock()
+		f()
+	}
+	return err
+}
+
 // kill ends the process: its locks are free.
 func (p *process) kill() {
 	p.killed = true
@@ -236,68 +255,49 @@ func (p *process) fail(err error) {
 }
 
 func (p *process) Store(_ context.Context, key string, value []byte) error {
-	if err := p.begin(); err != nil {
-		return err
-	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	p.keys[key] = slices.Clone(value)
-	return nil
+	return p.do(func() { p.keys[key] = slices.Clone(value) })
 }
 
 func (p *process) Load(_ context.Context, key string) ([]byte, error) {
-	if err := p.begin(); err != nil {
-		return nil, err
+	var value []byte
+	found := false
+	err := p.do(func() { value, found = p.keys[key] })
+	if err == nil && !found {
+		err = fs.ErrNotExist
 	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	if value, found := p.keys[key]; found {
-		return value, nil
-	}
-	return nil, fs.ErrNotExist
+	return value, err
 }
 
 func (p *process) Delete(_ context.Context, key string) error {
-	if err := p.begin(); err != nil {
-		return err
-	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	maps.DeleteFunc(p.keys, func(k string, _ []byte) bool { return k == key || strings.HasPrefix(k, key+"/") })
-	return nil
+	return p.do(func() {
+		maps.DeleteFunc(p.keys, func(k string, _ []byte) bool { return k == key || strings.HasPrefix(k, key+"/") })
+	})
 }
 
 func (p *process) List(_ context.Context, at string, recursive bool) ([]string, error) {
-	if err := p.begin(); err != nil {
-		return nil, err
-	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
 	found := map[string]bool{}
-	for key := range p.keys {
-		if below, in := strings.CutPrefix(key, at+"/"); in {
-			if first, _, _ := strings.Cut(below, "/"); !recursive {
-				below = first
+	err := p.do(func() {
+		for key := range p.keys {
+			if below, in := strings.CutPrefix(key, at+"/"); in {
+				if first, _, _ := strings.Cut(below, "/"); !recursive {
+					below = first
+				}
+				found[at+"/"+below] = true
 			}
-			found[at+"/"+below] = true
 		}
-	}
-	return slices.Collect(maps.Keys(found)), nil
+	})
+	return slices.Collect(maps.Keys(found)), err
 }
 
 func (p *process) Lock(ctx context.Context, name string) error {
 	for {
-		if err := p.begin(); err != nil {
+		var taken bool
+		if err := p.do(func() {
+			if taken = p.locks[name] != nil; !taken {
+				p.locks[name] = p
+			}
+		}); err != nil || !taken {
 			return err
-		}
-		p.memory.mu.Lock()
-		taken := p.locks[name] != nil
-		if !taken {
-			p.locks[name] = p
-		}
-		p.memory.mu.Unlock()
-		if !taken {
-			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -308,13 +308,7 @@ func (p *process) Lock(ctx context.Context, name string) error {
 }
 
 func (p *process) Unlock(_ context.Context, name string) error {
-	if err := p.begin(); err != nil {
-		return err
-	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	delete(p.locks, name)
-	return nil
+	return p.do(func() { delete(p.locks, name) })
 }
 
 // rig is one Renewer with a plan.
@@ -326,7 +320,7 @@ type rig struct {
 	events []Event
 }
 
-// start begins a Renewer that looks after a plan. now may be nil.
+// start begins a Renewer that looks after a plan until the test ends. now may be nil.
 func start(t *testing.T, now func() time.Time, plan Plan) *rig {
 	t.Helper()
 	r := &rig{plan: plan}
@@ -335,6 +329,7 @@ func start(t *testing.T, now func() time.Time, plan Plan) *rig {
 		defer r.mu.Unlock()
 		r.events = append(r.events, e)
 	}})
+	t.Cleanup(r.Stop)
 	r.reload()
 	return r
 }
@@ -372,6 +367,14 @@ func (r *rig) wantBy(t *testing.T, name, authority string) (serial string) {
 		t.Errorf("the certificate for %s is of %q, want %q", name, got, authority)
 	}
 	return serial
+}
+
+// wantRenewed wants another certificate of the first authority than before.
+func (r *rig) wantRenewed(t *testing.T, name, before string) {
+	t.Helper()
+	if now := r.wantBy(t, name, "first"); now == before {
+		t.Errorf("%s was not renewed", name)
+	}
 }
 
 // long skips a test of months where it is run for races alone: shorter ones have the same goroutines.
