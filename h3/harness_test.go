@@ -1,12 +1,11 @@
 package h3
 
 import (
-	"encoding/binary"
-	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
@@ -41,13 +40,8 @@ func newWire(t testing.TB, client, server quic.Options) *wire {
 	w := &wire{t: t, now: 1e9}
 	for role, o := range []quic.Options{quic.Client: client, quic.Server: server} {
 		e := &end{w: w, role: quic.Role(role), opts: o, on: func(*quic.Event) {}}
-		e.opts.Arena, e.opts.Random = &e.arena, mathrand.New(mathrand.NewPCG(uint64(role+1), 77)).Uint64
-		e.opts.NewID = func() (id quic.ID, token [16]byte) {
-			e.ids++
-			id, _ = quic.MakeID(binary.BigEndian.AppendUint64(nil, e.ids<<8|uint64(role)))
-			token[0], token[1] = byte(e.ids), byte(role)
-			return id, token
-		}
+		e.opts.Arena, e.ids = &e.arena, uint64(role)<<32
+		quicpeer.SetKnownRandom(&e.opts, uint64(role+1), &e.ids)
 		w.ends[role] = e
 	}
 	return w
@@ -66,27 +60,10 @@ func (w *wire) connect() {
 	}
 }
 
-// secrets sets keys that each test has.
-func (e *end) secrets() {
-	const aes128 = 0x1301
-	for _, l := range []quic.Level{quic.Handshake, quic.OneRTT} {
-		for _, write := range []bool{false, true} {
-			secret := make([]byte, 32)
-			secret[0] = byte(l)
-			if write == (e.role == quic.Client) {
-				secret[1] = 1
-			}
-			testutil.Must(e.w.t, e.q.SetSecret(l, write, aes128, secret))
-		}
-	}
-	other := e.w.ends[1-e.role]
-	testutil.Must(e.w.t, e.q.SetParameters(other.q.AppendParameters(nil)))
-}
-
 // crypto answers bytes of the handshake.
 func (e *end) crypto(l quic.Level) {
 	if l == quic.Initial {
-		e.secrets()
+		quicpeer.SetKnownSecrets(e.w.t, &e.q, &e.w.ends[1-e.role].q, e.role)
 	}
 	switch {
 	case l == quic.Initial && e.role == quic.Server:

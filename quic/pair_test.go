@@ -3,14 +3,9 @@ package quic
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
@@ -24,17 +19,8 @@ var testPath = Path{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("1
 
 // certificate is for all tests: it costs as much as a handshake.
 var certificate = func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"},
-		NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	t := new(testing.T) // whose failure is a panic
+	return testutil.NewAuthority(t).KeyPair(t, "a.test")
 }()
 
 // end is one end of a pair, with its TLS.

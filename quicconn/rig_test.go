@@ -2,12 +2,7 @@ package quicconn_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -33,17 +28,8 @@ const (
 )
 
 var certificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"},
-		NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	t := new(testing.T) // whose failure is a panic
+	return testutil.NewAuthority(t).KeyPair(t, "a.test")
 })
 
 // rig is a Server in a simulated world, whose sessions send back what comes.

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -70,6 +71,13 @@ func (a *Authority) IssueTo(
 	cert, key := a.Issue(t, change, names...)
 	WritePair(t, filepath.Join(dir, name), cert, key)
 	return cert
+}
+
+// KeyPair is Issue for crypto/tls.
+func (a *Authority) KeyPair(t testing.TB, names ...string) tls.Certificate {
+	t.Helper()
+	cert, key := a.Issue(t, nil, names...)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
 // Write writes the authority's own certificate.

@@ -1,10 +1,8 @@
 package http3
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/internal/quicpeer"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
@@ -61,30 +60,9 @@ func newRig(t testing.TB, w *sim.World, s session.Service, o session.ServerOptio
 
 // options completes o.
 func (g *rig) options(o quic.Options, a *quic.Arena) quic.Options {
-	o.Arena, o.Random = a, mathrand.New(mathrand.NewPCG(g.ids, 77)).Uint64
-	o.NewID = func() (id quic.ID, token [16]byte) {
-		g.ids++
-		id, _ = quic.MakeID(binary.BigEndian.AppendUint64(nil, g.ids))
-		binary.BigEndian.PutUint64(token[:], g.ids)
-		return id, token
-	}
+	o.Arena = a
+	quicpeer.SetKnownRandom(&o, g.ids, &g.ids)
 	return o
-}
-
-// setSecrets gives q keys that each test has, and the parameters of its peer.
-func setSecrets(t testing.TB, q, peer *quic.Conn, role quic.Role) {
-	const aes128 = 0x1301
-	for _, l := range []quic.Level{quic.Handshake, quic.OneRTT} {
-		for _, write := range []bool{false, true} {
-			secret := make([]byte, 32)
-			secret[0] = byte(l)
-			if write == (role == quic.Client) {
-				secret[1] = 1
-			}
-			testutil.Must(t, q.SetSecret(l, write, aes128, secret))
-		}
-	}
-	testutil.Must(t, q.SetParameters(peer.AppendParameters(nil)))
 }
 
 // OnDatagrams gives datagrams to their connections.
@@ -161,7 +139,7 @@ func (x *end) events() {
 		ev := x.q.Next()
 		switch {
 		case ev.Kind == quic.Crypto && ev.Level == quic.Initial:
-			setSecrets(x.g.t, &x.q, &x.g.clients[x.peer].q, quic.Server)
+			quicpeer.SetKnownSecrets(x.g.t, &x.q, &x.g.clients[x.peer].q, quic.Server)
 			x.q.SendCrypto(quic.Initial, []byte("hello"))
 			x.q.SendCrypto(quic.Handshake, []byte("finished"))
 			continue
@@ -294,7 +272,7 @@ func (x *client) events() {
 		x.in = x.q.Next()
 		switch {
 		case x.in.Kind == quic.Crypto && x.in.Level == quic.Initial:
-			setSecrets(x.g.t, &x.q, &x.g.ends[x.net.Addr()].q, quic.Client)
+			quicpeer.SetKnownSecrets(x.g.t, &x.q, &x.g.ends[x.net.Addr()].q, quic.Client)
 			continue
 		case x.in.Kind == quic.Crypto:
 			x.q.SendCrypto(quic.Handshake, []byte("finished"))
