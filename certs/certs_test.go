@@ -387,9 +387,8 @@ func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
 		done <- err
 	}()
 	c := tls.Client(b, client)
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := c.Read(make([]byte, 1))
+	testutil.Must(t, err)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

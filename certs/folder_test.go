@@ -36,9 +36,8 @@ func ownerAt(t *testing.T, path string) int {
 func authorityFor(t *testing.T, uid int) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "state", "internal")
-	if _, err := OpenAuthority(dir, uid, uid); err != nil {
-		t.Fatal(err)
-	}
+	_, err := OpenAuthority(dir, uid, uid)
+	testutil.Must(t, err)
 	return dir
 }
 

@@ -317,14 +317,12 @@ func TestGive_manyIdleConnections(t *testing.T) {
 	}
 	old.Stop()
 	for _, c := range clients {
-		if _, err := c.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Write([]byte("x"))
+		testutil.Must(t, err)
 	}
 	for _, c := range clients {
-		if _, err := c.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Read(make([]byte, 1))
+		testutil.Must(t, err)
 	}
 }
 

@@ -349,9 +349,8 @@ func TestLayer_moves(t *testing.T) {
 		if !ok {
 			t.Fatal("does not leave")
 		}
-		if _, err := g.reactor.Adopt(m, next); err != nil {
-			t.Fatal(err)
-		}
+		_, err := g.reactor.Adopt(m, next)
+		testutil.Must(t, err)
 	})
 	g.ticks(1)
 	g.inject(fd, "d01b")

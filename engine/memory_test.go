@@ -50,9 +50,8 @@ func loopEcho(tb testing.TB, conns int, h Handler) (r *Reactor, l *sim.Loop, fds
 	e, err := New(Options{Reactors: 1, Memory: 1 << 30, Kernel: func(int) (poller.Kernel, error) { return l, nil }})
 	testutil.Must(tb, err)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
-	if _, err := e.Listen(ListenOptions{Addr: addr}, func(*Conn) Handler { return h }); err != nil {
-		tb.Fatal(err)
-	}
+	_, err = e.Listen(ListenOptions{Addr: addr}, func(*Conn) Handler { return h })
+	testutil.Must(tb, err)
 	r = e.reactors[0]
 	for range conns {
 		fds = append(fds, l.Offer(3, addr))
@@ -162,10 +161,10 @@ func TestReactor_memoryOfIdleConns(t *testing.T) {
 		func(*Conn) Handler { return echoAll{} })
 	testutil.Must(t, err)
 	clients := newIdleClients(t, conns)
-	before := heap()
+	before := testutil.Heap()
 	clients.connect(t, l)
 	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == conns })
-	each := int64(heap()-before) / conns
+	each := (testutil.Heap() - before) / conns
 	t.Logf("%d bytes for each idle connection", each)
 	if each > idleConnBytes {
 		t.Errorf("%d bytes for each idle connection, %d are allowed", each, idleConnBytes)
@@ -202,14 +201,6 @@ func (c *idleClients) connect(t *testing.T, l *Listener) {
 			t.Fatal(os.NewSyscallError("connect", err))
 		}
 	}
-}
-
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // What is above the range of a Charge is not counted, and nothing stays counted when it has gone.

@@ -818,9 +818,8 @@ func TestEngine_listenDatagramsWhilePortsClose(t *testing.T) {
 		}
 		p.Send([]byte("bye"))
 		testutil.Must(t, w.Run(l.Closed, 10_000))
-		if _, err := e.ListenDatagrams(o, ports); err != nil {
-			t.Fatal(err)
-		}
+		_, err = e.ListenDatagrams(o, ports)
+		testutil.Must(t, err)
 	}
 }
 
@@ -1135,9 +1134,8 @@ func ask(t testing.TB, c net.Conn, s string) (sent int) {
 	buf := make([]byte, poller.DatagramMax)
 	for deadline := time.Now().Add(testutil.Patience); time.Now().Before(deadline); {
 		sent++
-		if _, err := c.Write([]byte(s)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Write([]byte(s))
+		testutil.Must(t, err)
 		c.SetReadDeadline(time.Now().Add(testutil.Patience / 4)) //nolint:errcheck
 		for {
 			n, err := c.Read(buf)
@@ -1195,9 +1193,8 @@ func TestEngine_adoptDatagrams(t *testing.T) {
 		}
 		ask(t, c, fmt.Sprint("both ", i))
 		old.Suspend(was)
-		if _, err := c.Write([]byte("between")); err != nil {
-			t.Fatal(err)
-		}
+		_, err = c.Write([]byte("between"))
+		testutil.Must(t, err)
 		testutil.Must(t, next.Resume(is))
 		got := make([]byte, 20)
 		c.SetReadDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck

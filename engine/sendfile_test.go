@@ -56,9 +56,8 @@ func newFile(t *testing.T, n int) (poller.File, []byte) {
 	t.Cleanup(f.Close)
 	p := make([]byte, n)
 	rand.NewChaCha8([32]byte{1}).Read(p)
-	if _, err := f.WriteAt(p, 0); err != nil {
-		t.Fatal(err)
-	}
+	_, err = f.WriteAt(p, 0)
+	testutil.Must(t, err)
 	return f, p
 }
 
@@ -109,9 +108,8 @@ func TestSendFile_peerLeaves(t *testing.T) {
 	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return h })
 	c, err := net.Dial("tcp", l.Addr().String())
 	testutil.Must(t, err)
-	if _, err := io.ReadFull(c, make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
+	_, err = io.ReadFull(c, make([]byte, 10))
+	testutil.Must(t, err)
 	_ = c.(*net.TCPConn).SetLinger(0)
 	_ = c.Close()
 	if <-h.closed; h.left == 0 {

@@ -33,6 +33,16 @@ func (s *script) flood(want *Error, most int, send func(i int)) int {
 	return most
 }
 
+// harmless takes what the peer has sent the nth time, which must not end the connection.
+func (s *script) harmless(n int) {
+	s.t.Helper()
+	s.recv()
+	s.c.AppendControl(nil)
+	if s.c.fault != nil {
+		s.t.Fatalf("after %d: %v", n, s.c.fault)
+	}
+}
+
 func counted(t *testing.T, name string, n uint64) {
 	t.Helper()
 	if n != 1 {
@@ -103,11 +113,7 @@ func TestAbuse_busyClients(t *testing.T) {
 				} else {
 					c.after(s, id)
 				}
-				s.recv()
-				s.c.AppendControl(nil)
-				if s.c.fault != nil {
-					t.Fatalf("after %d: %v", i, s.c.fault)
-				}
+				s.harmless(i)
 			}
 		})
 	}
@@ -247,17 +253,68 @@ func TestAbuse_manyTinyReferences(t *testing.T) {
 	}
 }
 
-// CVE-2019-9515.
-func TestAbuse_settingsFlood(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.flood(ErrSettingsFlood, 100, func(int) { s.framer.WriteSettings() })
-	counted(t, "SettingsFlood", s.c.Stats().SettingsFlood)
-	s = scriptFor(t, Server, Options{})
-	many := make([]http2.Setting, maxSettings+1)
-	for i := range many {
-		many[i] = http2.Setting{ID: 0x1234}
+// Frames that have no effect, or little: some are harmless, a flood ends the connection and is counted.
+func TestAbuse_floods(t *testing.T) {
+	get := func(s *script) { s.get(1, true) }
+	open := func(s *script) { s.get(1, false) }
+	ask := func(s *script) { s.request(makeRequest("GET", "/", "h"), true) }
+	reset := func(s *script, _ int) { s.framer.WriteRSTStream(1, http2.ErrCodeCancel) }
+	priorities := func(st *Stats) uint64 { return st.PriorityFlood }
+	settings := func(st *Stats) uint64 { return st.SettingsFlood }
+	empty := func(st *Stats) uint64 { return st.EmptyFrameFlood }
+	strays := func(st *Stats) uint64 { return st.StrayFlood }
+	for name, c := range map[string]struct {
+		role  Role
+		want  *Error
+		most  int
+		count func(st *Stats) uint64
+		begin func(s *script)
+		send  func(s *script, i int)
+	}{
+		"SETTINGS, CVE-2019-9515": {Server, ErrSettingsFlood, 100, settings, nil, func(s *script, _ int) {
+			s.framer.WriteSettings()
+		}},
+		"many settings in a frame": {Server, ErrSettingsFlood, 1, settings, nil, func(s *script, _ int) {
+			many := make([]http2.Setting, maxSettings+1)
+			for i := range many {
+				many[i] = http2.Setting{ID: 0x1234}
+			}
+			s.framer.WriteSettings(many...)
+		}},
+		"PRIORITY, CVE-2019-9513": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, i int) {
+			s.framer.WriteRawFrame(http2.FramePriority, 0, uint32(2*i+1), []byte{0, 0, 0, 0, 1})
+		}},
+		"PRIORITY_UPDATE": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
+			s.framer.WriteRawFrame(http2.FrameType(framePriorityUpdate), 0, 0, []byte{0, 0, 0, 1, 'u', '=', '1'})
+		}},
+		"frames of an unknown type": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
+			s.framer.WriteRawFrame(0x99, 0, 0, nil)
+		}},
+		"DATA without content, CVE-2019-9518": {Server, ErrEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
+			s.framer.WriteData(1, false, nil)
+		}},
+		"DATA that is padding alone": {Server, ErrEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
+			s.framer.WriteDataPadded(1, false, nil, make([]byte, 200))
+		}},
+		"WINDOW_UPDATE": {Server, ErrWindowUpdateFlood, 3000, func(st *Stats) uint64 { return st.WindowUpdateFlood }, get,
+			func(s *script, i int) { s.framer.WriteWindowUpdate(uint32(i&1), 1) }},
+		"RST_STREAM of a closed stream":               {Server, ErrStrayFlood, 3000, strays, get, reset},
+		"RST_STREAM of a closed stream, by an origin": {Client, ErrStrayFlood, 3000, strays, ask, reset},
+		"DATA on a stream that we have reset": {Server, ErrStrayFlood, 12000, strays, func(s *script) {
+			s.get(1, false)
+			s.recv()
+			s.c.Reset(s.stream[1], Cancel)
+		}, func(s *script, _ int) { s.framer.WriteData(1, false, []byte("x")) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := scriptFor(t, c.role, Options{})
+			if c.begin != nil {
+				c.begin(s)
+			}
+			s.flood(c.want, c.most, func(i int) { c.send(s, i) })
+			counted(t, name, c.count(s.c.Stats()))
+		})
 	}
-	s.flood(ErrSettingsFlood, 1, func(int) { s.framer.WriteSettings(many...) })
 }
 
 // CVE-2019-9512. Data pays for PING: that is how gRPC measures a path.
@@ -277,32 +334,6 @@ func TestAbuse_pingFlood(t *testing.T) {
 	if s.c.fault != nil {
 		t.Error(s.c.fault)
 	}
-}
-
-// CVE-2019-9513, and the same by PRIORITY_UPDATE.
-func TestAbuse_priorityFlood(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.flood(ErrPriorityFlood, 2000, func(i int) {
-		s.framer.WriteRawFrame(http2.FramePriority, 0, uint32(2*i+1), []byte{0, 0, 0, 0, 1})
-	})
-	counted(t, "PriorityFlood", s.c.Stats().PriorityFlood)
-	s = scriptFor(t, Server, Options{})
-	s.flood(ErrPriorityFlood, 2000, func(i int) {
-		s.framer.WriteRawFrame(http2.FrameType(framePriorityUpdate), 0, 0, []byte{0, 0, 0, 1, 'u', '=', '1'})
-	})
-	s = scriptFor(t, Server, Options{})
-	s.flood(ErrPriorityFlood, 2000, func(i int) { s.framer.WriteRawFrame(0x99, 0, 0, nil) })
-}
-
-// CVE-2019-9518: DATA without content and without an end.
-func TestAbuse_emptyData(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.get(1, false)
-	s.flood(ErrEmptyFrameFlood, 200, func(int) { s.framer.WriteData(1, false, nil) })
-	counted(t, "EmptyFrameFlood", s.c.Stats().EmptyFrameFlood)
-	s = scriptFor(t, Server, Options{})
-	s.get(1, false)
-	s.flood(ErrEmptyFrameFlood, 200, func(int) { s.framer.WriteDataPadded(1, false, nil, make([]byte, 200)) })
 }
 
 // HEADERS without fields.
@@ -339,32 +370,6 @@ func TestAbuse_windowOfOneByte(t *testing.T) {
 		t.Error("the caller is not told")
 	}
 	counted(t, "TinyWindow", s.c.Stats().TinyWindow)
-}
-
-func TestAbuse_windowUpdateFlood(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.get(1, true)
-	s.flood(ErrWindowUpdateFlood, 3000, func(i int) { s.framer.WriteWindowUpdate(uint32(i&1), 1) })
-	counted(t, "WindowUpdateFlood", s.c.Stats().WindowUpdateFlood)
-}
-
-// RST_STREAM for streams that are closed, from a client and from a server.
-func TestAbuse_resetFlood(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.get(1, true)
-	s.flood(ErrStrayFlood, 3000, func(i int) { s.framer.WriteRSTStream(1, http2.ErrCodeCancel) })
-	counted(t, "StrayFlood", s.c.Stats().StrayFlood)
-	s = scriptFor(t, Client, Options{})
-	s.request(makeRequest("GET", "/", "h"), true)
-	s.flood(ErrStrayFlood, 3000, func(i int) { s.framer.WriteRSTStream(1, http2.ErrCodeCancel) })
-}
-
-func TestAbuse_framesOnClosedStreams(t *testing.T) {
-	s := scriptFor(t, Server, Options{})
-	s.get(1, false)
-	s.recv()
-	s.c.Reset(s.stream[1], Cancel)
-	s.flood(ErrStrayFlood, 12000, func(i int) { s.framer.WriteData(1, false, []byte("x")) })
 }
 
 // Small messages that are on their way when their stream is reset are no flood, as many as its window lets through.

@@ -143,12 +143,12 @@ func TestConn_idleMemory(t *testing.T) {
 	kept := make([]*exchanger, conns)
 	o := &Options{Arena: new(Arena)}
 	newExchanger(100, o)
-	before := heap()
+	before := testutil.Heap()
 	for i := range kept {
 		kept[i] = newExchanger(100, o)
 		kept[i].forget()
 	}
-	each := (heap() - before) / conns / 2 // two ends
+	each := (testutil.Heap() - before) / conns / 2 // two ends
 	t.Logf("%d bytes", each)
 	if each > 4<<10 {
 		t.Errorf("an idle connection takes %d bytes", each)
@@ -159,14 +159,6 @@ func TestConn_idleMemory(t *testing.T) {
 // forget leaves nothing but the two connections.
 func (x *exchanger) forget() {
 	x.toServer, x.toPeer, x.body, x.head, x.req, x.res = nil, nil, nil, message.Head{}, message.Head{}, message.Head{}
-}
-
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 func BenchmarkConn_exchange(b *testing.B) {

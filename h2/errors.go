@@ -112,15 +112,15 @@ var (
 
 // Faults of one stream: RST_STREAM, the others go on. Faults of sections that are answered have names here.
 var (
-	ErrLengthMismatch = faults[section.FaultLengthMismatch]
-	ErrExpectation = faults[section.FaultExpectation]
+	ErrLengthMismatch   = faults[section.FaultLengthMismatch]
+	ErrExpectation      = faults[section.FaultExpectation]
 	ErrTunnelHeaders    = fault(ProtocolError, "HEADERS on the stream of a tunnel")
 	ErrTrailersNoEnd    = fault(ProtocolError, "trailers that do not end the stream")
 	ErrManyInterim      = fault(EnhanceYourCalm, "too many interim answers")
 	ErrDataFirst        = fault(ProtocolError, "data before the head")
-	ErrTargetTooLong = faults[section.FaultTargetTooLong]
-	ErrHeadTooLarge = faults[section.FaultHeadTooLarge]
-	ErrTooManyFields = faults[section.FaultTooManyFields]
+	ErrTargetTooLong    = faults[section.FaultTargetTooLong]
+	ErrHeadTooLarge     = faults[section.FaultHeadTooLarge]
+	ErrTooManyFields    = faults[section.FaultTooManyFields]
 	ErrHalfClosed       = fault(StreamClosed, "frame on a stream that the peer has ended")
 	ErrClosed           = fault(StreamClosed, "frame on a closed stream")
 	ErrStreamWindow     = fault(FlowControlError, "more data than the window of the stream allows")

@@ -146,9 +146,8 @@ func TestListSize_settings(t *testing.T) {
 func TestListSize_beforeTheSettings(t *testing.T) {
 	s := newScript(t, Client, Options{})
 	s.wire()
-	if _, err := s.try(listUnsettled - 300); err != nil {
-		t.Fatal(err)
-	}
+	_, err := s.try(listUnsettled - 300)
+	testutil.Must(t, err)
 	if lines := s.wire(); len(lines) != 1 || !strings.HasPrefix(lines[0], "HEADERS 1 ") {
 		t.Fatal(lines)
 	}

@@ -208,9 +208,8 @@ func join(t testing.TB, parts []string) (b []byte) {
 		var v byte
 		digits := strings.ReplaceAll(p, " ", "")
 		for i := 0; i+1 < len(digits); i += 2 {
-			if _, err := fmt.Sscanf(digits[i:i+2], "%02x", &v); err != nil {
-				t.Fatal(err)
-			}
+			_, err := fmt.Sscanf(digits[i:i+2], "%02x", &v)
+			testutil.Must(t, err)
 			b = append(b, v)
 		}
 	}

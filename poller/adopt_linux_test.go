@@ -137,9 +137,8 @@ func TestEpoll_adoptMultipath(t *testing.T) {
 	defer unix.Close(s)
 	testutil.Must(t, unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	o := &poller.ListenOptions{UserTimeout: 2 * time.Second, DeferAccept: true, FastOpen: 7}
-	if _, err := k.Adopt(poller.FD(s), o); err != nil {
-		t.Fatal(err)
-	}
+	_, err = k.Adopt(poller.FD(s), o)
+	testutil.Must(t, err)
 	fd, _, err := k.Listen(anyPort, o)
 	testutil.Must(t, err)
 	defer k.Close(fd)

@@ -156,9 +156,8 @@ func TestEpoll_datagrams(t *testing.T) {
 			buf := make([]byte, 1<<16)
 			for i, size := range sizes {
 				sent := bytes.Repeat([]byte{byte(i + 1)}, size)
-				if _, err := client.Write(sent); err != nil {
-					t.Fatal(err)
-				}
+				_, err := client.Write(sent)
+				testutil.Must(t, err)
 				got, _ := u.read(1)
 				d := got[0]
 				if !bytes.Equal(d.Data, sent) || d.Peer != addressOf(client) || d.Local.String() != c.asked {
@@ -219,9 +218,8 @@ func TestEpoll_batchBounds(t *testing.T) {
 	}
 	for i := range poller.BatchMax + 6 { // equal ones of one client might come as a run
 		c := dialUDP(t, u.to("127.0.0.1"))
-		if _, err := c.Write([]byte{byte(i)}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Write([]byte{byte(i)})
+		testutil.Must(t, err)
 	}
 	var again poller.Batch
 	for i, want := range []struct {
@@ -337,9 +335,8 @@ func TestEpoll_datagramsGroup(t *testing.T) {
 	for range clients {
 		c := dialUDP(t, u.to("127.0.0.1"))
 		for range 3 {
-			if _, err := c.Write(nil); err != nil {
-				t.Fatal(err)
-			}
+			_, err := c.Write(nil)
+			testutil.Must(t, err)
 		}
 	}
 	met := map[netip.AddrPort]int{}
@@ -383,9 +380,8 @@ func TestEpoll_steer(t *testing.T) {
 	}
 	v := listenUDP(t, u.at.IP.String(), poller.DatagramOptions{ReusePort: true})
 	for range 32 {
-		if _, err := dialUDP(t, u.to("127.0.0.1")).Write([]byte("hello")); err != nil {
-			t.Fatal(err)
-		}
+		_, err := dialUDP(t, u.to("127.0.0.1")).Write([]byte("hello"))
+		testutil.Must(t, err)
 	}
 	v.read(32)
 	if n, e := u.k.ReadBatch(u.fd, &u.in); n != 0 || e != syscall.EAGAIN {
@@ -434,9 +430,8 @@ func TestEpoll_adoptDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := dialUDP(t, u.to("127.0.0.1"))
-	if _, err := c.Write([]byte("hello")); err != nil {
-		t.Fatal(err)
-	}
+	_, err = c.Write([]byte("hello"))
+	testutil.Must(t, err)
 	again, e := u.k.Duplicate(u.fd)
 	if e != 0 {
 		t.Fatal(e)

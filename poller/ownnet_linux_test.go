@@ -120,9 +120,8 @@ func TestEpoll_datagramsFullWhenAdopted(t *testing.T) {
 		if e := u.k.Del(u.fd); e != 0 {
 			t.Fatal(e)
 		}
-		if _, err := u.k.AdoptDatagrams(u.fd); err != nil {
-			t.Fatal(err)
-		}
+		_, err := u.k.AdoptDatagrams(u.fd)
+		testutil.Must(t, err)
 		if e := u.k.Add(u.fd, 2); e != 0 {
 			t.Fatal(e)
 		}

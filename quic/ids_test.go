@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // used returns the id of the peer that a packet of conn carries now.
@@ -99,10 +97,7 @@ func TestFault_ofIDsBesideAnEmptyOne(t *testing.T) {
 		if role == Server {
 			r.conn.theirs.take(nil)
 		}
-		r.in(Initial, ping)
-		r.keysOf(Handshake)
-		r.keysOf(OneRTT)
-		testutil.Must(t, r.conn.SetParameters(r.parameters()))
+		r.agree()
 		r.conn.HandshakeDone()
 		r.in(OneRTT, newIDFrame(1, 0))
 		if r.conn.state != closing || r.conn.Closed().Code != uint64(ProtocolViolation) {
@@ -116,10 +111,7 @@ func TestIDs_ofOurs(t *testing.T) {
 	for limit, want := range map[uint64]int{2: 1, 3: 2, 4: 3, 100: 3} {
 		r := newRig(t, Server, Options{})
 		r.peer.ids = limit
-		r.in(Initial, ping)
-		r.keysOf(Handshake)
-		r.keysOf(OneRTT)
-		testutil.Must(t, r.conn.SetParameters(r.parameters()))
+		r.agree()
 		r.conn.HandshakeDone()
 		if n, _ := count(r.out(), frameNewID); n != want {
 			t.Errorf("limit %d: %d ids, want %d", limit, n, want)

@@ -3,8 +3,6 @@ package quic
 import (
 	"slices"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // flow of one stream that is written from time to time, so that each call of out is one packet.
@@ -332,10 +330,7 @@ func TestAck_rangesThatAreRead(t *testing.T) {
 // HANDSHAKE_DONE is sent until it is acknowledged.
 func TestHandshakeDone_isSentAgain(t *testing.T) {
 	r := newRig(t, Server, Options{})
-	r.in(Initial, ping)
-	r.keysOf(Handshake)
-	r.keysOf(OneRTT)
-	testutil.Must(t, r.conn.SetParameters(r.parameters()))
+	r.agree()
 	r.conn.HandshakeDone()
 	r.drive()
 	if n, _ := count(r.out(), frameHandshakeDone); n != 1 {

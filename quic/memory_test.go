@@ -31,14 +31,7 @@ func TestConn_idleMemory(t *testing.T) {
 		t.Run([]string{"server", "client"}[role], func(t *testing.T) {
 			shared, arena := Options{}, Arena{}
 			kept := make([]*Conn, conns)
-			heap := func() uint64 {
-				var m runtime.MemStats
-				runtime.GC()
-				runtime.GC()
-				runtime.ReadMemStats(&m)
-				return m.HeapAlloc
-			}
-			before := heap()
+			before := testutil.Heap()
 			for i := range kept {
 				r := established(t, role, Options{})
 				id := r.theirs(TwoWay, 0)
@@ -68,7 +61,7 @@ func TestConn_idleMemory(t *testing.T) {
 				c.o, c.arena, c.in = &shared, &arena, &arena.in
 				kept[i] = c
 			}
-			each := int(heap()-before) / conns
+			each := int(testutil.Heap()-before) / conns
 			t.Logf("%d bytes, of them Conn %d, space %d", each, unsafe.Sizeof(Conn{}), unsafe.Sizeof(space{}))
 			if each > bar {
 				t.Errorf("%d bytes for an idle connection, %d at most", each, bar)

@@ -3,18 +3,13 @@ package quic
 import (
 	"encoding/binary"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A Handshake packet may carry more than the last bytes of TLS, with which its keys are dropped.
 func TestPackets_framesAfterTheKeysWereDropped(t *testing.T) {
 	for _, rest := range [][]byte{appendFrame(nil, frameAck, 0, 0, 0, 0), cryptoFrame(5, 9), ping, {0, 0}} {
 		r := newRig(t, Server, Options{})
-		r.in(Initial, ping)
-		r.keysOf(Handshake)
-		r.keysOf(OneRTT)
-		testutil.Must(t, r.conn.SetParameters(r.parameters()))
+		r.agree()
 		r.conn.SendCrypto(Handshake, pattern(0, 100))
 		r.out()
 		r.onEvent = func(ev *Event) {

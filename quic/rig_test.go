@@ -145,6 +145,15 @@ func (r *rig) establish() {
 	r.events = nil
 }
 
+// agree gives conn the keys and the parameters of a handshake, which is not done.
+func (r *rig) agree() {
+	r.t.Helper()
+	r.in(Initial, ping)
+	r.keysOf(Handshake)
+	r.keysOf(OneRTT)
+	testutil.Must(r.t, r.conn.SetParameters(r.parameters()))
+}
+
 var ping = []byte{byte(framePing)}
 
 func streamFrame(id uint64, from, to int64, end bool) []byte {

@@ -42,9 +42,8 @@ func TestServer_steer(t *testing.T) {
 		if i%2 == 0 {
 			d = append([]byte{0xc0, 0, 0, 0, 1, quic.IDLen}, id[:]...)
 		}
-		if _, err := c.Write(append(d, make([]byte, 20)...)); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.Write(append(d, make([]byte, 20)...))
+		testutil.Must(t, err)
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			n, e := k.ReadBatch(fds[to], &b)
 			return n == 1 && e == 0

@@ -56,9 +56,8 @@ func dialed(t *testing.T, w *sim.World, service session.Service) (*session.Serve
 	testutil.Must(t, err)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
 	server := session.NewServer(e, service, session.ServerOptions{})
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
-		t.Fatal(err)
-	}
+	_, err = e.Listen(engine.ListenOptions{Addr: addr}, server.Accept)
+	testutil.Must(t, err)
 	w.Add(e.Reactors()[0])
 	return server, e, w.Dial(addr)
 }

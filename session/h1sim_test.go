@@ -339,9 +339,8 @@ func play(t testing.TB, w *sim.World, sendMax int, o session.ServerOptions, step
 	service := &echo{t: t, w: w, live: map[*echoed]bool{}}
 	srv := session.NewServer(e, service, o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
-		t.Fatal(err)
-	}
+	_, err = e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept)
+	testutil.Must(t, err)
 	for _, r := range e.Reactors() {
 		w.Add(r)
 	}

@@ -26,6 +26,8 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
+var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+
 // mirror is a service whose answers are their requests.
 type mirror struct{}
 
@@ -64,16 +66,10 @@ func (m *mirrored) OnData(s session.Stream, p []byte, end bool) {
 // serveH2C starts a server that mirrors, and returns its address and a client of net/http that speaks HTTP/2 alone.
 func serveH2C(t *testing.T, o session.ServerOptions) (*engine.Engine, string, *http.Client) {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
+	e := startEngine(t)
 	o.H2C = true
-	srv := session.NewServer(e, mirror{}, o)
-	l, err := e.Listen(engine.ListenOptions{
-		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
-	}, srv.Accept)
+	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, session.NewServer(e, mirror{}, o).Accept)
 	testutil.Must(t, err)
-	e.Start()
-	t.Cleanup(e.Stop)
 	return e, l.Addr().IP.String(), testutil.H2C(t)
 }
 
@@ -188,9 +184,8 @@ func drainTunnel(t *testing.T, grace time.Duration) (kinds []byte) {
 	defer c.Close()
 	_ = c.SetReadDeadline(time.Now().Add(3 * grace))
 	hello := frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, "")
-	if _, err := c.Write(append(hello, ask(1, false, blockConnect)...)); err != nil {
-		t.Fatal(err)
-	}
+	_, err = c.Write(append(hello, ask(1, false, blockConnect)...))
+	testutil.Must(t, err)
 	var drain sync.WaitGroup
 	pause := time.NewTicker(20 * time.Millisecond)
 	defer pause.Stop()
@@ -234,9 +229,8 @@ func TestServer_h2cLeavesHTTP1Alone(t *testing.T) {
 	testutil.Must(t, err)
 	defer c.Close()
 	for _, part := range []string{"P", "R", "I /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"} {
-		if _, err := io.WriteString(c, part); err != nil {
-			t.Fatal(err)
-		}
+		_, err := io.WriteString(c, part)
+		testutil.Must(t, err)
 	}
 	if got, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(got, []byte("HTTP/1.1 200 ")) {
 		t.Fatalf("%v %q", err, got)
@@ -326,10 +320,7 @@ func TestMux_withNetHTTP(t *testing.T) {
 	origin.Config.Protocols.SetUnencryptedHTTP2(true)
 	origin.Start()
 	defer origin.Close()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := startEngine(t)
 	r := e.Reactors()[0]
 	o := &muxOwner{gone: make(chan error, 1)}
 	r.Post(&engine.Task{Run: func(r *engine.Reactor) {

@@ -184,13 +184,7 @@ func TestServer_memoryOfAnIdleH2Connection(t *testing.T) {
 	const n = 1000
 	hello := frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, "")
 	hello = frame(hello, frameHeaders, flagEndHeaders|flagEnd, 1, blockGet)
-	measure := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := measure()
+	before := testutil.Heap()
 	for range n {
 		fd := l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
 		r.Tick()
@@ -198,7 +192,7 @@ func TestServer_memoryOfAnIdleH2Connection(t *testing.T) {
 		r.Tick()
 		l.Sock(fd).Sent = nil
 	}
-	each := int(measure()-before) / n
+	each := int(testutil.Heap()-before) / n
 	runtime.KeepAlive(l)
 	runtime.KeepAlive(r)
 	t.Logf("%d bytes", each)

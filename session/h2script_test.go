@@ -116,9 +116,8 @@ func (s *script) listen(service session.Service, o session.ServerOptions, settin
 	o.H2C = true
 	s.server = session.NewServer(s.e, service, o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
-	if _, err := s.e.Listen(engine.ListenOptions{Addr: addr}, s.server.Accept); err != nil {
-		s.t.Fatal(err)
-	}
+	_, err := s.e.Listen(engine.ListenOptions{Addr: addr}, s.server.Accept)
+	testutil.Must(s.t, err)
 	s.fd = s.l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
 	s.r.Tick()
 	s.recv(frame(frame([]byte(preface), frameSettings, 0, 0, settings), frameSettings, flagAck, 0, ""))

@@ -54,17 +54,21 @@ func startEngine(t *testing.T) *engine.Engine {
 	return e
 }
 
+// serveTLS starts a server that mirrors, and returns its address.
+func serveTLS(t *testing.T, e *engine.Engine, config *tls.Config, o session.ServerOptions) string {
+	t.Helper()
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
+	accept := hs.Server(tlsconn.ServerOptions{Config: config}, session.NewServer(e, mirror{}, o).Accept)
+	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, accept)
+	testutil.Must(t, err)
+	return l.Addr().IP.String()
+}
+
 // ALPN decides which version a client of others is spoken to in.
 func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
-	srv := session.NewServer(e, mirror{}, session.ServerOptions{})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
-	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
-	l, err := e.Listen(engine.ListenOptions{
-		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
-	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	testutil.Must(t, err)
+	addr := serveTLS(t, e, &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}, session.ServerOptions{})
 	for _, version := range []int{1, 2} {
 		tr := &http.Transport{
 			TLSClientConfig: clientConfig(origin).Config, Protocols: new(http.Protocols),
@@ -76,7 +80,7 @@ func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 		for i := range 20 {
 			wg.Go(func() {
 				want := strings.Repeat("z", i*i*500)
-				r, err := client.Post("https://"+l.Addr().IP.String()+fmt.Sprint("/", i), "", strings.NewReader(want))
+				r, err := client.Post("https://"+addr+fmt.Sprint("/", i), "", strings.NewReader(want))
 				if err != nil {
 					t.Error(err)
 					return
@@ -259,16 +263,10 @@ func TestMain(m *testing.M) {
 func TestServer_memoryOfAnIdleTLSConnection(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
-	srv := session.NewServer(e, mirror{}, session.ServerOptions{IdleTimeout: time.Hour})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
-	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2"}}
-	l, err := e.Listen(engine.ListenOptions{
-		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
-	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	testutil.Must(t, err)
+	addr := serveTLS(t, e, &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2"}}, session.ServerOptions{IdleTimeout: time.Hour})
 	connect := func() {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), idleClient+"="+l.Addr().IP.String())
+		cmd.Env = append(os.Environ(), idleClient+"="+addr)
 		in, err := cmd.StdinPipe()
 		testutil.Must(t, err)
 		out, err := cmd.StdoutPipe()
@@ -280,20 +278,11 @@ func TestServer_memoryOfAnIdleTLSConnection(t *testing.T) {
 		}
 	}
 	connect() // what the first ones bring along is not theirs
-	before := heap()
+	before := testutil.Heap()
 	connect()
-	each := (heap() - before) / idleConns
+	each := (testutil.Heap() - before) / idleConns
 	t.Logf("%d bytes", each)
 	if each > 16<<10 || e.Conns() != 2*idleConns {
 		t.Errorf("%d connections, an idle one holds %d bytes", e.Conns(), each)
 	}
-}
-
-// heap is what is alive.
-func heap() int {
-	runtime.GC()
-	runtime.GC() // pools let go in the second
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }

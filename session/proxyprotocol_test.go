@@ -67,9 +67,8 @@ func announcedFrom(t *testing.T, w *sim.World, p *session.ProxyProtocol, from po
 		addr.IP = netip.MustParseAddrPort("[2001:db8::1]:80")
 	}
 	accept := p.Accept(func(*engine.Conn) engine.Handler { return &a.handler })
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, accept); err != nil {
-		t.Fatal(err)
-	}
+	_, err = e.Listen(engine.ListenOptions{Addr: addr}, accept)
+	testutil.Must(t, err)
 	w.Add(e.Reactors()[0])
 	if from.IP.IsValid() {
 		a.client = w.DialFrom(from, addr)
@@ -171,13 +170,10 @@ func TestProxyProtocol_others(t *testing.T) {
 
 // A drain closes a connection of which nothing has come, as it does those that wait for a request.
 func TestProxyProtocol_drain(t *testing.T) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	testutil.Must(t, err)
-	e.Start()
-	defer e.Stop()
+	e := startEngine(t)
 	p := &session.ProxyProtocol{From: everybody, Required: true}
 	accept := p.Accept(func(*engine.Conn) engine.Handler { return &told{} })
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
+	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, accept)
 	testutil.Must(t, err)
 	c := testutil.Dial(t, l.Addr().String())
 	ended := make(chan string, 1)

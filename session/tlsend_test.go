@@ -71,18 +71,12 @@ func answerAndClose(l net.Listener, config *tls.Config, head string, said bool) 
 func TestServer_h2WantsTLS12(t *testing.T) {
 	certified := tlsOrigin(t, true)
 	e := startEngine(t)
-	srv := session.NewServer(e, mirror{}, session.ServerOptions{})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
-	config := &tls.Config{
+	addr := serveTLS(t, e, &tls.Config{
 		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS11,
-	}
-	l, err := e.Listen(engine.ListenOptions{
-		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
-	}, hs.Server(tlsconn.ServerOptions{Config: config}, srv.Accept))
-	testutil.Must(t, err)
+	}, session.ServerOptions{})
 	c := clientConfig(certified, "h2").Config
 	c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
-	conn, err := tls.Dial("tcp", l.Addr().IP.String(), c)
+	conn, err := tls.Dial("tcp", addr, c)
 	testutil.Must(t, err)
 	defer conn.Close()
 	_, _ = conn.Write([]byte(preface))

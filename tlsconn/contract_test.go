@@ -341,9 +341,8 @@ func TestLayer_allocations(t *testing.T) {
 		dst := make([]byte, 0, 2000)
 		work := make([]byte, 2000)
 		if n := testutil.Allocs(200, func() {
-			if _, err := e.server.Seal(dst, plain); err != nil {
-				t.Fatal(err)
-			}
+			_, err := e.server.Seal(dst, plain)
+			testutil.Must(t, err)
 		}); n != 0 {
 			t.Errorf("%v allocations for a record written", n)
 		}
@@ -374,7 +373,7 @@ func TestLayer_idleMemory(t *testing.T) {
 	for _, c := range []struct{ record, most int }{{100, 5 << 10}, {16 << 10, 5 << 10}} {
 		plain := make([]byte, c.record)
 		idle := make([]*layer, ends)
-		before := heap()
+		before := testutil.Heap()
 		for i := range idle {
 			e := connect(t, tls.VersionTLS13)
 			b, err := e.client.Seal(nil, plain)
@@ -382,26 +381,17 @@ func TestLayer_idleMemory(t *testing.T) {
 			if n, _, _, err := e.server.Open(b); n != c.record || err != nil {
 				t.Fatal(n, err)
 			}
-			if _, err := e.server.Seal(b[:0], plain); err != nil {
-				t.Fatal(err)
-			}
+			_, err = e.server.Seal(b[:0], plain)
+			testutil.Must(t, err)
 			idle[i] = e.server
 		}
-		n := (heap() - before) / ends
+		n := int(testutil.Heap()-before) / ends
 		runtime.KeepAlive(idle)
 		t.Logf("behind a record of %d bytes: %d bytes", c.record, n)
 		if n > c.most {
 			t.Errorf("an idle connection holds %d bytes, want at most %d", n, c.most)
 		}
 	}
-}
-
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }
 
 // The buffers that are lent are the connection's only ones, and large enough.

@@ -3,7 +3,6 @@ package tlsconn_test
 import (
 	"crypto/tls"
 	"io"
-	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -103,9 +102,7 @@ func TestHeld_isWhatItTakes(t *testing.T) {
 	const handshakes = 400
 	before := inUse()
 	for range handshakes {
-		c, err := net.Dial("tcp", v.addr)
-		testutil.Must(t, err)
-		defer c.Close()
+		c := v.connect()
 		c.Write(first)
 	}
 	testutil.Eventually(t, patience, func() bool {

@@ -237,9 +237,8 @@ func warmCache(t testing.TB, c *tls.Config) tls.ClientSessionCache {
 		_, err := tls.Server(far, config).Write([]byte{1})
 		served <- err
 	}()
-	if _, err := tls.Client(near, c).Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := tls.Client(near, c).Read(make([]byte, 1))
+	testutil.Must(t, err)
 	testutil.Must(t, <-served)
 	return c.ClientSessionCache
 }

@@ -106,9 +106,8 @@ func (v *overload) side(i int, o tlsconn.HandshakerOptions, server, client *tls.
 	}
 	s := &side{Engine: e, hs: tlsconn.NewHandshaker(e, o), addr: address(1), door: v.w.Serve(address(2))}
 	listen := engine.ListenOptions{Addr: s.addr, Gate: s.hs}
-	if _, err := e.Listen(listen, s.hs.Server(tlsconn.ServerOptions{Config: server}, echoes)); err != nil {
-		v.t.Fatal(err)
-	}
+	_, err = e.Listen(listen, s.hs.Server(tlsconn.ServerOptions{Config: server}, echoes))
+	testutil.Must(v.t, err)
 	s.client = &tlsconn.ClientOptions{Config: client}
 	s.door.Handle = func(near *sim.Peer) { near.Handle = v.first(s.addr) }
 	return s

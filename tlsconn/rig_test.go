@@ -88,6 +88,15 @@ func (v *house) serve(o tlsconn.ServerOptions, accept func(c *engine.Conn) engin
 	return v
 }
 
+// connect connects without TLS.
+func (v *house) connect() net.Conn {
+	v.t.Helper()
+	c, err := net.Dial("tcp", v.addr)
+	testutil.Must(v.t, err)
+	v.t.Cleanup(func() { c.Close() })
+	return c
+}
+
 // dial connects with crypto/tls.
 func (v *house) dial(c *tls.Config) *tls.Conn {
 	v.t.Helper()
@@ -122,9 +131,8 @@ func exchange(t testing.TB, c net.Conn, p []byte) {
 		sent <- err
 	}()
 	got := make([]byte, len(p))
-	if _, err := io.ReadFull(c, got); err != nil {
-		t.Fatal(err)
-	}
+	_, err := io.ReadFull(c, got)
+	testutil.Must(t, err)
 	testutil.Must(t, <-sent)
 	if !bytes.Equal(got, p) {
 		t.Fatalf("%d bytes came back changed", len(p))

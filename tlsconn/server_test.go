@@ -150,9 +150,8 @@ func TestServer_closeNotifyBothWays(t *testing.T) {
 		return h
 	})
 	c := v.dial(clientConfig())
-	if _, err := c.Write([]byte("bye")); err != nil {
-		t.Fatal(err)
-	}
+	_, err := c.Write([]byte("bye"))
+	testutil.Must(t, err)
 	if err := c.CloseWrite(); err != nil { // close_notify without FIN
 		t.Fatal(err)
 	}
@@ -181,11 +180,7 @@ func TestServer_truncation(t *testing.T) {
 
 func TestServer_auto(t *testing.T) {
 	v := newHouse(t, tlsconn.HandshakerOptions{}).serve(tlsconn.ServerOptions{Auto: true}, echoes)
-	c, err := net.Dial("tcp", v.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := v.connect()
 	c.SetDeadline(time.Now().Add(patience))
 	exchange(t, c, []byte("GET / HTTP/1.1\r\n"))
 	exchange(t, v.dial(clientConfig()), noise(100))
@@ -333,11 +328,7 @@ func TestServer_halfDoneHandshakes(t *testing.T) {
 	v := newHouse(t, o).serve(tlsconn.ServerOptions{}, echoes)
 	first := hello(t)
 	for i := range silent + half {
-		c, err := net.Dial("tcp", v.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		c := v.connect()
 		if i < half {
 			c.Write(first)
 		}
@@ -355,11 +346,7 @@ func TestServer_oldestGivesWay(t *testing.T) {
 	const most = 20
 	v := newHouse(t, tlsconn.HandshakerOptions{Max: most, Timeout: time.Minute}).serve(tlsconn.ServerOptions{}, echoes)
 	for range 3 * most {
-		c, err := net.Dial("tcp", v.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
+		v.connect()
 	}
 	testutil.Eventually(t, patience, func() bool { return v.hs.Stats().Started == 3*most })
 	exchange(t, v.dial(clientConfig()), noise(100))

@@ -154,9 +154,8 @@ func simulate(t *testing.T, faults sim.Faults, check func(h *caller) error) {
 		}
 		addr := poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:443")}
 		listen := engine.ListenOptions{Addr: addr}
-		if _, err := e.Listen(listen, hs.Server(tlsconn.ServerOptions{Config: serverConfig()}, echoes)); err != nil {
-			t.Fatal(err)
-		}
+		_, err = e.Listen(listen, hs.Server(tlsconn.ServerOptions{Config: serverConfig()}, echoes))
+		testutil.Must(t, err)
 		co := &tlsconn.ClientOptions{Config: clientConfig()}
 		var callers []*caller
 		for i := range 1 + rng.IntN(3) {

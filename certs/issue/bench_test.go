@@ -52,7 +52,7 @@ func manyNames(b *testing.B) Plan {
 // BenchmarkRenewer_Load reads certificates for 10 000 names from a folder.
 func BenchmarkRenewer_Load(b *testing.B) {
 	plan := manyNames(b)
-	before := heap()
+	before := testutil.Heap()
 	var s *Set
 	var r *Renewer
 	for b.Loop() {
@@ -60,20 +60,12 @@ func BenchmarkRenewer_Load(b *testing.B) {
 		s = r.Load(context.Background(), plan)
 		r.Stop()
 	}
-	b.ReportMetric(float64(heap()-before)/many, "B/name")
+	b.ReportMetric(float64(testutil.Heap()-before)/many, "B/name")
 	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(time.Second), "s/start")
 	if s.Find("www.shop-77.example.org") == nil {
 		b.Error("there is no certificate")
 	}
 	runtime.KeepAlive(r)
-}
-
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // BenchmarkSet_Find chooses one of 10 000 names.

@@ -264,9 +264,8 @@ func TestConn_endings(t *testing.T) {
 		s, _ := l.Accept()
 		client.Write([]byte("last words"))
 		got := make([]byte, 10)
-		if _, err := io.ReadFull(s, got); err != nil {
-			t.Fatal(err)
-		}
+		_, err := io.ReadFull(s, got)
+		testutil.Must(t, err)
 		tc.end(client, e)
 		rest, err := io.ReadAll(s)
 		if len(rest) != 0 || !errors.Is(err, tc.want) {
@@ -343,9 +342,8 @@ func TestConn_concurrentWritesDoNotMix(t *testing.T) {
 	}
 	p := make([]byte, size)
 	for range writers * each {
-		if _, err := io.ReadFull(client, p); err != nil {
-			t.Fatal(err)
-		}
+		_, err := io.ReadFull(client, p)
+		testutil.Must(t, err)
 		if !bytes.Equal(p, bytes.Repeat(p[:1], size)) {
 			t.Fatal("two writes are mixed")
 		}
@@ -424,13 +422,11 @@ func TestConn_holdsNoBufferWhileIdle(t *testing.T) {
 	s, client := pair(t)
 	p := make([]byte, 100<<10)
 	go client.Write(make([]byte, len(p)))
-	if _, err := io.ReadFull(s, p); err != nil {
-		t.Fatal(err)
-	}
+	_, err := io.ReadFull(s, p)
+	testutil.Must(t, err)
 	go s.Write(make([]byte, len(p)))
-	if _, err := io.ReadFull(client, p); err != nil {
-		t.Fatal(err)
-	}
+	_, err = io.ReadFull(client, p)
+	testutil.Must(t, err)
 	testutil.Eventually(t, testutil.Patience, func() bool { return netconn.Idle(s) })
 }
 

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -14,4 +15,13 @@ func Allocs(runs int, f func()) float64 {
 		return 0
 	}
 	return n
+}
+
+// Heap is how many bytes of the heap are alive.
+func Heap() int64 {
+	runtime.GC()
+	runtime.GC() // pools let go in the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

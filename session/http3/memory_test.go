@@ -101,19 +101,13 @@ func TestServer_memoryOfAnIdleConnection(t *testing.T) {
 	x := g.ends[g.dial().net.Addr()]
 	const n = 1000
 	kept := make([]*conn, n)
-	measure := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := measure()
+	before := testutil.Heap()
 	g.do(func() {
 		for i := range kept {
 			kept[i] = g.server.newConn(x)
 		}
 	})
-	each := int(measure()-before) / n
+	each := int(testutil.Heap()-before) / n
 	runtime.KeepAlive(kept)
 	t.Logf("%d bytes", each)
 	if each > 1<<10 {

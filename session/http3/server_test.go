@@ -613,9 +613,8 @@ func TestServer_panicCostsOneStream(t *testing.T) {
 		hs, err := c.c.Open(g.w.Now())
 		testutil.Must(t, err)
 		testutil.Must(t, c.c.SendHead(hs, h, false))
-		if _, err := c.c.SendData(hs, []byte("hello"), true); err != nil {
-			t.Fatal(err)
-		}
+		_, err = c.c.SendData(hs, []byte("hello"), true)
+		testutil.Must(t, err)
 	}
 	c.flush()
 	c.want("0 reset H3_INTERNAL_ERROR")

@@ -54,9 +54,8 @@ func testHangingStorage(t *testing.T, s issue.Storage) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // an order has 10
 	defer cancel()
 	c := i.at.begin(dialing)
-	if _, err := c.directory(ctx); err != nil {
-		t.Fatal(err)
-	}
+	_, err := c.directory(ctx)
+	testutil.Must(t, err)
 	if _, err := c.account(ctx, ""); !errors.Is(err, down) {
 		t.Errorf("the first: %v", err)
 	}
