@@ -53,8 +53,7 @@ func TestAuthority_clockSetBack(t *testing.T) {
 			t.Error("the clock of the test is not set back")
 		}
 	})
-	s, err := NewSet(nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
-	must(t, err)
+	s := newSet(t, nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
 	if c := s.Look(later.Leaf.NotBefore.Add(-time.Hour)); len(c) != 1 {
 		t.Errorf("%+v", c)
 	}
@@ -66,8 +65,7 @@ func TestAuthority_lastDays(t *testing.T) {
 	signer := *a.signer
 	signer.NotAfter = time.Now().Add(leafLife / 4).Truncate(time.Second)
 	a.signer = &signer
-	s, err := NewSet(nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
-	must(t, err)
+	s := newSet(t, nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
 	if c := s.Look(time.Now()); len(c) != 0 || a.Find("a.test") != a.Find("a.test") {
 		t.Errorf("made anew each time: %+v", c)
 	}
@@ -76,8 +74,7 @@ func TestAuthority_lastDays(t *testing.T) {
 // A client that asks for an address by name changes nothing for those that ask for no name.
 func TestChooser_addressAsName(t *testing.T) {
 	a := authority(t, filepath.Join(t.TempDir(), "internal"))
-	s, err := NewSet(nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
-	must(t, err)
+	s := newSet(t, nil, []Files{{Authority: a, Hosts: []string{"localhost"}}})
 	c := s.Chooser("", 0)
 	for _, name := range []string{"127.0.0.1", ""} {
 		got, err := c.GetCertificate(&tls.ClientHelloInfo{ServerName: name, Conn: at{ip: "127.0.0.1"}})
@@ -95,7 +92,7 @@ func TestReadAuthority(t *testing.T) {
 	if got, err := ReadAuthority(dir, -1, -1); err != nil || got.id != a.id || !got.May("shop.example.org") {
 		t.Errorf("%+v %v", got, err)
 	}
-	must(t, os.Remove(filepath.Join(dir, signed)))
+	testutil.Must(t, os.Remove(filepath.Join(dir, signed)))
 	if got, err := ReadAuthority(dir, -1, -1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -108,7 +105,7 @@ func TestOpenAuthority_olderStaysWithItsLeaf(t *testing.T) {
 	a := authority(t, dir)
 	in := func(name string) string { return filepath.Join(dir, name) }
 	key, err := os.ReadFile(in(signed))
-	must(t, err, os.WriteFile(in(caKey), key, 0o600), os.WriteFile(in(caCert), key, 0o600), os.Remove(in(signed)),
+	testutil.Must(t, err, os.WriteFile(in(caKey), key, 0o600), os.WriteFile(in(caCert), key, 0o600), os.Remove(in(signed)),
 		os.MkdirAll(filepath.Join(in(leafCert), "held"), 0o700))
 	if again, err := OpenAuthority(dir, -1, -1); err != nil || again.Made || again.id != a.id {
 		t.Errorf("%+v %v", again, err)

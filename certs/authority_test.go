@@ -44,7 +44,7 @@ func verify(t testing.TB, a *Authority, c *Certificate, name string) error {
 	between := x509.NewCertPool()
 	for _, der := range c.TLS.Certificate[1:] {
 		next, err := x509.ParseCertificate(der)
-		must(t.(*testing.T), err)
+		testutil.Must(t, err)
 		between.AddCert(next)
 	}
 	_, err := c.Leaf.Verify(x509.VerifyOptions{Roots: trusting(t, a), Intermediates: between, DNSName: name})
@@ -106,9 +106,9 @@ func TestOpenAuthority_damaged(t *testing.T) {
 	authority(t, dir)
 	file := filepath.Join(dir, signed)
 	whole, err := os.ReadFile(file)
-	must(t, err)
+	testutil.Must(t, err)
 	for n := range whole[:len(whole)-1] {
-		must(t, os.WriteFile(file, whole[:n], 0o600))
+		testutil.Must(t, os.WriteFile(file, whole[:n], 0o600))
 		if a, err := OpenAuthority(dir, -1, -1); err == nil {
 			t.Fatalf("cut at %d: made %v", n, a.Made)
 		}
@@ -116,7 +116,7 @@ func TestOpenAuthority_damaged(t *testing.T) {
 			t.Fatalf("cut at %d: it was written, %v", n, err)
 		}
 	}
-	must(t, os.WriteFile(file, whole, 0o600), os.Remove(filepath.Join(dir, caCert)))
+	testutil.Must(t, os.WriteFile(file, whole, 0o600), os.Remove(filepath.Join(dir, caCert)))
 	if a := authority(t, dir); a.Made || trusting(t, a) == nil {
 		t.Error("made again")
 	}
@@ -125,18 +125,18 @@ func TestOpenAuthority_damaged(t *testing.T) {
 // An authority of an older version stays: clients trust it.
 func TestOpenAuthority_older(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "internal")
-	must(t, os.Mkdir(dir, 0o700))
+	testutil.Must(t, os.Mkdir(dir, 0o700))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testutil.Must(t, err)
 	old := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: "older"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(authorityLife), IsCA: true,
 		BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, old, old, key.Public(), key)
-	must(t, err)
+	testutil.Must(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
+	testutil.Must(t, err)
 	in := func(name string) string { return filepath.Join(dir, name) }
-	must(t, os.WriteFile(in(caCert), pemOf(certificateBlock, der), 0o600),
+	testutil.Must(t, os.WriteFile(in(caCert), pemOf(certificateBlock, der), 0o600),
 		os.WriteFile(in(caKey), pemOf("PRIVATE KEY", keyDER), 0o600),
 		os.WriteFile(in(leafCert), nil, 0o600), os.WriteFile(in(leafKey), nil, 0o600))
 	a := authority(t, dir, "shop.example.org")
@@ -149,7 +149,7 @@ func TestOpenAuthority_older(t *testing.T) {
 	if got, err := os.ReadDir(dir); err != nil || len(got) != 2 {
 		t.Errorf("%v %v", got, err)
 	}
-	must(t, os.Remove(in(caCert)))
+	testutil.Must(t, os.Remove(in(caCert)))
 	if a := authority(t, dir); !a.Made || a.Find("localhost") == nil {
 		t.Error("no new one")
 	}
@@ -161,12 +161,12 @@ func TestOpenAuthority_older(t *testing.T) {
 // A thief of the key of an authority has no power over names beyond its constraints.
 func TestAuthority_beyond(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
-	must(t, err)
+	testutil.Must(t, err)
 	dir := filepath.Join(t.TempDir(), "internal")
 	a := authority(t, dir)
 	file := func(name string, text []byte) string {
 		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, text, 0o600))
+		testutil.Must(t, os.WriteFile(path, text, 0o600))
 		return path
 	}
 	between := file("between.pem", pemOf(certificateBlock, a.signer.Raw))
@@ -175,7 +175,7 @@ func TestAuthority_beyond(t *testing.T) {
 		"a.test": true, "*.a.test": true, "10.0.0.1": true, "::1": true,
 	} {
 		c, err := a.Leaf(name) // which asks for no May
-		must(t, err)
+		testutil.Must(t, err)
 		asked := strings.Replace(name, "*", "x", 1)
 		var wrong x509.CertificateInvalidError
 		if err := verify(t, a, c, asked); (err == nil) != want ||
@@ -232,8 +232,7 @@ func (a at) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(a.ip)} }
 func TestChooser_makes(t *testing.T) {
 	a := authority(t, filepath.Join(t.TempDir(), "internal"))
 	made := Files{Authority: a, Hosts: []string{"localhost", "127.0.0.1"}}
-	s, err := NewSet(nil, []Files{made})
-	must(t, err)
+	s := newSet(t, nil, []Files{made})
 	c := s.Chooser("", 0)
 	first := s.Certificates()[0]
 	for _, one := range []struct{ name, local, want string }{
@@ -253,8 +252,7 @@ func TestChooser_makes(t *testing.T) {
 			t.Errorf("%+v: not for localhost", one)
 		}
 	}
-	next, err := NewSet(s, []Files{made})
-	must(t, err)
+	next := newSet(t, s, []Files{made})
 	if next.Certificates()[0] != first {
 		t.Error("a reload makes another one")
 	}
@@ -263,8 +261,7 @@ func TestChooser_makes(t *testing.T) {
 // A process that runs for longer than the certificate of its own authority lives presents a new one in time.
 func TestSet_renews(t *testing.T) {
 	a := authority(t, filepath.Join(t.TempDir(), "internal"))
-	s, err := NewSet(nil, []Files{{Authority: a, Hosts: []string{"localhost", "127.0.0.1"}}})
-	must(t, err)
+	s := newSet(t, nil, []Files{{Authority: a, Hosts: []string{"localhost", "127.0.0.1"}}})
 	first := s.Certificates()[0].Leaf
 	due := first.NotAfter.Add(-leafLife / 3)
 	if c := s.Look(due.Add(-time.Minute)); len(c) != 0 {
@@ -284,11 +281,11 @@ func TestAuthority_Pair(t *testing.T) {
 	a := authority(t, dir)
 	for _, client := range []bool{false, true} {
 		text, err := a.Pair(90*24*time.Hour, client, "b.internal", "10.0.0.2")
-		must(t, err)
+		testutil.Must(t, err)
 		file := filepath.Join(dir, "pair")
-		must(t, os.WriteFile(file, text, 0o600))
+		testutil.Must(t, os.WriteFile(file, text, 0o600))
 		c, err := Load(&Files{Cert: file}, time.Now())
-		must(t, err)
+		testutil.Must(t, err)
 		use := x509.ExtKeyUsageServerAuth
 		if client {
 			use = x509.ExtKeyUsageClientAuth

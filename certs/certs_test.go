@@ -26,9 +26,7 @@ func write(t *testing.T, path string, blocks ...*pem.Block) {
 	for _, b := range blocks {
 		text = append(text, pem.EncodeToMemory(b)...)
 	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(path, text, 0o600))
 }
 
 func certBlock(c *x509.Certificate) *pem.Block { return &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw} }
@@ -45,9 +43,7 @@ func keyBlock(t *testing.T, kind string, key any) *pem.Block {
 	default:
 		der, err = x509.MarshalPKCS8PrivateKey(key)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return &pem.Block{Type: kind, Bytes: der}
 }
 
@@ -83,9 +79,7 @@ func TestLoad_blanksAfterLines(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, certBlock(cert), keyBlock(t, "PRIVATE KEY", key))
 	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if err = os.WriteFile(file, bytes.ReplaceAll(text, []byte("\n"), []byte("  \n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -96,16 +90,12 @@ func TestLoad_blanksAfterLines(t *testing.T) {
 
 func TestLoad_RSA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	ca := testutil.NewAuthority(t)
 	template := &x509.Certificate{SerialNumber: ca.Cert.SerialNumber, NotAfter: time.Now().Add(time.Hour),
 		DNSNames: []string{"r.example.org"}}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	file := filepath.Join(t.TempDir(), "f")
 	write(t, file, &pem.Block{Type: "CERTIFICATE", Bytes: der}, keyBlock(t, "RSA PRIVATE KEY", key))
 	if _, err := Load(&Files{Cert: file}, time.Now()); err != nil {
@@ -128,20 +118,14 @@ func TestLoad_whatIsWrong(t *testing.T) {
 		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "DES-EDE3-CBC,00"}})
 	write(t, path("garbage"), &pem.Block{Type: "PRIVATE KEY", Bytes: []byte("garbage")})
 	write(t, path("bad-cert"), &pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")})
-	if err := os.WriteFile(path("large"), make([]byte, 1<<20+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.WriteFile(path("large"), make([]byte, 1<<20+1), 0o600))
 	whole, err := os.ReadFile(path("both"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	cut := bytes.LastIndexByte(whole[:len(whole)-1], '\n') // all of the second but its last line
 	for name, text := range map[string]string{
 		"cut": string(whole[:cut]), "torn": strings.Replace(string(whole), "M", "*", 1),
 	} {
-		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, os.WriteFile(path(name), []byte(text), 0o600))
 	}
 	for _, c := range []struct {
 		cert, key string
@@ -200,9 +184,7 @@ func TestCertificate_state(t *testing.T) {
 func chosen(t *testing.T, c *Chooser, name string) string {
 	t.Helper()
 	got, err := c.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return got.Leaf.Subject.CommonName
 }
 
@@ -211,6 +193,13 @@ func issue(t *testing.T, ca *testutil.Authority, dir, name string, hosts ...stri
 	ca.IssueTo(t, dir, name, nil, hosts...)
 	base := filepath.Join(dir, name)
 	return Files{Cert: base + ".pem", Key: base + ".key"}
+}
+
+func newSet(t *testing.T, old *Set, groups ...[]Files) *Set {
+	t.Helper()
+	s, err := NewSet(old, groups...)
+	testutil.Must(t, err)
+	return s
 }
 
 func TestChooser(t *testing.T) {
@@ -223,10 +212,7 @@ func TestChooser(t *testing.T) {
 	forced := issue(t, ca, dir, "forced", "other.name")
 	forced.Hosts = []string{"forced.example.org"}
 	own := []Files{issue(t, ca, dir, "own", "own.example.org")}
-	s, err := NewSet(nil, append(shared, forced), own)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newSet(t, nil, append(shared, forced), own)
 	all, mine := s.Chooser("", 0), s.Chooser("", 1, 0)
 	for _, c := range []struct {
 		by   *Chooser
@@ -261,13 +247,10 @@ func TestChooser_when(t *testing.T) {
 		}
 		return f
 	}
-	s, err := NewSet(nil, []Files{
+	s := newSet(t, nil, []Files{
 		pair("plain", "", "www.test"), pair("wild", "a", "*.test"), pair("exact", "a", "www.test"),
 		pair("second", "b", "www.test"),
 	}, []Files{pair("own", "", "www.test")}, []Files{pair("alone", "a", "www.test")})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		name, holds, want string
 		groups            []int
@@ -284,9 +267,7 @@ func TestChooser_when(t *testing.T) {
 		holds[c.holds] = true
 		got := ""
 		cert, err := s.Chooser("l", c.groups...).GetCertificate(&tls.ClientHelloInfo{ServerName: c.name})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, err)
 		if cert != nil {
 			got = cert.Leaf.Subject.CommonName
 		}
@@ -298,10 +279,7 @@ func TestChooser_when(t *testing.T) {
 
 func TestChooser_doesNotAllocate(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
-	s, err := NewSet(nil, []Files{issue(t, ca, dir, "a", "*.example.org")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newSet(t, nil, []Files{issue(t, ca, dir, "a", "*.example.org")})
 	c, hello := s.Chooser("", 0), &tls.ClientHelloInfo{ServerName: "www.example.org"}
 	if n := testutil.Allocs(100, func() { _, _ = c.GetCertificate(hello) }); n != 0 {
 		t.Errorf("%v allocations a choice", n)
@@ -313,21 +291,14 @@ func TestChooser_byWhatTheClientVerifies(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	ecdsaPair := issue(t, ca, dir, "ecdsa", "a.example.org")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	template := &x509.Certificate{SerialNumber: ca.Cert.SerialNumber, DNSNames: []string{"a.example.org"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	file := filepath.Join(dir, "rsa")
 	write(t, file, &pem.Block{Type: "CERTIFICATE", Bytes: der}, keyBlock(t, "PRIVATE KEY", key))
-	s, err := NewSet(nil, []Files{ecdsaPair, {Cert: file}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newSet(t, nil, []Files{ecdsaPair, {Cert: file}})
 	for scheme, name := range map[tls.SignatureScheme]string{
 		tls.ECDSAWithP256AndSHA256: "*ecdsa.PublicKey", tls.PSSWithSHA256: "*rsa.PublicKey",
 	} {
@@ -335,9 +306,7 @@ func TestChooser_byWhatTheClientVerifies(t *testing.T) {
 			got, err := s.Chooser("", 0).GetCertificate(&tls.ClientHelloInfo{ServerName: server,
 				SignatureSchemes: []tls.SignatureScheme{scheme}, SupportedVersions: []uint16{tls.VersionTLS13},
 				SupportedCurves: []tls.CurveID{tls.X25519}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testutil.Must(t, err)
 			if kind := typeName(got.Leaf.PublicKey); kind != name {
 				t.Errorf("%v for %q gets %s, want %s", scheme, server, kind, name)
 			}
@@ -364,10 +333,7 @@ func TestSet_thousands(t *testing.T) {
 		f.Hosts = []string{"h" + string(rune('a'+i%26)) + "-" + time.Duration(i).String() + ".example.org"}
 		list = append(list, f)
 	}
-	s, err := NewSet(nil, list)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newSet(t, nil, list)
 	if got := len(s.Certificates()); got != 1000 {
 		t.Errorf("%d certificates", got)
 	}
@@ -389,9 +355,7 @@ func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
 	c := tls.Client(b, client)
 	_, err := c.Read(make([]byte, 1))
 	testutil.Must(t, err)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, <-done)
 	state := c.ConnectionState()
 	a.Close()
 	b.Close()
@@ -481,7 +445,7 @@ func TestChooser_byDates(t *testing.T) {
 	pair := func(file string, from, until time.Duration, name string) Files {
 		return issueFor(t, ca, dir, file, from*day, until*day, name)
 	}
-	s, err := NewSet(nil, []Files{
+	s := newSet(t, nil, []Files{
 		pair("expired", -60, -1, "a.test"), pair("valid", -1, 60, "a.test"),
 		pair("exact-expired", -60, -1, "x.w.test"), pair("wild", -1, 90, "*.w.test"), pair("exact", -1, 9, "y.w.test"),
 		pair("not-yet", 5, 60, "b.test"), pair("now", -1, 60, "b.test"),
@@ -491,9 +455,6 @@ func TestChooser_byDates(t *testing.T) {
 		pair("own-expired", -60, -1, "a.test"), pair("own-old", -60, -1, "acme.test"),
 		pair("own", -1, 9, "c.test"), pair("own-older", -60, -3, "d.test"),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	both := s.Chooser("", 1, 0)
 	both.Source = oneFound{s.Chooser("", 0).groups[0].pairs[1].present.Load()}
 	for _, c := range []struct {
@@ -517,13 +478,10 @@ func TestChooser_byDates(t *testing.T) {
 // A certificate that expires while the process runs gives way to another one for the name, without a reload.
 func TestChooser_atTheMomentOfExpiry(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
-	s, err := NewSet(nil, []Files{
+	s := newSet(t, nil, []Files{
 		issueFor(t, ca, dir, "ends", -time.Hour, 2*time.Second, "a.w.test"),
 		issueFor(t, ca, dir, "wild", -time.Hour, time.Hour, "*.w.test"),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	by := s.Chooser("", 0)
 	end := s.Certificates()[0].Leaf.NotAfter
 	if got := chosen(t, by, "a.w.test"); got != "ends" && time.Now().Before(end) {

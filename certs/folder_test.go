@@ -20,11 +20,6 @@ func asRoot(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	testutil.Must(t, errors.Join(errs...))
-}
-
 func ownerAt(t *testing.T, path string) int {
 	t.Helper()
 	at, err := os.Lstat(path)
@@ -74,7 +69,7 @@ func TestOpenAuthority_foreignFiles(t *testing.T) {
 				asRoot(t)
 			}
 			dir := authorityFor(t, -1)
-			must(t, c.change(dir))
+			testutil.Must(t, c.change(dir))
 			a, err := OpenAuthority(dir, -1, -1)
 			if want := strings.ReplaceAll(c.want, "DIR", dir); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%+v, %v, want %s", a, err, want)
@@ -89,7 +84,7 @@ func TestOpenAuthority_givesItsFilesAway(t *testing.T) {
 	for _, before := range []int{-1, other} { // the user's from the first start on, or since it is told to
 		dir := authorityFor(t, before)
 		in := func(name string) string { return filepath.Join(dir, name) }
-		must(t, os.WriteFile(in("shadow"), nil, 0o600), os.Mkdir(in("sub"), 0o700),
+		testutil.Must(t, os.WriteFile(in("shadow"), nil, 0o600), os.Mkdir(in("sub"), 0o700),
 			os.WriteFile(in("sub/authority.pem"), nil, 0o600), os.Symlink("/etc/passwd", in("link")))
 		a, err := OpenAuthority(dir, other, other)
 		if err != nil || a.Made {
@@ -116,12 +111,12 @@ func TestOpenAuthority_takesNoFileOfRoots(t *testing.T) {
 		for _, name := range []string{signed, caCert} {
 			dir := authorityFor(t, other)
 			secret, path := filepath.Join(filepath.Dir(dir), "secret"), filepath.Join(dir, name)
-			must(t, os.Rename(path, secret), os.Chown(secret, 0, 0))
+			testutil.Must(t, os.Rename(path, secret), os.Chown(secret, 0, 0))
 			if err := link(secret, path); err != nil {
 				t.Skip(err)
 			}
 			key, err := os.ReadFile(secret)
-			must(t, err)
+			testutil.Must(t, err)
 			if _, err := OpenAuthority(dir, other, other); err == nil {
 				t.Errorf("%s is a %s, and is used", name, kind)
 			}
@@ -137,7 +132,7 @@ func TestOpenAuthority_keepsFilesWithTwoNames(t *testing.T) {
 	asRoot(t)
 	dir := authorityFor(t, -1)
 	key := filepath.Join(dir, signed)
-	must(t, os.Link(key, filepath.Join(filepath.Dir(dir), "backup")))
+	testutil.Must(t, os.Link(key, filepath.Join(filepath.Dir(dir), "backup")))
 	_, err := OpenAuthority(dir, other, other)
 	if err == nil || !strings.Contains(err.Error(), "another name elsewhere") || ownerAt(t, key) != 0 {
 		t.Errorf("it belongs to %d: %v", ownerAt(t, key), err)

@@ -130,8 +130,7 @@ func TestSet_dropsAStapleThatIsOld(t *testing.T) {
 	r := newResponder(t)
 	a := r.ca.IssueTo(t, r.dir, "a", nil, "a.example.org")
 	r.respond(t, "a", "V", "ca", a, "-ndays", "7")
-	s, err := NewSet(nil, []Files{r.chain(t, "a")})
-	testutil.Must(t, err)
+	s := newSet(t, nil, []Files{r.chain(t, "a")})
 	if s.Certificates()[0].TLS.OCSPStaple == nil {
 		t.Fatal("nothing is stapled")
 	}

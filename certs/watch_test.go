@@ -19,8 +19,7 @@ func rename(t *testing.T, from, to string) {
 func TestSet_looks(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	f := issue(t, ca, dir, "a", "old.example.org")
-	s, err := NewSet(nil, []Files{f, issue(t, ca, dir, "b", "default.example.org")})
-	testutil.Must(t, err)
+	s := newSet(t, nil, []Files{f, issue(t, ca, dir, "b", "default.example.org")})
 	look := func(want int) []Change {
 		t.Helper()
 		changes := s.Look(time.Now())
@@ -71,8 +70,7 @@ func TestSet_seesALinkSwapped(t *testing.T) {
 	}
 	link := filepath.Join(dir, "data")
 	testutil.Must(t, os.Symlink("v1", link))
-	s, err := NewSet(nil, []Files{{Cert: filepath.Join(link, "tls.pem"), Key: filepath.Join(link, "tls.key")}})
-	testutil.Must(t, err)
+	s := newSet(t, nil, []Files{{Cert: filepath.Join(link, "tls.pem"), Key: filepath.Join(link, "tls.key")}})
 	testutil.Must(t, os.Symlink("v2", link+".next"))
 	rename(t, link+".next", link)
 	if changes := s.Look(time.Now()); len(changes) != 1 || changes[0].Now.Subject() != "CN=v2.example.org" {
@@ -84,11 +82,9 @@ func TestSet_seesALinkSwapped(t *testing.T) {
 func TestNewSet_takesOver(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	a, b := issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "b.example.org")
-	old, err := NewSet(nil, []Files{a, b})
-	testutil.Must(t, err)
+	old := newSet(t, nil, []Files{a, b})
 	issue(t, ca, dir, "b", "b2.example.org")
-	next, err := NewSet(old, []Files{b}, []Files{a, a})
-	testutil.Must(t, err)
+	next := newSet(t, old, []Files{b}, []Files{a, a})
 	if next.Chooser("", 1).groups[0].pairs[0] != old.groups[0].pairs[0] {
 		t.Error("an unchanged pair was read again")
 	}
@@ -107,10 +103,8 @@ func TestNewSet_takesOver(t *testing.T) {
 func TestNewSet_swappedMeanwhile(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	files := []Files{issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "old.example.org")}
-	old, err := NewSet(nil, files)
-	testutil.Must(t, err)
-	next, err := NewSet(old, files)
-	testutil.Must(t, err)
+	old := newSet(t, nil, files)
+	next := newSet(t, old, files)
 	issue(t, ca, dir, "b", "new.example.org")
 	if changes := old.Look(time.Now()); len(changes) != 1 {
 		t.Fatalf("%+v", changes)
@@ -126,8 +120,7 @@ func TestSet_watches(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	f := issue(t, ca, dir, "a", "old.example.org")
 	synctest.Test(t, func(t *testing.T) {
-		s, err := NewSet(nil, []Files{f})
-		testutil.Must(t, err)
+		s := newSet(t, nil, []Files{f})
 		s.Stop()
 		told := make(chan Change, 8)
 		s.Watch(2*time.Second, func(c Change) { told <- c })
@@ -160,8 +153,7 @@ func TestTickets_rotateByThemselves(t *testing.T) {
 
 // Where there are no files, no timer wakes the process.
 func TestWatch_nothing(t *testing.T) {
-	s, err := NewSet(nil)
-	testutil.Must(t, err)
+	s := newSet(t, nil)
 	if s.Watch(time.Hour, nil); s.stop != nil {
 		t.Error("a set without certificates is watched")
 	}

@@ -80,9 +80,7 @@ func TestServer_digest(t *testing.T) {
 func TestServer_helloByteByByte(t *testing.T) {
 	v := newHouse(t, tlsconn.HandshakerOptions{}).serve(tlsconn.ServerOptions{}, echoes)
 	raw, err := net.Dial("tcp", v.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	defer raw.Close()
 	raw.SetDeadline(time.Now().Add(patience))
 	raw.(*net.TCPConn).SetNoDelay(true)
@@ -319,9 +317,7 @@ func TestServer_halfDoneHandshakes(t *testing.T) {
 	silent, half := 90, 60
 	if os.Getenv("EDGE_SOAK") != "" {
 		var files syscall.Rlimit
-		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
 		silent, half = min(9000, int(files.Cur/2)-1500), 1000 // both ends are ours
 	}
 	o := tlsconn.HandshakerOptions{Max: 2 * (silent + half), Timeout: time.Minute}
@@ -383,14 +379,10 @@ func (v *house) openssl(args []string, dialogue ...string) {
 	}
 	cmd := exec.Command(path, append([]string{"s_client", "-connect", v.addr, "-servername", "localhost"}, args...)...)
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, err)
 	out := &testutil.Output{}
 	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		v.t.Fatal(err)
-	}
+	testutil.Must(v.t, cmd.Start())
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	for i, s := range dialogue {

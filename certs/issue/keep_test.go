@@ -25,9 +25,7 @@ func pairOf(t *testing.T, a *testutil.Authority, change func(*x509.Certificate),
 func pemOf(t *testing.T, secret *ecdsa.PrivateKey, certs ...*x509.Certificate) (chain, key []byte) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, c := range certs {
 		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
@@ -43,9 +41,7 @@ func filesIn(t *testing.T, dir string) (list []string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	return list
 }
 
@@ -153,9 +149,7 @@ func TestKeep_newestStays(t *testing.T) {
 	var newest []byte
 	for _, hours := range []int{48, 24, 72, 12} {
 		chain, key := of(hours)
-		if err := Keep(t.Context(), folder, "ca", names, chain, key); err != nil {
-			t.Fatal(err)
-		}
+		testutil.Must(t, Keep(t.Context(), folder, "ca", names, chain, key))
 		if hours != 72 {
 			newest = chain
 		}
@@ -163,13 +157,9 @@ func TestKeep_newestStays(t *testing.T) {
 			t.Errorf("after one of %d hours ago the newest is not there: %v", hours, err)
 		}
 	}
-	if err := folder.Store(t.Context(), at.chain(), newest[:len(newest)/4]); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, folder.Store(t.Context(), at.chain(), newest[:len(newest)/4]))
 	chain, key := of(72)
-	if err := Keep(t.Context(), folder, "ca", names, chain, key); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, Keep(t.Context(), folder, "ca", names, chain, key))
 	if got, err := folder.Load(t.Context(), at.chain()); err != nil || string(got) != string(chain) {
 		t.Errorf("a broken pair stays: %v", err)
 	}
