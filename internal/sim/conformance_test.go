@@ -123,10 +123,23 @@ func (s *script) listen(o poller.ListenOptions) (poller.FD, poller.Addr) {
 	}
 	fd, a, err := s.kernel().Listen(at, &o)
 	testutil.Must(s.t, err)
-	if errno := s.kernel().Add(fd, 1); errno != 0 {
+	s.ok(s.kernel().Add(fd, 1))
+	return fd, a
+}
+
+// accept takes the next connection of l.
+func (s *script) accept(l poller.FD) poller.FD {
+	s.t.Helper()
+	fd, _, errno := s.kernel().Accept(l)
+	s.ok(errno)
+	return fd
+}
+
+func (s *script) ok(errno syscall.Errno) {
+	s.t.Helper()
+	if errno != 0 {
 		s.t.Fatal(errno)
 	}
-	return fd, a
 }
 
 // accepted opens a connection from the far side.
@@ -135,10 +148,7 @@ func (s *script) accepted() (poller.FD, remote) {
 	l, a := s.listen(poller.ListenOptions{})
 	r := s.dial(a)
 	s.want("listener", s.settle(1, rd), 1, rd)
-	fd, _, errno := s.kernel().Accept(l)
-	if errno != 0 {
-		s.t.Fatal(errno)
-	}
+	fd := s.accept(l)
 	return fd, r
 }
 
@@ -198,9 +208,7 @@ var conformance = []struct {
 		l, a := s.listen(poller.ListenOptions{})
 		k := s.kernel()
 		again, errno := k.Duplicate(l)
-		if errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(errno)
 		if at, err := k.Adopt(again, &poller.ListenOptions{}); err != nil || at != a {
 			s.t.Fatalf("adopted at %v: %v; it is at %v", at, err, a)
 		}
@@ -208,13 +216,9 @@ var conformance = []struct {
 		k.Close(l)
 		s.dial(a)
 		s.settle(1, 0)
-		if errno := k.Add(again, 3); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(k.Add(again, 3))
 		s.want("the other descriptor", s.settle(3, rd), 3, rd)
-		if _, _, errno := k.Accept(again); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.accept(again)
 		k.Close(again)
 		l, _, err := k.Listen(a, &poller.ListenOptions{})
 		if err != nil {
@@ -277,9 +281,7 @@ var conformance = []struct {
 	{"splice tells of RST", true, false, func(s *script) {
 		fd, r := s.added()
 		out, in, _, errno := s.kernel().Pipe(64 << 10)
-		if errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(errno)
 		defer s.kernel().Close(in)
 		defer s.kernel().Close(out)
 		r.reset()
@@ -397,9 +399,7 @@ var conformance = []struct {
 	}},
 	{"shutdown makes an edge and ends writing", true, true, func(s *script) {
 		fd, r := s.added()
-		if errno := s.kernel().CloseWrite(fd); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(s.kernel().CloseWrite(fd))
 		s.ready("shutdown", wr)
 		s.write(fd, "x", -1, syscall.EPIPE)
 		s.ends(r, 0, "FIN")
@@ -431,9 +431,7 @@ var conformance = []struct {
 		if n, errno := s.kernel().WriteLast(fd, []byte("bye")); n != 3 || errno != 0 {
 			s.t.Fatal(n, errno)
 		}
-		if errno := s.kernel().CloseWrite(fd); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(s.kernel().CloseWrite(fd))
 		s.ready("shutdown", wr)
 		s.ends(r, 8, "FIN")
 	}},
@@ -504,9 +502,7 @@ var conformance = []struct {
 		s.want("two", s.settle(1, rd), 1, rd)
 		s.want("silence", s.settle(1, 0), 1, 0)
 		for range 2 {
-			if _, _, errno := s.kernel().Accept(l); errno != 0 {
-				s.t.Fatal(errno)
-			}
+			s.accept(l)
 		}
 		if _, _, errno := s.kernel().Accept(l); errno != syscall.EAGAIN {
 			s.t.Fatal(errno)
@@ -530,10 +526,7 @@ var conformance = []struct {
 		s.want("one", s.settle(1, rd), 1, rd)
 		r.reset()
 		s.settle(2, 0)
-		fd, _, errno := s.kernel().Accept(l)
-		if errno != 0 {
-			s.t.Fatal(errno)
-		}
+		fd := s.accept(l)
 		s.kernel().Add(fd, 2)
 		s.ready("add", broken|rdhup)
 		s.read(fd, 9, -1, syscall.ECONNRESET)
@@ -559,9 +552,7 @@ var conformance = []struct {
 		if got := s.peek(); got[1]|got[2] != 0 {
 			s.t.Fatalf("a connect was answered: %v", got)
 		}
-		if _, _, errno := s.kernel().Accept(l); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.accept(l)
 		s.ends(r, 0, "")
 		if _, _, errno := s.kernel().Accept(l); errno != syscall.EAGAIN {
 			s.t.Fatal(errno)
@@ -602,9 +593,7 @@ var conformance = []struct {
 		if _, errno := s.kernel().Connect(a, &poller.ConnectOptions{}); errno != syscall.ECONNREFUSED {
 			s.t.Fatal(errno)
 		}
-		if _, _, errno := s.kernel().Accept(l); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.accept(l)
 		s.ends(r, 0, "")
 	}},
 	{"a client that says nothing is seen when its listener defers no more", true, false, func(s *script) {
@@ -619,9 +608,7 @@ var conformance = []struct {
 				s.settle(1, rd)
 				_, _, errno = s.kernel().Accept(l)
 			}
-			if errno != 0 {
-				s.t.Fatal(errno)
-			}
+			s.ok(errno)
 		}
 	}},
 	{"connect, then bytes", true, true, func(s *script) {
@@ -632,9 +619,7 @@ var conformance = []struct {
 		}
 		s.kernel().Add(fd, 2)
 		s.ready("connected", wr)
-		if errno := s.kernel().SockError(fd); errno != 0 {
-			s.t.Fatal(errno)
-		}
+		s.ok(s.kernel().SockError(fd))
 		r := accept()
 		r.send("220 hello")
 		s.ready("greeting", rd|wr)
