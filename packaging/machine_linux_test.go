@@ -41,9 +41,9 @@ exec chroot root /bin/sh -eu -c "$3"`
 	return string(out)
 }
 
-// releases makes packages of two versions of this tree, 1.2.3 and 1.2.4, by the commands of make, and returns their
-// folder.
-func releases(t *testing.T) string {
+// packages makes packages of two versions of this tree, 1.2.3 and 1.2.4, by the commands of make, and returns their
+// folder. of makes the package of an archive. Made again, the one called same has to have the same bytes.
+func packages(t *testing.T, same string, of func(archive, out string)) string {
 	t.Helper()
 	if os.Getenv("EDGE_PACKAGES") == "" {
 		t.Skip("links edge twice and copies the machine: EDGE_PACKAGES=1, or make packages-check")
@@ -52,6 +52,17 @@ func releases(t *testing.T) string {
 	for _, version := range []string{"1.2.3", "1.2.4"} {
 		command(t, root, "go", "run", "./packaging/dist", "-version", version, "-arch", "amd64", "-epoch", "1767225600",
 			"-out", dir)
+	}
+	again := t.TempDir()
+	for _, out := range []string{dir, again} {
+		for _, version := range []string{"1.2.3", "1.2.4"} {
+			of(filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"), out)
+		}
+	}
+	one, err := os.ReadFile(filepath.Join(dir, same))
+	two, err2 := os.ReadFile(filepath.Join(again, same))
+	if err != nil || err2 != nil || !bytes.Equal(one, two) {
+		t.Errorf("%s is not the same when it is made again: %v, %v", same, err, err2)
 	}
 	return dir
 }
@@ -126,14 +137,9 @@ var (
 // configuration, removed, and purged.
 func TestDeb(t *testing.T) {
 	tool(t, "dpkg")
-	dir := releases(t)
-	packages := func(out string) {
-		for _, version := range []string{"1.2.3", "1.2.4"} {
-			command(t, "deb", "go", "run", ".", "-archive", filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"),
-				"-out", out)
-		}
-	}
-	packages(dir)
+	dir := packages(t, "edge_1.2.3_amd64.deb", func(archive, out string) {
+		command(t, "deb", "go", "run", ".", "-archive", archive, "-out", out)
+	})
 	out := onMachine(t, dir, `
 dpkg -i /pkg/edge_1.2.3_amd64.deb
 `+rights+`
@@ -160,10 +166,6 @@ echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
 		"updated root:edge 640", atFirst + reloaded + atUpdate + atRemoval + "all done"}))
-
-	again := t.TempDir()
-	packages(again)
-	sameBytes(t, filepath.Join(dir, "edge_1.2.3_amd64.deb"), filepath.Join(again, "edge_1.2.3_amd64.deb"))
 }
 
 // The same for the package of rpm, which is installed without its dependencies: those of a Debian machine are not
@@ -171,13 +173,9 @@ echo "all done"
 func TestRPM(t *testing.T) {
 	tool(t, "rpmbuild")
 	tool(t, "rpm")
-	dir := releases(t)
-	packages := func(out string) {
-		for _, version := range []string{"1.2.3", "1.2.4"} {
-			command(t, "rpm", "./build.sh", filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"), out)
-		}
-	}
-	packages(dir)
+	dir := packages(t, "edge-1.2.3-1.x86_64.rpm", func(archive, out string) {
+		command(t, "rpm", "./build.sh", archive, out)
+	})
 	out := onMachine(t, dir, `
 rpm --initdb
 rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
@@ -202,10 +200,6 @@ echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
 		"updated root:edge 640", "edge.toml.rpmsave", atFirst + atUpdate + reloaded + atRemoval + "all done"}))
-
-	again := t.TempDir()
-	packages(again)
-	sameBytes(t, filepath.Join(dir, "edge-1.2.3-1.x86_64.rpm"), filepath.Join(again, "edge-1.2.3-1.x86_64.rpm"))
 }
 
 // hasLines fails unless out has a line that begins with each of want, in any order.
@@ -218,21 +212,6 @@ func hasLines(t *testing.T, out string, want []string) {
 	}
 	if t.Failed() {
 		t.Log(out)
-	}
-}
-
-func sameBytes(t *testing.T, a, b string) {
-	t.Helper()
-	one, err := os.ReadFile(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := os.ReadFile(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(one, two) {
-		t.Errorf("%s is not the same when it is made again", filepath.Base(a))
 	}
 }
 

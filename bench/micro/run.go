@@ -51,9 +51,6 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		Time: time.Now().UTC().Truncate(time.Second), Machine: machine.Read(o.Version),
 		Benchtime: o.Benchtime, Rounds: o.Count,
 	}
-	if o.Pattern != nil {
-		r.Pattern = o.Pattern.String()
-	}
 	at := Step{Rounds: o.Count}
 	for _, f := range families {
 		at.Steps += len(f) * o.Count

@@ -16,7 +16,8 @@ type answer struct {
 
 // answers are all there are. Immutable after newAnswers.
 type answers struct {
-	small, k16, m1, chunked, cached1k, cached16k, cached64k, cached256k, cached1m, missing, refused answer
+	byPath           map[string]*answer
+	missing, refused answer
 }
 
 // request is what the origin knows of one: where it ends and what to say.
@@ -50,7 +51,7 @@ func (a *answers) readRequest(in []byte) request {
 	path, _, _ := bytes.Cut(rest, []byte(" "))
 	// Every proxy spells it one of two ways, and always with one space.
 	r.close = bytes.Contains(head, connectionClose) || bytes.HasSuffix(line, http10)
-	r.answer = a.byPath(path)
+	r.answer = a.of(path)
 	if string(path) == echoPath {
 		r.key = webSocketKey(head[len(line):])
 	}
@@ -81,45 +82,30 @@ func (r *request) readFraming(fields []byte) bool {
 	return true
 }
 
-func (a *answers) byPath(path []byte) *answer {
+// of returns the answer of a path, which may have a query.
+func (a *answers) of(path []byte) *answer {
 	path, _, _ = bytes.Cut(path, []byte("?"))
-	switch string(path) {
-	case "/small", "/upload":
-		return &a.small
-	case "/16k":
-		return &a.k16
-	case "/1m":
-		return &a.m1
-	case "/chunked":
-		return &a.chunked
-	case "/cached/1k":
-		return &a.cached1k
-	case "/cached/16k":
-		return &a.cached16k
-	case "/cached/64k":
-		return &a.cached64k
-	case "/cached/256k":
-		return &a.cached256k
-	case "/cached/1m":
-		return &a.cached1m
+	if found := a.byPath[string(path)]; found != nil {
+		return found
 	}
 	return &a.missing
 }
 
 func newAnswers(now time.Time) *answers {
-	const status = "200 OK"
-	return &answers{
-		small:     newAnswer(now, status, sized(128)),
-		k16:       newAnswer(now, status, sized(16<<10)),
-		m1:        newAnswer(now, status, sized(1<<20)),
-		chunked:   newAnswer(now, status, chunks(4, 4<<10)),
-		cached1k:  newAnswer(now, status, cacheable(1<<10)),
-		cached16k: newAnswer(now, status, cacheable(16<<10)),
-		cached64k: newAnswer(now, status, cacheable(64<<10)), cached256k: newAnswer(now, status, cacheable(256<<10)),
-		cached1m: newAnswer(now, status, cacheable(1<<20)),
-		missing:  newAnswer(now, "404 Not Found", sized(0)),
-		refused:  newAnswer(now, "501 Not Implemented", sized(0)),
+	all := &answers{
+		byPath:  make(map[string]*answer),
+		missing: newAnswer(now, "404 Not Found", sized(0)),
+		refused: newAnswer(now, "501 Not Implemented", sized(0)),
 	}
+	for path, body := range map[string]framed{
+		"/small": sized(128), "/upload": sized(128), "/16k": sized(16 << 10), "/1m": sized(1 << 20),
+		"/chunked": chunks(4, 4<<10), "/cached/1k": cacheable(1 << 10), "/cached/16k": cacheable(16 << 10),
+		"/cached/64k": cacheable(64 << 10), "/cached/256k": cacheable(256 << 10), "/cached/1m": cacheable(1 << 20),
+	} {
+		found := newAnswer(now, "200 OK", body)
+		all.byPath[path] = &found
+	}
+	return all
 }
 
 // framed is a body with the field that says where it ends, and fields beside it.

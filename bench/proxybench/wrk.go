@@ -78,9 +78,9 @@ func parseWrk(out string) (loadResult, error) {
 	for scan.Scan() {
 		line := scan.Text()
 		if m := wrkPercentile.FindStringSubmatch(line); m != nil {
-			d, err := parseWrkTime(m[2])
+			d, err := time.ParseDuration(m[2]) // 12.34us, 1.20ms, 3.00s, 1.50m, 1.00h
 			if err != nil {
-				return r, err
+				return r, fmt.Errorf("time printed by wrk: %w", err)
 			}
 			if m[1] == "50" {
 				r.p50 = d
@@ -111,15 +111,6 @@ func parseWrk(out string) (loadResult, error) {
 func parseCount(digits string) uint64 {
 	n, _ := strconv.ParseUint(digits, 10, 64)
 	return n
-}
-
-// parseWrkTime reads 12.34us, 1.20ms, 3.00s, 1.50m, 1.00h.
-func parseWrkTime(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("time printed by wrk: %w", err)
-	}
-	return d, nil
 }
 
 // goLoadCommand is the command line of our own generator.

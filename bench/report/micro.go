@@ -117,7 +117,7 @@ const (
 
 // Page shows ratios, every number and the machine, and what changed since old, which may be nil.
 func (r *Report) Page(old *Report) *Page {
-	p := &Page{Title: "edge-bench micro", Time: r.Time, Machine: &r.Machine, Command: r.Command(),
+	p := &Page{Title: "edge-bench micro", Time: r.Time, Machine: &r.Machine, Command: r.Command,
 		About: fmt.Sprintf("· %d rounds of %s", r.Rounds, r.Benchtime)}
 	if old != nil {
 		p.Sections = append(p.Sections, r.Compare(old).section())

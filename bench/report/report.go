@@ -18,8 +18,8 @@ import (
 type Report struct {
 	Time      time.Time     `json:"time"` // when it began
 	Machine   machine.Facts `json:"machine"`
-	Pattern   string        `json:"run,omitempty"` // which benchmarks were asked for; empty: all
-	Benchtime string        `json:"benchtime"`     // for each benchmark and round
+	Command   string        `json:"command,omitempty"` // line
+	Benchtime string        `json:"benchtime"`         // for each benchmark and round
 	Rounds    int           `json:"rounds"`
 	Results   []Result      `json:"results"` // each of ours followed by its baselines
 }
@@ -112,15 +112,6 @@ func Read(in io.Reader) (*Report, error) {
 		}
 	}
 	return r, nil
-}
-
-// Command is the command line that makes a report like r.
-func (r *Report) Command() string {
-	command := "edge-bench micro"
-	if r.Pattern != "" {
-		command += " --run '" + strings.ReplaceAll(r.Pattern, "'", `'\''`) + "'"
-	}
-	return fmt.Sprintf("%s --benchtime %s --count %d", command, r.Benchtime, r.Rounds)
 }
 
 // families are the results of r, each of ours with its baselines.

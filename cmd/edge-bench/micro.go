@@ -68,6 +68,7 @@ func measureMicro(c *cobra.Command, o micro.Options, given *microFlags) (err err
 	if r == nil || len(r.Results) == 0 {
 		return failed
 	}
+	r.Command = commandLine(c)
 	// What was measured before an interrupt is worth showing.
 	return errors.Join(out.show(c.OutOrStdout(), r), failed)
 }
