@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/bench/report"
 )
 
@@ -103,9 +102,10 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report
 	}
 	defer run.close()
 	pids := processTree(p.process.cmd.Process.Pid)
-	var quiet, troubled []Sample
-	var acts []float64                             // of trouble, a second
-	failed, slowest := uint64(0), time.Duration(0) // of good clients' TLS handshakes and first answers, with trouble
+	const without, with = "without", "with"
+	var rounds []round
+	var acts []float64          // of trouble, a second
+	slowest := time.Duration(0) // of good clients' TLS handshakes and first answers, with trouble
 	for range o.Rounds {
 		alone, err := run.bystand(ctx, p, pids, o.Window)
 		if err != nil {
@@ -115,27 +115,25 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report
 		if err != nil {
 			return err
 		}
-		quiet, troubled, acts = append(quiet, alone), append(troubled, s), append(acts, acted)
-		failed, slowest = failed+alone.Errors+s.Errors, max(slowest, took)
+		rounds, acts = append(rounds, round{without: alone, with: s}), append(acts, acted)
+		slowest = max(slowest, took)
 		run.note("%s: p99 %v, with trouble %v", t.Name, alone.P99, s.P99)
 	}
-	p50 := func(s Sample) time.Duration { return s.P50 }
-	p99 := func(s Sample) time.Duration { return s.P99 }
-	rate := func(s Sample) float64 { return s.RequestsPerSecond }
-	busy := func(s Sample) float64 { return 100 * s.Busy }
+	a, b := summarize(without, "", rounds), summarize(with, "", rounds)
 	table.Add("%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%.2f\t%.0f%%\t%.0f%%\t%s\t%d\t%s", t.Name,
-		report.Median(acts), report.Time(median(quiet, p50)), report.Time(median(troubled, p50)),
-		report.Time(median(quiet, p99)), report.Time(median(troubled, p99)),
-		float64(median(troubled, p99))/float64(median(quiet, p99)),
-		median(quiet, rate), median(troubled, rate), median(troubled, rate)/median(quiet, rate),
-		median(quiet, busy), median(troubled, busy), report.Time(slowest), failed, t.What)
+		report.Median(acts), report.Time(a.P50), report.Time(b.P50), report.Time(a.P99), report.Time(b.P99),
+		float64(b.P99)/float64(a.P99), a.RequestsPerSecond, b.RequestsPerSecond,
+		b.RequestsPerSecond/a.RequestsPerSecond, 100*a.Busy, 100*b.Busy, report.Time(slowest), a.Errors+b.Errors, t.What)
 	return nil
 }
 
 // begin starts a proxy for t, and the origin that t wants. The caller closes the runner.
 func (o *BystanderOptions) begin(ctx context.Context, t Trouble) (run *runner, p *runningPeer, err error) {
-	run, err = newRunner(o.Options)
-	if err != nil {
+	key := cheapKey
+	if t.dear {
+		key = dearKey
+	}
+	if run, err = newRunner(o.Options, key); err != nil {
 		return nil, nil, err
 	}
 	if p, err = run.startBystanderProxy(ctx, t); err != nil {
@@ -149,16 +147,7 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 	if err != nil {
 		return nil, err
 	}
-	key, set := cheapKey, place{"listener": `limits = { header_size = "64k" }`}
-	if t.dear {
-		key = dearKey
-	}
-	if r.keys, err = writeKeys(r.dir, key); err != nil {
-		return nil, err
-	}
-	if r.answered, err = origin.OpenCounter(r.answeredPath()); err != nil {
-		return nil, err
-	}
+	set := place{"listener": `limits = { header_size = "64k" }`}
 	if t.h2Origin {
 		set["routes"] = peerFile("shared.toml")
 		err = r.runOrigin(ctx, addrs[0], r.options.LoadCPU, "h2origin", "--listen", addrs[0])

@@ -3,6 +3,7 @@ package proxybench
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRunner(o)
+	r, err := newRunner(o, cheapKey)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +137,8 @@ func (r *runner) keepAwake(scenarios []Scenario) (stop func(), err error) {
 	return p.stop, nil
 }
 
-// newRunner returns a runner that has a directory, and has started nothing. The caller closes it.
-func newRunner(o Options) (r *runner, err error) {
+// newRunner returns a runner that has a directory with a key in it, and has started nothing. The caller closes it.
+func newRunner(o Options, key func() (crypto.Signer, error)) (r *runner, err error) {
 	r = &runner{report: &Report{Machine: machine.Read("")}}
 	if r.options, err = o.withDefaults(); err != nil {
 		return nil, err
@@ -145,7 +146,13 @@ func newRunner(o Options) (r *runner, err error) {
 	if r.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
 		return nil, fmt.Errorf("temporary directory: %w", err)
 	}
-	return r, nil
+	if r.keys, err = writeKeys(r.dir, key); err == nil {
+		r.answered, err = origin.OpenCounter(r.answeredPath())
+	}
+	if err != nil {
+		_ = os.RemoveAll(r.dir)
+	}
+	return r, err
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -203,12 +210,6 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	}
 	addrs, err := freeAddrs(3*len(peers) + 1)
 	if err != nil {
-		return err
-	}
-	if r.keys, err = writeKeys(r.dir, cheapKey); err != nil {
-		return err
-	}
-	if r.answered, err = origin.OpenCounter(r.answeredPath()); err != nil {
 		return err
 	}
 	if err := r.startOrigin(ctx, addrs[0], r.options.LoadCPU); err != nil {
@@ -317,9 +318,7 @@ func (r *runner) close() {
 	for _, c := range r.counters {
 		_ = c.Close()
 	}
-	if r.answered != nil {
-		_ = r.answered.Close()
-	}
+	_ = r.answered.Close()
 	_ = os.RemoveAll(r.memory)
 	_ = os.RemoveAll(r.dir)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edge-proxy/edge/bench/report"
 )
@@ -37,25 +36,19 @@ var ScaleParks = []ScalePark{
 // scaleScenarios are what is asked: requests on connections that stand, and connections.
 var scaleScenarios = []string{"small", "close"}
 
-// ScaleCell is what was seen of one scenario with so many event loops that sleep in one way: medians over the rounds.
-type ScaleCell struct {
-	Scenario      string
-	Park          string
-	Loops         int
-	PerSecond     float64 // requests, for each event loop
-	CPUPerRequest float64 // µs
-	Busy          float64 // share of the CPUs of edge
-	P99           time.Duration
-	Errors        uint64
+// scaleCell is one scenario with so many event loops that sleep in one way.
+type scaleCell struct {
+	scenario, park string
+	loops          int
 }
 
 // scaleRun holds what is alive during a RunScale. Owned by its goroutine.
 type scaleRun struct {
 	*runner
-	o       ScaleOptions
-	cpus    []int
-	parks   []ScalePark
-	samples map[ScaleCell][]Sample // by scenario, park and loops alone
+	o      ScaleOptions
+	cpus   []int
+	parks  []ScalePark
+	rounds map[scaleCell][]round // each of edge alone
 }
 
 // RunScale measures edge with a growing number of event loops, each with a CPU of its own, an origin and a load for
@@ -108,15 +101,12 @@ func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRunner(o.Options)
+	r, err := newRunner(o.Options, cheapKey)
 	if err != nil {
 		return nil, err
 	}
-	run := &scaleRun{runner: r, o: o, cpus: cpus, parks: parks, samples: make(map[ScaleCell][]Sample)}
-	if r.keys, err = writeKeys(r.dir, cheapKey); err == nil {
-		err = r.chooseLoad(ctx)
-	}
-	if err != nil {
+	run := &scaleRun{runner: r, o: o, cpus: cpus, parks: parks, rounds: make(map[scaleCell][]round)}
+	if err := r.chooseLoad(ctx); err != nil {
 		run.close()
 		return nil, err
 	}
@@ -156,36 +146,10 @@ func (r *scaleRun) cell(ctx context.Context, park ScalePark, loops int) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
-		at := ScaleCell{Scenario: s.Name, Park: park.Name, Loops: loops}
-		r.samples[at] = append(r.samples[at], sample)
+		at := scaleCell{s.Name, park.Name, loops}
+		r.rounds[at] = append(r.rounds[at], round{edgeName: sample})
 	}
 	return nil
-}
-
-// cells are the medians, in the order they are printed.
-func (r *scaleRun) cells() []ScaleCell {
-	var all []ScaleCell
-	for _, name := range scaleScenarios {
-		for _, park := range r.parks {
-			for _, loops := range r.o.Loops {
-				c := ScaleCell{Scenario: name, Park: park.Name, Loops: loops}
-				all = append(all, c.median(r.samples[c]))
-			}
-		}
-	}
-	return all
-}
-
-func (c ScaleCell) median(samples []Sample) ScaleCell {
-	loops := float64(c.Loops)
-	c.PerSecond = median(samples, func(s Sample) float64 { return s.RequestsPerSecond / loops })
-	c.CPUPerRequest = median(samples, func(s Sample) float64 { return s.CPUPerRequest })
-	c.Busy = median(samples, func(s Sample) float64 { return s.Busy / loops })
-	c.P99 = median(samples, func(s Sample) time.Duration { return s.P99 })
-	for _, s := range samples {
-		c.Errors += s.Errors
-	}
-	return c
 }
 
 // print writes a table; the last column is what is left of the requests that the fewest loops carried, each.
@@ -193,13 +157,19 @@ func (r *scaleRun) print(w io.Writer) error {
 	t := report.NewTable(fmt.Sprintf("%s · load: %s, %d connections a loop · medians of %d", &r.report.Machine,
 		r.report.Load, r.o.Connections, r.o.Rounds),
 		"scenario\tpark\tloops\trequests/s a loop\tCPU µs/request\tbusy\tp99\terrors\tscale")
-	var least float64
-	for _, c := range r.cells() {
-		if c.Loops == r.o.Loops[0] {
-			least = c.PerSecond
+	for _, name := range scaleScenarios {
+		for _, park := range r.parks {
+			least := 0.0
+			for i, loops := range r.o.Loops {
+				p, n := summarize(edgeName, "", r.rounds[scaleCell{name, park.Name, loops}]), float64(loops)
+				if i == 0 {
+					least = p.RequestsPerSecond / n
+				}
+				t.Add("%s\t%s\t%d\t%.0f\t%.2f\t%.0f%%\t%s\t%d\t%.2f", name, park.Name, loops,
+					p.RequestsPerSecond/n, p.CPUPerRequest, 100*p.Busy/n, report.Time(p.P99), p.Errors,
+					p.RequestsPerSecond/n/max(least, 1))
+			}
 		}
-		t.Add("%s\t%s\t%d\t%.0f\t%.2f\t%.0f%%\t%s\t%d\t%.2f", c.Scenario, c.Park, c.Loops, c.PerSecond,
-			c.CPUPerRequest, 100*c.Busy, report.Time(c.P99), c.Errors, c.PerSecond/max(least, 1))
 	}
 	return report.WriteText(w, t)
 }

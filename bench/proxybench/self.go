@@ -108,7 +108,7 @@ func newSelfRun(o SelfOptions) (*selfRun, error) {
 			return nil, fmt.Errorf("CPU %d is not one that this process may use: %v", cpu, allowed)
 		}
 	}
-	r, err := newRunner(o.Options)
+	r, err := newRunner(o.Options, cheapKey)
 	if err != nil {
 		return nil, err
 	}
@@ -166,9 +166,6 @@ func cpuList(cpus []int) string {
 func (r *selfRun) start(ctx context.Context) error {
 	addrs, err := freeAddrs(3 + len(r.o.OriginCPUs))
 	if err != nil {
-		return err
-	}
-	if r.keys, err = writeKeys(r.dir, cheapKey); err != nil {
 		return err
 	}
 	for i, cpu := range r.o.OriginCPUs {
