@@ -123,7 +123,8 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble, table *report
 	table.Add("%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%.2f\t%.0f%%\t%.0f%%\t%s\t%d\t%s", t.Name,
 		report.Median(acts), report.Time(a.P50), report.Time(b.P50), report.Time(a.P99), report.Time(b.P99),
 		float64(b.P99)/float64(a.P99), a.RequestsPerSecond, b.RequestsPerSecond,
-		b.RequestsPerSecond/a.RequestsPerSecond, 100*a.Busy, 100*b.Busy, report.Time(slowest), a.Errors+b.Errors, t.What)
+		b.RequestsPerSecond/a.RequestsPerSecond, 100*a.Busy, 100*b.Busy, report.Time(slowest), a.Errors+b.Errors,
+		t.What)
 	return nil
 }
 

@@ -155,7 +155,7 @@ func (r *runner) floodOf(
 		return s, err
 	}
 	defer peer.process.stop()
-	if err := r.child(ctx, cpus, window+time.Minute, &s, "hellos", "--secure", addrs[2], "--duration", window.String(),
+	if err := r.child(ctx, cpus, window+time.Minute, &s, "rush", "--secure", addrs[2], "--duration", window.String(),
 		"--flood", kind); err != nil {
 		return s, err
 	}

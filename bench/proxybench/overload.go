@@ -308,7 +308,7 @@ func (o *BystanderOptions) overload(ctx context.Context, t Trouble, w io.Writer)
 	var capacities []float64
 	for range o.Rounds {
 		var s OverloadSample
-		if err := run.child(ctx, []int{run.options.LoadCPU}, 5*o.Window+time.Minute, &s, "overload", "--secure",
+		if err := run.child(ctx, []int{run.options.LoadCPU}, 5*o.Window+time.Minute, &s, "rush", "--secure",
 			p.at["secure"], "--duration", o.Window.String()); err != nil {
 			return err
 		}

@@ -32,8 +32,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(), newBalance(),
-		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newHellos(), newH2Origin(), newQUICGo(),
-		newAwake())
+		newBystander(), newScale(), newSelf(), newTrouble(), newRush(), newH2Origin(), newQUICGo(), newAwake())
 	addURL(root)
 	return root
 }

@@ -157,28 +157,19 @@ func newTrouble() *cobra.Command {
 	return c
 }
 
-func newOverload() *cobra.Command {
-	var addr string
+func newRush() *cobra.Command {
+	var addr, flood string
 	var window time.Duration
-	c := hidden("overload", "Offer a proxy more handshakes than it can compute",
+	c := hidden("rush", "Offer a proxy more handshakes than it can compute",
 		func(c *cobra.Command, _ []string) error {
+			if flood != "" {
+				return proxybench.MeasureHellos(c.Context(), addr, flood, window, c.OutOrStdout())
+			}
 			return proxybench.MeasureOverload(c.Context(), addr, window, c.OutOrStdout())
 		})
 	c.Flags().StringVar(&addr, "secure", "", "its TLS address")
+	c.Flags().StringVar(&flood, "flood", "", "flood it with hellos: what its clients do, and where good clients are")
 	c.Flags().DurationVarP(&window, "duration", "d", 2*time.Second, "measured time of each load")
-	return c
-}
-
-func newHellos() *cobra.Command {
-	var addr, kind string
-	var window time.Duration
-	c := hidden("hellos", "Flood a proxy with handshakes that are not brought to their end",
-		func(c *cobra.Command, _ []string) error {
-			return proxybench.MeasureHellos(c.Context(), addr, kind, window, c.OutOrStdout())
-		})
-	c.Flags().StringVar(&addr, "secure", "", "its TLS address")
-	c.Flags().StringVar(&kind, "flood", proxybench.HellosFloods[0], "what its clients do, and where good clients are")
-	c.Flags().DurationVarP(&window, "duration", "d", 10*time.Second, "measured time")
 	return c
 }
 
