@@ -74,6 +74,14 @@ func stop(t *testing.T, p *testutil.Process) {
 	}
 }
 
+// ends waits for the end of p, which was told to end.
+func ends(t *testing.T, p *testutil.Process) {
+	t.Helper()
+	if code := p.Wait(testutil.Minutes); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func origin(t *testing.T, name string) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, name, " ", r.URL.Path)
@@ -256,9 +264,7 @@ func TestConfigured(t *testing.T) {
 		}
 	}
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	ends(t, p)
 	if lines, _ := os.ReadFile(filepath.Join(dir, "access.log")); strings.Count(string(lines), "\n") != 3 {
 		t.Errorf("%s", lines)
 	}
@@ -292,9 +298,7 @@ headers = { response = { X-A = "$1", X-B = "${file:word}" } }
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine(`"msg":"configuration reloaded`)
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	ends(t, p)
 }
 
 // Sockets that appear in the folder become backends, and go with their files.
@@ -326,9 +330,7 @@ func TestDiscover(t *testing.T) {
 	resp, body := ask(t, "GET", url, "me")
 	want(t, resp, body, 200, "app")
 	p.Signal(os.Interrupt)
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	ends(t, p)
 }
 
 func TestNetHTTP(t *testing.T) {

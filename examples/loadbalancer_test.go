@@ -92,6 +92,8 @@ func TestLoadbalancer_losesNothing(t *testing.T) {
 	var done atomic.Bool
 	var asked, lost atomic.Int64
 	var clients sync.WaitGroup
+	defer clients.Wait() // also where the test ends early
+	defer done.Store(true)
 	for range 32 {
 		clients.Go(func() {
 			c := &http.Client{Transport: &http.Transport{}, Timeout: testutil.Patience}
@@ -126,9 +128,7 @@ func TestLoadbalancer_losesNothing(t *testing.T) {
 	done.Store(true)
 	clients.Wait()
 	for _, p := range before {
-		if code := p.Wait(testutil.Minutes); code != 0 {
-			t.Errorf("exit code %d of a process before", code)
-		}
+		ends(t, p)
 	}
 	stop(t, running)
 	t.Logf("%d requests, %d lost, over %d reloads and %d upgrades", asked.Load(), lost.Load(), reloads, upgrades)

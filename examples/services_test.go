@@ -172,15 +172,11 @@ func TestLines(t *testing.T) {
 	other, _ := dialChat(t, ca, addr) // in the room of the new process
 	one.Close()
 	two.end()
-	if code := p.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d of the process before", code)
-	}
+	ends(t, p)
 	next.Signal(syscall.SIGTERM)
 	next.WaitLine(`"msg":"draining".*"left":"1 of services"`)
 	other.Close()
-	if code := next.Wait(testutil.Minutes); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	ends(t, next)
 }
 
 // OpenSSH speaks to a server that blocks.
@@ -214,6 +210,8 @@ func TestServices_loseNoConnection(t *testing.T) {
 			var done atomic.Bool
 			var asked atomic.Int64
 			var clients sync.WaitGroup
+			defer clients.Wait() // also where the test ends early
+			defer done.Store(true)
 			for range 8 {
 				clients.Go(func() {
 					for !done.Load() {
@@ -236,9 +234,7 @@ func TestServices_loseNoConnection(t *testing.T) {
 			clients.Wait()
 			last := len(running) - 1
 			for _, p := range running[:last] {
-				if code := p.Wait(testutil.Minutes); code != 0 {
-					t.Errorf("exit code %d of a process before", code)
-				}
+				ends(t, p)
 			}
 			stop(t, running[last])
 			t.Logf("%d connections over %d upgrades", asked.Load(), last)

@@ -38,9 +38,7 @@ func TestSubrequest(t *testing.T) {
 			c.CloseIdleConnections()
 		}
 		p.Signal(os.Interrupt) // the client of HTTP/2 keeps its connection
-		if code := p.Wait(testutil.Minutes); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
+		ends(t, p)
 	}
 	lines, err := os.ReadFile(filepath.Join(dir, "access.log"))
 	if err != nil {
