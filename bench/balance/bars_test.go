@@ -10,11 +10,7 @@ func TestBars(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("EDGE_SOAK is not set")
 	}
-	contenders, err := Find([]string{"adaptive", "p2c-exact"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := simulate(t, Options{Contenders: contenders, Reactors: []int{1, 4, 16, 64}})
+	table := simulate(t, Options{Contenders: find(t, "adaptive", "p2c-exact"), Reactors: []int{1, 4, 16, 64}})
 	judged := table.summary(GroupJudged, "adaptive", 0, 0)
 	if judged.P99 > 1.06 || judged.Worst > 1.35 {
 		t.Errorf("p99 over the ideal's: %.3f, worst %.2f (%s)", judged.P99, judged.Worst, judged.At)

@@ -31,12 +31,8 @@ func TestAdaptive_bounds(t *testing.T) {
 		{"one 15 × slower at times", 12, 1.30, 1},
 		{"long polling", 4, 1.30, 0},
 	} {
-		adaptive, err := Find([]string{"adaptive"})
-		if err != nil {
-			t.Fatal(err)
-		}
 		table := simulate(t, Options{Scenarios: []Scenario{one(t, b.scenario)}, Members: []int{b.members},
-			Contenders: adaptive, Reactors: []int{1, 16}, Seeds: 2, Scale: 0.2})
+			Contenders: find(t, "adaptive"), Reactors: []int{1, 16}, Seeds: 2, Scale: 0.2})
 		for i := range table.Cells {
 			c := &table.Cells[i]
 			if f := c.of("adaptive"); f.P99 > b.p99 || f.Share > b.trouble {
@@ -50,11 +46,7 @@ func TestAdaptive_bounds(t *testing.T) {
 // TestAdaptive_comesBack: a backend that was 50 times slower has half of its share within 20 s after it is well, and no
 // burst of requests on the way there.
 func TestAdaptive_comesBack(t *testing.T) {
-	adaptive, err := Find([]string{"adaptive"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := simulate(t, Options{Scenarios: []Scenario{one(t, "recovery")}, Contenders: adaptive,
+	table := simulate(t, Options{Scenarios: []Scenario{one(t, "recovery")}, Contenders: find(t, "adaptive"),
 		Reactors: []int{1, 64}, Seeds: 2, Scale: 0.5})
 	for i := range table.Cells {
 		c := &table.Cells[i]
@@ -69,13 +61,8 @@ func TestAdaptive_comesBack(t *testing.T) {
 
 // TestReactors_drawOtherBackends: with many reactors the totals serve as well as with one, if these do not draw alike.
 func TestReactors_drawOtherBackends(t *testing.T) {
-	both, err := Find([]string{"p2c", "p2c-exact"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := simulate(t, Options{Scenarios: []Scenario{one(t, "uniform 95 %")}, Contenders: both, Members: []int{100},
-		Reactors: []int{64}, Seeds: 1, Scale: 0.3})
-	c := &table.Cells[0]
+	c := simulate(t, Options{Scenarios: []Scenario{one(t, "uniform 95 %")}, Contenders: find(t, "p2c", "p2c-exact"),
+		Members: []int{100}, Reactors: []int{64}, Seeds: 1, Scale: 0.3}).Cells[0]
 	if ours, exact := c.of("p2c").P99, c.of("p2c-exact").P99; ours > 1.06*exact {
 		t.Errorf("p99 with published totals is %.2f of the ideal's, with exact ones %.2f", ours, exact)
 	}

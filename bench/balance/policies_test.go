@@ -16,11 +16,7 @@ import (
 // cellsOf simulates scenarios with so many backends for a short time, and returns the cells by scenario.
 func cellsOf(t *testing.T, methods []string, members int, scale float64, names ...string) map[string]*Cell {
 	t.Helper()
-	contenders, err := Find(methods)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := Options{Contenders: contenders, Members: []int{members}, Reactors: []int{4}, Seeds: 1, Scale: scale}
+	o := Options{Contenders: find(t, methods...), Members: []int{members}, Reactors: []int{4}, Seeds: 1, Scale: scale}
 	for _, name := range names {
 		o.Scenarios = append(o.Scenarios, one(t, name))
 	}
@@ -135,15 +131,11 @@ func TestPolicy_isNotForPeers(t *testing.T) {
 
 // The tables, the page and the JSON have what is special of these scenarios.
 func TestTable_showsPolicies(t *testing.T) {
-	methods, err := Find([]string{"adaptive", "p2c-exact"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	table := simulate(t, Options{Scenarios: []Scenario{one(t, "2 zones, prefer"), one(t, "back cold, slow start"),
-		one(t, "1 % hang, hedged 50 ms")}, Contenders: methods, Members: []int{4, 12}, Reactors: []int{2}, Seeds: 1,
-		Scale: 0.02})
+		one(t, "1 % hang, hedged 50 ms")}, Contenders: find(t, "adaptive", "p2c-exact"), Members: []int{4, 12},
+		Reactors: []int{2}, Seeds: 1, Scale: 0.02})
 	var json, page, markdown bytes.Buffer
-	err = errors.Join(report.WriteJSON(&json, table), table.Page(nil).Write(&page), table.WriteMarkdown(&markdown, nil))
+	err := errors.Join(report.WriteJSON(&json, table), table.Page(nil).Write(&page), table.WriteMarkdown(&markdown, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,7 +176,7 @@ func (p *proxied) arrived(id int32) {
 	case m.busy < m.workers:
 		p.start(i, id)
 	default:
-		m.line = append(m.line, id)
+		m.line.push(p.now, id)
 	}
 }
 
@@ -198,12 +198,8 @@ func (p *proxied) done(id int32) {
 func (p *proxied) release(i int) {
 	m := &p.members[i]
 	m.busy--
-	for m.next < len(m.line) && m.busy < m.workers {
-		next := m.line[m.next]
-		if m.next++; m.next > 1<<10 && m.next*2 > len(m.line) {
-			m.line = m.line[:copy(m.line, m.line[m.next:])]
-			m.next = 0
-		}
+	for m.line.at() != endOfTime && m.busy < m.workers {
+		next := m.line.pop()
 		if p.Stops && p.requests[next].over {
 			p.leave(next)
 			continue

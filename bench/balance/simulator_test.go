@@ -25,6 +25,16 @@ func one(t *testing.T, name string) Scenario {
 	return all[k]
 }
 
+// find returns the contenders of these names.
+func find(t *testing.T, names ...string) []Contender {
+	t.Helper()
+	found, err := Find(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 func simulate(t *testing.T, o Options) *Table {
 	t.Helper()
 	table, err := Run(t.Context(), o)
@@ -188,13 +198,9 @@ func TestHashKeys_movesNoKeyNeedlessly(t *testing.T) {
 
 // A slow start of the real Set goes by the simulated time: its member has no part that lasts longer or less.
 func TestRun_slowStartTakesItsTime(t *testing.T) {
-	methods, err := Find([]string{"round_robin"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := one(t, "back cold, slow start") // away from second 0 to 10 of 40, all of its weight from 20 on
-	table := simulate(t, Options{Scenarios: []Scenario{s}, Contenders: methods, Members: []int{4}, Reactors: []int{2},
-		Seeds: 1, Scale: 0.8})
+	table := simulate(t, Options{Scenarios: []Scenario{s}, Contenders: find(t, "round_robin"), Members: []int{4},
+		Reactors: []int{2}, Seeds: 1, Scale: 0.8})
 	for k, p := range table.Cells[0].Methods[0].Series {
 		at, want := (float64(k)+0.5)*40/seriesPoints, 1.0
 		switch {

@@ -39,8 +39,7 @@ const none = int32(-1)
 // member is a backend: workers with a line of requests before them.
 type member struct {
 	workers, busy int
-	line          []int32 // requests; those before next have left it
-	next          int
+	line          delay // of requests, in the order in which they came
 	pauses        []span
 	pause         int // the first of pauses that is not over
 }
@@ -51,7 +50,8 @@ type timed struct {
 	what int32
 }
 
-// delay is a line of what happens a constant time after it was put there, so that it needs no heap.
+// delay is a line of what happens a constant time after it was put there, or when its turn comes, so that it needs no
+// heap.
 type delay struct {
 	list []timed
 	next int
