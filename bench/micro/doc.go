@@ -1,5 +1,5 @@
-// Package micro measures hot functions of edge beside what else one would use for them: fasthttp, net/http, the timers,
-// locks and channels of Go, caches and rings of others. What has no such counterpart, or none that a page tells of, has
+// Package micro measures hot functions of edge beside what else one would use for them: fasthttp, net/http, netpoll, the
+// timers, locks and channels of Go, caches and rings of others. What has no such counterpart, or none that a page tells of, has
 // its benchmark in its own package.
 //
 // It is not about a proxied request on real sockets: that is bench/proxybench. Here one function runs
@@ -17,7 +17,8 @@
 // and takes each ratio within a round, so that a clock that changes in the course of a run changes both
 // sides of it.
 //
-// Run and the benchmarks own nothing of each other: whatever a benchmark starts (engines, servers, sinks) ends with it.
+// Run and the benchmarks own nothing of each other: whatever a benchmark starts (engines, servers) ends with it, but
+// for the pollers of netpoll, which sleep.
 // Run sets the flag test.benchtime while it lasts, so only one Run at a time.
 //
 // A test holds what the compiler has to make of the hot path: functions that it must inline, and how many checks of

@@ -22,7 +22,7 @@ type family []Entry
 // Entries returns all benchmarks, each of ours followed by its baselines.
 func Entries() []Entry {
 	return slices.Concat(
-		parseEntries, timerEntries, poolEntries, warmEntries, hpackEntries, turnEntries, roundTripEntries,
+		parseEntries, timerEntries, poolEntries, warmEntries, echoEntries, hpackEntries, turnEntries, roundTripEntries,
 		ketamaEntries, limitsEntries, bytesEntries, cacheEntries,
 	)
 }

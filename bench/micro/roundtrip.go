@@ -3,7 +3,6 @@ package micro
 import (
 	"io"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"testing"
 
@@ -105,16 +104,7 @@ func serveTurn(b *testing.B) (addr string) {
 	if err := t.table.Add(route.Rule{Path: "/"}, &message.Head{Status: 200, Length: int64(len(turnBody))}); err != nil {
 		b.Fatal(err)
 	}
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(e.Stop)
-	any := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
-	l, err := e.Listen(engine.ListenOptions{Addr: any}, session.NewServer(e, t, session.ServerOptions{}).Accept)
-	if err != nil {
-		b.Fatal(err)
-	}
-	e.Start()
-	return l.Addr().String()
+	return serveOn(b, engine.Options{Reactors: 1}, func(e *engine.Engine) func(*engine.Conn) engine.Handler {
+		return session.NewServer(e, t, session.ServerOptions{}).Accept
+	})
 }

@@ -18,7 +18,10 @@ require (
 	github.com/Yiling-J/theine-go v0.6.3 // indirect
 	github.com/acarl005/stripansi v0.0.0-20180116102854-5a71ef0e047d // indirect
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
+	github.com/bytedance/gopkg v0.1.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/cloudwego/gopkg v0.1.4 // indirect
+	github.com/cloudwego/netpoll v0.7.2 // indirect
 	github.com/coocood/freecache v1.2.7 // indirect
 	github.com/dchest/siphash v1.2.2 // indirect
 	github.com/dgraph-io/ristretto/v2 v2.4.2 // indirect

@@ -28,6 +28,7 @@ var moduleHomes = map[string][]string{
 	"github.com/spf13/pflag":                  {"cmd", "program"},
 	"github.com/valyala/fasthttp":             {"bench"},
 	"github.com/quic-go/quic-go":              {"bench"},
+	"github.com/cloudwego/netpoll":            {"bench"},
 	"github.com/jackc/puddle/v2":              {"bench"},
 	"github.com/vbauerster/mpb/v8":            {"cmd/edge-bench"},
 	"github.com/goreleaser/nfpm/v2":           {"packaging/deb"},
