@@ -10,8 +10,8 @@
 //
 // ufo is the policy of package tinyufo, which docs/hit-ratio.md states; a test holds the package against it.
 //
-// Sources of ufo: S3-FIFO (Yang and others, SOSP 2023), TinyLFU (Einziger, Friedman and Manes, 2017), Cloudflare's
-// TinyUFO, hit density of window and main (Manes, Caffeine, 2026), and for the probes the comparison of reuse of LIRS
-// (Jiang and Zhang, 2002). The last two adaptations, look, are our own: they make the sketch forget sooner when
-// newcomers do as well as what has been in main for long.
+// Sources: S3-FIFO (Yang and others, SOSP 2023), TinyLFU (Einziger, Friedman and Manes, 2017), Cloudflare's TinyUFO,
+// hit density of window and main (Manes, Caffeine, 2026), and for the probes the comparison of reuse of LIRS (Jiang and
+// Zhang, 2002). The last two adaptations, look, are our own: they make the sketch forget sooner when newcomers do as
+// well as what has been in main for long.
 package hitratio

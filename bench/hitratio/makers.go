@@ -10,6 +10,8 @@ import (
 func Makers() []Maker {
 	return []Maker{
 		{"ufo", "the policy of package tinyufo", newUFO},
+		{"s3-fifo", "S3-FIFO", newS3FIFO},
+		{"cf-tinyufo", "TinyUFO as Cloudflare made it", newCloudflareUFO},
 		{"lirs", "LIRS", newLIRS},
 		{"tinyufo", "package tinyufo, in as many shards as it chooses", newTinyUFO},
 		{"lru", "LRU of github.com/hashicorp/golang-lru/v2", newLRU},

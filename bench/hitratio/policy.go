@@ -1,5 +1,7 @@
 package hitratio
 
+import "container/list"
+
 // Policy is a cache without values: it says of each access whether the key was there, and keeps or drops
 // it afterwards. Owned by one goroutine.
 type Policy interface {
@@ -15,6 +17,42 @@ type Maker struct {
 	// New returns an empty cache of capacity entries, at least 1. A Policy that has a method Close() may have
 	// goroutines, which end with it.
 	New func(capacity int) Policy
+}
+
+// entry is a key in one of the queues of a simulator.
+type entry struct {
+	key     uint64
+	uses    uint8
+	place   int // its queue
+	element *list.Element
+}
+
+// queues are what some simulators have: each entry is in one of them, the oldest in front.
+type queues struct {
+	byKey map[uint64]*entry
+	lists []list.List
+}
+
+func newQueues(n int) queues { return queues{make(map[uint64]*entry), make([]list.List, n)} }
+
+func (q *queues) count(place int) int    { return q.lists[place].Len() }
+func (q *queues) front(place int) *entry { return q.lists[place].Front().Value.(*entry) }
+
+// add puts a key that is in no queue into one.
+func (q *queues) add(key uint64, place int) {
+	e := &entry{key: key, place: place}
+	e.element = q.lists[place].PushBack(e)
+	q.byKey[key] = e
+}
+
+func (q *queues) move(e *entry, place int) {
+	q.lists[e.place].Remove(e.element)
+	e.place, e.element = place, q.lists[place].PushBack(e)
+}
+
+func (q *queues) drop(e *entry) {
+	q.lists[e.place].Remove(e.element)
+	delete(q.byKey, e.key)
 }
 
 // mix spreads the bits of x: the finisher of SplitMix64.

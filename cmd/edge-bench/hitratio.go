@@ -26,7 +26,7 @@ func newHitratio() *cobra.Command {
 	var f hitratioFlags
 	c := &cobra.Command{
 		Use:   "hitratio",
-		Short: "Compare what caches hit: tinyufo's policy, LIRS, LRU, ARC, otter, theine, ristretto",
+		Short: "Compare what caches hit: tinyufo's policy, S3-FIFO, LIRS, LRU, ARC, otter, theine, ristretto",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runHitratio(c, f) },
 	}
