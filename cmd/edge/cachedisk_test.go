@@ -12,11 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -333,10 +331,10 @@ func TestCacheDisk_kills(t *testing.T) {
 	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last one before a purge
 	for range kills {
 		d.start()
-		stop := d.begin(func(rnd *rand.Rand) {
-			of := rnd.IntN(len(seen))
+		stop := d.begin(func() {
+			of := rand.IntN(len(seen))
 			before := seen[of].Load()
-			if rnd.IntN(20) > 0 {
+			if rand.IntN(20) > 0 {
 				if number, _, err := d.ask("GET", sizeOf(of)); err == nil {
 					raise(&seen[of], number)
 				}
@@ -383,10 +381,10 @@ func upgradeUnderLoad(t *testing.T, cache string) {
 	d.start()
 	var hits atomic.Int64
 	var seen, ended [25]atomic.Int64 // of each thing: the last answer, and the last answer that was ended
-	stop := d.begin(func(rnd *rand.Rand) {
-		of := rnd.IntN(len(seen))
+	stop := d.begin(func() {
+		of := rand.IntN(len(seen))
 		method, before, floor := "GET", seen[of].Load(), ended[of].Load()
-		switch rnd.IntN(20) {
+		switch rand.IntN(20) {
 		case 0:
 			method = "PURGE"
 		case 1:
@@ -418,26 +416,13 @@ func upgradeUnderLoad(t *testing.T, cache string) {
 }
 
 // begin has six clients call ask, again and again, until stop, which waits for them.
-func (d *onDisk) begin(ask func(rnd *rand.Rand)) (stop func()) {
-	over := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 6 {
-		rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(i)))
-		wg.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-					ask(rnd)
-				}
-			}
-		})
-	}
-	return func() {
-		close(over)
-		wg.Wait()
-	}
+func (d *onDisk) begin(ask func()) (stop func()) {
+	l := newLoad(d.t)
+	l.each(6, 0, func() error {
+		ask()
+		return nil
+	})
+	return l.stop
 }
 
 func raise(v *atomic.Int64, n int64) {

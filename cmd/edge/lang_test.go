@@ -2,9 +2,28 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// langRun is arguments of edge lang with what comes of them.
+type langRun struct {
+	args []string
+	code int
+	want []string
+}
+
+func (c *langRun) run(t *testing.T, before ...string) (out string) {
+	t.Helper()
+	code, out := in(t, t.TempDir(), slices.Concat([]string{"lang"}, before, c.args)...)
+	for _, want := range c.want {
+		if code != c.code || !strings.Contains(out, want) {
+			t.Errorf("%q: exit %d, no %q in\n%s", c.args, code, want, out)
+		}
+	}
+	return out
+}
 
 // With a configuration a text may have what that defines, and no secret is shown.
 func TestLang_configuration(t *testing.T) {
@@ -29,11 +48,7 @@ name = "all"
 pattern = "/*"
 dest = "status:200"
 `)
-	for _, c := range []struct {
-		args []string
-		code int
-		want []string
-	}{
+	for _, c := range []langRun{
 		{[]string{`client.ip in list.office`, "-H", "X-Forwarded-For: 10.1.2.3"}, 0,
 			[]string{"true\n", "it is 10.1.2.3"}},
 		{[]string{`route == "api" and listener == "web" and map.tier[query.t] == "gold"`,
@@ -47,29 +62,16 @@ dest = "status:200"
 		{[]string{`client.ip in list.ofice`}, 1, []string{"error: there is no list ofice", "did you mean office?"}},
 		{[]string{`true`, "https://x/"}, 2, []string{"no listener of the configuration takes the request"}},
 	} {
-		code, out := in(t, t.TempDir(), append([]string{"lang", "-c", file}, c.args...)...)
-		for _, want := range c.want {
-			if code != c.code || !strings.Contains(out, want) {
-				t.Errorf("%q: exit %d, no %q in\n%s", c.args, code, want, out)
-			}
-		}
-		if strings.Contains(out, "open sesame") {
+		if out := c.run(t, "-c", file); strings.Contains(out, "open sesame") {
 			t.Errorf("%q shows the secret: %s", c.args, out)
 		}
 	}
-	if code, out := in(t, t.TempDir(), "lang", "-c", write(t, "http.listen = 1"), "true"); code != 1 ||
-		!strings.Contains(out, "edge.toml:1:15: error: ") {
-		t.Errorf("a wrong configuration: %d %s", code, out)
-	}
+	commands(t, "", command{"lang true -c " + write(t, "http.listen = 1"), 1, "edge.toml:1:15: error: "})
 }
 
 // edge lang says what a text makes of a request, and what is wrong with one.
 func TestLang(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		code int
-		want []string
-	}{
+	for _, c := range []langRun{
 		{[]string{`path like "/api/*" and header.x-beta == "1"`, "http://localhost/api/v1", "-H", "X-Beta: 1"}, 0,
 			[]string{"true\n", `path like "/api/*"`, "it is /api/v1", `header.x-beta == "1"`}},
 		{[]string{`scheme == "https" and method == "GET"`, "-X", "POST"}, 0,
@@ -87,12 +89,7 @@ func TestLang(t *testing.T) {
 		{[]string{"true", "ftp://x/"}, 2, []string{"the URL begins with http://"}},
 		{[]string{"true", "--client-ip", "me"}, 2, []string{"--client-ip takes an IP address"}},
 	} {
-		code, out := in(t, t.TempDir(), append([]string{"lang"}, c.args...)...)
-		for _, want := range c.want {
-			if code != c.code || !strings.Contains(out, want) {
-				t.Errorf("%q: exit %d, no %q in\n%s", c.args, code, want, out)
-			}
-		}
+		c.run(t)
 	}
 	_, out := in(t, t.TempDir(), "lang", "--json", `header.x == "a" or true`)
 	var got evaluated

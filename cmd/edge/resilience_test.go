@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,11 +18,9 @@ import (
 
 // getters are clients that make GETs until they are stopped.
 type getters struct {
-	stop   atomic.Bool
-	wait   sync.WaitGroup
-	mu     sync.Mutex
-	failed []string // guarded by mu
-	made   []made   // in the order of their ends; guarded by mu
+	*load
+	mu   sync.Mutex
+	made []made // in the order of their ends; guarded by mu
 }
 
 // made is a request that was made.
@@ -33,33 +30,25 @@ type made struct {
 }
 
 // startGetters starts so many clients of url.
-func startGetters(url string, clients int) *getters {
-	g := &getters{}
-	for range clients {
-		g.wait.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: testutil.Patience}
-			defer client.CloseIdleConnections()
-			for !g.stop.Load() {
-				began := time.Now()
-				resp, err := client.Get(url)
-				text := ""
-				if err != nil {
-					text = err.Error()
-				} else {
-					_, _ = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-					if resp.StatusCode != 200 {
-						text = fmt.Sprint(resp.StatusCode, resp.Header)
-					}
-				}
-				g.mu.Lock()
-				if g.made = append(g.made, made{began, time.Since(began)}); text != "" {
-					g.failed = append(g.failed, text)
-				}
-				g.mu.Unlock()
+func startGetters(t *testing.T, url string, clients int) *getters {
+	g := &getters{load: newLoad(t)}
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}, Timeout: testutil.Patience}
+	t.Cleanup(c.CloseIdleConnections)
+	g.each(clients, 0, func() error {
+		began := time.Now()
+		resp, err := c.Get(url)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != 200 {
+				err = fmt.Errorf("%d %v", resp.StatusCode, resp.Header)
 			}
-		})
-	}
+		}
+		g.mu.Lock()
+		g.made = append(g.made, made{began, time.Since(began)})
+		g.mu.Unlock()
+		return err
+	})
 	return g
 }
 
@@ -112,12 +101,8 @@ func (g *getters) waiting(least time.Duration) (most int) {
 // end stops the clients and fails the test where a request has failed.
 func (g *getters) end(t *testing.T) {
 	t.Helper()
-	g.stop.Store(true)
-	g.wait.Wait()
+	g.stop()
 	t.Logf("all: %v", g.took(0, len(g.made)))
-	if len(g.failed) > 0 {
-		t.Errorf("%d of %d failed: %s", len(g.failed), len(g.made), g.failed[0])
-	}
 }
 
 // times are sorted.
@@ -176,7 +161,7 @@ func startFaulty(t *testing.T, keys string, further ...string) *faulty {
 	} else {
 		t.Parallel() // a short run is held to no times, and has the processor wait most of the time
 	}
-	f.getters = startGetters(fmt.Sprintf("%s?%d", inFrontOf(t, keys, at...), f.try.Milliseconds()), clients)
+	f.getters = startGetters(t, fmt.Sprintf("%s?%d", inFrontOf(t, keys, at...), f.try.Milliseconds()), clients)
 	return f
 }
 

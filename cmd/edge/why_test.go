@@ -47,47 +47,26 @@ func TestWhy(t *testing.T) {
 		resp, _ := testutil.Get(t, c, "http://"+e.addr+path)
 		return resp.Header.Get("X-Request-Id")
 	}
-	why := func(args ...string) string {
-		t.Helper()
-		_, out := e.tell(t, append([]string{"why"}, args...)...)
-		return strings.Join(strings.Fields(out), " ")
-	}
-	if out := why(); out != "edge: no request has failed, was tried again or was slow; --all lists the others" {
-		t.Error(out)
-	}
+	e.commands(t, command{"why", 0, "edge: no request has failed, was tried again or was slow; --all lists the others"})
 	dead, well := ask("/dead"), ask("/well")
 	twice := ask("/half")
-	if out := why(); !strings.Contains(out, twice) { // the other backend had its turn
+	if _, out := e.tell(t, "why"); !strings.Contains(out, twice) { // the other backend had its turn
 		twice = ask("/half")
 	}
-	for _, s := range []struct {
-		args []string
-		want []string
-	}{
-		{[]string{dead}, []string{"request " + dead, "HTTP/1.1, listener", "route dead", "upstream dead",
-			"version 1 of the configuration", "attempt 1 " + refuses + ": backend:connect",
-			"status 502, by edge itself", "ended by backend (backend:connect)",
-			"why The backend refused the connection: " + refuses, "try does it run, and listen there?"}},
-		{[]string{twice}, []string{"attempt 1 " + refuses + ": backend:connect", "attempt 2 " + backend + ": answered",
-			"first byte at", "status 200", "The first of 2 attempts failed: " + refuses}},
-		{[]string{well}, []string{"route rest", "status 204, by edge itself", "The route answers 204 by itself"}},
-		{[]string{well, "--json"}, []string{`"id": "` + well + `"`, `"status": 204`}},
-		{nil, []string{dead, twice, "backend:connect dead " + refuses + " 1 127.0.0.1:"}},
-		{[]string{"--all", "--limit", "1"}, []string{"200 - half " + backend}},
-		{[]string{"nothing"}, []string{`no request "nothing" is remembered`}},
-		{[]string{"--limit", "0"}, []string{"limit is a number from 1 to 1000"}},
-		{[]string{"a", "b"}, []string{"takes the number of one request"}},
-	} {
-		out := why(s.args...)
-		for _, want := range s.want {
-			if !strings.Contains(out, want) {
-				t.Errorf("why %v: want %q:\n%s", s.args, want, out)
-			}
-		}
-	}
-	if out := why(); strings.Contains(out, well) {
-		t.Errorf("what went well is among the others: %s", out)
-	}
+	e.commands(t,
+		command{"why " + dead, 0, "request " + dead + "|HTTP/1.1, listener|route dead|upstream dead|" +
+			"version 1 of the configuration|attempt 1 " + refuses + ": backend:connect|status 502, by edge itself|" +
+			"ended by backend (backend:connect)|why The backend refused the connection: " + refuses +
+			"|try does it run, and listen there?"},
+		command{"why " + twice, 0, "attempt 1 " + refuses + ": backend:connect|attempt 2 " + backend +
+			": answered|first byte at|status 200|The first of 2 attempts failed: " + refuses},
+		command{"why " + well, 0, "route rest|status 204, by edge itself|The route answers 204 by itself"},
+		command{"why " + well + " --json", 0, `"id": "` + well + `"|"status": 204`},
+		command{"why", 0, dead + "|" + twice + "|backend:connect dead " + refuses + " 1 127.0.0.1:|!" + well},
+		command{"why --all --limit 1", 0, "200 - half " + backend},
+		command{"why nothing", 1, `no request "nothing" is remembered`},
+		command{"why --limit 0", 1, "limit is a number from 1 to 1000"},
+		command{"why a b", 2, "takes the number of one request"})
 	c.CloseIdleConnections() // a drain keeps them for two thirds of its grace
 	stopsWell(t, e)
 }
