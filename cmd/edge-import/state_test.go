@@ -177,8 +177,8 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 	if strings.Contains(told, s.state) {
 		t.Error(told)
 	}
-	out := expect(t, exitLost, "traefik.yml:17: not carried: the certificate for strange.shop.test", importer, "traefik",
-		s.file, "--state", s.state, "-o", s.result)
+	out := expect(t, exitLost, "traefik.yml:17: not carried: the certificate for strange.shop.test", importer,
+		"traefik", s.file, "--state", s.state, "-o", s.result)
 	if strings.Count(out, "not carried") != 1 {
 		t.Error(out)
 	}

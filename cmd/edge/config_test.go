@@ -63,7 +63,8 @@ func TestRun_reloadReadsEachFileAgain(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"edge.yaml": "include: conf.d/*\nlog: {output: []}\nhttp:\n  listen: 127.0.0.1:0\n",
 		"conf.d/a.toml": "[[routes]]\npattern = '/a'\ndest = 'status:${file:status}'\n" +
-			"[lists.at]\ntype = 'texts'\nfile = '../at.txt'\n[[routes]]\nwhen = 'path in list.at'\ndest = 'status:204'\n",
+			"[lists.at]\ntype = 'texts'\nfile = '../at.txt'\n[[routes]]\nwhen = 'path in list.at'\n" +
+			"dest = 'status:204'\n",
 		"status": "201\n", "at.txt": "/listed\n",
 	})
 	e := launch(t, dir)
@@ -86,7 +87,8 @@ func TestRun_reloadReadsEachFileAgain(t *testing.T) {
 	e.WaitLine(`"msg":"configuration reloaded","changes":{.*"list at"`)
 	want("after", 203, 202, 404)
 	for _, bad := range []struct{ json, list, said string }{
-		{`{"routes": [}`, "/listed\n", `conf.d/b.json:1:13: error: `}, {good, "/listed\n  \"b\n", `at.txt:2:\d+: error: `},
+		{`{"routes": [}`, "/listed\n", `conf.d/b.json:1:13: error: `},
+		{good, "/listed\n  \"b\n", `at.txt:2:\d+: error: `},
 	} {
 		put("conf.d/b.json", bad.json)
 		put("at.txt", bad.list)

@@ -35,7 +35,8 @@ func (s *sender) send(query, match, text string) (done admin.Reloaded, status in
 	if match != "" {
 		fields = append(fields, "If-Match", match)
 	}
-	resp, answer := send(s.t, dialing(s.network, s.address), method, "http://localhost/v1/config"+query, text, fields...)
+	c := dialing(s.network, s.address)
+	resp, answer := send(s.t, c, method, "http://localhost/v1/config"+query, text, fields...)
 	_ = json.Unmarshal([]byte(answer), &done) // an error has another form, and a status of its own
 	if resp.StatusCode == 200 || resp.StatusCode == 422 {
 		version, tag := fmt.Sprintf("%q", fmt.Sprint(done.Version)), resp.Header.Get("ETag")

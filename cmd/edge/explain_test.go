@@ -71,10 +71,11 @@ func TestExplain_services(t *testing.T) {
 			"upstream 10.0.0.9:1 is tried|pg (edge.toml:18): ketama by client_ip, tcp|100.0 % 10.0.0.7:1|" +
 			"timeouts.idle 1h default|log common to stderr|--client-ip names another|" +
 			"other services secure (edge.toml:10): its port is 5433, not 5432" + requests},
-		command{"explain tcp://a.example:5433/ --client-ip ::1", 0, "secure :5433 (edge.toml:10), TLS|without a valid|" +
-			"timeouts.idle 5m edge.toml:17|log json to stdout" + requests},
+		command{"explain tcp://a.example:5433/ --client-ip ::1", 0, "secure :5433 (edge.toml:10), TLS|" +
+			"without a valid|timeouts.idle 5m edge.toml:17|log json to stdout" + requests},
 		command{"explain tcp://a.example:5433 --json", 0, `"sni": "a.example"|"protocol": "tcp"` + requests},
-		command{"explain tcp://localhost:8080", 0, "service none: HTTP is spoken there, by the listener :8080" + requests},
+		command{"explain tcp://localhost:8080", 0,
+			"service none: HTTP is spoken there, by the listener :8080" + requests},
 		command{"explain tcp://localhost:1", 0, "service none: no service takes it" + requests},
 	)
 }

@@ -35,7 +35,8 @@ func TestFile_asArgument(t *testing.T) {
 		command{"check --strict " + right, 0, "configuration OK"},
 		command{"validate " + right, 0, "configuration OK"},
 		command{"test -c " + right, 0, "configuration OK"},
-		command{"check -c " + right + " " + right, 2, "the configuration is given twice: -c " + right + " and " + right},
+		command{"check -c " + right + " " + right, 2,
+			"the configuration is given twice: -c " + right + " and " + right},
 		command{"check " + right + " b.toml", 2, `edge check takes one file`},
 		command{"check --acme= " + right, 1, `--acme= names no authority`}, // a variable may be empty
 		command{"run missing.toml", 1, "missing.toml: error: cannot read"},

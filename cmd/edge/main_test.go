@@ -256,7 +256,8 @@ func TestCheck_makesFilters(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	path := write(t, conf, none, `"door"`)
 	commands(t, "",
-		command{"check -c " + path, 1, path + ":3:8: error: the filter \"door\" cannot be made: |file = |edge hash-password"},
+		command{"check -c " + path, 1,
+			path + ":3:8: error: the filter \"door\" cannot be made: |file = |edge hash-password"},
 		command{"check -c " + write(t, conf, none, ""), 0, ""}, // it is not used
 	)
 }
@@ -280,7 +281,8 @@ func TestCheck_json(t *testing.T) {
 func TestCheck_example(t *testing.T) {
 	commands(t, filepath.Join(testutil.Root(t), "examples"),
 		command{"check --strict -c edge.toml", 0, "configuration OK: 1 listener, 9 routes, 3 upstreams"},
-		command{"check --strict -c https.toml", 0, "configuration OK: 2 listeners, 3 routes, 3 upstreams, 1 certificate"},
+		command{"check --strict -c https.toml", 0,
+			"configuration OK: 2 listeners, 3 routes, 3 upstreams, 1 certificate"},
 	)
 }
 
