@@ -41,7 +41,6 @@ const (
 type Options struct {
 	UID, GID int    // that Unix sockets are given to; 0 or below: they stay the process's
 	File     string // of the configuration; "": there is none
-	Version  string // for the OpenAPI document
 }
 
 // Surfaces are the addresses of one process: the addresses of [admin] and the address of [metrics].

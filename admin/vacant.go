@@ -61,11 +61,8 @@ func vacant(network, address, scheme string) error {
 // listenTCP opens an address. With replaces it is one of the process that this one takes over from.
 // Where a process drains that listens there still, it stays open for that one too.
 func listenTCP(network, address, scheme string, replaces bool) (net.Listener, error) {
-	if host, port, err := net.SplitHostPort(address); err == nil && port != "0" && !replaces {
-		if host == "" || net.ParseIP(host).IsUnspecified() {
-			host = "localhost"
-		}
-		if err := vacant("tcp", net.JoinHostPort(host, port), scheme); err != nil {
+	if _, port, err := net.SplitHostPort(address); err == nil && port != "0" && !replaces {
+		if err := vacant("tcp", reachable(address), scheme); err != nil {
 			return nil, err
 		}
 	}

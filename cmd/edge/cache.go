@@ -26,7 +26,7 @@ func newCache() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCachePurge(), newCacheStats(), newCacheGet())
+	cmd.AddCommand(newCachePurge(), newShown("cache stats", "/v1/cache", printCacheStats), newCacheGet())
 	return cmd
 }
 
@@ -90,19 +90,6 @@ func (p *purging) run(cmd *cobra.Command) error {
 		}
 	}
 	return p.show(cmd.OutOrStdout(), &done, func(w io.Writer) { fmt.Fprintf(w, "edge: purged, number %d\n", done.Seq) })
-}
-
-func newCacheStats() *cobra.Command {
-	var a asking
-	cmd := &cobra.Command{
-		Use: "stats [FILE]", Short: admin.Help("cache stats"), Long: admin.Help("cache stats") + ".\n\n" + asksText,
-		Args: a.argument,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return tell(&a, cmd.OutOrStdout(), "GET", "/v1/cache", nil, printCacheStats)
-		},
-	}
-	a.flags(cmd)
-	return cmd
 }
 
 func printCacheStats(w io.Writer, s *admin.CacheStats) {

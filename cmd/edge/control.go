@@ -136,7 +136,7 @@ func (a *asking) reload(out, problems io.Writer) error {
 	if a.elsewhere() {
 		client, err := a.client()
 		if err == nil {
-			err = a.reloadBy(client, out, problems)
+			_, err = a.reloadBy(client, "/v1/reload", nil, out, problems)
 		}
 		return err
 	}
@@ -157,7 +157,7 @@ func (a *asking) reload(out, problems io.Writer) error {
 	}
 	client, err := a.clientFor(path, cfg, true)
 	if err == nil {
-		err = a.reloadBy(client, out, problems)
+		_, err = a.reloadBy(client, "/v1/reload", nil, out, problems)
 	}
 	if !isUnknown(err) {
 		return err
@@ -182,13 +182,13 @@ func problemsOf(r *config.Report) []config.Problem {
 	return slices.Concat(r.Errors, r.Warnings, r.Notes)
 }
 
-// reloadBy has the process of client apply its configuration.
-func (a *asking) reloadBy(client *admin.Client, out, problems io.Writer) error {
-	var done admin.Reloaded
-	if err := client.Patient().Do(context.Background(), "POST", "/v1/reload", nil, &done); err != nil {
-		return err
+// reloadBy has the process of client apply a configuration by an operation, and prints what that has done.
+func (a *asking) reloadBy(client *admin.Client, path string, ask any, out, problems io.Writer) (
+	done admin.Reloaded, err error) {
+	if err = client.Patient().Do(context.Background(), "POST", path, ask, &done); err == nil {
+		err = a.printReloaded(out, problems, &done)
 	}
-	return a.printReloaded(out, problems, &done)
+	return done, err
 }
 
 func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) error {

@@ -45,15 +45,12 @@ func (c *control) examine(out, problems io.Writer, host doctor.Host, asJSON bool
 		running = i.PID
 	}
 	found := doctor.Examine(host, cfg, running)
+	show := found.Render
 	if asJSON {
-		if err := printJSON(out, found); err != nil {
-			return err
-		}
-	} else if err := found.Render(out); err != nil {
+		show = func(out io.Writer) error { return printJSON(out, found) }
+	}
+	if err := show(out); err != nil || found.OK() {
 		return err
 	}
-	if !found.OK() {
-		return exit(exitError)
-	}
-	return nil
+	return exit(exitError)
 }

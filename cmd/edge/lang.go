@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -134,10 +135,7 @@ func (o *langOptions) evaluateIn(cmd *cobra.Command) (result *evaluated, err err
 	o.textOnly, o.tables = true, language.NewTables()
 	cfg, report := o.load(path, ignored)
 	if !report.OK() {
-		if err := report.Render(cmd.ErrOrStderr()); err != nil {
-			return nil, err
-		}
-		return nil, exit(exitError)
+		return nil, cmp.Or[error](report.Render(cmd.ErrOrStderr()), exit(exitError))
 	}
 	cfg.Language.Commit()
 	asked := explain.Look(cfg, &o.ask, func(x *lang.X) { result, err = o.evaluate(cfg.Language.Scope(), x) })

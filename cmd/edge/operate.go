@@ -28,13 +28,18 @@ func adminCommands() []*cobra.Command {
 }
 
 func newList[T any](name, path string, table func(w io.Writer, list []T)) *cobra.Command {
+	return newShown(name, path, func(w io.Writer, list *admin.List[T]) { table(w, list.Items) })
+}
+
+// newShown makes the command with this name, all words of it, which prints the answer to a GET.
+func newShown[T any](name, path string, table func(w io.Writer, answer *T)) *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
-		Use: name + " [FILE]", Short: admin.Help(name), Long: admin.Help(name) + ".\n\n" + asksText,
+		Use:   name[strings.LastIndexByte(name, ' ')+1:] + " [FILE]",
+		Short: admin.Help(name), Long: admin.Help(name) + ".\n\n" + asksText,
 		Args: a.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return tell(&a, cmd.OutOrStdout(), "GET", path, nil,
-				func(w io.Writer, list *admin.List[T]) { table(w, list.Items) })
+			return tell(&a, cmd.OutOrStdout(), "GET", path, nil, table)
 		},
 	}
 	a.flags(cmd)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -69,15 +68,9 @@ func (a *asking) rollback(out, problems io.Writer, ask *admin.Rollback) error {
 	if err != nil {
 		return err
 	}
-	var done admin.Reloaded
-	if err := c.Patient().Do(context.Background(), "POST", "/v1/rollback", ask, &done); err != nil {
-		return err
-	}
-	if err := a.printReloaded(out, problems, &done); err != nil {
-		return err
-	}
-	if done.Differs && !a.json {
+	done, err := a.reloadBy(c, "/v1/rollback", ask, out, problems)
+	if err == nil && done.Differs && !a.json {
 		fmt.Fprintln(problems, "edge: the files on the disk differ: the next reload applies them")
 	}
-	return nil
+	return err
 }

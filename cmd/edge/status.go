@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,10 +15,7 @@ import (
 
 // live returns an error unless the process answers, or its pid file names a process that runs.
 func (a *asking) live() error {
-	client, err := a.client()
-	if err == nil {
-		err = client.Do(context.Background(), "GET", "/livez", nil, nil)
-	}
+	err := a.ask("GET", "/livez", nil, nil)
 	if isUnknown(err) && !a.elsewhere() {
 		if _, _, found := a.find(); found == nil {
 			return nil
@@ -33,11 +29,8 @@ func (a *asking) live() error {
 
 // status prints whether the process runs, and how it does where it says so.
 func (a *asking) status(out io.Writer) error {
-	client, err := a.client()
 	var st admin.Status
-	if err == nil {
-		err = client.Do(context.Background(), "GET", "/v1/status", nil, &st)
-	}
+	err := a.ask("GET", "/v1/status", nil, &st)
 	switch {
 	case err == nil && a.json:
 		return printStatusJSON(out, &st)

@@ -74,11 +74,10 @@ func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade) error {
 		} else {
 			done["pid"] = pid
 		}
-		failed := printJSON(out, done)
-		if failed == nil && err != nil {
-			return exit(exitError)
+		if failed := printJSON(out, done); failed != nil || err == nil {
+			return failed
 		}
-		return failed
+		return exit(exitError)
 	}
 	if err != nil {
 		return fmt.Errorf("not upgraded, the old process serves on: %w", err)

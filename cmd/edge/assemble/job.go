@@ -137,13 +137,12 @@ func (w *work) chooseEdge() error {
 		}
 	}
 	w.edge.Path = Edge
-	switch v := w.job.Version; {
-	case release.compile().MatchString(v) && !described.compile().MatchString(v):
-		w.edge.Version = "v" + strings.TrimPrefix(v, "v")
-	default:
+	v := w.job.Version
+	if !release.compile().MatchString(v) || described.compile().MatchString(v) {
 		return fmt.Errorf("%w: this program is a development build (%s), so name a version, --with %s@v1.2.3, "+
 			"or a folder, --with %s=./edge", ErrDevelopment, v, Edge, Edge)
 	}
+	w.edge.Version = "v" + strings.TrimPrefix(v, "v")
 	return nil
 }
 
@@ -210,10 +209,8 @@ func (w *work) writeModule() error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteString("\n" + lines.String()); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
+	_, err = f.WriteString("\n" + lines.String())
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(w.tool.dir, "go.sum"), []byte(sums.String()), 0o600)
@@ -233,11 +230,9 @@ func majorOf(name string) string {
 func (w *work) get() error {
 	args := []string{"get"}
 	for _, m := range append(w.added(), w.edge) {
-		if m.Dir != "" {
-			continue
+		if m.Dir == "" {
+			args = append(args, m.Path+"@"+cmp.Or(m.Version, "latest"))
 		}
-		version := cmp.Or(m.Version, "latest")
-		args = append(args, m.Path+"@"+version)
 	}
 	if len(args) == 1 {
 		return nil
@@ -252,8 +247,7 @@ func (w *work) compile() error {
 	for _, m := range w.added() {
 		paths = append(paths, m.Path)
 	}
-	version := w.result.Edge.Version // not the commit: the same versions make the same bytes
-	version = cmp.Or(version, "dev")
+	version := cmp.Or(w.result.Edge.Version, "dev") // not the commit: the same versions make the same bytes
 	flags := fmt.Sprintf("-s -w -X %sversion=%s -X %sadded=%s", variables, version, variables, strings.Join(paths, ","))
 	_, err := w.tool.run("build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", w.program, ".")
 	if err != nil {
