@@ -183,9 +183,7 @@ routes = [
 		}
 	}
 	for _, query := range []string{fresh + "&b=1&a=2&utm_x=1", "?a=2&utm_y&b=1&Cache-Control=max-age%3D600"} {
-		if body := bodyOf(t, askFor(t, "GET", url+"/lang/q"+query)); !strings.HasPrefix(body, "8 ") {
-			t.Errorf("%s: %q, want one answer", query, body)
-		}
+		wantPrefix(t, bodyOf(t, askFor(t, "GET", url+"/lang/q"+query)), "8 ", "%s", query)
 	}
 }
 
@@ -411,9 +409,7 @@ cache = true
 		c := http.Client{Transport: &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}}
 		resp, err := c.Get(urlOf(t, s, "web") + "/a" + fresh)
 		try(t, err)
-		if body := bodyOf(t, resp); body != "1 /a 127.0.0.1" {
-			t.Errorf("%s: %q, want the answer to 127.0.0.1", client, body)
-		}
+		wantEqual(t, bodyOf(t, resp), "1 /a 127.0.0.1", "%s", client)
 		resp.Body.Close()
 	}
 }
@@ -504,9 +500,7 @@ func TestCacheMemoryOf(t *testing.T) {
 		{1 * g, 8 * g, 1 * g}, {1 * g, 2 * g, 1 * g}, {3 * g, 2 * g, 1 * g}, {1 * m, 16 * m, 1 * m},
 		{2 * m, 1 * m, 1 * m},
 	} {
-		if got := cacheMemoryOf(c.asked, c.limit); got != c.want {
-			t.Errorf("memory %d of %d: %d, want %d", c.asked, c.limit, got, c.want)
-		}
+		wantEqual(t, cacheMemoryOf(c.asked, c.limit), c.want, "memory %d of %d", c.asked, c.limit)
 	}
 }
 
@@ -517,9 +511,7 @@ func TestCaches_budgetOfTheEngine(t *testing.T) {
 		"cache = true\n": 28 << 20, "cache = true\n[cache]\nmemory = \"16m\"\n": 24 << 20} {
 		s := start(t, Options{}, "global.memory_limit = \"64m\"\n"+quiet+web+
 			"[[routes]]\npattern = \"/*\"\ndest = %q\n"+text, addr)
-		if got := s.engine.Memory(); got != want {
-			t.Errorf("%q: a budget of %d, want %d", text, got, want)
-		}
+		wantEqual(t, s.engine.Memory(), want, "%q: a budget of", text)
 	}
 }
 
@@ -548,9 +540,9 @@ func TestCacheRoute_eachKey(t *testing.T) {
 			t.Errorf("routes with and without %s share answers: %v", key, !shares)
 		}
 	}
-	wantConstant(t, "ignore", of(`cookies = "ignore"`).Rules.Cookies, policy.Ignore)
-	wantConstant(t, "strip", of(`set_cookie = "strip"`).Rules.SetCookie, policy.Strip)
-	wantConstant(t, "store", of(`set_cookie = "store"`).Rules.SetCookie, policy.Store)
+	wantEqual(t, of(`cookies = "ignore"`).Rules.Cookies, policy.Ignore, "ignore")
+	wantEqual(t, of(`set_cookie = "strip"`).Rules.SetCookie, policy.Strip, "strip")
+	wantEqual(t, of(`set_cookie = "store"`).Rules.SetCookie, policy.Store, "store")
 	if of("range_fill = 0").RangeFill >= 0 || of(`range_fill = "2k"`).RangeFill != 2048 {
 		t.Error("range_fill is another number")
 	}

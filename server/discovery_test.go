@@ -331,9 +331,7 @@ load_balancing = "round_robin"
 			at, _, _ := strings.Cut(one, " ")
 			got = append(got, fmt.Sprint(at, " ", runs[at].Load()))
 		}
-		if all := strings.Join(got, ", "); all != step.want {
-			t.Errorf("%s: %s, want %s", step.keys, all, step.want)
-		}
+		wantEqual(t, strings.Join(got, ", "), step.want, "%s", step.keys)
 	}
 }
 
@@ -364,9 +362,7 @@ func TestDiscovery_byLookup(t *testing.T) {
 	}}, quiet+web+`
 routes = [{ pattern = "/*", dest = "dns://any.test:%d" }]
 `, e.port)
-	if got := answerers(t, s, "/"); !strings.HasPrefix(got, "127.0.0.41 for ") {
-		t.Error(got)
-	}
+	wantPrefix(t, answerers(t, s, "/"), "127.0.0.41 for ")
 }
 
 // Each address of a host name is a backend, whose load counts by itself: while one is busy the other one is asked.

@@ -149,9 +149,7 @@ func TestFallback_looksForTheRewrittenPath(t *testing.T) {
 	dir, addr := fallbackSite(t)
 	s := start(t, Options{}, fallbackFile+"rewrite = { strip_prefix = \"/v1\" }\n", dir, "app", addr)
 	for path, want := range map[string]string{"/v1/a.txt": "file", "/v1/b": "app GET /b 0 prod"} {
-		if body := bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+path)); body != want {
-			t.Errorf("%s: %q", path, body)
-		}
+		wantEqual(t, bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+path)), want, "%s", path)
 	}
 }
 
@@ -167,9 +165,7 @@ when = 'header.x-new == "2"'
 deny = 403
 `, dir, "app", addr)
 	for field, want := range map[string]string{"1": "app GET /a.txt 0 prod", "0": "file"} {
-		if body := bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/a.txt", "X-New: "+field)); body != want {
-			t.Errorf("%s: %q", field, body)
-		}
+		wantEqual(t, bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/a.txt", "X-New: "+field)), want, "%s", field)
 	}
 	if resp := askFor(t, "GET", urlOf(t, s, "web")+"/a.txt", "X-New: 2"); resp.StatusCode != 403 {
 		t.Error(resp.Status)
@@ -187,9 +183,7 @@ destinations.second = { type = "static", root = %q, fallback = %q }
 `, dir, other, "http://"+addr)
 	want := map[string]string{"/a.txt": "file", "/b.txt": "second", "/c": "app GET /c 0 "}
 	for path, want := range want {
-		if body := bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+path)); body != want {
-			t.Errorf("%s: %q, want %q", path, body, want)
-		}
+		wantEqual(t, bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+path)), want, "%s", path)
 	}
 }
 
@@ -248,9 +242,7 @@ func TestFallback_isChecked(t *testing.T) {
 		_, rep := config.Parse("edge.toml", []byte(c.text))
 		var said strings.Builder
 		_ = rep.Render(&said)
-		if !strings.Contains(said.String(), c.want) {
-			t.Errorf("%s\nsays %s\nwant %s", c.text, said.String(), c.want)
-		}
+		wantPart(t, said.String(), c.want, "%s", c.text)
 	}
 }
 

@@ -121,9 +121,7 @@ func TestFilterTypes_order(t *testing.T) {
 		{"two", "/none", ""},
 	} {
 		resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, c.listener)+c.path)
-		if got := strings.TrimSpace(resp.Header.Get("X-Filters")); got != c.want {
-			t.Errorf("%s %s: got %q, want %q", c.listener, c.path, got, c.want)
-		}
+		wantEqual(t, strings.TrimSpace(resp.Header.Get("X-Filters")), c.want, "%s %s", c.listener, c.path)
 	}
 	wantCounter(t, s, 5, "edge_filter_total", "a", "noted", "test_note")
 	wantCounter(t, s, 1, "edge_filter_total", "d", "noted", "test_note")
@@ -166,9 +164,7 @@ func TestFilterTypes_reloadKeeps(t *testing.T) {
 	for range 5 {
 		runtime.GC()
 	}
-	if of.closed.Load() != 0 {
-		t.Error("closed before the request was over that uses it")
-	}
+	wantEqual(t, of.closed.Load(), 0, "closed before the request was over that uses it")
 	ref.Resume(proxy.Next)
 	<-done
 	apply(t, s, "%s", routes)
@@ -208,9 +204,7 @@ func TestFilterTypes_newFails(t *testing.T) {
 			t.Errorf("%s: what the other filter kept for it is not closed", fail)
 		}
 		resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+"/")
-		if resp.Header.Get("X-Filters") != "n" {
-			t.Errorf("%s: the present filter does not run", fail)
-		}
+		wantEqual(t, resp.Header.Get("X-Filters"), "n", "%s: the present filter does not run", fail)
 	}
 	if of.seen.Load() != 3 || of.closed.Load() != 0 {
 		t.Errorf("counted %d, closed %d times; want 3 and 0", of.seen.Load(), of.closed.Load())
@@ -257,9 +251,7 @@ func TestFilters_byName(t *testing.T) {
 		t.Helper()
 		for path, filters := range want {
 			resp, _ := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+path)
-			if got := resp.Header.Get("X-Filters"); got != filters {
-				t.Errorf("%s: %q, want %q", path, got, filters)
-			}
+			wantEqual(t, resp.Header.Get("X-Filters"), filters, "%s", path)
 		}
 	}
 	check(map[string]string{"/": "one two", "/plain": "one"})
@@ -304,9 +296,7 @@ func TestFilters_chooseUpstreamsByName(t *testing.T) {
 		t.Helper()
 		for name, text := range want {
 			resp, body := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+"/?to="+name)
-			if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, text) {
-				t.Errorf("%s: %q, want %q", name, got, text)
-			}
+			wantPrefix(t, fmt.Sprint(resp.StatusCode, " ", body), text, "%s", name)
 		}
 	}
 	check(map[string]string{"one": "200 one 1.1 edge", "two": "200 two 1.1 edge", "three": "503 "})

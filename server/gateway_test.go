@@ -70,9 +70,7 @@ func TestBufferRequest(t *testing.T) {
 			if c.want == "413 " {
 				got = got[:min(len(got), 4)]
 			}
-			if got != c.want {
-				t.Errorf("%s %+v: %s", protocol, c, got)
-			}
+			wantEqual(t, got, c.want, "%s %+v", protocol, c)
 		}
 	}
 }
@@ -107,9 +105,7 @@ func TestBufferRequest_upgradesWithContent(t *testing.T) {
 		w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 		w.Send("POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+framing,
 			strings.Repeat("x", 70_000))
-		if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 413 ") {
-			t.Errorf("%s: %s", framing, head)
-		}
+		wantPrefix(t, w.ReadHead(), "HTTP/1.1 413 ", "%s", framing)
 	}
 }
 
@@ -157,9 +153,7 @@ func TestRewriteLocation(t *testing.T) {
 		"http://SELF.evil.test/app":             "http://" + address + ".evil.test/app",
 		"":                                      "",
 	} {
-		if got := ask("/shop/a", "public.test", location); got != want {
-			t.Errorf("%s: %q, want %q", location, got, want)
-		}
+		wantEqual(t, ask("/shop/a", "public.test", location), want, "%s", location)
 	}
 	if got := ask("/shop/a", "public.test:8443", "http://public.test:"+port+"/app/x"); got != "/shop/x" {
 		t.Errorf("a Host with a port: %q", got)
@@ -181,9 +175,7 @@ func TestRewriteLocation_unixSocket(t *testing.T) {
 	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
 		"dest = \"unix:%s\"\nrewrite_location = true\n", quiet, l.Addr())
 	resp := askFor(t, "GET", "http://"+s.Addresses()[0].Addr.String(), "Host: public.test:8443")
-	if got := resp.Header.Get("Location"); got != "/x" {
-		t.Errorf("%q", got)
-	}
+	wantEqual(t, resp.Header.Get("Location"), "/x")
 }
 
 // A redirect leads to the same place below another prefix.
@@ -200,9 +192,7 @@ func TestRedirect_rest(t *testing.T) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		try(t, err)
 		resp.Body.Close()
-		if got := resp.Header.Get("Location"); got != want {
-			t.Errorf("%s: %q, want %q", path, got, want)
-		}
+		wantEqual(t, resp.Header.Get("Location"), want, "%s", path)
 	}
 }
 
@@ -229,9 +219,7 @@ func TestVia_eachWay(t *testing.T) {
 			if got := resp.Header.Get("X-Via"); strings.ReplaceAll(got, " [", "[") != want {
 				t.Errorf("%+v, HTTP/%s: %s, want %s", c, version, got, want)
 			}
-			if got := fmt.Sprint(resp.Header["Via"]); got != c.toClient {
-				t.Errorf("%+v, HTTP/%s: the client sees %s", c, version, got)
-			}
+			wantEqual(t, fmt.Sprint(resp.Header["Via"]), c.toClient, "%+v, HTTP/%s: the client sees", c, version)
 		}
 	}
 }

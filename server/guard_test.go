@@ -58,12 +58,8 @@ func TestGuard_plainRequestsByCurl(t *testing.T) {
 			"[[routes]]\npattern = \"/*\"\nmethods = \"CONNECT\"\ndest = %[3]q\n",
 			quiet, guarded(t, ca, dir, c.keys), backend)
 		url := urlOf(t, s, "web") + "/x"
-		if got := curlStatus(t, url); got != "1.1 "+c.plain {
-			t.Errorf("%q: %s", c.keys, got)
-		}
-		if got := curlStatus(t, "--http2-prior-knowledge", url); got != "2 "+c.plain {
-			t.Errorf("%q, prior knowledge: %s", c.keys, got)
-		}
+		wantEqual(t, curlStatus(t, url), "1.1 "+c.plain, "%q", c.keys)
+		wantEqual(t, curlStatus(t, "--http2-prior-knowledge", url), "2 "+c.plain, "%q, prior knowledge", c.keys)
 		w := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
 		w.Send("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n")
 		if head := w.ReadHead(); c.plain != "200" && !strings.HasPrefix(head, "HTTP/1.1 421 ") {
@@ -73,9 +69,7 @@ func TestGuard_plainRequestsByCurl(t *testing.T) {
 		client := asHTTPS(t, ca, true)
 		client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{pair}
 		resp, _ := askBy(t, client, "GET", secureURL(t, s)+"/x", "Host: example.org")
-		if resp.StatusCode != 200 {
-			t.Errorf("%q, with a certificate: %d", c.keys, resp.StatusCode)
-		}
+		wantEqual(t, resp.StatusCode, 200, "%q, with a certificate", c.keys)
 	}
 }
 
@@ -98,13 +92,9 @@ func TestApply_asksStandingConnectionsForACertificate(t *testing.T) {
 		t.Fatal(got)
 	}
 	apply(t, s, "%s%s%s", quiet, guarded(t, ca, dir, "client_ca = CA\n"), all200)
-	if got := fmt.Sprint(statuses()); got != "[421 421 421]" {
-		t.Errorf("after the reload: %s", got)
-	}
+	wantEqual(t, fmt.Sprint(statuses()), "[421 421 421]", "after the reload")
 	// On a new connection the handshake asks.
-	if code := answers(t, s, ca, ca); code != 200 {
-		t.Errorf("with a certificate: %d", code)
-	}
+	wantEqual(t, answers(t, s, ca, ca), 200, "with a certificate")
 	if resp, err := asHTTPS(t, ca, true).Get(secureURL(t, s)); err == nil {
 		resp.Body.Close()
 		t.Errorf("without: %d", resp.StatusCode)
@@ -200,9 +190,7 @@ func TestRoutes_byListenerAndClientCertificate(t *testing.T) {
 				{"the subject of another authority", "asks others", stranger, 203},
 			} {
 				code, _ := getBy(t, c.client, strings.Replace(urlOf(t, s, c.listener), "http:", "https:", 1)+"/x")
-				if code != c.want {
-					t.Errorf("h2 %v, round %d: %s at %s: %d, want %d", h2, round, c.what, c.listener, code, c.want)
-				}
+				wantEqual(t, code, c.want, "h2 %v, round %d: %s at %s", h2, round, c.what, c.listener)
 				c.client.CloseIdleConnections()
 			}
 		}
@@ -251,12 +239,8 @@ func TestApply_addressOfAListenerMoves(t *testing.T) {
 	}
 	at := testutil.FreeAddr(t)
 	apply(t, s, "%s", text("[https]\nname = \"admin\"\nlisten = \""+at+"\"\nPAIR\nclient_ca = CA\n"))
-	if got := ask(); got != "421 Misdirected Request" {
-		t.Errorf("by the address before: %s", got)
-	}
+	wantEqual(t, ask(), "421 Misdirected Request", "by the address before")
 	apply(t, s, "%s", text("[http]\nlisten = \""+testutil.FreeAddr(t)+"\"\n[https]\nname = \"admin\"\nlisten = \""+at+
 		"\"\nPAIR\nclient_ca = CA\n"))
-	if got := ask(); got != "421 Misdirected Request" {
-		t.Errorf("by the address before that: %s", got)
-	}
+	wantEqual(t, ask(), "421 Misdirected Request", "by the address before that")
 }

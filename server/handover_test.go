@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -236,9 +237,7 @@ func TestHandover_clientsNoticeNothing(t *testing.T) {
 		m.end()
 		moved += m.moved.Load()
 		old.Handover().Abandon(claimed(next))
-		if err := old.Stop(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, old.Stop())
 		next.Handover().Join()
 		progress()
 		old = next
@@ -307,9 +306,7 @@ func TestHandover_takenBack(t *testing.T) {
 			t.Errorf("%v; %d connections", err, p.dials.Load())
 		}
 	}
-	if err := newPatron(t, "http://localhost/x", "unix", path).ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, newPatron(t, "http://localhost/x", "unix", path).ask())
 	if _, err := old.Apply(parse(t, text(2))); err != nil {
 		t.Error(err)
 	}
@@ -323,15 +320,11 @@ func TestHandover_unclaimed(t *testing.T) {
 	old := serve(t, parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second))), Options{})
 	next, sockets := successor(t, old, fmt.Sprintf(file, fmt.Sprintf("%q", second)))
 	for i, is := range next.Handover().Claims() {
-		if is != (sockets[i].Address == second) {
-			t.Errorf("%s is claimed: %v", sockets[i].Address, is)
-		}
+		wantEqual(t, is, sockets[i].Address == second, "%s is claimed", sockets[i].Address)
 	}
 	pass(t, old, next)
 	for _, a := range []string{first, second} {
-		if err := newPatron(t, "http://"+a, "tcp", a).ask(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, newPatron(t, "http://"+a, "tcp", a).ask())
 	}
 	old.Handover().CloseOthers()
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -341,20 +334,14 @@ func TestHandover_unclaimed(t *testing.T) {
 		}
 		return err != nil
 	})
-	if err := newPatron(t, "http://"+second, "tcp", second).ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, newPatron(t, "http://"+second, "tcp", second).ask())
 	old.Handover().Abandon(claimed(next))
 	_ = old.Stop()
-	if err := newPatron(t, "http://"+second, "tcp", second).ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, newPatron(t, "http://"+second, "tcp", second).ask())
 	// The descriptor of the unclaimed one was closed: a later configuration has a socket of its own.
 	both := parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second)))
 	mustApply(t, next, both)
-	if err := newPatron(t, "http://"+first, "tcp", first).ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, newPatron(t, "http://"+first, "tcp", first).ask())
 }
 
 // A reload between Sockets and Suspend: nothing is suspended where it has changed addresses, which the new process does
@@ -449,13 +436,9 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 		mustApply(t, s, cfg)
 	}
 	for _, a := range []string{first, second} {
-		if err := newPatron(t, "http://"+a, "tcp", a).ask(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, newPatron(t, "http://"+a, "tcp", a).ask())
 	}
-	if err := newPatron(t, "http://localhost/x", "unix", path).ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, newPatron(t, "http://localhost/x", "unix", path).ask())
 	if n := len(s.Addresses()); n != 3 {
 		t.Errorf("%d addresses are listed", n)
 	}
@@ -542,9 +525,7 @@ func TestHandover_suspendedStart(t *testing.T) {
 	const file = quiet + "http = { name = \"web\", listen = %q }\n" + all200
 	a := testutil.FreeAddr(t)
 	s := serve(t, parse(t, fmt.Sprintf(file, a)), Options{Suspended: true})
-	if err := s.Handover().SelfCheck(t.Context()); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, s.Handover().SelfCheck(t.Context()))
 	p := newPatron(t, "http://"+a, "tcp", a)
 	answered := make(chan error, 1)
 	go func() { answered <- p.ask() }()
@@ -553,9 +534,7 @@ func TestHandover_suspendedStart(t *testing.T) {
 		t.Errorf("%d connections before Resume", n)
 	}
 	try(t, s.Handover().Resume())
-	if err := <-answered; err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, <-answered)
 }
 
 // A Unix socket whose file is another one by now is made anew, and no process removes the file of another one.
@@ -578,9 +557,7 @@ func TestHandover_unixFile(t *testing.T) {
 	pass(t, old, next)
 	old.Handover().CloseOthers()
 	_ = old.Stop()
-	if err := ask(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, ask())
 }
 
 // Sockets of systemd are adopted by their addresses alone, and closing them leaves them as they were.
@@ -621,9 +598,7 @@ func TestHandover_socketActivation(t *testing.T) {
 			}
 		}
 		s.Drain(testutil.Patience)
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, s.Stop())
 	}
 	c, err := net.DialTimeout("tcp", address, testutil.Patience)
 	if err != nil {
@@ -714,9 +689,7 @@ protocols = ["h1"]
 strict_sni = true
 `+pair)
 	for range 2 {
-		if err := s.Handover().SelfCheck(t.Context()); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, s.Handover().SelfCheck(t.Context()))
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == 0 })
 	stopped := start(t, Options{}, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
@@ -801,4 +774,92 @@ register = { to = "noted://x", linger = "1m", ttl = "1h" }`)
 	try(t, s.Handover().Resume())
 	testutil.Eventually(t, testutil.Patience, func() bool { return counts.puts.Load() == 2 })
 	get(t, s, "web", "/")
+}
+
+// against runs ask against a server on the other end of a connection.
+func against(t *testing.T, ask func(net.Conn) error, serve func(c net.Conn)) error {
+	t.Helper()
+	down, up := net.Pipe()
+	up.SetDeadline(time.Now().Add(testutil.Patience))
+	down.SetDeadline(time.Now().Add(testutil.Patience))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer down.Close()
+		serve(down)
+	}()
+	err := ask(up)
+	up.Close()
+	<-ended
+	return err
+}
+
+// answer reads a request and sends text.
+func answer(text string) func(c net.Conn) {
+	return func(c net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.WriteString(c, text) //nolint:errcheck // the client may have left
+		}
+	}
+}
+
+func TestAskH1(t *testing.T) {
+	for _, c := range []struct{ answer, want string }{
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""},
+		{"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", ""},
+		{"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", "answered with 500 No"},
+		{"HTTP/1.1 2", "no answer"},
+		{"", "no answer"},
+		{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", "no answer"},
+	} {
+		err := against(t, askH1, answer(c.answer))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.30q: %v, want %q", c.answer, err, c.want)
+		}
+	}
+}
+
+func TestAskH2C(t *testing.T) {
+	const preface = 24 + 9
+	for frame, good := range map[string]bool{
+		"\x00\x00\x00\x04\x00\x00\x00\x00\x00": true, "\x00\x00\x00\x07\x00\x00\x00\x00\x00": false, "HTTP/1.1": false,
+	} {
+		err := against(t, askH2C, func(c net.Conn) {
+			io.CopyN(io.Discard, c, preface) //nolint:errcheck // the answer shows
+			io.WriteString(c, frame)         //nolint:errcheck // as above
+		})
+		wantEqual(t, err == nil, good, "%q: %v", frame, err)
+	}
+}
+
+func TestAskTLS(t *testing.T) {
+	cert, key := testutil.NewAuthority(t).Issue(t, nil, "example.org")
+	must := tls.RequireAnyClientCert
+	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	for name, c := range map[string]struct {
+		config *tls.Config
+		answer string
+		good   bool
+	}{
+		"HTTP/1":             {&tls.Config{NextProtos: []string{"http/1.1"}}, "HTTP/1.1 200 OK\r\n\r\n", true},
+		"HTTP/1 that fails":  {&tls.Config{}, "HTTP/1.1 503 No\r\n\r\n", false},
+		"HTTP/2":             {&tls.Config{NextProtos: []string{"h2"}}, "", true},
+		"client certificate": {&tls.Config{ClientAuth: must}, "", true},
+		"one by TLS 1.2":     {&tls.Config{ClientAuth: must, MaxVersion: tls.VersionTLS12}, "", true},
+		"an old version":     {&tls.Config{MaxVersion: tls.VersionTLS11}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.config.Certificates = []tls.Certificate{pair}
+			ask := func(conn net.Conn) error { return askTLS(conn, []string{"h2", "http/1.1"}) }
+			err := against(t, ask, func(conn net.Conn) {
+				s := tls.Server(conn, c.config)
+				if s.Handshake() == nil && c.answer != "" {
+					answer(c.answer)(s)
+				}
+			})
+			if (err == nil) != c.good {
+				t.Error(err)
+			}
+		})
+	}
 }

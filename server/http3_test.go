@@ -124,9 +124,7 @@ func TestQUICOptions(t *testing.T) {
 			k.Errorf("with the ticket of a session over TCP: %v, resumed: %v", err, s.DidResume)
 		}
 		offered := func(c *tls.Config) { c.NextProtos = []string{"h3", "h2"} }
-		if got := k.mustDial(offered).NegotiatedProtocol; got != "h2" {
-			k.Errorf("over TCP: %q", got)
-		}
+		wantEqual(k, k.mustDial(offered).NegotiatedProtocol, "h2", "over TCP")
 	})
 	withKeys(t, withH3+"session_tickets = false\n", "", func(k *keyed) {
 		if o := k.quicOptions(); !o.Config.SessionTicketsDisabled {
@@ -210,9 +208,7 @@ func TestAltSvc_isOfTheAddress(t *testing.T) {
 		}
 	}
 	apply(t, s, "%s%s", text, all200)
-	if got := field(k, addrs[0]); got != "" {
-		t.Errorf("after the reload: %q", got)
-	}
+	wantEqual(t, field(k, addrs[0]), "", "after the reload")
 }
 
 // othersPorts is a kernel where others have the TCP port that is asked for first.
@@ -292,9 +288,7 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 			t.Errorf("%d lines, not %d: %s", n, lines, &log)
 		}
 	}
-	if got := (&http3Listener{}).state() + l.http3.state(); got != "waiting" {
-		t.Errorf("state %q", got)
-	}
+	wantEqual(t, (&http3Listener{}).state()+l.http3.state(), "waiting", "state")
 	want(1)
 	want(1)
 	l.http3.toldAt = l.http3.toldAt.Add(-toldEvery)

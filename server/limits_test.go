@@ -1,13 +1,24 @@
 package server
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -347,5 +358,200 @@ health_check = { interval = "1s", timeout = "1s", fall = 100 }
 				}, "checks do not end as requests do")
 			})
 		}
+	}
+}
+
+// curled brings what curl gets, meanwhile.
+func curled(t *testing.T, url string) chan string {
+	got := make(chan string, 1)
+	go func() {
+		out, err := exec.Command("curl", "--noproxy", "*", "-si", url).CombinedOutput()
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(out)
+	}()
+	return got
+}
+
+// wantLimited fails unless answer says that there was no connection to a backend.
+func wantLimited(t *testing.T, answer string) {
+	t.Helper()
+	for _, part := range []string{" 503 ", "Proxy-Status: edge; error=connection_limit_reached", "Retry-After: 1"} {
+		wantPart(t, answer, part)
+	}
+}
+
+// The limits of pool and retry hold, are counted, and are told to a client of somebody else. Where the queue is full,
+// nobody's time is up.
+func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
+	testutil.CheckLeaks(t)
+	asked, open := make(chan bool, 10), make(chan bool)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-open
+		fmt.Fprint(w, "ok")
+	}))
+	testutil.CloseServer(t, h)
+	s := start(t, Options{}, quiet+web+`
+routes = [
+	{ pattern = "/*", dest = "api" },
+	{ pattern = "/hasty", dest = "hasty" },
+]
+[upstreams.api]
+backends = [{ address = %[1]q }]
+pool = { max_per_backend = 1, queue = 1, queue_timeout = "10m", max_requests = 2, max_lifetime = "1h" }
+retry = { buffer = "1k" }
+[upstreams.hasty]
+backends = [{ address = %[1]q }]
+pool = { max_per_backend = 1, queue = 1, queue_timeout = "100ms" }
+`, h.Listener.Addr())
+	curl := func(path string) chan string { return curled(t, urlOf(t, s, "web")+path) }
+	first := curl("/")
+	<-asked
+	second := curl("/")
+	waitCounter(t, s, 1, "edge_upstream_waiting", "api")
+	wantLimited(t, <-curl("/")) // the queue is full
+	hasty := curl("/hasty")
+	<-asked
+	wantLimited(t, <-curl("/hasty")) // its time is up
+	close(open)
+	answers := []string{<-first, <-second, <-hasty}
+	waitCounter(t, s, 0, "edge_upstream_connections", "api")
+	for _, answer := range append(answers, <-curl("/")) {
+		wantPrefix(t, answer, "HTTP/1.1 200 ")
+	}
+	for name, want := range map[string]float64{
+		"edge_upstream_queued_total": 1, "edge_upstream_aged_total": 1, "edge_upstream_dials_total": 2,
+	} {
+		wantCounter(t, s, want, name, "api")
+	}
+	for of, limit := range map[string]string{"api": "queue", "hasty": "queue_timeout"} {
+		wantCounter(t, s, 1, "edge_upstream_queue_refused_total", of, limit)
+	}
+}
+
+// A reload that adds a backend or changes a weight keeps the connections to those that stay; one that takes a backend
+// away closes those to that one alone.
+func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
+	one, toOne := origin(t, "one")
+	two, toTwo := origin(t, "two")
+	o := Options{Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}}
+	_, port, _ := net.SplitHostPort(two)
+	two = "two.test:" + port // is up with the reload that adds it
+	file := func(backends string) string {
+		return quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
+			"upstreams.api = { load_balancing = \"round_robin\", backends = [" + backends + "] }\n" +
+			"routes = [{ pattern = \"/*\", dest = \"api\" }]\n"
+	}
+	s := serve(t, parse(t, file(fmt.Sprintf("{ address = %q }", one))), o)
+	get(t, s, "web", "/")
+	for _, step := range []struct{ backends, want string }{
+		{fmt.Sprintf("{ address = %q }, { address = %q }", one, two), "one one two two"},
+		{fmt.Sprintf("{ address = %q, weight = 3 }, { address = %q }", one, two), "one one one two"},
+		{fmt.Sprintf("{ address = %q, weight = 3 }", one), "one one one one"},
+	} {
+		mustApply(t, s, parse(t, file(step.backends)))
+		var got []string
+		for range 4 {
+			_, body := get(t, s, "web", "/")
+			name, _, _ := strings.Cut(body, " ")
+			got = append(got, name)
+		}
+		if slices.Sort(got); strings.Join(got, " ") != step.want {
+			t.Errorf("answered by %v, want %s", got, step.want)
+		}
+		if toOne.Load() != 1 || toTwo.Load() > 1 {
+			t.Errorf("%d and %d connections, want one to each", toOne.Load(), toTwo.Load())
+		}
+	}
+	waitCounter(t, s, 1, "edge_upstream_connections", "api", "idle")
+}
+
+// idleClients are ways to hold a connection without asking for anything.
+var idleClients = []struct {
+	name     string
+	listener string
+	idle     func(t *testing.T, c net.Conn)
+	farewell string // what the connection ends with
+	secured  bool
+	from     net.IP // nil: any
+}{
+	{name: "that said nothing", listener: `protocols = ["h1"]`, idle: func(*testing.T, net.Conn) {}},
+	{name: "that may say either version", listener: `protocols = ["h1", "h2"]`, idle: func(*testing.T, net.Conn) {}},
+	{name: "that said nothing to TLS", secured: true, idle: func(*testing.T, net.Conn) {}},
+	{name: "that sent no header", listener: `proxy_protocol = { from = ["127.0.0.2"] }`,
+		from: net.IPv4(127, 0, 0, 2), idle: func(*testing.T, net.Conn) {}},
+	{name: "that were answered", idle: func(t *testing.T, c net.Conn) {
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		try(t, err)
+		resp.Body.Close()
+	}},
+	{name: "of HTTP/2", listener: `protocols = ["h1", "h2"]`, farewell: "\x00\x00\x00\x00\x00\x00\x00\x00",
+		idle: func(t *testing.T, c net.Conn) {
+			fmt.Fprint(c, http2.ClientPreface)
+			try(t, http2.NewFramer(c, c).WriteSettings())
+		}},
+}
+
+// Clients that hold all places and do nothing do not lock others out.
+func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
+	t.Parallel()
+	for _, how := range idleClients {
+		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
+			listener := "[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" + how.listener
+			if how.secured {
+				listener = secured(t, testutil.NewAuthority(t), t.TempDir())
+			}
+			s := start(t, Options{}, "%stls.handshake_timeout = \"10m\"\n%s\n"+
+				"limits = { connections = 4, header_timeout = \"10m\" }\n%s", quiet, listener, all200)
+			addr := s.Addresses()[0].Addr.String()
+			var idle []net.Conn
+			for range 4 {
+				c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: how.from}}).Dial("tcp", addr)
+				try(t, err)
+				defer c.Close()
+				how.idle(t, c)
+				idle = append(idle, c)
+			}
+			testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == len(idle) })
+			begun := time.Now()
+			for range 6 {
+				ask(t, addr, how.secured)
+			}
+			if took := time.Since(begun); took > 20*time.Second {
+				t.Errorf("newcomers were served after %v", took)
+			}
+			if n := counter(s, "edge_connections_yielded_total"); n == 0 {
+				t.Error("no connection has yielded")
+			}
+			var ends []string
+			for _, c := range idle {
+				c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) //nolint:errcheck // the read says so
+				if rest, err := io.ReadAll(c); err == nil {
+					ends = append(ends, string(rest))
+				}
+			}
+			if len(ends) == 0 || !strings.HasSuffix(ends[0], how.farewell) {
+				t.Errorf("the ends of idle connections: %q", ends)
+			}
+		})
+	}
+}
+
+// ask asks on a connection of its own, which it closes.
+func ask(t *testing.T, addr string, secured bool) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	try(t, err)
+	if secured {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: "example.org"})
+	}
+	if resp, err := askOnce(conn, ""); err != nil || resp.StatusCode != 200 {
+		t.Fatalf("a newcomer: %v, %v", resp, err)
 	}
 }

@@ -226,9 +226,7 @@ routes = [{ pattern = "/*", dest = "status:204" }]
 	lost := func() uint64 { return s.logs.now["syslog+tcp://"+gone].sink.Stats().Lost }
 	testutil.Eventually(t, testutil.Patience, func() bool { return lost() == requests }, "what is lost is counted")
 	mustApply(t, s, parse(t, quiet+"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n"))
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, s.Stop())
 }
 
 // spellings returns requests whose queries and Referers have the value s3cr3t under names that redact has: in any case,

@@ -34,9 +34,7 @@ dest = "status:200"
 			"HTTP/1.1 " + c.status + " ", "\r\nProxy-Status: front; error=" + c.token + "\r\n", "\r\nDate: ",
 			"\r\nConnection: close\r\n", c.body,
 		} {
-			if !strings.Contains(got, part) {
-				t.Errorf("%s, %q: %q has no %q", c.listener, c.request, got, part)
-			}
+			wantPart(t, got, part, "%s, %q", c.listener, c.request)
 		}
 	}
 }
@@ -50,9 +48,7 @@ routes = [{ pattern = "/*", dest = %q }]
 	for field, want := range map[string]string{"": "https", "X-Forwarded-Proto: http\r\n": "http"} {
 		w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 		w.Send("GET https://h/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + field + "\r\n")
-		if got := w.ReadAll(); !strings.Contains(got, " X-Forwarded-Proto="+want+" ") {
-			t.Errorf("%q: %q", field, got)
-		}
+		wantPart(t, w.ReadAll(), " X-Forwarded-Proto="+want+" ", "%q", field)
 	}
 }
 

@@ -91,9 +91,7 @@ func TestErrorPages_byPlaceStatusAndAccept(t *testing.T) {
 	} {
 		resp := askFor(t, "GET", urlOf(t, s, "plain")+c.path, "Accept: "+c.accept)
 		got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Content-Type"), " ", bodyOf(t, resp))
-		if !strings.HasPrefix(got, c.want) {
-			t.Errorf("%s, %s: %s\nwant %s", c.path, c.accept, got, c.want)
-		}
+		wantPrefix(t, got, c.want, "%s, %s", c.path, c.accept)
 		if retry := resp.Header.Get("Retry-After"); (retry == "600") != (c.path == "/closed") {
 			t.Errorf("%s: Retry-After %q", c.path, retry)
 		}
@@ -115,9 +113,7 @@ func TestErrorPages_escapeTheHost(t *testing.T) {
 	w := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "plain"), "http://"))
 	w.Send("GET /none HTTP/1.1\r\nHost: a'b&c\r\nConnection: close\r\n\r\n")
 	got := w.ReadAll()
-	if !strings.Contains(got, "at a&#39;b&#38;c</p>") {
-		t.Errorf("%q", got)
-	}
+	wantPart(t, got, "at a&#39;b&#38;c</p>")
 }
 
 func TestErrorPages_overCurl(t *testing.T) {
@@ -147,9 +143,7 @@ func TestErrorPages_overCurl(t *testing.T) {
 		}
 		text, err := os.ReadFile(body)
 		try(t, err)
-		if got := string(out) + string(text); !strings.HasPrefix(got, c.want) {
-			t.Errorf("%v: %q, want %q", c.args, got, c.want)
-		}
+		wantPrefix(t, string(out)+string(text), c.want, "%v", c.args)
 	}
 }
 
@@ -159,9 +153,7 @@ func TestErrorPages_reload(t *testing.T) {
 	wants := func(path, want string) {
 		t.Helper()
 		resp := askFor(t, "GET", urlOf(t, s, "plain")+path, "Accept: text/html")
-		if body := bodyOf(t, resp); body != want {
-			t.Errorf("%s: %q, want %q", path, body, want)
-		}
+		wantEqual(t, bodyOf(t, resp), want, "%s", path)
 	}
 	if d, err := s.Apply(load()); err != nil || !d.Empty() {
 		t.Fatalf("%+v, %v", d, err)
@@ -236,11 +228,7 @@ func TestErrorPages_largeOnesAreNotForRefusals(t *testing.T) {
 		"pattern = \"/*\"\ndest = \"status:201\"\n", quiet, page)
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 	w.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\nmalformed\r\n\r\n")
-	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 201 ") {
-		t.Error(head)
-	}
+	wantPrefix(t, w.ReadHead(), "HTTP/1.1 201 ")
 	w.Want("201 Created\n")
-	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 400 ") {
-		t.Error(head)
-	}
+	wantPrefix(t, w.ReadHead(), "HTTP/1.1 400 ")
 }

@@ -126,9 +126,7 @@ func TestPassing_besideTerminated(t *testing.T) {
 		h.backend(t, "db.example", nil))
 	s := start(t, Options{}, "%s", text(rule))
 	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
-	if err := h.echoes(addr, "db.example"); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, h.echoes(addr, "db.example"))
 	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
 	try(t, err)
 	io.WriteString(c, "GET / HTTP/1.0\r\nHost: web.example\r\n\r\n") //nolint:errcheck // the read tells
@@ -176,9 +174,7 @@ func TestPassing_postgres(t *testing.T) {
 	} {
 		addr := addressOf(t, s, c.service)
 		out := openssl(t, addr, "-starttls", "postgres", "-servername", c.name)
-		if !strings.Contains(out, c.want) {
-			t.Errorf("%s: %s", c.service, out)
-		}
+		wantPart(t, out, c.want, "%s", c.service)
 		conn, err := net.Dial("tcp", addr)
 		try(t, err)
 		if !asksForTLS(conn) {
@@ -371,20 +367,14 @@ func TestPassing_reload(t *testing.T) {
 	for range 2 {
 		rest := half("a.example")
 		apply(t, s, "%s", peeks)
-		if err := rest(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, rest())
 		rest = half("b.example")
 		apply(t, s, "%s", ends)
-		if err := rest(); err != nil {
-			t.Error(err)
-		}
+		wantNoErr(t, rest())
 	}
 	apply(t, s, "%s", peeks)
 	wantRefused(t, s, parse(t, text(fmt.Sprintf("dest = %q", backend))), "peek = true")
-	if err := h.echoes(addr, "b.example"); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, h.echoes(addr, "b.example"))
 }
 
 // halved sends the first half of the bytes of its first write, and the rest once it may.

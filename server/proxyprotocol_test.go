@@ -139,9 +139,7 @@ func TestProxyProtocol_handshakes(t *testing.T) {
 		all.Go(func() {
 			// Clients that make their ClientHello meanwhile would be too slow for a place, and keep others busy.
 			c := &announcing{all: &ready, addr: addr, header: "PROXY TCP4 198.51.100.7 198.51.100.1 1000 443\r\n"}
-			if err := tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake(); err != nil {
-				t.Error(err)
-			}
+			wantNoErr(t, tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake())
 			if c.Conn != nil {
 				c.Close()
 			}
@@ -162,14 +160,10 @@ func TestProxyProtocol_closes(t *testing.T) {
 	for range 3 {
 		w := testutil.Dial(t, addr)
 		w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		if got := w.ReadAll(); got != "" {
-			t.Errorf("%q", got)
-		}
+		wantEqual(t, w.ReadAll(), "")
 		w = testutil.Dial(t, addr)
 		w.Send("PROXY TCP4 nonsense\r\n")
-		if got := w.ReadAll(); got != "" {
-			t.Errorf("%q", got)
-		}
+		wantEqual(t, w.ReadAll(), "")
 	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := other.Dial("tcp", addr)

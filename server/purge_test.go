@@ -197,9 +197,7 @@ func TestPurge_clients(t *testing.T) {
 			t.Errorf("%+v: counted %v, want %v; the backend is asked %d times", row, n, counts, asked.Load())
 		}
 		plain := fmt.Sprint(times+1, " /plain/a  200")
-		if got := c.send("-X PURGE " + row.options + " a.test/plain/a"); got != plain {
-			t.Errorf("%+v, without a cache: %q", row, got)
-		}
+		wantEqual(t, c.send("-X PURGE "+row.options+" a.test/plain/a"), plain, "%+v, without a cache", row)
 	}
 }
 
@@ -340,9 +338,7 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 			t.Errorf("%s, %+v, %v: %q, want %q", path, p, order, got, want)
 		}
 	}
-	if got := c.send("a.test/" + path); !strings.HasPrefix(got, "2 200  "+cacheHit) {
-		t.Errorf("%s, %+v, %v: %q is stored", path, p, order, got)
-	}
+	wantPrefix(t, c.send("a.test/"+path), "2 200  "+cacheHit, "%s, %+v, %v", path, p, order)
 	try(t, s.Stop())
 	want := 1
 	if p.Soft {

@@ -343,25 +343,17 @@ func TestJSON_guardsHold(t *testing.T) {
 		for name, body := range unreadable() {
 			for _, path := range []string{"/deny/", "/answer/", "/set/"} {
 				refused++
-				if got := send(t, c, url+path, body); got != "400" {
-					t.Errorf("%s %s: %s: %s", protocol, path, name, got)
-				}
+				wantEqual(t, send(t, c, url+path, body), "400", "%s %s: %s", protocol, path, name)
 			}
 			want := "200"
-			if got := send(t, c, url+"/get/", body); got != want {
-				t.Errorf("%s: %s, though json is not asked: %s", protocol, name, got)
-			}
-			if got := send(t, c, url+"/field/", body); got != want {
-				t.Errorf("%s: %s, though no guard asks: %s", protocol, name, got)
-			}
+			wantEqual(t, send(t, c, url+"/get/", body), want, "%s: %s, though json is not asked", protocol, name)
+			wantEqual(t, send(t, c, url+"/field/", body), want, "%s: %s, though no guard asks", protocol, name)
 			want = "403" // json.valid says so
 			if strings.HasPrefix(name, "a name") || strings.Contains(body, "1e999") {
 				want = "400"
 				refused++
 			}
-			if got := send(t, c, url+"/valid/", body); got != want {
-				t.Errorf("%s: %s, with json.valid: %s, want %s", protocol, name, got, want)
-			}
+			wantEqual(t, send(t, c, url+"/valid/", body), want, "%s: %s, with json.valid", protocol, name)
 		}
 		for _, r := range []struct{ path, body, want string }{
 			{"/deny/", `{"role":"admin"}`, "403"},
@@ -374,18 +366,14 @@ func TestJSON_guardsHold(t *testing.T) {
 			{"/set/", `{"role":"admin"}`, "403"},
 			{"/set/", `{"role":"guest"}`, "200"},
 		} {
-			if got := send(t, c, url+r.path, r.body); got != r.want {
-				t.Errorf("%s %s %s: %s, want %s", protocol, r.path, r.body, got, r.want)
-			}
+			wantEqual(t, send(t, c, url+r.path, r.body), r.want, "%s %s %s", protocol, r.path, r.body)
 		}
 		for _, f := range [][]string{
 			{"Content-Encoding", "gzip"}, {"Content-Encoding", "identity, br"},
 			{"Content-Type", "application/json; charset=utf-7"}, {"Content-Type", `application/json; charset="UTF-16"`},
 		} {
 			refused++
-			if got := send(t, c, url+"/deny/", `{"role":"guest"}`, f...); got != "400" {
-				t.Errorf("%s: %s: %s", protocol, f, got)
-			}
+			wantEqual(t, send(t, c, url+"/deny/", `{"role":"guest"}`, f...), "400", "%s: %s", protocol, f)
 		}
 		for _, host := range []string{"limit.test", "when.test"} { // no text of a body
 			for claims, want := range map[string]int{`{"sub":"a"}`: 200, `{"sub":"a"}x`: 400, `sub`: 400} {
@@ -393,9 +381,7 @@ func TestJSON_guardsHold(t *testing.T) {
 					refused++
 				}
 				resp, _ := askBy(t, c, "GET", url+"/claim/", "X-Claims: "+claims, "Host: "+host)
-				if resp.StatusCode != want {
-					t.Errorf("%s %s: %s: %s, want %d", protocol, host, claims, resp.Status, want)
-				}
+				wantEqual(t, resp.StatusCode, want, "%s %s: %s: %s", protocol, host, claims, resp.Status)
 			}
 		}
 	}
@@ -445,16 +431,12 @@ func TestReadBody_whateverItIsCalled(t *testing.T) {
 func TestJSON_numbersHaveOneForm(t *testing.T) {
 	url, _, _ := guardRig(t)
 	for i, as := range []string{"7", "7.0", "7.00", "7.000", "7e0", "7E+0", "0.7e1", "70e-1", "700e-2"} {
-		if got := send(t, http.DefaultClient, url+"/plan/", `{"plan":`+as+`}`); got != "403" {
-			t.Errorf("a rule by %s: %s", as, got)
-		}
+		wantEqual(t, send(t, http.DefaultClient, url+"/plan/", `{"plan":`+as+`}`), "403", "a rule by %s", as)
 		want := "429"
 		if i < 2 {
 			want = "200"
 		}
-		if got := send(t, http.DefaultClient, url+"/account/", `{"account": `+as+`}`); got != want {
-			t.Errorf("a limit by %s: %s, want %s", as, got, want)
-		}
+		wantEqual(t, send(t, http.DefaultClient, url+"/account/", `{"account": `+as+`}`), want, "a limit by %s", as)
 	}
 	if got := send(t, http.DefaultClient, url+"/account/", `{"account":7}x`); got != "400" {
 		t.Errorf("a limit by what is not readable: %s", got)

@@ -141,7 +141,7 @@ register = { to = "asked://x", linger = "` + linger + `" }`
 	s := serve(t, cfg, Options{Registries: map[string]registry.Maker{
 		"asked": func(*locator.Locator) (registry.Registry, error) { return a, nil },
 	}})
-	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_registrations", "known") == 1 })
+	waitCounter(t, s, 1, "edge_registrations", "known")
 	return s, a
 }
 

@@ -58,9 +58,7 @@ func TestRelays(t *testing.T) {
 			t.Errorf("%d bytes of %d", len(got), len(big))
 		}
 	}
-	if len(met) != 2 {
-		t.Errorf("%v", met)
-	}
+	wantEqual(t, len(met), 2, "%v", met)
 	lines := func() string { return readFile(log) }
 	testutil.Eventually(t, testutil.Patience, func() bool { return strings.Count(lines(), "\n") == 3 }, lines)
 	want := `"proto":"TCP","status":200,"bytes_in":1048576,"bytes_out":1048580,`

@@ -188,9 +188,7 @@ func TestRouting_byCurl(t *testing.T) {
 		{[]string{"-w", "%{http_code}", "-o", "/dev/null", "-H", "Expect: the-unexpected", url + "/find/a"}, "417"},
 	} {
 		out, _ := exec.Command(curl, append([]string{"-s", "--noproxy", "none.example"}, c.args...)...).Output()
-		if !strings.HasPrefix(string(out), c.want) {
-			t.Errorf("curl %q: %q, want %q", c.args, out, c.want)
-		}
+		wantPrefix(t, string(out), c.want, "curl %q", c.args)
 	}
 }
 
@@ -230,9 +228,7 @@ routes = [
 		})
 	}
 	resp := askFor(t, "CONNECT", "http://"+addr)
-	if got := resp.Header.Get("Allow"); !strings.HasPrefix(got, "GET, HEAD, ") {
-		t.Errorf("Allow: %q", got)
-	}
+	wantPrefix(t, resp.Header.Get("Allow"), "GET, HEAD, ", "Allow")
 	if got := resp.Header.Get("Proxy-Status"); got != "edge; error=http_request_denied" {
 		t.Errorf("Proxy-Status: %q", got)
 	}
@@ -325,12 +321,8 @@ listeners = [
 		{"both", "Host: h", "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
 	} {
 		resp := askFor(t, "GET", urlOf(t, s, c.listener)+"/", strings.Split(c.fields, "|")...)
-		if got := bodyOf(t, resp); !strings.Contains(got, c.want) {
-			t.Errorf("%s %s:\n got %s\nwant %s", c.listener, c.fields, got, c.want)
-		}
-		if got := resp.Header.Get("Via"); got != "1.1 front" {
-			t.Errorf("Via of the answer: %q", got)
-		}
+		wantPart(t, bodyOf(t, resp), c.want, "%s %s", c.listener, c.fields)
+		wantEqual(t, resp.Header.Get("Via"), "1.1 front", "Via of the answer")
 		logged = append(logged, fmt.Sprintf(`"listener":%q,"client_ip":%q`, c.listener, c.client))
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -412,9 +404,7 @@ routes = [
 	ask := func() string {
 		return askFor(t, "GET", urlOf(t, s, "web")+"/x", "X-Forwarded-Proto: https").Header.Get("Location")
 	}
-	if got := ask(); got != "http://one.example/x" {
-		t.Errorf("a client that is not trusted is sent to %q", got)
-	}
+	wantEqual(t, ask(), "http://one.example/x", "a client that is not trusted is sent to")
 	if d := apply(t, s, file, "10.0.0.0/8", 1, "one.example"); !d.Empty() {
 		t.Errorf("the same file: %+v", d)
 	}
@@ -422,9 +412,7 @@ routes = [
 	if got, want := fmt.Sprint(d.Changed), "[listener web route /* route /* #3]"; got != want {
 		t.Errorf("changed: %s, want %s", got, want)
 	}
-	if got := ask(); got != "https://two.example/x" {
-		t.Errorf("a trusted proxy's client is sent to %q", got)
-	}
+	wantEqual(t, ask(), "https://two.example/x", "a trusted proxy's client is sent to")
 }
 
 // What a check takes for one pattern is one for the router, however it is spelled, and nothing else is: a file that

@@ -46,9 +46,7 @@ limit = { rate = "2/h" }
 		t.Helper()
 		for i, want := range want {
 			resp, _ := testutil.Get(t, http.DefaultClient, urlOf(t, s, "web")+path)
-			if resp.StatusCode != want {
-				t.Errorf("%s, request %d: %d, want %d", path, i, resp.StatusCode, want)
-			}
+			wantEqual(t, resp.StatusCode, want, "%s, request %d", path, i)
 		}
 	}
 	ask("/a", 204, 204, 429)
@@ -609,9 +607,7 @@ func TestConditions_refuseWhatTheyCannotAskWhole(t *testing.T) {
 			if c.host == "set.test" && strings.Contains(r.how, "two values") {
 				continue // texts of several values are one text
 			}
-			if r.got != r.want {
-				t.Errorf("%s, %s: %s, want %s", c.host, r.how, r.got, r.want)
-			}
+			wantEqual(t, r.got, r.want, "%s, %s", c.host, r.how)
 		}
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool {

@@ -125,9 +125,7 @@ func wantSame(t *testing.T, what string, whole, got *http.Response, path string)
 		if name == "Vary" && got.StatusCode == 304 && strings.HasSuffix(path, ".png") {
 			is = strings.TrimPrefix(strings.TrimSuffix(is, ", Accept-Encoding"), "Accept-Encoding, ")
 		}
-		if is != want {
-			t.Errorf("%s has %s: %q, want %q", what, name, is, want)
-		}
+		wantEqual(t, is, want, "%s has %s", what, name)
 	}
 }
 

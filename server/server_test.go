@@ -174,12 +174,57 @@ func counter(s *Server, name string, labels ...string) (value float64) {
 	return value
 }
 
+// wantEqual fails unless got is want. what is a format with its arguments: the name of got.
+func wantEqual[T comparable](t testing.TB, got, want T, what ...any) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	name, form := "", "%s: %v, want %v"
+	if len(what) > 0 {
+		name = fmt.Sprintf(what[0].(string), what[1:]...)
+	}
+	if _, is := any(got).(string); is {
+		form = "%s: %q, want %q"
+	}
+	t.Errorf(form, name, got, want)
+}
+
+// wantPart fails unless got holds part. what is as for wantEqual.
+func wantPart(t testing.TB, got, part string, what ...any) {
+	t.Helper()
+	if !strings.Contains(got, part) {
+		wantEqual(t, got, "…"+part+"…", what...)
+	}
+}
+
+// wantPrefix fails unless got begins with part. what is as for wantEqual.
+func wantPrefix(t testing.TB, got, part string, what ...any) {
+	t.Helper()
+	if !strings.HasPrefix(got, part) {
+		wantEqual(t, got, part+"…", what...)
+	}
+}
+
+// wantNoErr fails at an error.
+func wantNoErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// waitCounter waits until wantCounter would not fail.
+func waitCounter(t testing.TB, s *Server, want float64, name string, labels ...string) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, labels...) == want },
+		"%s of %v is %v", name, labels, want)
+}
+
 // wantCounter fails unless the samples of a name with these labels are want together.
 func wantCounter(t testing.TB, s *Server, want float64, name string, labels ...string) {
 	t.Helper()
-	if got := counter(s, name, labels...); got != want {
-		t.Errorf("%s of %v is %v, want %v", name, labels, got, want)
-	}
+	wantEqual(t, counter(s, name, labels...), want, "%s of %v", name, labels)
 }
 
 // wantStatus fails unless a GET of url by c is answered with want.
@@ -209,9 +254,7 @@ func wantRefused(t *testing.T, s *Server, cfg *config.Config, part string) {
 func wantSeries(t *testing.T, page string, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
-		if !strings.Contains("\n"+page, "\n"+line+"\n") {
-			t.Errorf("there is no line %s in\n%s", line, page)
-		}
+		wantPart(t, "\n"+page, "\n"+line+"\n", "the page")
 	}
 }
 
@@ -351,12 +394,8 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 		t.Fatalf("before: %d", status)
 	}
 	apply(t, s, file, "1k")
-	if status := ask(testutil.Dial(t, s.Addresses()[0].Addr.String())); status != 431 {
-		t.Errorf("a new connection: %d, want 431", status)
-	}
-	if status := ask(old); status != 200 {
-		t.Errorf("the connection of before: %d, want 200", status)
-	}
+	wantEqual(t, ask(testutil.Dial(t, s.Addresses()[0].Addr.String())), 431, "a new connection")
+	wantEqual(t, ask(old), 200, "the connection of before")
 	wantCounter(t, s, 2, "edge_listener_requests_total", "web")
 }
 
@@ -536,9 +575,7 @@ func TestApply_whileEnding(t *testing.T) {
 	if _, err := s.Apply(cfg); !errors.Is(err, errEnding) {
 		t.Errorf("while draining: %v", err)
 	}
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, s.Stop())
 	if _, err := s.Apply(cfg); !errors.Is(err, errEnding) {
 		t.Errorf("after the end: %v", err)
 	}
@@ -631,9 +668,7 @@ func TestServer_readyWhileAReloadLasts(t *testing.T) {
 		t.Error("it waits for the reload")
 	}
 	close(goOn)
-	if err := <-applied; err != nil {
-		t.Error(err)
-	}
+	wantNoErr(t, <-applied)
 }
 
 // What connects after Listen waits until Start, also over an Apply that names its address again, and is served then.

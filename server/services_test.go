@@ -105,9 +105,7 @@ func TestServices_reload(t *testing.T) {
 	waits.Send("three\n")
 	echo.Close()
 	waits.Want("hello\nthree\n")
-	if got := s.Draining().String(); got != "2 of services" {
-		t.Errorf("left: %s", got)
-	}
+	wantEqual(t, s.Draining().String(), "2 of services", "left")
 	if d, err = s.Apply(parseOwn(t, "http.listen = \"127.0.0.1:0\"\n")); err != nil || len(d.Removed) != 2 {
 		t.Errorf("%+v %v", d, err)
 	}

@@ -166,9 +166,7 @@ type = "test_gated"
 	for range 5 {
 		runtime.GC()
 	}
-	if g.closed.Load() != 0 {
-		t.Error("released before the order has ended that uses it")
-	}
+	wantEqual(t, g.closed.Load(), 0, "released before the order has ended that uses it")
 	close(g.open)
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		runtime.GC()
@@ -300,8 +298,6 @@ func TestSocket_wayIn(t *testing.T) {
 		{Socket{Address: "[::]:81", V6Only: true}, `a listener with listen = "[::]:81", or`},
 		{Socket{Address: "unix:/run/other"}, `a listener with listen = "unix:/run/other", or`},
 	} {
-		if got := c.socket.wayIn(cfg); !strings.Contains(got, c.want) {
-			t.Errorf("%+v: %q, want %q", c.socket, got, c.want)
-		}
+		wantPart(t, c.socket.wayIn(cfg), c.want, "%+v", c.socket)
 	}
 }

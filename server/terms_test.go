@@ -74,22 +74,14 @@ func TestCertificates_when(t *testing.T) {
 			t.Errorf("%s gets %s for %q, want %s", c.ip, name, c.name, c.want)
 		}
 	}
-	if name := got("127.0.0.1", "a.test", "acme", "h2"); name != "old" {
-		t.Errorf("by protocol: %s", name)
-	}
+	wantEqual(t, got("127.0.0.1", "a.test", "acme", "h2"), "old", "by protocol")
 	for ip, want := range map[string]string{"127.0.0.1": "CN = public", "127.0.0.2": "CN = inner"} {
 		out := openssl(t, addr, "-servername", "a.test", "-bind", ip+":0", "-brief")
-		if !strings.Contains(out, "Peer certificate: "+want) {
-			t.Errorf("%s\n%s", want, out)
-		}
+		wantPart(t, out, "Peer certificate: "+want, "%s", want)
 	}
 	apply(t, s, "%s", strings.Replace(text, "127.0.0.2", "127.0.0.1", 1))
-	if name := got("127.0.0.2", "a.test", "h2"); name != "public" {
-		t.Errorf("after the list has changed: %s", name)
-	}
-	if name := got("127.0.0.1", "a.test", "h2"); name != "inner" {
-		t.Errorf("after the list has changed: %s", name)
-	}
+	wantEqual(t, got("127.0.0.2", "a.test", "h2"), "public", "after the list has changed")
+	wantEqual(t, got("127.0.0.1", "a.test", "h2"), "inner", "after the list has changed")
 }
 
 // Where no certificate is for a client, the alert says so.
@@ -365,16 +357,12 @@ deny = true
 		{"-servername www.test -alpn acme-tls/1,http/1.1", "unrecognized name"},
 	} {
 		out := openssl(t, r.addr, append(strings.Fields(c.args), "-brief")...)
-		if !strings.Contains(out, c.want) {
-			t.Errorf("%s, want %s:\n%s", c.args, c.want, out)
-		}
+		wantPart(t, out, c.want, "%s", c.args)
 	}
 	for label, want := range map[[2]string]float64{{"2", "denied"}: 3, {"3", "applied"}: 2, {"4", "applied"}: 2,
 		{"admins", "applied"}: 0} {
 		got := counter(r.server, "edge_tls_rules_total", "web", label[1], label[0])
-		if got != want {
-			t.Errorf("edge_tls_rules_total of rule %s, %s: %v, want %v", label[0], label[1], got, want)
-		}
+		wantEqual(t, got, want, "edge_tls_rules_total of rule %s, %s", label[0], label[1])
 	}
 	old := r.mustDial("127.0.0.1", "www.test", func(o *tls.Config) { o.MaxVersion = tls.VersionTLS12 })
 	if status, _ := old.ask("new.test"); status != 421 {

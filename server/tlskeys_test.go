@@ -85,15 +85,11 @@ var sharedTLSKeys = []struct {
 		k.mustFail(func(o *tls.Config) { o.MaxVersion = tls.VersionTLS12 })
 	}},
 	{"curves", `curves = ["P-384"]`, func(k *keyed) {
-		if got := k.mustDial(nil).CurveID; got != tls.CurveP384 {
-			k.Errorf("%v", got)
-		}
+		wantEqual(k, k.mustDial(nil).CurveID, tls.CurveP384)
 	}},
 	{"ciphers", `ciphers = ["ECDHE-ECDSA-CHACHA20-POLY1305"]`, func(k *keyed) {
 		got := k.mustDial(func(o *tls.Config) { o.MaxVersion = tls.VersionTLS12 }).CipherSuite
-		if got != tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 {
-			k.Errorf("%s", tls.CipherSuiteName(got))
-		}
+		wantEqual(k, got, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "%s", tls.CipherSuiteName(got))
 	}},
 	{"client_auth", "client_auth = \"request\"\nclient_ca = CA", func(k *keyed) {
 		asked := false
@@ -114,9 +110,7 @@ var sharedTLSKeys = []struct {
 	{"strict_sni", "strict_sni = true", func(k *keyed) {
 		for host, want := range map[string]int{"example.org": 200, "other.example.org": 421} {
 			resp, _ := askBy(k.T, asHTTPS(k.T, k.ca, true), "GET", "https://"+k.addr, "Host: "+host)
-			if resp.StatusCode != want {
-				k.Errorf("%s: %d, want %d", host, resp.StatusCode, want)
-			}
+			wantEqual(k, resp.StatusCode, want, "%s", host)
 		}
 	}},
 	{"session_tickets", "session_tickets = false", func(k *keyed) {
@@ -125,9 +119,7 @@ var sharedTLSKeys = []struct {
 		}
 	}},
 	{"hsts.max_age", `hsts.max_age = "2h"`, func(k *keyed) {
-		if got := k.hsts(); got != "max-age=7200" {
-			k.Errorf("%q", got)
-		}
+		wantEqual(k, k.hsts(), "max-age=7200")
 	}},
 	{"hsts.subdomains", "hsts = { max_age = 60, subdomains = true }", func(k *keyed) {
 		if got := k.hsts(); got != "max-age=60; includeSubDomains" {
@@ -169,9 +161,7 @@ func TestTLSKeys_haveEffect(t *testing.T) {
 	})
 	t.Run("a listener against [tls]", func(t *testing.T) {
 		withKeys(t, `curves = ["P-256"]`, "[tls]\ncurves = [\"P-521\"]\n", func(k *keyed) {
-			if got := k.mustDial(nil).CurveID; got != tls.CurveP256 {
-				k.Errorf("%v", got)
-			}
+			wantEqual(k, k.mustDial(nil).CurveID, tls.CurveP256)
 		})
 	})
 }
@@ -204,9 +194,7 @@ func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
 	t.Run("ticket_rotation", func(t *testing.T) {
 		ca := testutil.NewAuthority(t)
 		cfg := parse(t, quiet+secured(t, ca, t.TempDir())+all200+"[tls]\nticket_rotation = \"90m\"\n")
-		if cfg.TLS.TicketRotation != 90*time.Minute {
-			t.Errorf("%v", cfg.TLS.TicketRotation)
-		}
+		wantEqual(t, cfg.TLS.TicketRotation, 90*time.Minute)
 		cfg.TLS.TicketRotation = time.Millisecond
 		s, err := New(cfg, Options{})
 		try(t, err)
@@ -259,9 +247,7 @@ func TestCertificateKeys_haveEffect(t *testing.T) {
 		"a.forced.example.org": "two.example.org", "": "one.example.org",
 	} {
 		got := k.mustDial(func(o *tls.Config) { o.ServerName, o.InsecureSkipVerify = name, true })
-		if subject := got.PeerCertificates[0].DNSNames[0]; subject != want {
-			t.Errorf("%q gets %s, want %s", name, subject, want)
-		}
+		wantEqual(t, got.PeerCertificates[0].DNSNames[0], want, "%q gets", name)
 		if stapled := len(got.OCSPResponse) > 0; stapled != (want == "one.example.org") {
 			t.Errorf("%q: stapled is %v", name, stapled)
 		}

@@ -83,16 +83,14 @@ answer_fields = ["content-type"]
 		get(t, s, listener, "/"+path+"?token=hunter2")
 	}
 	const name = "edge_export_records_total"
-	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "traces", "sent") == 3 }, name)
+	waitCounter(t, s, 3, name, "traces", "sent")
 	got := at.text()
 	for text, want := range map[string]bool{
 		"/v1/traces secret7 ": true, "\x05front": true, "eu-1a": true, "GET /*": true, "own all": true,
 		"late 418": true, "http.response.header.content-type": true, "token=REDACTED": true, "hunter2": false,
 		"/none": false, "/never": false, "/c": false, "/f": false, "edge.listener": true,
 	} {
-		if strings.Contains(got, text) != want {
-			t.Errorf("%q: want %v in %q", text, want, got)
-		}
+		wantEqual(t, strings.Contains(got, text), want, "%q is in %q", text, got)
 	}
 	for _, result := range []string{"rejected", "failed", "dropped"} {
 		wantCounter(t, s, 0, name, result)
@@ -126,7 +124,7 @@ func TestTraces_reload(t *testing.T) {
 		t.Error("there are traces without [tracing]")
 	}
 	const name = "edge_export_records_total"
-	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, "sent") == 3 }, name)
+	waitCounter(t, s, 3, name, "sent")
 }
 
 // Requests go to a collector as logs, too, each with the numbers of its trace and its span.
@@ -153,7 +151,7 @@ routes = [{ pattern = "/*", dest = "hello" }]
 	}
 	const name = "edge_export_records_total"
 	for _, signal := range []string{"logs", "traces"} {
-		testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, name, signal, "sent") == 1 }, signal)
+		waitCounter(t, s, 1, name, signal, "sent")
 	}
 }
 

@@ -265,9 +265,7 @@ func TestTrust_followsItsFiles(t *testing.T) {
 	of <- second
 	second.Write(t, filepath.Join(dir, "ca.pem"))
 	testutil.Eventually(t, testutil.Patience, func() bool { return answers(t, s, own, second) == 200 })
-	if status := answers(t, s, own, first); status != 0 {
-		t.Errorf("a client of the old authority: %d", status)
-	}
+	wantEqual(t, answers(t, s, own, first), 0, "a client of the old authority")
 	ask()
 	wantCounter(t, s, 1, "edge_certificate_changes_total", "success")
 	wantCounter(t, s, 0, "edge_config_reloads_total")

@@ -111,18 +111,14 @@ func TestWhen_reloadOfLists(t *testing.T) {
 		!strings.HasPrefix(report.Errors[0].Error(), list+":2:") {
 		t.Errorf("a broken list is loaded: %+v", report.Errors)
 	}
-	if got := statusFor(t, s, "mallory"); got != 403 {
-		t.Errorf("after a refused reload: %d", got)
-	}
+	wantEqual(t, statusFor(t, s, "mallory"), 403, "after a refused reload")
 
 	rename(t, list, "eve\n")
 	for _, of := range []*language.Tables{nil, tables} { // a check, and a reload that does not come to its end
 		if _, report := loadList(t, dir, of, ""); !report.OK() {
 			t.Fatal(report.Errors)
 		}
-		if got := statusFor(t, s, "mallory"); got != 403 {
-			t.Errorf("after a check: %d", got)
-		}
+		wantEqual(t, statusFor(t, s, "mallory"), 403, "after a check")
 	}
 
 	cfg, report = loadList(t, dir, tables, "")
@@ -158,9 +154,7 @@ func TestWhen_listsRefreshUnderLoad(t *testing.T) {
 		testutil.Eventually(t, testutil.Patience, func() bool { return statusFor(t, s, user) == 403 }, user)
 	}
 	rename(t, list, "\"broken\n")
-	if got := statusFor(t, s, "user2"); got != 403 {
-		t.Errorf("with a broken file: %d", got)
-	}
+	wantEqual(t, statusFor(t, s, "user2"), 403, "with a broken file")
 	if stop(); asked.Load() == 0 {
 		t.Error("no request was made meanwhile")
 	}
@@ -199,9 +193,7 @@ dest = "redirect:/x?sig={hex(hmac(secret.links, path))}"
 		{"/signed", "", "308 /x?sig=" + signed},
 	} {
 		resp := askFor(t, "GET", url+test.path, test.field)
-		if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location")); got != test.want {
-			t.Errorf("%s: %s, want %s", test.path, got, test.want)
-		}
+		wantEqual(t, fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Location")), test.want, "%s", test.path)
 	}
 	for user, tier := range map[string]string{"alice": "gold", "bob": "tin"} {
 		resp := askFor(t, "GET", url+"/v1/x?q=1", "X-User: "+user)
@@ -214,9 +206,7 @@ dest = "redirect:/x?sig={hex(hmac(secret.links, path))}"
 		}
 	}
 	for at, want := range map[string]int{"a": 200, "b": 403} {
-		if got := askFor(t, "GET", url+"/to/x?at="+at).StatusCode; got != want {
-			t.Errorf("to %s: %d, want %d", at, got, want)
-		}
+		wantEqual(t, askFor(t, "GET", url+"/to/x?at="+at).StatusCode, want, "to %s", at)
 	}
 }
 
