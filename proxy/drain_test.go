@@ -1,13 +1,10 @@
 package proxy_test
 
 import (
-	"bufio"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -23,33 +20,18 @@ func TestProxy_drainEndsBehindTheAnswerInProgress(t *testing.T) {
 	}))
 	testutil.CloseServer(t, origin)
 	s := setTunnel(t, stageOptions{origin: origin.Listener.Addr().String()})
-	c, err := net.Dial("tcp", s.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
-	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
+	w := s.client()
+	w.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-asked
 	drained := make(chan bool, 1)
 	go func() { drained <- s.engine.Drain(2 * testutil.Patience) }()
 	testutil.Eventually(t, testutil.Patience, s.engine.Draining)
 	close(goOn)
-	r := bufio.NewReader(c)
-	answer, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatal(err)
+	if answer, body := w.ReadResponse("GET"); body != "hello" || !answer.Close {
+		t.Errorf("%q, the last one: %v", body, answer.Close)
 	}
-	body, err := io.ReadAll(answer.Body)
-	if err != nil || string(body) != "hello" || !answer.Close {
-		t.Errorf("%q, %v, the last one: %v", body, err, answer.Close)
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		t.Errorf("behind it: %v", err)
-	}
-	c.Close()
+	w.WantEnd()
+	w.Close()
 	if !<-drained {
 		t.Error("the drain took all the time it had")
 	}
@@ -85,12 +67,12 @@ func TestProxy_stopIsBlamedOnNobody(t *testing.T) {
 			defer close(goOn)
 			s, logged := setTunnel(t, stageOptions{origin: origin.Listener.Addr().String()}), 1
 			if c.warm {
-				w := testutil.Dial(t, s.addr())
+				w := s.client()
 				w.Send("GET /warm HTTP/1.1\r\nHost: x\r\n\r\n")
 				w.ReadHead()
 				logged++
 			}
-			w := testutil.Dial(t, s.addr())
+			w := s.client()
 			w.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			<-reached
 			if c.begun {

@@ -9,15 +9,21 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// After a moment with many exchanges few are kept, which count as such, and under pressure none.
-func TestLocal_keepsFewExchanges(t *testing.T) {
+// simLocal is a local of a reactor without a network.
+func simLocal(t *testing.T) *local {
+	t.Helper()
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil }, Memory: 32 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLocal(nil, e.Reactors()[0])
+	return newLocal(nil, e.Reactors()[0])
+}
+
+// After a moment with many exchanges few are kept, which count as such, and under pressure none.
+func TestLocal_keepsFewExchanges(t *testing.T) {
+	l := simLocal(t)
 	var all []*Exchange
 	for range 2 * exchangesKept {
 		all = append(all, l.take())
@@ -56,13 +62,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 
 // The budget counts for an exchange all that its heads hold, whatever they have grown to.
 func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLocal(nil, e.Reactors()[0])
+	l := simLocal(t)
 	x := l.take()
 	x.Request.Base = append(x.Request.Base, make([]byte, 40<<10)...)
 	x.Response.Fields = append(x.Response.Fields, make([]message.Field, 1000)...)
@@ -82,13 +82,7 @@ var bulky = NewLocal[[4 << 10]byte]()
 
 // The budget counts what Locals have, until the exchanges that had it are gone.
 func TestLocal_isCounted(t *testing.T) {
-	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newLocal(nil, e.Reactors()[0])
+	l := simLocal(t)
 	var all []*Exchange
 	for range 2 * exchangesKept {
 		x := l.take()

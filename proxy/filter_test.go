@@ -20,7 +20,6 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -61,6 +60,23 @@ func (r *rig) post(t *testing.T, path, body string) (*http.Response, string) {
 	defer w.Close()
 	w.Send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body))
 	return w.ReadResponse("POST")
+}
+
+// wantCut makes a request whose answer must not look whole.
+func (r *rig) wantCut(t *testing.T, method, path, body string) {
+	t.Helper()
+	req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%s %s: %d bytes came as a whole answer", method, path, len(got))
+	}
 }
 
 func (r *rig) wantLateResumes(t *testing.T, n uint64) {
@@ -176,6 +192,12 @@ func TestFilter_trailers(t *testing.T) {
 	}
 }
 
+// upper is a filter of bodies.
+func upper(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
+	x.Emit(bytes.ToUpper(in))
+	return proxy.Next
+}
+
 func respond(*proxy.Exchange) proxy.Verdict { return proxy.Respond(499, "told so\n") }
 
 func TestFilter_respondsInEachPhase(t *testing.T) {
@@ -205,14 +227,7 @@ func TestFilter_respondsInEachPhase(t *testing.T) {
 		r := filterRig(t, &proxy.Filter{ResponseBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 			return respond(x)
 		}})
-		resp, err := http.Post(r.url, "text/plain", strings.NewReader("hello"))
-		if err == nil {
-			_, err = io.ReadAll(resp.Body)
-			resp.Body.Close()
-		}
-		if err == nil {
-			t.Fatal("an answer that was ended half way looks whole")
-		}
+		r.wantCut(t, "POST", "/", "hello")
 		r.settled(t)
 	})
 	t.Run("no status", func(t *testing.T) {
@@ -253,10 +268,7 @@ func TestFilter_parksAndResumes(t *testing.T) {
 				refs <- x.Ref()
 				return proxy.Park
 			})
-			f.RequestBody = func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
-				x.Emit(bytes.ToUpper(in))
-				return proxy.Next
-			}
+			f.RequestBody = upper
 			r := filterRig(t, f)
 			w := testutil.Dial(t, r.addr())
 			body := strings.Repeat("hello", 100_000) // comes while the exchange is parked
@@ -345,10 +357,7 @@ func TestFilter_blocksOnAWorker(t *testing.T) {
 			default:
 				f.Response = wait
 			}
-			f.RequestBody = func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
-				x.Emit(bytes.ToUpper(in))
-				return proxy.Next
-			}
+			f.RequestBody = upper
 			r := filterRig(t, f)
 			body := strings.Repeat("hello", 100_000)
 			first, second := testutil.Dial(t, r.addr()), testutil.Dial(t, r.addr())
@@ -469,34 +478,24 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 // Over HTTP/2 it costs its stream.
 func TestFilter_panicCostsOneStream(t *testing.T) {
 	release := make(chan struct{})
-	s := &edge.Server{Addr: "127.0.0.1:0", Filters: []*proxy.Filter{{Request: func(x *proxy.Exchange) proxy.Verdict {
-		if string(x.Path()) == "/bad" {
-			panic(errOnPurpose)
-		}
-		return proxy.Next
-	}}}, Routes: []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "first,")
 		w.(http.Flusher).Flush()
 		<-release
 		io.WriteString(w, r.RemoteAddr)
-	}))}}}
-	s.Engine.Reactors, s.Session.H2C = 1, true
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
+	}), &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		if string(x.Path()) == "/bad" {
+			panic(errOnPurpose)
+		}
+		return proxy.Next
+	}})
 	client := clientOf(t, "h2c")
-	defer client.CloseIdleConnections()
-	slow, err := client.Get("http://" + s.ListenAddr() + "/slow")
+	slow, err := client.Get(r.url + "/slow")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		resp, err := client.Get("http://" + s.ListenAddr() + "/bad")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.Body.Close(); resp.StatusCode != 500 || resp.ProtoMajor != 2 {
+		if resp, _ := testutil.Get(t, client, r.url+"/bad"); resp.StatusCode != 500 || resp.ProtoMajor != 2 {
 			t.Fatal(resp.Proto, resp.Status)
 		}
 	}
@@ -515,14 +514,7 @@ func TestFilter_panicOverTrailers(t *testing.T) {
 		io.WriteString(w, "body")
 		w.Header().Set("X-End", "yes")
 	}), &proxy.Filter{Trailers: func(*proxy.Exchange, *message.Head) { panic(errOnPurpose) }})
-	resp, err := http.Get(r.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); err == nil {
-		t.Fatalf("%q came whole", body)
-	}
+	r.wantCut(t, "GET", "/", "")
 	if s := r.stats(); s.Panics != 1 {
 		t.Fatalf("%+v", s)
 	}
@@ -617,14 +609,7 @@ func TestFilter_bodiesMayChangeTheirLength(t *testing.T) {
 			},
 			ResponseBody: grow,
 		})
-		resp, err := http.Post(r.url, "", strings.NewReader("hello"))
-		if err == nil {
-			_, err = io.ReadAll(resp.Body)
-			resp.Body.Close()
-		}
-		if err == nil {
-			t.Fatal("a body that does not fit its length looks whole")
-		}
+		r.wantCut(t, "POST", "/", "hello")
 		r.settled(t)
 	})
 	t.Run("HEAD", func(t *testing.T) {

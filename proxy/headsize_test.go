@@ -3,14 +3,12 @@ package proxy_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -26,75 +24,51 @@ import (
 //	/slow     is answered once /release was asked for on the same connection
 //	/settle   has it say its settings, where it is late to do so
 type narrow struct {
-	net.Listener
+	*framed
 	limit  uint32
-	late   bool
-	conns  atomic.Int32
 	killed atomic.Int32
+	paths  map[uint32]string // owned by the goroutine of the one connection
 }
 
 func newNarrow(t *testing.T, limit uint32, late bool) *narrow {
-	s := &narrow{limit: limit, late: late}
-	s.Listener = testutil.Serve(t, s.serve)
-	return s
-}
-
-func (s *narrow) serve(conn net.Conn) {
-	defer conn.Close()
-	s.conns.Add(1)
-	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn)}
-	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-		return
-	}
-	settle := func() {
+	s := &narrow{limit: limit, paths: map[uint32]string{}}
+	settle := func(c *framedConn) {
 		c.WriteSettings(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: s.limit})
 		c.WriteSettingsAck()
 	}
-	if !s.late {
-		settle()
-	}
-	paths, slow := map[uint32]string{}, uint32(0)
-	for {
-		f, err := c.ReadFrame()
-		if err != nil {
-			return
-		}
-		id := f.Header().StreamID
-		switch f := f.(type) {
-		case *http2.DataFrame:
-			if n := uint32(len(f.Data())); n > 0 {
-				c.WriteWindowUpdate(0, n)
-				c.WriteWindowUpdate(id, n)
-			}
-		case *http2.MetaHeadersFrame:
-			size := uint32(0)
-			for _, field := range f.Fields {
-				size += field.Size()
-			}
-			if size > s.limit {
-				s.killed.Add(1)
-				c.WriteGoAway(id-2, http2.ErrCodeProtocol, []byte("Header size exceeded max allowed size"))
-				return
-			}
-			if len(f.RegularFields()) < len(f.Fields)-3 { // not trailers
-				paths[id] = f.PseudoValue("path")
-			}
-		}
-		if (f.Header().Type != http2.FrameHeaders && f.Header().Type != http2.FrameData) ||
-			!f.Header().Flags.Has(http2.FlagDataEndStream) {
-			continue
-		}
-		switch path := paths[id]; path {
+	slow := uint32(0)
+	s.framed = &framed{begun: s.begun, ended: func(c *framedConn, id uint32, _ string) {
+		switch s.paths[id] {
 		case "/slow":
 			slow = id
-			continue
+			return
 		case "/release":
 			c.answer(slow, "slow")
 		case "/settle":
-			settle()
+			settle(c)
 		}
-		c.answer(id, paths[id])
+		c.answer(id, s.paths[id])
+	}, settle: func(c *framedConn) {
+		if clear(s.paths); !late {
+			settle(c)
+		}
+	}}
+	serveFramed(t, s.framed)
+	return s
+}
+
+// begun looks whether a head is too large.
+func (s *narrow) begun(c *framedConn, id uint32) {
+	size := uint32(0)
+	for _, field := range c.head {
+		if size += field.Size(); field.Name == ":path" {
+			s.paths[id] = field.Value
+		}
+	}
+	if size > s.limit {
+		s.killed.Add(1)
+		c.WriteGoAway(id-2, http2.ErrCodeProtocol, []byte("Header size exceeded max allowed size"))
+		c.Conn.Close()
 	}
 }
 
@@ -114,9 +88,10 @@ func requestOf(t *testing.T, method, url string, n int, body io.Reader) *http.Re
 
 // result is what became of a request.
 type result struct {
-	status int
-	body   string
-	header http.Header
+	status  int
+	body    string
+	header  http.Header
+	trailer http.Header
 }
 
 // begin makes a request and returns where its answer will be.
@@ -134,7 +109,7 @@ func begin(t *testing.T, client *http.Client, req *http.Request) chan result {
 		if err != nil {
 			t.Error(err)
 		}
-		done <- result{resp.StatusCode, string(body), resp.Header}
+		done <- result{resp.StatusCode, string(body), resp.Header, resp.Trailer}
 	}()
 	return done
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
@@ -268,36 +267,17 @@ func TestHijack_isRefused(t *testing.T) {
 			t.Errorf("%s: %s", name, body)
 		}
 	}
-	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(says))}}}
-	s.Session.H2C = true
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
-	client := clientOf(t, "h2c")
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://" + s.ListenAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); string(body) != "false true" || resp.ProtoMajor != 2 {
+	if resp, body := testutil.Get(t, clientOf(t, "h2c"), r.url); body != "false true" || resp.ProtoMajor != 2 {
 		t.Errorf("over HTTP/2: %s %s", resp.Proto, body)
 	}
 }
 
 // A handler cannot take over a stream, so that an extended CONNECT is a plain GET to it.
 func TestHijack_seesNoUpgradeOfHTTP2(t *testing.T) {
-	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(
-		func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(400 + len(r.Header.Values("Upgrade")) + len(r.Header.Values("Connection")))
-		}))}}}
-	s.Session.H2C = true
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
-	c := dialFramed(t, s.ListenAddr())
+	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400 + len(r.Header.Values("Upgrade")) + len(r.Header.Values("Connection")))
+	}))
+	c := dialFramed(t, r.addr())
 	err := writeHead(c.Framer, 1, true, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http",
 		":path", "/", ":authority", "a")
 	if err != nil {

@@ -144,9 +144,7 @@ func TestRoute_when(t *testing.T) {
 	}
 	// What some origins take for /admin is no way around the condition.
 	for _, target := range []string{"//admin", "/x%2f..%2fadmin", "/\\admin"} {
-		w := testutil.Dial(t, r.addr())
-		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
-		if resp, body := w.ReadResponse("GET"); resp.StatusCode != 400 {
+		if resp, body := r.ask(t, "GET", target); resp.StatusCode != 400 {
 			t.Errorf("%s: %s %q", target, resp.Status, body)
 		}
 	}
@@ -498,16 +496,7 @@ func TestView_onAWorkerWhileTheBodyComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() { // it begins to answer when the head has come
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
+	l := testutil.Serve(t, func(conn net.Conn) { // it begins to answer when the head has come
 		defer conn.Close()
 		req, err := http.ReadRequest(bufio.NewReader(conn))
 		if err != nil {
@@ -516,7 +505,7 @@ func TestView_onAWorkerWhileTheBodyComes(t *testing.T) {
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
 		io.Copy(io.Discard, req.Body)
 		io.WriteString(conn, "ok")
-	}()
+	})
 	began, sent := make(chan bool), make(chan bool)
 	f := &proxy.Filter{Blocking: proxy.PhaseResponse, Response: func(x *proxy.Exchange) proxy.Verdict {
 		began <- true

@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -42,12 +41,9 @@ func TestOutliers_lastResort(t *testing.T) {
 			})
 			good := newFaulty(t, "h1", wellAnswering)
 			set := backend.Of(bad.address, good.address)
-			r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, upstream.Options{Backends: set}),
-					&proxy.ToOptions{
-						Method:   balance.RoundRobin,
-						Outliers: backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Hour}),
-					})}}
+			r := ledBy(t, upstream.Options{Backends: set}, &proxy.ToOptions{
+				Method:   balance.RoundRobin,
+				Outliers: backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Hour}),
 			})
 			first := set.Members()[0]
 			testutil.Eventually(t, testutil.Patience, func() bool {
@@ -90,10 +86,8 @@ func TestOutliers_trial(t *testing.T) {
 	good := newFaulty(t, "h1", wellAnswering)
 	set := backend.Of(bad.address, good.address)
 	outliers := backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Millisecond})
-	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, upstream.Options{Backends: set}),
-			&proxy.ToOptions{Method: balance.RoundRobin, Outliers: outliers})}}
-	})
+	to := &proxy.ToOptions{Method: balance.RoundRobin, Outliers: outliers}
+	r := ledBy(t, upstream.Options{Backends: set}, to)
 	first := set.Members()[0]
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		fetch(t, "GET", r.url+"/", "")

@@ -21,7 +21,8 @@ func asking(t *testing.T, addr string, n int) net.Conn {
 	t.Helper()
 	c := dialFramed(t, addr, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	for i := range n {
-		err := writeHead(c.Framer, uint32(2*i+1), true, ":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/")
+		err := writeHead(c.Framer, uint32(2*i+1), true,
+			":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,15 +34,13 @@ func asking(t *testing.T, addr string, n int) net.Conn {
 // is given back.
 func TestProxy_heldBodiesAreInTheBudget(t *testing.T) {
 	const budget, streams, size = 4 << 20, 128, 256 << 10
-	s := setStage(t, stageOptions{
-		engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
-	})
-	origin := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	origin := newFaulty(t, "h1", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(size))
 		w.Write(make([]byte, size))
-	})}
-	go origin.Serve(s.listener)
-	t.Cleanup(func() { origin.Close() })
+	})
+	s := setStage(t, stageOptions{
+		origin: origin.address, engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
+	})
 	c := asking(t, s.addr(), streams)
 	held, still := int64(0), 0
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -63,17 +62,15 @@ func TestProxy_heldBodiesAreInTheBudget(t *testing.T) {
 // Exchanges that wait for their answers are in the budget too: beyond it further ones are refused, not the first.
 func TestProxy_waitingExchangesAreInTheBudget(t *testing.T) {
 	const budget, streams = 512 << 10, 128
-	s := setStage(t, stageOptions{
-		engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
-	})
 	asked := make(chan bool, streams)
 	wait := make(chan bool)
-	origin := http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	origin := newFaulty(t, "h1", func(http.ResponseWriter, *http.Request) {
 		asked <- true
 		<-wait
-	})}
-	go origin.Serve(s.listener)
-	t.Cleanup(func() { origin.Close() })
+	})
+	s := setStage(t, stageOptions{
+		origin: origin.address, engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
+	})
 	c := asking(t, s.addr(), streams)
 	refused := 0
 	f := http2.NewFramer(io.Discard, c)

@@ -26,17 +26,17 @@ import (
 // framed is an HTTP/2 origin whose test says what becomes of each request.
 type framed struct {
 	net.Listener
-	begun func(c *framedConn, id uint32)              // a head came; may be nil
-	ended func(c *framedConn, id uint32, body string) // and all of the request
-	conns atomic.Int32
+	settle func(c *framedConn)                         // sends its settings; nil: they say nothing
+	begun  func(c *framedConn, id uint32)              // a head came; may be nil
+	ended  func(c *framedConn, id uint32, body string) // and all of the request
+	conns  atomic.Int32
 }
 
 // framedConn is one connection of a framed. Owned by its goroutine.
 type framedConn struct {
 	net.Conn
 	*http2.Framer
-	number int // from 1
-	dec    *hpack.Decoder
+	number int                 // from 1
 	head   []hpack.HeaderField // that came last
 }
 
@@ -51,11 +51,16 @@ func serveFramed(t *testing.T, s *framed) *framed {
 func (s *framed) serve(conn net.Conn) {
 	defer conn.Close()
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn), number: int(s.conns.Add(1))}
-	c.dec = hpack.NewDecoder(4096, nil)
+	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
-	c.WriteSettings()
+	if s.settle == nil {
+		c.WriteSettings()
+		c.WriteSettingsAck()
+	} else {
+		s.settle(c)
+	}
 	bodies := map[uint32]*strings.Builder{}
 	for {
 		f, err := c.ReadFrame()
@@ -64,20 +69,16 @@ func (s *framed) serve(conn net.Conn) {
 		}
 		id := f.Header().StreamID
 		switch f := f.(type) {
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				c.WriteSettingsAck()
+		case *http2.MetaHeadersFrame:
+			if bodies[id] == nil { // else they are trailers
+				bodies[id] = &strings.Builder{}
 			}
-		case *http2.HeadersFrame:
-			bodies[id] = &strings.Builder{}
-			if c.head, err = c.dec.DecodeFull(f.HeaderBlockFragment()); err != nil {
-				return
-			}
+			c.head = f.Fields
 			if s.begun != nil {
 				s.begun(c, id)
 			}
 			if f.StreamEnded() {
-				s.ended(c, id, "")
+				s.ended(c, id, bodies[id].String())
 			}
 		case *http2.DataFrame:
 			bodies[id].Write(f.Data())

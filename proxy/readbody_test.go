@@ -166,11 +166,8 @@ func TestReadBody_holdsToTheEnd(t *testing.T) {
 			return proxy.Park
 		}, Response: looks("response")}},
 		"with a filter of bodies": {{Request: looks("request"), Response: looks("response"),
-			Blocking: proxy.PhaseRequest,
-			RequestBody: func(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
-				x.Emit(bytes.ToUpper(in))
-				return proxy.Next
-			}}},
+			Blocking:    proxy.PhaseRequest,
+			RequestBody: upper}},
 	} {
 		rig := readRig(t, 1000, append(filters, ends)...)
 		body := strings.Repeat("a", 1000) + strings.Repeat("b", 400_000)
@@ -396,12 +393,9 @@ func TestReadBody_fork(t *testing.T) {
 	rig := newRig(t, func(e *engine.Engine) []proxy.Route {
 		return []proxy.Route{{To: &forking{front{onward: to(e, o.address)}}, ReadBody: 1000, BufferRequest: 10_000}}
 	}, &proxy.Filter{
-		Request: func(x *proxy.Exchange) proxy.Verdict { look(x); return proxy.Next },
-		RequestBody: func(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
-			x.Emit(bytes.ToUpper(in))
-			return proxy.Next
-		},
-		Connected: look,
+		Request:     func(x *proxy.Exchange) proxy.Verdict { look(x); return proxy.Next },
+		RequestBody: upper,
+		Connected:   look,
 	})
 	rig.post(t, "/", strings.Repeat("a", 5000))
 	if own, fork := <-saw, <-saw; own != "1000 false a" || fork != own {

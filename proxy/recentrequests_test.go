@@ -11,17 +11,6 @@ import (
 	"github.com/edge-proxy/edge/proxy/recent"
 )
 
-// numberedLog keeps what is remembered of a request as well. Owned by one reactor.
-type numberedLog struct{ records []observe.Record }
-
-func (l *numberedLog) Append(r *observe.Record) {
-	l.records = append(l.records, observe.Record{
-		ID: r.ID, Time: r.Time, Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
-		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused, Proto: r.Proto, ClientIP: r.ClientIP,
-		ClientPort: r.ClientPort, Route: r.Route, Upstream: r.Upstream, Backend: r.Backend,
-	})
-}
-
 // remembered reads the records of a reactor, a few at a time, the first one first.
 func remembered(s *simulation, bad bool) (all []recent.Record) {
 	for before := uint64(recent.Newest); before != 0; {
@@ -47,7 +36,7 @@ func TestSim_rememberedIsWhatIsLogged(t *testing.T) {
 			AcceptAborted: 0.05, ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02,
 			ShortWrite: 0.2, Reset: 0.002,
 		}
-		log := &numberedLog{}
+		log := &keptLog{}
 		s := newTunedSimulation(t, w, 1, tuning{
 			log: []proxy.AccessLog{log},
 			to:  &proxy.ToOptions{Retry: on(t, "connect", "refused_stream", "reset", "503")},

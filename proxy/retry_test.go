@@ -59,14 +59,18 @@ func retrying(t *testing.T, p *retry.Policy, o upstream.Options, filter *proxy.F
 	if o.Backends == nil {
 		o.Backends = backend.Of(addresses...)
 	}
-	var filters []*proxy.Filter
-	if filter != nil {
-		filters = append(filters, filter)
+	to := &proxy.ToOptions{Retry: p, Method: balance.RoundRobin}
+	if filter == nil {
+		return ledBy(t, o, to)
 	}
+	return ledBy(t, o, to, filter)
+}
+
+// ledBy returns a rig of one reactor that leads to an upstream in a way.
+func ledBy(t *testing.T, o upstream.Options, to *proxy.ToOptions, filters ...*proxy.Filter) *rig {
+	t.Helper()
 	return newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), &proxy.ToOptions{
-			Retry: p, Method: balance.RoundRobin,
-		})}}
+		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), to)}}
 	}, filters...)
 }
 
@@ -251,16 +255,7 @@ func TestRetry_lostConnections(t *testing.T) {
 			{"GET", "", true}, {"PUT", "", true}, {"QUERY", "", true}, {"POST", "", false},
 			{"GET", "HTTP/1.1 200 OK\r\nContent-L", true},
 		} {
-			bad := newFaulty(t, protocol, func(w http.ResponseWriter, r *http.Request) {
-				io.Copy(io.Discard, r.Body)
-				if h, ok := w.(http.Hijacker); ok {
-					conn, _, _ := h.Hijack()
-					io.WriteString(conn, c.partly)
-					conn.Close()
-					return
-				}
-				panic(http.ErrAbortHandler)
-			})
+			bad := newFaulty(t, protocol, hangUp(c.partly))
 			good := newFaulty(t, protocol, wellAnswering)
 			o := upstream.Options{}
 			if protocol == "h2" {

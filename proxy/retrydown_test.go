@@ -8,7 +8,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/retry"
@@ -41,10 +40,8 @@ func TestRetry_whatWasUnderWayAtOneThatIsDown(t *testing.T) {
 			set := backend.Of(bad.address, other.address, good.address)
 			policy := on(t, "reset")
 			policy.Budget = retry.NewBudget(1, 0)
-			r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, upstream.Options{Backends: set}),
-					&proxy.ToOptions{Method: balance.RoundRobin, Retry: policy})}}
-			})
+			to := &proxy.ToOptions{Method: balance.RoundRobin, Retry: policy}
+			r := ledBy(t, upstream.Options{Backends: set}, to)
 			var wait sync.WaitGroup
 			var failed atomic.Int32
 			for range requests {

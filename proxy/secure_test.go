@@ -9,36 +9,14 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// secureLog keeps the facts of TLS of the last record. Safe for any goroutine.
-type secureLog struct {
-	mu   sync.Mutex
-	last observe.Record // guarded by mu
-}
-
-func (l *secureLog) Append(r *observe.Record) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = observe.Record{
-		Status: r.Status, TLSVersion: r.TLSVersion, TLSGroup: r.TLSGroup, SNI: r.SNI, ClientCert: r.ClientCert,
-	}
-}
-
-func (l *secureLog) take() observe.Record {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
-}
 
 // Over a real connection: what the origin, the log and the client hear of TLS. A client may have written
 // any text into its certificate.
@@ -51,7 +29,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 	}))
 	defer origin.Close()
 	e := newEngine(t, engine.Options{Reactors: 1})
-	log := &secureLog{}
+	log := &keptLog{}
 	service := proxy.New(e, newSnapshot(t, []proxy.Route{{
 		To: to(e, origin.Listener.Addr().String()),
 		Filters: []*proxy.Filter{setFields(map[string]string{
@@ -88,8 +66,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 	if body != want || resp.Header.Get("Strict-Transport-Security") != "max-age=300" {
 		t.Fatalf("%v\n%s\n%s", resp.Header, body, want)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return log.take().Status == 200 })
-	if r := log.take(); r.TLSVersion != "TLS 1.3" || r.TLSGroup != "X25519" || r.SNI != "edge.test" ||
+	if r := log.want(t, 1, 200, ""); r.TLSVersion != "TLS 1.3" || r.TLSGroup != "X25519" || r.SNI != "edge.test" ||
 		r.ClientCert != "CN=a\r\nX-Injected: 1" {
 		t.Fatalf("%+v", r)
 	}

@@ -158,11 +158,7 @@ func TestSticky_drainedAndClosed(t *testing.T) {
 // them, or answers 503.
 func TestSticky_retried(t *testing.T) {
 	for name, fails := range map[string]func(t *testing.T) string{
-		"refused": func(t *testing.T) string {
-			l := testutil.Listen(t)
-			l.Close()
-			return l.Addr().String()
-		},
+		"refused": refusing,
 		"reset": func(t *testing.T) string {
 			return newFaulty(t, "h1", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }).address
 		},
@@ -256,9 +252,7 @@ func TestSticky_foreignCookies(t *testing.T) {
 
 // An answer of the proxy's own keeps nobody anywhere.
 func TestSticky_noBackend(t *testing.T) {
-	l := testutil.Listen(t)
-	l.Close()
-	k := keepClients(t, upstream.Options{}, proxy.Off, proxy.ToOptions{}, l.Addr().String())
+	k := keepClients(t, upstream.Options{}, proxy.Off, proxy.ToOptions{}, refusing(t))
 	resp, _ := testutil.Get(t, http.DefaultClient, k.url)
 	if resp.StatusCode != 502 || len(resp.Cookies()) > 0 {
 		t.Errorf("%s with %q", resp.Status, resp.Cookies())

@@ -214,26 +214,17 @@ func newGate(t *testing.T) *gate {
 }
 
 // get asks and returns where the answer will be.
-func (v *spread) get() chan *http.Response {
-	got := make(chan *http.Response, 1)
-	go func() {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(v.url + "/x")
-		if err != nil {
-			v.t.Error(err)
-			resp = &http.Response{Body: http.NoBody}
-		}
-		resp.Body.Close()
-		got <- resp
-	}()
-	return got
+func (v *spread) get() chan result {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return begin(v.t, client, requestOf(v.t, "GET", v.url+"/x", 0, nil))
 }
 
 // wantRefused looks whether the answer says why.
-func wantRefused(t *testing.T, resp *http.Response) {
+func wantRefused(t *testing.T, got result) {
 	t.Helper()
-	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" ||
-		!strings.Contains(resp.Header.Get("Proxy-Status"), "connection_limit_reached") {
-		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	if got.status != 503 || got.header.Get("Retry-After") == "" ||
+		!strings.Contains(got.header.Get("Proxy-Status"), "connection_limit_reached") {
+		t.Errorf("%d %v", got.status, got.header)
 	}
 }
 
@@ -250,8 +241,8 @@ func TestTakeOver_refusesWhatTheQueueDoesNotTake(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return v.sum().Waiting == 1 })
 	wantRefused(t, <-v.get())
 	close(g.open)
-	if a, b := <-first, <-second; a.StatusCode != 200 || b.StatusCode != 200 {
-		t.Errorf("%d %d", a.StatusCode, b.StatusCode)
+	if a, b := <-first, <-second; a.status != 200 || b.status != 200 {
+		t.Errorf("%d %d", a.status, b.status)
 	}
 	if s := v.sum(); s.QueueFull != 1 || s.QueueTimeouts != 0 || s.Queued != 1 || s.Dialed != 1 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
@@ -269,8 +260,8 @@ func TestTakeOver_refusesWhatWaitsForTooLong(t *testing.T) {
 	<-g.seen
 	wantRefused(t, <-v.get())
 	close(g.open)
-	if a := <-first; a.StatusCode != 200 {
-		t.Error(a.StatusCode)
+	if a := <-first; a.status != 200 {
+		t.Error(a.status)
 	}
 	if s := v.sum(); s.QueueFull != 0 || s.QueueTimeouts != 1 || s.Queued != 1 || s.Dialed != 1 || s.Waiting != 0 {
 		t.Errorf("%+v", s)

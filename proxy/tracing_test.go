@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -201,12 +200,7 @@ func TestTracing_attempts(t *testing.T) {
 		w.WriteHeader(503)
 	})
 	good := newFaulty(t, "h1", got.handle)
-	refusing, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := refusing.Addr().String()
-	_ = refusing.Close()
+	refused := refusing(t)
 	rig, records := tracing(t, proxy.Tracing{Sampler: trace.NewSampler(1, 0, 1)}, versionOne(on(t, "5xx", "connect"),
 		upstream.Options{Retries: 3}, refused, bad.address, good.address))
 	for range 6 {

@@ -31,12 +31,9 @@ type keptLog struct {
 func (l *keptLog) Append(r *observe.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.records = append(l.records, observe.Record{
-		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut, Proto: r.Proto,
-		GRPC: r.GRPC, GRPCStatus: r.GRPCStatus, Upstream: r.Upstream,
-		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused, ClientPort: r.ClientPort,
-		Fields: slices.Clone(r.Fields), Cache: r.Cache,
-	})
+	kept := *r // what it borrows is not looked at
+	kept.Fields = slices.Clone(r.Fields)
+	l.records = append(l.records, kept)
 }
 
 // want waits for the n-th record and compares it.

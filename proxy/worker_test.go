@@ -162,23 +162,9 @@ func TestWorker_trailersOfTheAnswer(t *testing.T) {
 					},
 				}}}
 			})
-			client := clientOf(t, c.client)
-			type result struct {
-				resp *http.Response
-				body []byte
-				err  error
-			}
-			done := make(chan result, 1)
-			go func() {
-				resp, err := client.Post(r.url+"/held", c.contentType, nil)
-				if err != nil {
-					done <- result{err: err}
-					return
-				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				done <- result{resp, body, err}
-			}()
+			req := requestOf(t, "POST", r.url+"/held", 0, nil)
+			req.Header.Set("Content-Type", c.contentType)
+			done := begin(t, clientOf(t, c.client), req)
 			x := <-w.entered
 			// The backend has one connection: what it answers next comes after the trailers.
 			if resp, got := fetch(t, "GET", r.url+"/other", ""); resp.StatusCode != 200 || got != "other" {
@@ -191,11 +177,8 @@ func TestWorker_trailersOfTheAnswer(t *testing.T) {
 			x.Response.AddID(message.Connection, "Connection", "x-hop")
 			w.proceed <- proxy.Next
 			got := <-done
-			if got.err != nil {
-				t.Fatal(got.err)
-			}
-			all := fmt.Sprint(got.resp.Trailer)
-			body, trailers, web := strings.Cut(string(got.body), "\x80")
+			all := fmt.Sprint(got.trailer)
+			body, trailers, web := strings.Cut(got.body, "\x80")
 			if web {
 				all = strings.ToUpper(trailers)
 			}
