@@ -38,8 +38,8 @@ func FuzzCache(f *testing.F) {
 	})
 }
 
-// fuzzOperations fuzzes bytes: the kind of a cache, its budget, and operations of three bytes each. Seeds are of so many
-// kinds.
+// fuzzOperations fuzzes bytes: the kind of a cache, its budget, and operations of three bytes each. The seeds are
+// of so many kinds.
 func fuzzOperations(f *testing.F, kinds byte, run func(t *testing.T, ops []byte)) {
 	for kind := range kinds {
 		ops := []byte{kind, 3}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -149,12 +148,7 @@ func (r *registryFake) stream(w http.ResponseWriter, q *http.Request, after int6
 // serve runs a fake until the test ends.
 func serve(t *testing.T, h http.Handler) string {
 	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-	return s.Listener.Addr().String()
+	return testutil.ServeHTTP(t, testutil.Listen(t), h.ServeHTTP)
 }
 
 // etcd is the JSON gateway of etcd over a registry.

@@ -407,11 +407,8 @@ func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, ask func(*h2reply,
 			}
 		}}
 	})
-	beside := h2dial(t, l.edge)
+	beside, _ := h2ask(t, l.edge, id, "", h2base("GET").set(":path", "/hold-{id}"), true)
 	defer beside.Close()
-	w := newScribe(id, false)
-	w.head(h2base("GET").set(":path", "/hold-{id}"), true)
-	io.WriteString(beside, h2preface+h2frame(http2.FrameSettings, 0, 0, "")+w.out.String())
 	testutil.Eventually(t, testutil.Patience, func() bool { return o.sees("/hold-" + id) }, "the origin waits")
 
 	g := ask(r, id)
@@ -512,13 +509,9 @@ func (l *h2lane) askH1(t *testing.T, r *h2reply, id string) *got {
 
 func (l *h2lane) askH2(t *testing.T, r *h2reply, id string) *got {
 	t.Helper()
-	c := h2dial(t, l.edge)
+	c, s := h2ask(t, l.edge, id, "", h2base(r.verb()).plus("te", "trailers"), true)
 	defer c.Close()
-	s := newScribe(id, false)
-	s.head(h2base(r.verb()).plus("te", "trailers"), true)
-	io.WriteString(c, h2preface+h2frame(http2.FrameSettings, 0, 0, "")+s.out.String())
 	c.until(func() bool { return c.answer(1).done() })
-	s.out.Reset()
 	s.stream = 3
 	s.head(h2base("GET").set(":path", "/next-{id}"), true)
 	io.WriteString(c, s.out.String())

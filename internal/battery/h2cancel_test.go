@@ -48,13 +48,7 @@ func (c *h2client) upload(t *testing.T) (sent int) {
 // begin opens a connection and sends the head of a request on stream 1.
 func (l *h2lane) begin(t *testing.T, settings string, method string, end bool) (*h2client, *scribe) {
 	t.Helper()
-	c := h2dial(t, l.edge)
-	s := newScribe("big", false)
-	s.out.WriteString(h2preface + h2frame(http2.FrameSettings, 0, 0, settings))
-	s.head(h2base(method), end)
-	io.WriteString(c, s.out.String())
-	s.out.Reset()
-	return c, s
+	return h2ask(t, l.edge, "big", settings, h2base(method), end)
 }
 
 // leave resets stream 1 and asks for something else on the same connection, which has to be answered at once.

@@ -503,14 +503,22 @@ func (c *h2client) ping() bool {
 	return c.until(func() bool { return c.pongs > n })
 }
 
-// victim proves that a client on a new connection of HTTP/2 gets its own answer.
+// h2ask opens a connection with these settings, and sends a head on stream 1.
+func h2ask(t *testing.T, addr, id, settings string, head h2fields, end bool) (*h2client, *scribe) {
+	t.Helper()
+	c, s := h2dial(t, addr), newScribe(id, false)
+	s.out.WriteString(h2preface + h2frame(http2.FrameSettings, 0, 0, settings))
+	s.head(head, end)
+	io.WriteString(c, s.out.String())
+	s.out.Reset()
+	return c, s
+}
+
+// h2victim proves that a client on a new connection of HTTP/2 gets its own answer.
 func h2victim(t *testing.T, addr, id string) error {
 	t.Helper()
-	c := h2dial(t, addr)
+	c, _ := h2ask(t, addr, id, "", h2base("GET").set(":path", "/victim-{id}"), true)
 	defer c.Close()
-	s := newScribe(id, false)
-	s.head(h2base("GET").set(":path", "/victim-{id}"), true)
-	io.WriteString(c, h2preface+h2frame(http2.FrameSettings, 0, 0, "")+s.out.String())
 	c.until(func() bool { return c.answer(1).done() })
 	a := c.answer(1)
 	if a.status != 200 || !a.ended || a.body.String() != "/victim-"+id || c.wrong != nil {

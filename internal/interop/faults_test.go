@@ -55,11 +55,7 @@ func runGreeter() {
 
 func startGreeter(t *testing.T, addr, queue string) *testutil.Process {
 	t.Helper()
-	self, err := os.Executable()
-	testutil.Must(t, err)
-	p := testutil.Start(t, testutil.Command{
-		Path: self, Env: []string{child + "=greeter", greeterAddr + "=" + addr, greeterQueue + "=" + queue},
-	})
+	p := startChild(t, "greeter", greeterAddr+"="+addr, greeterQueue+"="+queue)
 	p.WaitLine("ready")
 	return p
 }

@@ -136,12 +136,8 @@ func serveGRPC(t *testing.T, opts ...grpc.ServerOption) string {
 
 func runChild(t *testing.T, addr, cert string) {
 	t.Helper()
-	self, err := os.Executable()
-	testutil.Must(t, err)
-	p := testutil.Start(t, testutil.Command{Path: self, Env: []string{
-		child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert,
-		"GRPC_GO_LOG_SEVERITY_LEVEL=error", // else a case that fails does not say why
-	}})
+	p := startChild(t, "grpc", "EDGE_INTEROP_ADDR="+addr, "EDGE_INTEROP_CERT="+cert,
+		"GRPC_GO_LOG_SEVERITY_LEVEL=error") // else a case that fails does not say why
 	if code := p.Wait(testutil.Minutes); code != 0 || !strings.Contains(p.Output(), "all passed") {
 		t.Errorf("the client ended with %d:\n%s", code, p.Output())
 	}

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -17,11 +16,10 @@ import (
 
 // TestH2spec runs all cases of h2spec 2.2.1, strict ones too, without TLS and with it.
 func TestH2spec(t *testing.T) {
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	origin := testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(strings.Repeat("edge ", 40)))
-	}))
-	defer origin.Close()
-	e := startEdge(t, "[[routes]]\npattern = \"/\"\ndest = %q\n", strings.TrimPrefix(origin.URL, "http://"))
+	})
+	e := startEdge(t, "[[routes]]\npattern = \"/\"\ndest = %q\n", origin)
 	for _, c := range []struct {
 		name, addr string
 		tls        bool

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -44,10 +43,9 @@ func TestHijack_webSockets(t *testing.T) {
 	s := &root.Server{Addr: "127.0.0.1:0", Grace: testutil.Patience,
 		Routes: []proxy.Route{proxy.MustRoute("/*", handler.FromHTTP(chats()))}}
 	testutil.Must(t, s.Start())
-	model := httptest.NewServer(chats())
-	defer model.Close()
+	model := testutil.ServeHTTP(t, testutil.Listen(t), chats().ServeHTTP)
 	ctx := bound(t)
-	for _, addr := range []string{model.Listener.Addr().String(), s.ListenAddr()} {
+	for _, addr := range []string{model, s.ListenAddr()} {
 		for _, library := range []string{"/coder", "/gorilla"} {
 			url := "ws://" + addr + library
 			a, _, err := websocket.Dial(ctx, url, nil)
@@ -107,12 +105,11 @@ func (l records) Append(r *observe.Record) {
 }
 
 // serveTunnels is a proxy in this process, with its URL and its log.
-func serveTunnels(t *testing.T, origin *httptest.Server) (*root.Server, string, records) {
+func serveTunnels(t *testing.T, origin string) (*root.Server, string, records) {
 	t.Helper()
 	log := make(records, 1)
 	s := &root.Server{
-		Addr:   "127.0.0.1:0",
-		Routes: []proxy.Route{{To: root.Backends(origin.Listener.Addr().String())}},
+		Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: root.Backends(origin)}},
 	}
 	s.Listener.Log = []proxy.AccessLog{log}
 	return s, "http://" + serve(t, s), log
@@ -121,7 +118,7 @@ func serveTunnels(t *testing.T, origin *httptest.Server) (*root.Server, string, 
 // The client of a WebSocket hears why it ends when the process drains.
 func TestWebSocket_drain(t *testing.T) {
 	t.Parallel()
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	origin := testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
@@ -130,8 +127,7 @@ func TestWebSocket_drain(t *testing.T) {
 		if c.Write(r.Context(), websocket.MessageText, []byte("hello")) == nil {
 			c.Read(r.Context()) //nolint:errcheck // until the proxy goes
 		}
-	}))
-	defer origin.Close()
+	})
 	s, url, log := serveTunnels(t, origin)
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()

@@ -133,12 +133,7 @@ func fetch(t *testing.T, c *http.Client, method, url string, body io.Reader) (*h
 	t.Helper()
 	r, err := http.NewRequestWithContext(bound(t), method, url, body)
 	testutil.Must(t, err)
-	resp, err := c.Do(r)
-	testutil.Must(t, err)
-	defer resp.Body.Close() //nolint:errcheck // it was read
-	b, err := io.ReadAll(resp.Body)
-	testutil.Must(t, err)
-	return resp, string(b)
+	return testutil.Do(t, c, r)
 }
 
 func pageH3(t *testing.T, c *http.Client, url, protocol string) {

@@ -30,6 +30,14 @@ func TestMain(m *testing.M) {
 	os.Exit(testutil.Main(m))
 }
 
+// startChild starts a process of this binary that does something instead of the tests.
+func startChild(t *testing.T, name string, env ...string) *testutil.Process {
+	t.Helper()
+	self, err := os.Executable()
+	testutil.Must(t, err)
+	return testutil.Start(t, testutil.Command{Path: self, Env: append(env, child+"="+name)})
+}
+
 // soak reports whether the full counts are asked for.
 func soak() bool { return os.Getenv("EDGE_SOAK") != "" }
 

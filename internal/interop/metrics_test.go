@@ -28,10 +28,9 @@ import (
 // measured is a server with a route to a backend, and one whose name has to be escaped, after some requests.
 func measured(t *testing.T) *server.Server {
 	t.Helper()
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	origin := testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "hi")
-	}))
-	t.Cleanup(origin.Close)
+	})
 	s, _ := startServer(t, `
 log.output = []
 [[listeners]]
@@ -47,7 +46,7 @@ pattern = "/none"
 dest = "status:404"
 [upstreams.api]
 backends = [{ address = %q }]
-`, origin.Listener.Addr())
+`, origin)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, path := range []string{"/", "/x", "/none"} {
 		resp, err := client.Get("http://" + s.Addresses()[0].Addr.String() + path)
@@ -175,29 +174,19 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 	program := tool(t, "prometheus")
 	s := measured(t)
 	var openMetrics atomic.Bool
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	target := testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		openMetrics.Store(observe.ChooseMetricFormat(r.Header.Get("Accept")) == observe.OpenMetrics)
 		s.Metrics().ServeHTTP(w, r)
-	}))
-	defer target.Close()
+	})
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf("global: {scrape_interval: 200ms, evaluation_interval: 200ms}\nrule_files: [%q]\n"+
 		"scrape_configs: [{job_name: edge, static_configs: [{targets: [%q]}]}]\n",
-		packaged(t, "edge-rules.yml"), target.Listener.Addr())
+		packaged(t, "edge-rules.yml"), target)
 	testutil.Must(t, os.WriteFile(conf, []byte(text), 0o600))
-	l := testutil.Listen(t)
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(program, "--config.file="+conf, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+addr, "--log.level=warn")
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	testutil.Must(t, cmd.Start())
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
+	addr := testutil.FreeAddr(t)
+	testutil.Start(t, testutil.Command{Path: program, Args: []string{"--config.file=" + conf,
+		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr, "--log.level=warn"}})
 	ask := func(path string, into any) bool {
 		resp, err := http.Get("http://" + addr + path)
 		if err != nil {
@@ -217,7 +206,7 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 		`histogram_quantile(0.5, sum by (le) (edge_request_duration_seconds_bucket))`,
 		`route:edge_requests:rate5m{route="api"} >= 0`, `upstream:edge_backend_up:ratio == 1`,
 	} {
-		testutil.Eventually(t, testutil.Minutes, func() bool { return has(query) }, query, &log)
+		testutil.Eventually(t, testutil.Minutes, func() bool { return has(query) }, query)
 	}
 	var rules evaluated
 	testutil.Eventually(t, testutil.Minutes, func() bool {

@@ -86,12 +86,8 @@ func TestQUIC_ngtcp2Server(t *testing.T) {
 	for name, args := range map[string][]string{"plain": nil, "lossy": {"--tx-loss=0.05", "--rx-loss=0.05"}} {
 		t.Run(name, func(t *testing.T) {
 			at := freePort(t)
-			var out testutil.Output
-			c := exec.Command(program, append(args, "-q", "127.0.0.1", fmt.Sprint(at.Port()),
-				base+".key", base+".pem")...)
-			c.Stdout, c.Stderr = &out, &out
-			testutil.Must(t, c.Start())
-			t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+			testutil.Start(t, testutil.Command{Path: program, Args: append(args, "-q", "127.0.0.1",
+				fmt.Sprint(at.Port()), base+".key", base+".pem")})
 			probe, err := net.Dial("udp", at.String())
 			testutil.Must(t, err)
 			testutil.Eventually(t, testutil.Patience, func() bool { // it speaks no such version, and says so
@@ -99,7 +95,7 @@ func TestQUIC_ngtcp2Server(t *testing.T) {
 				_ = probe.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 				_, err := probe.Read(make([]byte, 1500))
 				return err == nil
-			}, "gtlsserver answers: %s", &out)
+			}, "gtlsserver answers")
 			_ = probe.Close()
 			config := quicClientTLS()
 			config.NextProtos = []string{"h3"}

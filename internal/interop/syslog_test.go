@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -173,18 +172,9 @@ func checkSyslog(t *testing.T, s syslogServer, roots *testutil.Authority) {
 }
 
 // startSyslog starts program with a file of configuration, and waits until it listens.
-func startSyslog(t *testing.T, s syslogServer, program *exec.Cmd) {
+func startSyslog(t *testing.T, s syslogServer, program testutil.Command) {
 	t.Helper()
-	var out bytes.Buffer
-	program.Stdout, program.Stderr = &out, &out
-	testutil.Must(t, program.Start())
-	t.Cleanup(func() {
-		_ = program.Process.Kill()
-		_ = program.Wait()
-		if t.Failed() {
-			t.Logf("%s", out.String())
-		}
-	})
+	testutil.Start(t, program)
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		for via, at := range s.at {
 			network := "tcp" // of tls too
@@ -263,14 +253,15 @@ input(type="imtcp" address="127.0.0.1" port="%[3]d")
 	}
 	text += fmt.Sprintf("action(type=\"omfile\" file=%q template=\"t\")\n", s.file)
 	config := writeFile(t, dir, "rsyslog.conf", text)
-	startSyslog(t, s, exec.Command(program, "-n", "-f", config, "-i", filepath.Join(dir, "pid")))
+	startSyslog(t, s, testutil.Command{Path: program, Args: []string{
+		"-n", "-f", config, "-i", filepath.Join(dir, "pid")}})
 	checkSyslog(t, s, a)
 }
 
 func TestSyslog_syslogNG(t *testing.T) {
 	// As packages the two servers exclude each other: make deps unpacks this one.
 	root := filepath.Join(testutil.Root(t), "bin", "syslog-ng")
-	program, env := filepath.Join(root, "usr/sbin/syslog-ng"), os.Environ()
+	program, env := filepath.Join(root, "usr/sbin/syslog-ng"), []string(nil)
 	var args []string
 	if _, err := os.Stat(program); err != nil {
 		program = sbin(t, "syslog-ng")
@@ -300,8 +291,6 @@ func TestSyslog_syslogNG(t *testing.T) {
 	config := writeFile(t, dir, "syslog-ng.conf", text)
 	args = append(args, "-F", "-f", config, "--no-caps", "--persist-file="+filepath.Join(dir, "persist"),
 		"--pidfile="+filepath.Join(dir, "pid"), "--control="+filepath.Join(dir, "ctl"))
-	cmd := exec.Command(program, args...)
-	cmd.Env = env
-	startSyslog(t, s, cmd)
+	startSyslog(t, s, testutil.Command{Path: program, Args: args, Env: env})
 	checkSyslog(t, s, a)
 }

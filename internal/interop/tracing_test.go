@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +36,7 @@ type spanStore struct {
 
 func newSpanStore(t *testing.T) *spanStore {
 	s := &spanStore{spans: make(map[string][]*otlptrace.Span)}
-	to := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.endpoint = "http://" + testutil.ServeHTTP(t, testutil.Listen(t), func(w http.ResponseWriter, r *http.Request) {
 		var m collecttrace.ExportTraceServiceRequest
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -56,9 +55,7 @@ func newSpanStore(t *testing.T) *spanStore {
 				s.spans[name] = append(s.spans[name], scoped.Spans...)
 			}
 		}
-	}))
-	t.Cleanup(to.Close)
-	s.endpoint = to.URL
+	})
 	return s
 }
 
@@ -126,7 +123,7 @@ func newProgram(t *testing.T, by sdktrace.Sampler) *program {
 	sdk := sdktrace.NewTracerProvider(sdktrace.WithSampler(by), sdktrace.WithSyncer(p.spans),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "program"))))
 	tracer := sdk.Tracer("interop")
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	p.addr = testutil.ServeHTTP(t, testutil.Listen(t), func(_ http.ResponseWriter, r *http.Request) {
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		asked := trace.SpanContextFromContext(ctx)
 		_, span := tracer.Start(ctx, "answer", trace.WithSpanKind(trace.SpanKindServer))
@@ -134,9 +131,7 @@ func newProgram(t *testing.T, by sdktrace.Sampler) *program {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.flags[asked.TraceID()], p.recent[asked.TraceID()] = asked.IsSampled(), span.SpanContext().IsSampled()
-	}))
-	t.Cleanup(s.Close)
-	p.addr = s.Listener.Addr().String()
+	})
 	return p
 }
 

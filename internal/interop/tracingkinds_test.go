@@ -25,9 +25,7 @@ import (
 
 	"github.com/coder/websocket"
 	otlptrace "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -102,10 +100,7 @@ func (c *caller) connect(plain, secure string, side *tls.Config) {
 		c.clients = append(c.clients, &http.Client{Transport: transport, Timeout: testutil.Patience,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
 	}
-	cc, err := grpc.NewClient(plain, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	testutil.Must(c, err)
-	c.Cleanup(func() { cc.Close() })
-	c.rpc = testgrpc.NewTestServiceClient(cc)
+	c.rpc = callClient(c.T, plain)
 }
 
 // one makes a request of a kind.

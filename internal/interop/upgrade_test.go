@@ -30,7 +30,8 @@ func upgradable(t *testing.T) (keys string, serving func() int) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it writes to the output of the first one
 		}
 	})
-	return fmt.Sprintf("[global]\npid_file = %q\nupgrade_sock = %q\n", pidFile, filepath.Join(dir, "upgrade.sock")), serving
+	keys = fmt.Sprintf("[global]\npid_file = %q\nupgrade_sock = %q\n", pidFile, filepath.Join(dir, "upgrade.sock"))
+	return keys, serving
 }
 
 // upgrade has a new process take over, and returns the one before.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"testing"
 	"time"
 
@@ -28,12 +27,7 @@ func sizes() []int {
 
 // TestWebSocket echoes messages with two clients, over HTTP/1 and HTTP/2, plain and TLS, before an origin of either.
 func TestWebSocket(t *testing.T) {
-	self, err := os.Executable()
-	testutil.Must(t, err)
-	p := testutil.Start(t, testutil.Command{
-		Path: self, Env: []string{child + "=origin", "GODEBUG=http2xconnect=1"},
-	})
-	origin := p.WaitLine(`listening on (\S+)`)[1]
+	origin := startChild(t, "origin", "GODEBUG=http2xconnect=1").WaitLine(`listening on (\S+)`)[1]
 	for _, protocol := range []string{"h1", "h2"} {
 		t.Run("origin "+protocol, func(t *testing.T) {
 			e := startEdge(t, `

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -18,12 +17,7 @@ import (
 // serve runs a registry until the test ends.
 func serve(t *testing.T, h http.Handler) string {
 	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-	return s.Listener.Addr().String()
+	return testutil.ServeHTTP(t, testutil.Listen(t), h.ServeHTTP)
 }
 
 // gateway is the JSON gateway of etcd with the part of its data model that registrations use.
