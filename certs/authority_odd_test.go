@@ -105,8 +105,8 @@ func TestOpenAuthority_olderStaysWithItsLeaf(t *testing.T) {
 	a := authority(t, dir)
 	in := func(name string) string { return filepath.Join(dir, name) }
 	key, err := os.ReadFile(in(signed))
-	testutil.Must(t, err, os.WriteFile(in(caKey), key, 0o600), os.WriteFile(in(caCert), key, 0o600), os.Remove(in(signed)),
-		os.MkdirAll(filepath.Join(in(leafCert), "held"), 0o700))
+	testutil.Must(t, err, os.WriteFile(in(caKey), key, 0o600), os.WriteFile(in(caCert), key, 0o600),
+		os.Remove(in(signed)), os.MkdirAll(filepath.Join(in(leafCert), "held"), 0o700))
 	if again, err := OpenAuthority(dir, -1, -1); err != nil || again.Made || again.id != a.id {
 		t.Errorf("%+v %v", again, err)
 	}

@@ -263,6 +263,7 @@ func TestAbuse_floods(t *testing.T) {
 	settings := func(st *Stats) uint64 { return st.SettingsFlood }
 	empty := func(st *Stats) uint64 { return st.EmptyFrameFlood }
 	strays := func(st *Stats) uint64 { return st.StrayFlood }
+	windows := func(st *Stats) uint64 { return st.WindowUpdateFlood }
 	for name, c := range map[string]struct {
 		role  Role
 		want  *Error
@@ -296,8 +297,9 @@ func TestAbuse_floods(t *testing.T) {
 		"DATA that is padding alone": {Server, ErrEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
 			s.framer.WriteDataPadded(1, false, nil, make([]byte, 200))
 		}},
-		"WINDOW_UPDATE": {Server, ErrWindowUpdateFlood, 3000, func(st *Stats) uint64 { return st.WindowUpdateFlood }, get,
-			func(s *script, i int) { s.framer.WriteWindowUpdate(uint32(i&1), 1) }},
+		"WINDOW_UPDATE": {Server, ErrWindowUpdateFlood, 3000, windows, get, func(s *script, i int) {
+			s.framer.WriteWindowUpdate(uint32(i&1), 1)
+		}},
 		"RST_STREAM of a closed stream":               {Server, ErrStrayFlood, 3000, strays, get, reset},
 		"RST_STREAM of a closed stream, by an origin": {Client, ErrStrayFlood, 3000, strays, ask, reset},
 		"DATA on a stream that we have reset": {Server, ErrStrayFlood, 12000, strays, func(s *script) {

@@ -247,7 +247,6 @@ func TestConn_ignoresWhatWasOnItsWay(t *testing.T) {
 	s.want("HeadDone 5 GET /", `Data 5 "0123"`, "HeadDone 7 GET / end")
 }
 
-// The same bytes whole, one by one and cut anywhere give the same events.
 // A frame that is passed over leaves no deadline armed when its head came in two parts.
 func TestConn_unknownFrameInParts(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
@@ -261,6 +260,7 @@ func TestConn_unknownFrameInParts(t *testing.T) {
 	}
 }
 
+// The same bytes whole, one by one and cut anywhere give the same events.
 func TestConn_cutAnywhere(t *testing.T) {
 	w := newScript(t, Server, Options{})
 	w.in.WriteString(preface)

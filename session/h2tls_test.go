@@ -68,7 +68,8 @@ func serveTLS(t *testing.T, e *engine.Engine, config *tls.Config, o session.Serv
 func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
-	addr := serveTLS(t, e, &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}, session.ServerOptions{})
+	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
+	addr := serveTLS(t, e, config, session.ServerOptions{})
 	for _, version := range []int{1, 2} {
 		tr := &http.Transport{
 			TLSClientConfig: clientConfig(origin).Config, Protocols: new(http.Protocols),
@@ -263,7 +264,8 @@ func TestMain(m *testing.M) {
 func TestServer_memoryOfAnIdleTLSConnection(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
-	addr := serveTLS(t, e, &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2"}}, session.ServerOptions{IdleTimeout: time.Hour})
+	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2"}}
+	addr := serveTLS(t, e, config, session.ServerOptions{IdleTimeout: time.Hour})
 	connect := func() {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), idleClient+"="+addr)
