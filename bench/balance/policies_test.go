@@ -135,7 +135,8 @@ func TestTable_showsPolicies(t *testing.T) {
 		one(t, "1 % hang, hedged 50 ms")}, Contenders: find(t, "adaptive", "p2c-exact"), Members: []int{4, 12},
 		Reactors: []int{2}, Seeds: 1, Scale: 0.02})
 	var json, page, markdown bytes.Buffer
-	err := errors.Join(report.WriteJSON(&json, table), table.Page(nil).Write(&page), table.WriteMarkdown(&markdown, nil))
+	err := errors.Join(report.WriteJSON(&json, table), table.Page(nil).Write(&page),
+		table.WriteMarkdown(&markdown, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
