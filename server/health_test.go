@@ -250,7 +250,6 @@ func TestAgent_saysWhatItsBackendGets(t *testing.T) {
 
 // The same lines have the same effect as in HAProxy, where that is installed.
 func TestAgent_asHAProxy(t *testing.T) {
-	t.Parallel()
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
 		t.Skip("haproxy is not installed")
