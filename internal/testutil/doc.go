@@ -1,8 +1,8 @@
 // Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has ten parts:
+// It has eleven parts:
 //
-//   - Must ends the test where an error is none that it is about;
+//   - Must ends a test whose set-up has failed;
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
 //   - Wire is one raw connection that a test talks over byte by byte;
@@ -11,6 +11,7 @@
 //   - Allocs counts allocations;
 //   - EventLog gives a test the events of its process;
 //   - Silent and Firewall are addresses that do not answer;
+//   - StartNginx and AskNginx run nginx, and ask it which server a request goes to;
 //   - Process is a binary of this module, built once per test run, started, watched, stopped; EDGE_QEMU_ARM64 has it
 //     emulated.
 //
