@@ -286,20 +286,11 @@ func findingsOf(t *testing.T, program, text string) []plan.Finding {
 func imported(t *testing.T, d *dialect, file string) string {
 	p := planOfFile(t, d.program, file)
 	result := withFindings(t, p)
-	named := map[int]bool{}
-	for _, f := range p.Findings() {
-		if f.File == filepath.Base(file) {
-			named[f.Line] = true
-		}
-	}
-	for _, at := range p.Carried() {
-		if at.File == filepath.Base(file) {
-			named[at.Line] = true
-		}
-	}
+	told := p.Told()
 	for i, line := range strings.Split(read(t, file), "\n") {
 		line, _, _ = strings.Cut(line, "#")
-		if word := strings.Trim(line, " \t{}"); word != "" && !named[i+1] && !structural.MatchString(word) {
+		at := plan.Place{File: filepath.Base(file), Line: i + 1}
+		if word := strings.Trim(line, " \t{}"); word != "" && !structural.MatchString(word) && !told[at] {
 			t.Errorf("%s:%d: neither in the result nor among the findings: %s", file, i+1, line)
 		}
 	}

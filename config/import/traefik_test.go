@@ -65,13 +65,7 @@ func everyLine(t *testing.T, file string, p *plan.Plan) {
 	if strings.HasSuffix(file, "compose.yml") {
 		return // most of it is not for Traefik
 	}
-	named := map[string]bool{}
-	for _, f := range p.Findings() {
-		named[f.Place.String()] = true
-	}
-	for _, at := range p.Carried() {
-		named[at.String()] = true
-	}
+	told := p.Told()
 	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.[ty]*ml"))
 	more, wrong := filepath.Glob(filepath.Join(filepath.Dir(file), "conf.d", "[^t]*.[ty]*ml"))
 	if err != nil || wrong != nil {
@@ -81,7 +75,7 @@ func everyLine(t *testing.T, file string, p *plan.Plan) {
 		for i, line := range strings.Split(read(t, f), "\n") {
 			bare, _, _ := strings.Cut(line, "# ")
 			at := plan.Place{File: filepath.Base(f), Line: i + 1}
-			if !onlyNames.MatchString(bare) && !named[at.String()] {
+			if !onlyNames.MatchString(bare) && !told[at] {
 				t.Errorf("%s: neither in the result nor among the findings: %s", at, line)
 			}
 		}

@@ -60,17 +60,11 @@ const needless = "nothing to write: edge does the same without it, or no request
 
 // leftOver gives each line a finding that has none and is not in the result.
 func (im *importer) leftOver(roots []*directive) {
-	found := map[plan.Place]bool{}
-	for _, at := range im.Carried() {
-		found[at] = true
-	}
-	for _, f := range im.Findings() {
-		found[f.Place] = true
-	}
+	told := im.Told()
 	var visit func(d *directive)
 	visit = func(d *directive) {
 		switch {
-		case found[d.at] || d.used && len(d.block) > 0:
+		case told[d.at] || d.used && len(d.block) > 0:
 		case d.used || d.known:
 			im.tell("note", d, needless)
 			return

@@ -495,3 +495,15 @@ func (p *Plan) Carried() (list []Place) {
 	}
 	return list
 }
+
+// Told returns the lines of files that are in the result or have a finding.
+func (p *Plan) Told() map[Place]bool {
+	told := map[Place]bool{}
+	for _, at := range p.Carried() {
+		told[at] = true
+	}
+	for _, f := range p.Findings() {
+		told[f.Place] = true
+	}
+	return told
+}

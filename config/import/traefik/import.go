@@ -159,23 +159,18 @@ func (im *importer) leftOver() {
 			r.use()
 		}
 	}
-	named := map[plan.Place]bool{{}: true}
-	for _, at := range im.Carried() {
-		named[at] = true
-	}
-	for _, f := range im.Findings() {
-		named[f.Place] = true
-	}
+	told := im.Told()
+	told[plan.Place{}] = true
 	for _, d := range im.docs {
 		d.walk(func(n *node) {
 			switch {
 			case n.branch() || n == d:
 			case !n.used:
 				im.unread(n)
-			case !named[n.at] && strings.Contains(n.key, ".routers."):
+			case !told[n.at] && strings.Contains(n.key, ".routers."):
 				im.Note(n.at, n.path, "it has no route of its own: others answer its requests alike, or a part of it "+
 					"is lost")
-			case !named[n.at]:
+			case !told[n.at]:
 				im.Note(n.at, n.path, "nothing to write")
 			}
 		})
