@@ -242,7 +242,8 @@ func numbered(t *testing.T, n int) (addresses []string) {
 func runEdge(t *testing.T, text []byte, addr string) *testutil.Process {
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	write(t, file, string(text))
-	run := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	edge := testutil.Binary(t, "./cmd/edge")
+	run := testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", file}})
 	run.WaitPort(addr)
 	return run
 }
