@@ -31,9 +31,7 @@ func TestSurface_fullOfIdleClients(t *testing.T) {
 	var idle []net.Conn
 	for i := range connsMost {
 		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer c.Close()
 		idle = append(idle, c)
 		if i >= connsMost-heavyMost {
@@ -161,9 +159,7 @@ func TestHeldConn_identify(t *testing.T) {
 		"[fe80::1%lo]:7": "fe80::/64",
 	} {
 		at, err := net.ResolveTCPAddr("tcp", remote)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		c := &heldConn{Conn: addressed{at: at}}
 		if c.identify(); c.party != want || c.peer != nil || c.owner {
 			t.Errorf("%s: %+v, want %s", remote, c, want)

@@ -40,14 +40,10 @@ func TestNewClient_scheme(t *testing.T) {
 func TestClient_fullQueue(t *testing.T) {
 	path := testutil.SocketPath(t)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	file := os.NewFile(uintptr(fd), "listener")
 	defer file.Close()
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0))
 	for full := false; !full; {
 		other, err := net.Dial("unix", path)
 		if full = errors.Is(err, unix.EAGAIN); err != nil && !full {
@@ -70,9 +66,7 @@ func TestClient_fullQueue(t *testing.T) {
 		ConnectDone: func(_, _ string, _ error) { serve() },
 	})
 	c, err := NewClient(Target{Address: "unix:" + path})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if err := c.Do(ctx, http.MethodGet, "/v1/status", nil, &Status{}); err != nil {
 		t.Error(err)
 	}

@@ -109,14 +109,20 @@ func unixText(paths ...string) string {
 	return "[admin]\nlisten = [\"unix:" + strings.Join(paths, "\", \"unix:") + "\"]\n"
 }
 
+// must ends the test where something that it needs has failed.
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // open serves the surfaces of a configuration until the test ends.
 func open(t *testing.T, p Process, text string) *Surfaces {
 	t.Helper()
 	s := New(p, Options{})
 	t.Cleanup(s.Stop)
-	if err := apply(t, s, text); err != nil {
-		t.Fatal(err)
-	}
+	must(t, apply(t, s, text))
 	s.Start()
 	return s
 }
@@ -157,9 +163,7 @@ type one struct {
 func ask(t *testing.T, c *http.Client, o *one) string {
 	t.Helper()
 	req, err := http.NewRequest(o.method, o.url, strings.NewReader(o.body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, field := range strings.Split(o.fields, "; ") {
 		if name, value, found := strings.Cut(field, ": "); found {
 			req.Header.Add(name, value)
@@ -422,9 +426,7 @@ func TestSurfaces_move(t *testing.T) {
 	kept := over(t, "unix", first)
 	ask(t, kept, &one{"GET", "http://a/livez", "", "", 200, ""})
 	both := "[admin]\nlisten = [\"unix:" + second + "\", \"127.0.0.1:0\"]\ntoken = "
-	if err := apply(t, s, both+"\""+testToken+"\""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, apply(t, s, both+"\""+testToken+"\""))
 	ask(t, over(t, "unix", second), &one{"GET", "http://a/livez", "", "", 200, ""})
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		_, err := os.Stat(first)
@@ -451,9 +453,7 @@ func TestSurfaces_move(t *testing.T) {
 	// Another token holds at once, over the same socket.
 	tcp, token := over(t, "tcp", s.Addresses()[1]), "Authorization: Bearer "+testToken
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", token, "", 200, ""})
-	if err := apply(t, s, both+"\"another"+testToken+"\""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, apply(t, s, both+"\"another"+testToken+"\""))
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", token, "", 401, "unauthorized"})
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", "Authorization: Bearer another" + testToken, "", 200, ""})
 }
@@ -462,9 +462,7 @@ func TestSurfaces_move(t *testing.T) {
 func TestSurfaces_socketFile(t *testing.T) {
 	path := testutil.SocketPath(t)
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
 	text := unixText(path)
@@ -483,9 +481,7 @@ func TestSurfaces_socketFile(t *testing.T) {
 		t.Error(err)
 	}
 	second.Stop()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, nil, 0o600))
 	if err := apply(t, New(&fake{}, Options{}), text); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Error(err)
 	}
@@ -568,9 +564,7 @@ func TestSurface_readersThatDoNotRead(t *testing.T) {
 	s := open(t, &many{}, "[admin]\nlisten = [\"unix:"+path+"\", \"127.0.0.1:0\"]\ntoken = \""+testToken+"\"")
 	for i := range connsMost {
 		c, err := net.Dial("tcp", s.Addresses()[1])
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer c.Close()
 		fmt.Fprintf(c, "GET /v1/routes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", testToken)
 		testutil.Eventually(t, testutil.Patience, func() bool {
@@ -606,23 +600,17 @@ func TestListenUnix_followsNoLink(t *testing.T) {
 	path := testutil.SocketPath(t)
 	dir := filepath.Dir(path)
 	secret, link := filepath.Join(dir, "secret"), filepath.Join(dir, "link")
-	if err := errors.Join(os.WriteFile(secret, nil, 0o600), os.Symlink(secret, link)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(secret, nil, 0o600), os.Symlink(secret, link))
 	if _, err := placeSocket(link, path, 0, 0); !errors.Is(err, socketfile.ErrOther) {
 		t.Errorf("a link in its place: %v", err)
 	}
 	l, file, err := listenUnix(path, Options{}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer l.Close()
 	if at, err := os.Stat(path); err != nil || at.Mode().Perm() != modeGroup {
 		t.Errorf("%v, %v", at, err)
 	}
-	if err := os.Rename(link, path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(link, path))
 	openTo(file, true)
 	file.Remove()
 	at, err := os.Stat(secret)

@@ -50,9 +50,7 @@ type units struct {
 func (u *units) add(name string, l interface{ File() (*os.File, error) }) {
 	u.t.Helper()
 	f, err := l.File()
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	must(u.t, err)
 	u.t.Cleanup(func() { f.Close() })
 	u.names, u.files = append(u.names, name), append(u.files, f)
 }
@@ -66,9 +64,7 @@ func (u *units) tcp(name, address string) string {
 		l, err = net.Listen("tcp", address)
 		return !errors.Is(err, syscall.EADDRINUSE)
 	}, "free")
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	must(u.t, err)
 	defer l.Close()
 	u.add(name, l.(*net.TCPListener))
 	return l.Addr().String()
@@ -84,9 +80,7 @@ func (u *units) shared(name, address string) string {
 		return errors.Join(failed, err)
 	}}
 	l, err := config.Listen(u.t.Context(), "tcp", address)
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	must(u.t, err)
 	defer l.Close()
 	u.add(name, l.(*net.TCPListener))
 	return l.Addr().String()
@@ -97,9 +91,7 @@ func (u *units) unix(name string) string {
 	u.t.Helper()
 	path := testutil.SocketPath(u.t)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	must(u.t, err)
 	l.SetUnlinkOnClose(false)
 	defer l.Close()
 	u.add(name, l)
@@ -110,9 +102,7 @@ func (u *units) unix(name string) string {
 func (u *units) command(user, dir string, args ...string) testutil.Command {
 	u.t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	must(u.t, err)
 	return testutil.Command{
 		Path: self, Args: append([]string{testutil.Binary(u.t, "./cmd/edge")}, args...), Dir: dir, Files: u.files,
 		Env: []string{activateEnv + "=" + user, fmt.Sprintf("LISTEN_FDS=%d", len(u.files)),
@@ -153,9 +143,7 @@ func (a *activated) listen(addresses ...string) {
 func (a *activated) reload(addresses ...string) {
 	a.t.Helper()
 	a.listen(addresses...)
-	if err := syscall.Kill(a.serving(), syscall.SIGHUP); err != nil {
-		a.t.Fatal(err)
-	}
+	must(a.t, syscall.Kill(a.serving(), syscall.SIGHUP))
 	a.reloads++
 	testutil.Eventually(a.t, testutil.Minutes, func() bool {
 		return strings.Count(a.Output(), `"msg":"configuration reloaded"`) == a.reloads
@@ -165,10 +153,7 @@ func (a *activated) reload(addresses ...string) {
 // asks wants an answer at an address.
 func (a *activated) asks(network, address string) {
 	a.t.Helper()
-	c, err := net.Dial(network, address)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	c := dial(a.t, network, address)
 	defer c.Close()
 	if err := askUntil204(c); err != nil {
 		a.t.Errorf("%s: %v", address, err)
@@ -182,10 +167,7 @@ func (a *activated) changes() {
 	a.reload(web, a.other)
 	a.asks("tcp", a.other)
 	a.reload(web)
-	c, err := net.Dial("tcp", a.other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "tcp", a.other)
 	defer c.Close()
 	early := make(chan error, 1)
 	go func() { early <- askUntil204(c) }()
@@ -224,10 +206,7 @@ func TestRun_socketActivation(t *testing.T) {
 	if code, out := in(t, a.dir, "stop"); code != 0 {
 		t.Fatal(out)
 	}
-	c, err := net.Dial("tcp", web) // nobody runs
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "tcp", web) // nobody runs
 	defer c.Close()
 	a.Process = testutil.Start(t, u.command("own", a.dir, "run", "-c", "edge.toml"))
 	if err := askUntil204(c); err != nil {
@@ -272,9 +251,7 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 		answersWith(t, "http://"+address, http.StatusNoContent)
 		before := s.serving()
 		hasRights(t, before, uid, gid)
-		if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
-			t.Fatal(err)
-		}
+		must(t, syscall.Kill(before, syscall.SIGUSR2))
 		testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() != before }, "upgraded")
 	}
 }
@@ -311,28 +288,21 @@ func TestRun_socketActivationRefused(t *testing.T) {
 	}{
 		"datagrams": {give: func(u *units) string {
 			l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				u.t.Fatal(err)
-			}
+			must(u.t, err)
 			defer l.Close()
 			u.add("web", l)
 			return free
 		}, want: `sockets of the supervisor: "web": descriptor 3: it is a socket of datagrams`},
 		"FIFO": {give: func(u *units) string {
 			r, w, err := os.Pipe()
-			if err != nil {
-				u.t.Fatal(err)
-			}
+			must(u.t, err)
 			u.t.Cleanup(func() { r.Close(); w.Close() })
 			u.names, u.files = append(u.names, "fifo"), append(u.files, r)
 			return free
 		}, want: `"fifo": descriptor 3: it is no socket`},
 		"Accept=yes": {give: func(u *units) string {
 			at := u.tcp("edge.socket", "127.0.0.1:0")
-			conn, err := net.Dial("tcp", at)
-			if err != nil {
-				u.t.Fatal(err)
-			}
+			conn := dial(u.t, "tcp", at)
 			defer conn.Close()
 			u.add("connection", conn.(*net.TCPConn))
 			return at

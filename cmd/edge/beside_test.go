@@ -65,9 +65,7 @@ func TestImport_completesItsPrograms(t *testing.T) {
 	t.Parallel()
 	complete := func(pkg string, args ...string) string {
 		out, err := exec.Command(testutil.Binary(t, pkg), append([]string{"__complete"}, args...)...).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return string(out)
 	}
 	list := complete("./cmd/edge-import", "")

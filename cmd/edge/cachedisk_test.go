@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -88,9 +87,7 @@ func (d *onDisk) start() {
 func (d *onDisk) get(n int) (number int64, hit bool) {
 	d.t.Helper()
 	number, hit, err := d.ask("GET", n)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	must(d.t, err)
 	return number, hit
 }
 
@@ -220,10 +217,7 @@ func upgradeWith(t *testing.T, more, cache string) {
 	}
 	before := numbers[0]
 	d.wait(len(sizes))
-	c, err := net.Dial("tcp", d.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "tcp", d.addr)
 	defer c.Close()
 	fmt.Fprint(c, "POST /1000 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\n")
 	d.upgrade()
@@ -261,9 +255,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 	d.start()
 	ask := func() (resp *http.Response) {
 		resp, err := http.Get("http://" + d.addr + "/a")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if _, err := io.ReadFull(resp.Body, make([]byte, size/4)); err != nil {
 			t.Fatal(err)
 		}
@@ -282,9 +274,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 	}
 	d.wait(1)
 	resp, err := http.Get("http://" + d.addr + "/a")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != size ||
 		!strings.Contains(resp.Header.Get("Cache-Status"), "hit") {

@@ -69,9 +69,7 @@ func TestDoctor_binary(t *testing.T) {
 	if _, all := found(t, dir); all["binary"].What != "" {
 		t.Errorf("%+v", all["binary"])
 	}
-	if err := os.Remove(own); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(own))
 	putAs(t, own, 0o700, append(program, 0))
 	_, all := found(t, dir)
 	if want := fmt.Sprintf("process %d runs the program", p.PID()); !strings.Contains(all["binary"].What, want) {

@@ -372,9 +372,7 @@ func startsAgain(t *testing.T, s *service, lives int) {
 	}
 	next.Stop()
 	list, err := os.ReadDir(s.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, e := range list {
 		if name := e.Name(); name != "edge.toml" && name != "access.log" {
 			t.Errorf("the next start has left %s", name)
@@ -388,10 +386,7 @@ type idling []net.Conn
 func idlers(t *testing.T, addr string, n int) (all idling) {
 	t.Helper()
 	for range n {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, "tcp", addr)
 		t.Cleanup(func() { c.Close() })
 		if _, err := askOnce(c, bufio.NewReader(c)); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -53,9 +52,7 @@ func TestUpgrade_manyIdle(t *testing.T) {
 			c.Close()
 		}
 		took, err := time.ParseDuration(last(t, s.Output(), `"msg":"drained","took":"([^"]+)"`))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		old := time.Duration(0)
 		stopped := last(t, s.Output(), `("msg":"stopped".*)`)
 		if strings.Contains(stopped, "loop_slowest_tick_seconds") {
@@ -137,10 +134,7 @@ func afterAMillion(t *testing.T, name func(i int) int) (kib int) {
 	r := start(t, "http.listen = \"127.0.0.1:0\"\nmetrics.hosts = 200\nlog.output = []\n"+
 		"routes = [{ pattern = \"*.example.com/*\", dest = \"status:204\" }]\n")
 	defer r.Stop()
-	c, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "tcp", r.addr)
 	defer c.Close()
 	in := bufio.NewReaderSize(c, 1<<16)
 	const atOnce = 64
@@ -172,9 +166,7 @@ func slowestTick(t *testing.T, addr string) time.Duration {
 func seconds(t *testing.T, text string) time.Duration {
 	t.Helper()
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return time.Duration(n * float64(time.Second)).Round(time.Microsecond)
 }
 

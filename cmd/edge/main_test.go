@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,6 +67,22 @@ func commands(t *testing.T, dir string, all ...command) {
 			}
 		}
 	}
+}
+
+// must ends the test where something that it needs has failed.
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dial opens a connection.
+func dial(t testing.TB, network, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, addr)
+	must(t, err)
+	return c
 }
 
 // origin is the demo origin, in the process of the test.
@@ -136,9 +153,7 @@ func putFile(t *testing.T, path, format string, args ...any) {
 
 func putAs(t *testing.T, path string, mode os.FileMode, text []byte) {
 	t.Helper()
-	if err := os.WriteFile(path, text, mode); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, text, mode))
 }
 
 func write(t *testing.T, format string, args ...any) string {
@@ -455,9 +470,7 @@ func TestDemo_answers(t *testing.T) {
 		}
 	}
 	resp, err := c.Post(url+"/echo?q=1", "text/plain", strings.NewReader("hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
 	if !strings.HasPrefix(string(body), "POST /echo?q=1 HTTP/1.1\r\n") ||

@@ -27,9 +27,7 @@ func TestMan_current(t *testing.T) {
 		}
 	}
 	have, err := os.ReadFile(manFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if !bytes.Equal(have, page) {
 		t.Errorf("%s is of other commands or flags: go test ./cmd/edge -run Man -update", manFile)
 	}

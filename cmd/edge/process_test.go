@@ -41,9 +41,7 @@ func says(path, text string) func() bool {
 func realPath(t *testing.T, path string) string {
 	t.Helper()
 	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return path
 }
 
@@ -113,9 +111,7 @@ func nobody(t *testing.T) (uid, gid int) {
 func owned(t *testing.T, uid, gid int) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edge")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for above := filepath.Dir(dir); above != "/"; above = filepath.Dir(above) {
 		if at, err := os.Stat(above); err != nil || at.Mode()&1 == 0 {
@@ -231,9 +227,7 @@ dest = "status:204"
 	hasRights(t, p.PID(), uid, gid)
 	for _, name := range []string{"error.log", "access.log", "s"} {
 		at, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if st := at.Sys().(*syscall.Stat_t); int(st.Uid) != uid || int(st.Gid) != gid {
 			t.Errorf("%s belongs to %d and %d", name, st.Uid, st.Gid)
 		}
@@ -244,9 +238,7 @@ dest = "status:204"
 	if resp, _ := testutil.Get(t, c, url+"/two"); resp.StatusCode != 204 {
 		t.Errorf("/two: %d", resp.StatusCode)
 	}
-	if err := os.Rename(log, log+".1"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(log, log+".1"))
 	p.Signal(syscall.SIGUSR1)
 	testutil.Eventually(t, testutil.Minutes, says(log, "opened again"), "the log is opened again")
 	c.CloseIdleConnections()
@@ -313,9 +305,7 @@ func TestRun_userWithoutRoot(t *testing.T) {
 		}
 	}
 	same := with("user=nobody")
-	if err := same.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, same.Start())
 	t.Cleanup(func() {
 		_ = same.Process.Kill()
 		_ = same.Wait()

@@ -35,17 +35,11 @@ func openTerminal(t *testing.T) (master, terminal *os.File) {
 		t.Skip(err) // a sandbox may have none
 	}
 	t.Cleanup(func() { _ = master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = terminal.Close() })
 	return master, terminal
 }
@@ -79,9 +73,7 @@ func TestReadPassword_terminal(t *testing.T) {
 	} {
 		master, terminal := openTerminal(t)
 		before, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		p := &typist{to: master, answers: c.answers}
 		got, err := readPassword(terminal, p)
 		if wrong, ok := strings.CutPrefix(c.want, "!"); ok {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"regexp"
 	"strings"
 	"syscall"
@@ -58,10 +57,7 @@ func TestRun_notify(t *testing.T) {
 		Env: []string{m.env}})
 	m.want(`READY=1\nSTATUS=serving 0 connections on 1 address`)
 	addr := listens(p)
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, "tcp", addr)
 	defer conn.Close()
 	putFile(t, file, head+"routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")
 	p.Signal(syscall.SIGHUP)

@@ -31,9 +31,7 @@ try = ["{path}", "/index.html"]
 // wwwFolder makes a folder with an index.html that has a text.
 func wwwFolder(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(path, 0o755))
 	for name, body := range map[string]string{"index.html": text, "large.txt": strings.Repeat(text+"\n", 10_000)} {
 		putAs(t, filepath.Join(path, name), 0o644, []byte(body))
 	}
@@ -66,9 +64,7 @@ func TestStatic_lockdown(t *testing.T) {
 func TestServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "www")
 	wwwFolder(t, dir, "one")
-	if err := os.Remove(filepath.Join(dir, "index.html")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(filepath.Join(dir, "index.html")))
 	p := launch(t, "", "serve", dir, "--listen", "127.0.0.1:0")
 	url := p.WaitLine(`edge: (http://[^ ]+) -> ` + dir)[1]
 	if list := curlWith(t, "-s", "--compressed", url); !strings.Contains(list, `<a href="./large.txt">`) {

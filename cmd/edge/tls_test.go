@@ -125,9 +125,7 @@ func TestRun_certificateSwapped(t *testing.T) {
 	first, _ := testutil.Get(t, c, "https://a.example.org/")
 	serial := func() string {
 		conn, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: "a.example.org", RootCAs: p.Pool})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
@@ -165,9 +163,7 @@ func secured(t *testing.T, p *pki, name string, h2 bool) string {
 		fmt.Fprintf(w, "%s %s %d", name, r.Proto, len(r.TLS.PeerCertificates))
 	}))
 	pair, err := tls.LoadX509KeyPair(p.path(name+".pem"), p.path(name+".key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}
 	s.EnableHTTP2 = h2
 	s.StartTLS()

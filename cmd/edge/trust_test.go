@@ -61,9 +61,7 @@ func TestRun_internalHostsComeLater(t *testing.T) {
 		t.Error(err)
 	}
 	for _, name := range []string{"ca.pem", "authority.pem"} {
-		if err := os.Remove(filepath.Join(filepath.Dir(ca), name)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(filepath.Join(filepath.Dir(ca), name)))
 	}
 	e.Signal(syscall.SIGHUP)
 	e.WaitLine(`internal authority made`)
@@ -126,9 +124,7 @@ func TestTrust_browsers(t *testing.T) {
 		}
 		return string(text)
 	}
-	if err := os.MkdirAll(store, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(store, 0o700))
 	if text, err := exec.Command(certutil, "-N", "--empty-password", "-d", "sql:"+store).CombinedOutput(); err != nil {
 		t.Fatal(err, string(text))
 	}
@@ -152,9 +148,7 @@ func TestTrust_browsers(t *testing.T) {
 func TestTrust_makesNone(t *testing.T) {
 	state := t.TempDir()
 	dir := filepath.Join(state, "internal")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(dir, 0o700))
 	t.Setenv("HOME", state)
 	for _, args := range []string{"--stores browsers", "--stores browsers --remove", "issue a.test"} {
 		out, err := trustCommand(t, append(strings.Fields(args), "--state", state)...)

@@ -21,9 +21,7 @@ func TestRun_watch(t *testing.T) {
 	save := func(text string) { // as editors do
 		t.Helper()
 		putFile(t, file+"~", "%s", text)
-		if err := os.Rename(file+"~", file); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Rename(file+"~", file))
 	}
 	save(fmt.Sprintf(watchedFile, "/b"))
 	p.WaitLine(`^~ route one: path$`)
@@ -33,9 +31,7 @@ func TestRun_watch(t *testing.T) {
 	p.WaitLine(`the files have changed, and nothing else: the configuration has errors`)
 	save(fmt.Sprintf(watchedFile, "/b"))
 	p.WaitLine(`^nothing changes$`)
-	if err := os.Mkdir(filepath.Join(filepath.Dir(file), "conf.d"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Join(filepath.Dir(file), "conf.d"), 0o700))
 	more := filepath.Join(filepath.Dir(file), "conf.d", "more.toml")
 	const part = "watch = false\nroutes = [{ name = \"two\", pattern = \"/c\", dest = \"status:410\" }]\n"
 	putFile(t, more, "%s", part)

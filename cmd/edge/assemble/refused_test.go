@@ -120,9 +120,7 @@ func TestChooseEdge(t *testing.T) {
 		j := &Job{Version: c.version}
 		if c.spec != "" {
 			m, err := Parse(c.spec, "/")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			j.Modules = []Module{m}
 		}
 		w := &work{job: j}
