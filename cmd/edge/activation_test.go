@@ -203,9 +203,7 @@ func TestRun_socketActivation(t *testing.T) {
 	a.changes() // of the new process
 	a.mustUpgrade()
 	a.asks("tcp", web)
-	if code, out := in(t, a.dir, "stop"); code != 0 {
-		t.Fatal(out)
-	}
+	commands(t, a.dir, command{"stop", 0, ""})
 	c := dial(t, "tcp", web) // nobody runs
 	defer c.Close()
 	a.Process = testutil.Start(t, u.command("own", a.dir, "run", "-c", "edge.toml"))
@@ -270,10 +268,7 @@ func TestRun_socketActivationSupervised(t *testing.T) {
 	p := testutil.Start(t, u.command("own", dir, "run", "--supervise", "-c", "edge.toml"))
 	p.WaitLine(`"msg":"listening"`)
 	for range 30 {
-		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience}
-		if r, _ := testutil.Get(t, c, "http://"+address); r.StatusCode != http.StatusNoContent {
-			t.Fatal(r.StatusCode)
-		}
+		answers(t, "http://"+address)
 	}
 	stopsWell(t, p)
 }

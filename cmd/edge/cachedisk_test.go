@@ -177,13 +177,8 @@ func TestCacheDisk_restart(t *testing.T) {
 					}
 				}
 			}
-			_, out := in(t, d.dir, "cache", "stats", "-c", d.file)
-			if !strings.Contains(out, "DISK objects") || !strings.Contains(out, "DISK errors") {
-				t.Error(out)
-			}
-			if code, out := in(t, d.dir, "cache", "purge", "-c", d.file, "--tag", "n50000"); code != 0 {
-				t.Fatal(out)
-			}
+			d.commands(t, command{"cache stats", 0, "DISK objects|DISK errors"})
+			d.commands(t, command{"cache purge --tag n50000", 0, ""})
 			d.kill()
 			d.start()
 			d.wait(len(diskSizes) - 1)
