@@ -331,7 +331,7 @@ func TestLimits_headsOfAnswers(t *testing.T) {
 			{"1 MiB", `header_size = "1m", field_size = "1m"`, 1, 1<<20 - 2000, 200},
 		} {
 			t.Run(version+" "+c.name, func(t *testing.T) {
-				t.Parallel() // each waits for a check, the first of which decides
+				t.Parallel() // each waits for a check; one that fails first leaves the backend to requests, by panic
 				client, addr := originOf(t, version, func(w http.ResponseWriter, r *http.Request) {
 					for i := range c.count {
 						w.Header().Add("Set-Cookie", fmt.Sprint("c", i, "=", strings.Repeat("y", c.size)))
@@ -344,6 +344,7 @@ routes = [{ pattern = "/*", dest = "u" }]
 [upstreams.u]
 backends = [{ address = %q }]
 protocol = %q
+panic = "100%%"
 limits = { %s }
 health_check = { interval = "1s", timeout = "1s", fall = 100 }
 `, addr, version, c.limits)

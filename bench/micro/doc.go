@@ -1,6 +1,6 @@
-// Package micro measures hot functions of edge beside what else one would use for them: fasthttp, net/http, netpoll, the
-// timers, locks and channels of Go, caches and rings of others. What has no such counterpart, or none that a page tells of, has
-// its benchmark in its own package.
+// Package micro measures hot functions of edge beside what else one would use for them: fasthttp, net/http, netpoll,
+// the timers, locks and channels of Go, caches and rings of others. What has no such counterpart, or none that a page
+// tells of, has its benchmark in its own package.
 //
 // It is not about a proxied request on real sockets: that is bench/proxybench. Here one function runs
 // in a loop, on one machine, in one process.

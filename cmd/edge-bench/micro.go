@@ -25,8 +25,8 @@ func newMicro() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "micro",
 		Short: "Measure the hot functions beside what one would use else, and compare runs",
-		Long: "Measure hot functions beside fasthttp, net/http, netpoll, Go's timers, pools, caches and rings of others, in\n" +
-			"interleaved rounds.",
+		Long: "Measure hot functions beside fasthttp, net/http, netpoll, Go's timers, pools, caches and rings of\n" +
+			"others, in interleaved rounds.",
 		Example: "  edge-bench micro --run 'parse|timer' --report out.html\n" +
 			"  edge-bench micro --json > old.json\n" +
 			"  edge-bench micro --compare old.json",

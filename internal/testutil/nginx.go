@@ -50,8 +50,8 @@ func StartNginx(t testing.TB, format string, args ...any) *Process {
 	return Start(t, Command{Path: path, Args: []string{"-p", dir, "-c", conf, "-e", "stderr"}})
 }
 
-// NginxOracle is a running nginx that is asked which of its servers a request goes to. Each server is one that a
-// connection fails at without a packet being sent: no address of a multicast group takes a TCP connection, nor does a
+// NginxOracle is a running nginx that is asked which of its servers a request goes to. A connection to
+// each server fails without a packet being sent: no address of a multicast group takes a TCP connection, nor does a
 // socket that is not there. So nginx only says where it would go. Owned by the goroutine of its test.
 type NginxOracle struct {
 	t     testing.TB
