@@ -151,7 +151,6 @@ http {
 
 // A process that is stopped takes connections and requests, and answers nothing: the other one answers.
 func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
-	t.Parallel()
 	path := testutil.Nginx(t)
 	var addresses []any
 	var all []*testutil.Process
@@ -192,7 +191,6 @@ retry = { hedge_after = "1s", per_try = "5s" }
 
 // A reload that changes hedge_after keeps the budget, and one without it ends hedging.
 func TestServer_hedgesAfterAReload(t *testing.T) {
-	t.Parallel()
 	stuck, _, left := hedgeOrigin(t, "h1", true)
 	well, _, _ := hedgeOrigin(t, "h1", false)
 	const conf = quiet + `
@@ -239,7 +237,6 @@ retry = { hedge_after = %q, per_try = "250ms" }
 // One of four backends keeps one request of a hundred waiting for half a second: most of these are answered by another
 // one, for no more than five further requests for each hundred. EDGE_SOAK=1 asks long enough for percentiles.
 func TestServer_hedgesStalls(t *testing.T) {
-	t.Parallel()
 	requests, every := 600, 20
 	if os.Getenv("EDGE_SOAK") != "" {
 		requests, every = 40_000, 100

@@ -88,7 +88,6 @@ func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest t
 // Clients that ask for what is made of files and do not read it take no more memory than the process may use. All are
 // answered, and none keeps another client waiting.
 func TestRun_memoryOfFiles(t *testing.T) {
-	t.Parallel()
 	dir := silentFolder(t)
 	for _, c := range []struct {
 		name, target, fields string
