@@ -31,7 +31,7 @@ func TestSurface_fullOfIdleClients(t *testing.T) {
 	var idle []net.Conn
 	for i := range connsMost {
 		c, err := net.Dial("tcp", address)
-		must(t, err)
+		testutil.Must(t, err)
 		defer c.Close()
 		idle = append(idle, c)
 		if i >= connsMost-heavyMost {
@@ -159,7 +159,7 @@ func TestHeldConn_identify(t *testing.T) {
 		"[fe80::1%lo]:7": "fe80::/64",
 	} {
 		at, err := net.ResolveTCPAddr("tcp", remote)
-		must(t, err)
+		testutil.Must(t, err)
 		c := &heldConn{Conn: addressed{at: at}}
 		if c.identify(); c.party != want || c.peer != nil || c.owner {
 			t.Errorf("%s: %+v, want %s", remote, c, want)

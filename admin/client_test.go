@@ -40,10 +40,10 @@ func TestNewClient_scheme(t *testing.T) {
 func TestClient_fullQueue(t *testing.T) {
 	path := testutil.SocketPath(t)
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
+	testutil.Must(t, err)
 	file := os.NewFile(uintptr(fd), "listener")
 	defer file.Close()
-	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0))
+	testutil.Must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0))
 	for full := false; !full; {
 		other, err := net.Dial("unix", path)
 		if full = errors.Is(err, unix.EAGAIN); err != nil && !full {
@@ -66,7 +66,7 @@ func TestClient_fullQueue(t *testing.T) {
 		ConnectDone: func(_, _ string, _ error) { serve() },
 	})
 	c, err := NewClient(Target{Address: "unix:" + path})
-	must(t, err)
+	testutil.Must(t, err)
 	if err := c.Do(ctx, http.MethodGet, "/v1/status", nil, &Status{}); err != nil {
 		t.Error(err)
 	}

@@ -40,7 +40,7 @@ func TestDefaultSockets_folderBelowTmp(t *testing.T) {
 			t.Setenv("TMPDIR", tmp)
 			g := &config.Global{}
 			dir := temporaryFolder()
-			must(t, c.make(dir))
+			testutil.Must(t, c.make(dir))
 			s := New(&fake{}, Options{})
 			defer s.Stop()
 			b := building{all: s, policies: make(map[*surface]*policy)}

@@ -36,7 +36,7 @@ func TestSurface_clientCAOfTheConfigurationInForce(t *testing.T) {
 	c, base := &http.Client{Transport: transport, Timeout: testutil.Patience}, "https://"+s.Addresses()[0]
 	level := one{"PUT", base + "/v1/log", asJSON, `{"level":"debug"}`, 200, ""}
 	ask(t, c, &level)
-	must(t, apply(t, s, text("b")))
+	testutil.Must(t, apply(t, s, text("b")))
 	level.status, level.code = 401, "unauthorized"
 	ask(t, c, &level)
 	ask(t, c, &one{"GET", base + "/v1/status", "", "", 401, "unauthorized"})

@@ -22,7 +22,7 @@ const (
 func TestReference_isUpToDate(t *testing.T) {
 	path := filepath.Join(testutil.Root(t), "docs", "admin.md")
 	page, err := os.ReadFile(path)
-	must(t, err)
+	testutil.Must(t, err)
 	before, rest, begun := strings.Cut(string(page), tableBegin)
 	_, after, ended := strings.Cut(rest, tableEnd)
 	if !begun || !ended {
@@ -30,7 +30,7 @@ func TestReference_isUpToDate(t *testing.T) {
 	}
 	want := before + tableBegin + reference() + tableEnd + after
 	if *update {
-		must(t, os.WriteFile(path, []byte(want), 0o644))
+		testutil.Must(t, os.WriteFile(path, []byte(want), 0o644))
 		return
 	}
 	if want != string(page) {

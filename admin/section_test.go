@@ -58,7 +58,7 @@ func TestSurface_clientCertificates(t *testing.T) {
 	ask := func(c *http.Client, path, token string) int {
 		t.Helper()
 		req, err := http.NewRequest("GET", "https://"+s.Addresses()[0]+path, nil)
-		must(t, err)
+		testutil.Must(t, err)
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
@@ -86,7 +86,7 @@ func TestSurface_clientCertificates(t *testing.T) {
 	}
 	// A configuration without the certificate makes it plain, over the same socket.
 	address := s.Addresses()[0]
-	must(t, apply(t, s, tcpText))
+	testutil.Must(t, apply(t, s, tcpText))
 	resp, _ := testutil.Get(t, http.DefaultClient, "http://"+address+"/livez")
 	if resp.StatusCode != 200 {
 		t.Error(resp.Status)
@@ -105,7 +105,7 @@ func TestSockets_thatCannotBeMade(t *testing.T) {
 			file := filepath.Join(dir, section+".toml")
 			text := "[http]\nlisten = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n[" + section +
 				"]\nlisten = \"unix:" + dir + "/none/s\"\n"
-			must(t, os.WriteFile(file, []byte(text), 0o600))
+			testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 			_, report := config.Load(file)
 			if len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Message, "the folder of") {
 				t.Errorf("%+v", report.Errors)

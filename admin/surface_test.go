@@ -109,20 +109,12 @@ func unixText(paths ...string) string {
 	return "[admin]\nlisten = [\"unix:" + strings.Join(paths, "\", \"unix:") + "\"]\n"
 }
 
-// must ends the test where something that it needs has failed.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // open serves the surfaces of a configuration until the test ends.
 func open(t *testing.T, p Process, text string) *Surfaces {
 	t.Helper()
 	s := New(p, Options{})
 	t.Cleanup(s.Stop)
-	must(t, apply(t, s, text))
+	testutil.Must(t, apply(t, s, text))
 	s.Start()
 	return s
 }
@@ -163,7 +155,7 @@ type one struct {
 func ask(t *testing.T, c *http.Client, o *one) string {
 	t.Helper()
 	req, err := http.NewRequest(o.method, o.url, strings.NewReader(o.body))
-	must(t, err)
+	testutil.Must(t, err)
 	for _, field := range strings.Split(o.fields, "; ") {
 		if name, value, found := strings.Cut(field, ": "); found {
 			req.Header.Add(name, value)
@@ -426,7 +418,7 @@ func TestSurfaces_move(t *testing.T) {
 	kept := over(t, "unix", first)
 	ask(t, kept, &one{"GET", "http://a/livez", "", "", 200, ""})
 	both := "[admin]\nlisten = [\"unix:" + second + "\", \"127.0.0.1:0\"]\ntoken = "
-	must(t, apply(t, s, both+"\""+testToken+"\""))
+	testutil.Must(t, apply(t, s, both+"\""+testToken+"\""))
 	ask(t, over(t, "unix", second), &one{"GET", "http://a/livez", "", "", 200, ""})
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		_, err := os.Stat(first)
@@ -453,7 +445,7 @@ func TestSurfaces_move(t *testing.T) {
 	// Another token holds at once, over the same socket.
 	tcp, token := over(t, "tcp", s.Addresses()[1]), "Authorization: Bearer "+testToken
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", token, "", 200, ""})
-	must(t, apply(t, s, both+"\"another"+testToken+"\""))
+	testutil.Must(t, apply(t, s, both+"\"another"+testToken+"\""))
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", token, "", 401, "unauthorized"})
 	ask(t, tcp, &one{"GET", "http://127.0.0.1/v1/status", "Authorization: Bearer another" + testToken, "", 200, ""})
 }
@@ -462,7 +454,7 @@ func TestSurfaces_move(t *testing.T) {
 func TestSurfaces_socketFile(t *testing.T) {
 	path := testutil.SocketPath(t)
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	must(t, err)
+	testutil.Must(t, err)
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
 	text := unixText(path)
@@ -481,7 +473,7 @@ func TestSurfaces_socketFile(t *testing.T) {
 		t.Error(err)
 	}
 	second.Stop()
-	must(t, os.WriteFile(path, nil, 0o600))
+	testutil.Must(t, os.WriteFile(path, nil, 0o600))
 	if err := apply(t, New(&fake{}, Options{}), text); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Error(err)
 	}
@@ -564,7 +556,7 @@ func TestSurface_readersThatDoNotRead(t *testing.T) {
 	s := open(t, &many{}, "[admin]\nlisten = [\"unix:"+path+"\", \"127.0.0.1:0\"]\ntoken = \""+testToken+"\"")
 	for i := range connsMost {
 		c, err := net.Dial("tcp", s.Addresses()[1])
-		must(t, err)
+		testutil.Must(t, err)
 		defer c.Close()
 		fmt.Fprintf(c, "GET /v1/routes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", testToken)
 		testutil.Eventually(t, testutil.Patience, func() bool {
@@ -600,17 +592,17 @@ func TestListenUnix_followsNoLink(t *testing.T) {
 	path := testutil.SocketPath(t)
 	dir := filepath.Dir(path)
 	secret, link := filepath.Join(dir, "secret"), filepath.Join(dir, "link")
-	must(t, os.WriteFile(secret, nil, 0o600), os.Symlink(secret, link))
+	testutil.Must(t, os.WriteFile(secret, nil, 0o600), os.Symlink(secret, link))
 	if _, err := placeSocket(link, path, 0, 0); !errors.Is(err, socketfile.ErrOther) {
 		t.Errorf("a link in its place: %v", err)
 	}
 	l, file, err := listenUnix(path, Options{}, false)
-	must(t, err)
+	testutil.Must(t, err)
 	defer l.Close()
 	if at, err := os.Stat(path); err != nil || at.Mode().Perm() != modeGroup {
 		t.Errorf("%v, %v", at, err)
 	}
-	must(t, os.Rename(link, path))
+	testutil.Must(t, os.Rename(link, path))
 	openTo(file, true)
 	file.Remove()
 	at, err := os.Stat(secret)

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/filter/basicauth"
 	_ "github.com/edge-proxy/edge/filter/builtin"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const browsersText = quiet + `
@@ -38,7 +39,7 @@ func TestBrowsers(t *testing.T) {
 	hash := "$argon2id$v=19$m=8,t=1,p=1$" + b64.EncodeToString(salt) + "$" +
 		b64.EncodeToString(argon2.IDKey([]byte("secret"), salt, 1, 8, 1, 32))
 	file := filepath.Join(t.TempDir(), "users")
-	try(t, os.WriteFile(file, []byte("# of guests\nbob:"+hash+"\n"), 0o600))
+	testutil.Must(t, os.WriteFile(file, []byte("# of guests\nbob:"+hash+"\n"), 0o600))
 	text := strings.NewReplacer("HASH", hash, "FILE", file).Replace(browsersText)
 	s := serve(t, parse(t, text), Options{})
 	for _, c := range []struct {

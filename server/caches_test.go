@@ -103,7 +103,7 @@ routes = [
 	if page[`edge_cache_bytes{tier="memory"}`] <= 0 {
 		t.Error("the store has no bytes")
 	}
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	var all []string
 	for line := range strings.Lines(readFile(path)) {
 		var l struct {
@@ -111,7 +111,7 @@ routes = [
 			Reason        string `json:"cache_reason"`
 			Age           *int   `json:"cache_age"`
 		}
-		try(t, json.Unmarshal([]byte(line), &l))
+		testutil.Must(t, json.Unmarshal([]byte(line), &l))
 		all = append(all, fmt.Sprint(l.Method, " ", l.Cache, " ", l.Reason, " ", l.Age != nil))
 	}
 	want := []string{"GET   false", "GET   false", "GET hit  true", "GET miss  false", "POST bypass method false"}
@@ -327,7 +327,7 @@ func TestCaches_rulesOverReloads(t *testing.T) {
 // leaves it as it is goes through.
 func TestCaches_diskWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
-	try(t, os.Chmod(dir, 0o700))
+	testutil.Must(t, os.Chmod(dir, 0o700))
 	of := func(size string) *config.Config {
 		return parse(t, quiet+web+"[[routes]]\nname = \"r\"\npattern = \"/*\"\ndest = \"127.0.0.1:1\"\ncache = true\n"+
 			fmt.Sprintf("[cache]\ndisk = { path = %q, size = %q }\n", dir, size))
@@ -347,9 +347,9 @@ func TestCaches_diskWithoutRoom(t *testing.T) {
 	if _, err := s.Apply(of("1024t")); err != nil {
 		t.Errorf("a reload that does not touch the disk: %v", err)
 	}
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	s, err := New(large, Options{})
-	try(t, err)
+	testutil.Must(t, err)
 	defer s.Stop() //nolint:errcheck // it has not started
 	if err = s.Start(); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a start: %v, want %q", err, want)
@@ -408,7 +408,7 @@ cache = true
 		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
 		c := http.Client{Transport: &http.Transport{DialContext: from.DialContext, DisableKeepAlives: true}}
 		resp, err := c.Get(urlOf(t, s, "web") + "/a" + fresh)
-		try(t, err)
+		testutil.Must(t, err)
 		wantEqual(t, bodyOf(t, resp), "1 /a 127.0.0.1", "%s", client)
 		resp.Body.Close()
 	}

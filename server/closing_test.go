@@ -165,7 +165,7 @@ func TestApply_closingSocketsServeThePresentConfiguration(t *testing.T) {
 	}
 	for range 40 {
 		conn, err := net.Dial("tcp", addr)
-		try(t, err)
+		testutil.Must(t, err)
 		resp, err := askOnce(conn, "X: "+strings.Repeat("x", 2<<10)+"\r\n")
 		if err != nil || resp.StatusCode != 431 {
 			t.Fatalf("%v, %v: the head is larger than the listener takes now", resp, err)
@@ -183,7 +183,7 @@ func TestDrain_servesThoseThatConnectMeanwhile(t *testing.T) {
 	v := visit("tcp", addr, 8, 0)
 	testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > 100 })
 	silent, err := net.Dial("tcp", addr)
-	try(t, err)
+	testutil.Must(t, err)
 	done := make(chan bool, 1)
 	go func() { done <- s.Drain(testutil.Patience) }()
 	testutil.Eventually(t, testutil.Patience, s.engine.Draining)
@@ -211,7 +211,7 @@ func TestStart_waitsForAnAddressThatIsBeingClosed(t *testing.T) {
 	for {
 		begun := time.Now()
 		s, err := New(parse(t, fmt.Sprintf(drainFile, quiet, addr)), Options{})
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(func() { _ = s.Stop() })
 		err = s.Start()
 		if err == nil {

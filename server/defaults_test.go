@@ -36,7 +36,7 @@ func TestDefaults_areThoseOfThePackagesBelow(t *testing.T) {
 		t.Fatal(rep.Errors)
 	}
 	up, err := (&upstreams{}).options(&c.Upstreams[0])
-	try(t, err)
+	testutil.Must(t, err)
 	up.Client.TunnelIdle = c.Routes[0].TunnelIdle
 	down := sessionOptions(&c.Listeners[0])
 	compared := 0
@@ -64,11 +64,11 @@ var (
 func documentedDefaults(t *testing.T, of reflect.Type) map[string]int64 {
 	_, folder, _ := strings.Cut(of.PkgPath(), "/edge/")
 	files, err := filepath.Glob(filepath.Join(testutil.Root(t), folder, "*.go"))
-	try(t, err)
+	testutil.Must(t, err)
 	defaults := make(map[string]int64)
 	for _, path := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-		try(t, err)
+		testutil.Must(t, err)
 		object := file.Scope.Lookup(of.Name())
 		if object == nil {
 			continue
@@ -92,7 +92,7 @@ var (
 // A reload says of the keys that the reference page marks so, and of no other, that they wait for a restart.
 func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer page.Close()
 	const listener = "[connection_filters.polite]\ntype = \"test_door\"\n" +
 		"[log_sinks.central]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:4318\"\n" +

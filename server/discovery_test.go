@@ -41,7 +41,7 @@ type everywhere struct {
 func listenEverywhere(t *testing.T) *everywhere {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	try(t, err)
+	testutil.Must(t, err)
 	e := &everywhere{port: uint16(l.Addr().(*net.TCPAddr).Port)}
 	h := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,8 +97,8 @@ func TestDiscovery_upstreamFollowsItsSources(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.txt")
 	write := func(text string) {
 		t.Helper()
-		try(t, os.WriteFile(path+".new", []byte(text), 0o600))
-		try(t, os.Rename(path+".new", path))
+		testutil.Must(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		testutil.Must(t, os.Rename(path+".new", path))
 	}
 	write(fmt.Sprintf("127.0.0.31:%d\n", e.port))
 	file := func(discover string) string {
@@ -370,7 +370,7 @@ func TestDiscovery_addressesOfANameAreBackends(t *testing.T) {
 	busy, end := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	try(t, err)
+	testutil.Must(t, err)
 	origin := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at, _, _ := net.SplitHostPort(r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
 		if at == "127.0.0.51" {
@@ -418,7 +418,7 @@ routes = [{ pattern = "/api", dest = "api" }, { pattern = "/*", dest = "any.test
 // lookoutOf makes a lookout for an authority of a private network, whose names e finds.
 func lookoutOf(t *testing.T, e dns.Exchange) *lookout {
 	conf := filepath.Join(t.TempDir(), "resolv.conf")
-	try(t, os.WriteFile(conf, []byte("nameserver 10.0.0.53\noptions timeout:30 attempts:5"), 0o600))
+	testutil.Must(t, os.WriteFile(conf, []byte("nameserver 10.0.0.53\noptions timeout:30 attempts:5"), 0o600))
 	client := dns.New(dns.Options{ResolvConf: conf, Hosts: os.DevNull, Exchange: e})
 	return &lookout{&wanted.ACME{CA: []string{"https://ca.test/dir"}}, &issue.Challenges{}, client,
 		[]string{acme.HTTP01, acme.TLSALPN01}}

@@ -169,7 +169,7 @@ dest = "keyed"
 			got, err := DryRun(cfg, &DryRequest{
 				Listener: &cfg.Listeners[0], Wire: []byte(wire), Client: netip.MustParseAddrPort("127.0.0.1:1"),
 			})
-			try(t, err)
+			testutil.Must(t, err)
 			conn := testutil.Dial(t, addr)
 			conn.Send(wire)
 			_, body := conn.ReadResponse("GET")
@@ -186,7 +186,7 @@ dest = "keyed"
 func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 	t.Parallel()
 	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer page.Close()
 	header := regexp.MustCompile("^## (?:`(\\[+)(routes|upstreams.NAME)\\])?")
 	tried, ended := 0, 0
@@ -214,7 +214,7 @@ func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 			continue // it needs more than itself
 		}
 		s, err := New(parse(t, base), Options{StateDir: t.TempDir()})
-		try(t, err)
+		testutil.Must(t, err)
 		before := s.pools()
 		d, err := s.Apply(next)
 		after := s.pools()
@@ -269,7 +269,7 @@ backends = [{ address = %q }]
 	next := parse(t, "global.worker_threads = 3\n"+fmt.Sprintf(file, "", "pool.idle = 7", addr))
 	var got strings.Builder
 	d := s.Plan(next)
-	try(t, d.Render(&got))
+	testutil.Must(t, d.Render(&got))
 	want := "~ global: worker_threads\n~ listener web: listen\n    - " + second +
 		"\n    connections of clients (1): served to their end\n~ upstream u: pool.idle\n" +
 		"    connections to backends: idle ones (1) are closed, busy ones (0) are drained\n" +

@@ -148,7 +148,7 @@ func TestRefusals_ofOpenSSL(t *testing.T) {
 	log := logged(t, 100)
 	s := start(t, Options{}, "%s%s%s", quiet, secured(t, ca, dir), all200)
 	conn, err := net.Dial("tcp", urlOf(t, s, "web")[len("http://"):])
-	try(t, err)
+	testutil.Must(t, err)
 	defer conn.Close()
 	o := &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}
 	if err := tls.Client(&alerting{conn}, o).Handshake(); err == nil {
@@ -274,7 +274,7 @@ func TestTrouble_isNamed(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "dead.sock")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
-	try(t, err)
+	testutil.Must(t, err)
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
@@ -365,7 +365,7 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 		t.Error(failed)
 	}
 	l, err := net.Listen("tcp", address)
-	try(t, err)
+	testutil.Must(t, err)
 	back := &http.Server{Handler: ok}
 	t.Cleanup(func() { back.Close() })
 	go func() { _ = back.Serve(l) }()

@@ -28,8 +28,8 @@ func fallbackSite(t *testing.T) (dir, addr string) {
 		"a.txt": "file", "sub/index.html": "index", "empty/x": "x", ".env": "hidden", "shut": "shut",
 	} {
 		path := filepath.Join(dir, name)
-		try(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		try(t, os.WriteFile(path, []byte(text), 0o644))
+		testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testutil.Must(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -95,7 +95,7 @@ func TestFallback_passesLargeBodiesOn(t *testing.T) {
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)
 	const size = 5 << 20
 	body := filepath.Join(t.TempDir(), "body")
-	try(t, os.WriteFile(body, bytes.Repeat([]byte("x"), size), 0o600))
+	testutil.Must(t, os.WriteFile(body, bytes.Repeat([]byte("x"), size), 0o600))
 	for _, version := range []string{"--http1.1", "--http2-prior-knowledge"} {
 		out, err := exec.Command("curl", "-sS", "--noproxy", "*", version, "-T", body, "-w", " %{http_code}",
 			"--max-time", fmt.Sprint(testutil.Minutes.Seconds()), urlOf(t, s, "web")+"/up").CombinedOutput()
@@ -113,9 +113,9 @@ func TestFallback_timesOfHeldFiles(t *testing.T) {
 	for range 20 {
 		bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/a.txt"))
 	}
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	log, err := os.ReadFile(path)
-	try(t, err)
+	testutil.Must(t, err)
 	for line := range strings.Lines(string(log)) {
 		var r struct {
 			T struct {
@@ -176,7 +176,7 @@ deny = 403
 func TestFallback_leadsOnByName(t *testing.T) {
 	dir, addr := fallbackSite(t)
 	other := t.TempDir()
-	try(t, os.WriteFile(filepath.Join(other, "b.txt"), []byte("second"), 0o644))
+	testutil.Must(t, os.WriteFile(filepath.Join(other, "b.txt"), []byte("second"), 0o644))
 	s := start(t, Options{}, web+`
 destinations.default = { type = "static", root = %q, fallback = "second" }
 destinations.second = { type = "static", root = %q, fallback = %q }
@@ -198,9 +198,9 @@ func TestFallback_filesComeAndGo(t *testing.T) {
 	if body := get(); body != "app GET /new 0 prod" {
 		t.Fatal(body)
 	}
-	try(t, os.WriteFile(path, []byte("new"), 0o644))
+	testutil.Must(t, os.WriteFile(path, []byte("new"), 0o644))
 	testutil.Eventually(t, testutil.Patience, func() bool { return get() == "new" }, "the new file")
-	try(t, os.Remove(path))
+	testutil.Must(t, os.Remove(path))
 	testutil.Eventually(t, testutil.Patience, func() bool { return get() != "new" }, "the fallback")
 	apply(t, s, fallbackFile, dir, "status:418", addr)
 	if resp := askFor(t, "GET", url); resp.StatusCode != 418 {
@@ -214,7 +214,7 @@ func TestFallback_forbiddenFiles(t *testing.T) {
 		t.Skip("root may read all files")
 	}
 	dir, addr := fallbackSite(t)
-	try(t, os.Chmod(filepath.Join(dir, "shut"), 0))
+	testutil.Must(t, os.Chmod(filepath.Join(dir, "shut"), 0))
 	s := start(t, Options{}, fallbackFile, dir, "app", addr)
 	if resp := askFor(t, "GET", urlOf(t, s, "web")+"/shut"); resp.StatusCode != 403 {
 		t.Error(resp.Status)
@@ -264,7 +264,7 @@ func TestFallback_passesWebSockets(t *testing.T) {
 	t.Cleanup(o.Close)
 	s := start(t, Options{}, fallbackFile, dir, "app", o.Listener.Addr().String())
 	c, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
 	fmt.Fprint(c, "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+

@@ -129,7 +129,7 @@ func TestRewriteLocation(t *testing.T) {
 		req.Host = host
 		req.Header.Set("X-Location", location)
 		resp, err := http.DefaultTransport.RoundTrip(req) // a Client refuses a Location that it cannot parse
-		try(t, err)
+		testutil.Must(t, err)
 		resp.Body.Close()
 		return resp.Header.Get("Location")
 	}
@@ -190,7 +190,7 @@ func TestRedirect_rest(t *testing.T) {
 		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
 		req.URL.Opaque = path
 		resp, err := http.DefaultTransport.RoundTrip(req)
-		try(t, err)
+		testutil.Must(t, err)
 		resp.Body.Close()
 		wantEqual(t, resp.Header.Get("Location"), want, "%s", path)
 	}

@@ -31,7 +31,7 @@ import (
 func successor(t *testing.T, old *Server, text string) (*Server, []Socket) {
 	t.Helper()
 	sockets, err := old.Handover().Sockets()
-	try(t, err)
+	testutil.Must(t, err)
 	s := serve(t, parse(t, text), Options{Adopt: sockets, Suspended: true, TicketKeys: old.TicketKeys()})
 	for i, claimed := range s.Handover().Claims() {
 		if !claimed {
@@ -53,8 +53,8 @@ func claimed(s *Server) (indexes []int) {
 // pass has next accept in the place of old.
 func pass(t *testing.T, old, next *Server) {
 	t.Helper()
-	try(t, old.Handover().Suspend(claimed(next)))
-	try(t, next.Handover().Resume())
+	testutil.Must(t, old.Handover().Suspend(claimed(next)))
+	testutil.Must(t, next.Handover().Resume())
 }
 
 // moving passes connections on until the test says so.
@@ -228,7 +228,7 @@ func TestHandover_clientsNoticeNothing(t *testing.T) {
 	for _, reactors := range rounds {
 		progress()
 		next, _ := successor(t, old, text(reactors))
-		try(t, next.Handover().SelfCheck(ctx))
+		testutil.Must(t, next.Handover().SelfCheck(ctx))
 		pass(t, old, next)
 		m := move(old, next)
 		if !old.Drain(testutil.Patience) {
@@ -269,10 +269,10 @@ func TestHandover_takenBack(t *testing.T) {
 	plain := newPatron(t, "http://localhost/x", "tcp", old.Addresses()[1].Addr.String())
 	local := newPatron(t, "http://localhost/x", "unix", path)
 	for _, p := range []*patron{plain, local} {
-		try(t, p.ask())
+		testutil.Must(t, p.ask())
 	}
 	next, _ := successor(t, old, text(1))
-	try(t, old.Handover().Suspend(claimed(next)))
+	testutil.Must(t, old.Handover().Suspend(claimed(next)))
 	if _, err := old.Apply(parse(t, text(2))); err == nil {
 		t.Error("a configuration was applied meanwhile")
 	}
@@ -290,7 +290,7 @@ func TestHandover_takenBack(t *testing.T) {
 		t.Errorf("%d given, 1 allowed", 1+len(left))
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return old.engine.Draining() })
-	try(t, old.Handover().Resume())
+	testutil.Must(t, old.Handover().Resume())
 	if <-over {
 		t.Error("drained, with open connections")
 	}
@@ -359,7 +359,7 @@ func TestHandover_reloadSinceSockets(t *testing.T) {
 		{"an address more", both, errReplaced}, {"an address less", one, errReplaced},
 	} {
 		sockets, err := s.Handover().Sockets()
-		try(t, err)
+		testutil.Must(t, err)
 		apply(t, s, "%s", strings.Replace(c.text, all200+"routes", "routes", 1))
 		if err := s.Handover().Suspend([]int{0}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
@@ -394,12 +394,12 @@ func TestHandover_abandonedAndTakenBack(t *testing.T) {
 func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 	first, second, path := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.SocketPath(t)
 	page := filepath.Join(t.TempDir(), "404.html")
-	try(t, os.WriteFile(page, []byte("none"), 0o600))
+	testutil.Must(t, os.WriteFile(page, []byte("none"), 0o600))
 	const file = "error_pages.404 = %q\nhttp = { name = \"web\", listen = [%q, %q, \"unix:%s\"] }\n"
 	cfg := parse(t, fmt.Sprintf(quiet+file+all200, page, first, second, path))
 	s := serve(t, cfg, Options{})
 	sockets, err := s.Handover().Sockets()
-	try(t, err)
+	testutil.Must(t, err)
 	closeSockets(sockets)
 	var all, dropped []int
 	for i := range sockets {
@@ -407,11 +407,11 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 			dropped = append(dropped, i)
 		}
 	}
-	try(t, s.Handover().Suspend(all))
+	testutil.Must(t, s.Handover().Suspend(all))
 	var drain sync.WaitGroup
 	if drained {
 		hold, err := net.Dial("tcp", first) // keeps the drain going
-		try(t, err)
+		testutil.Must(t, err)
 		defer hold.Close()
 		drain.Go(func() { s.Handover().Drain(testutil.Patience) })
 		testutil.Eventually(t, testutil.Patience, s.engine.Draining)
@@ -420,14 +420,14 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 	os.Remove(path) // as the new process does
 	if taken {
 		l, err := net.Listen("tcp", second)
-		try(t, err)
+		testutil.Must(t, err)
 		defer l.Close()
 		checkLost(t, s, second, drain.Wait)
 		l.Close()
 	} else if broken {
 		os.Remove(page)
 		checkLost(t, s, second, drain.Wait)
-		try(t, os.WriteFile(page, []byte("none"), 0o600))
+		testutil.Must(t, os.WriteFile(page, []byte("none"), 0o600))
 	} else if err := s.Handover().Resume(); err != nil {
 		t.Errorf("taken back: %v", err)
 	}
@@ -472,7 +472,7 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 	old := serve(t, parse(t, file), Options{})
 	p := newPatron(t, "http://localhost/", "tcp", old.Addresses()[0].Addr.String())
 	for range 2 {
-		try(t, p.ask())
+		testutil.Must(t, p.ask())
 	}
 	next, _ := successor(t, old, file)
 	pass(t, old, next)
@@ -495,7 +495,7 @@ func TestHandover_receivesInTurns(t *testing.T) {
 	var batch []Given
 	for range 3 * receivesPerTick {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(func() { unix.Close(pair[0]) })
 		batch = append(batch, Given{FD: pair[1]})
 	}
@@ -533,7 +533,7 @@ func TestHandover_suspendedStart(t *testing.T) {
 	if n := s.Conns(); n != 0 {
 		t.Errorf("%d connections before Resume", n)
 	}
-	try(t, s.Handover().Resume())
+	testutil.Must(t, s.Handover().Resume())
 	wantNoErr(t, <-answered)
 }
 
@@ -565,23 +565,23 @@ func TestHandover_socketActivation(t *testing.T) {
 	const file = quiet + "http = { name = \"web\", listen = [%q, \"unix:%s\"] }\n" + all200
 	path := testutil.SocketPath(t)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	defer tcp.Close()
 	local, err := net.Listen("unix", path)
-	try(t, err)
+	testutil.Must(t, err)
 	defer local.Close()
 	address := tcp.Addr().String()
 	for range 2 {
 		var sockets []Socket
 		for _, l := range []interface{ File() (*os.File, error) }{local.(*net.UnixListener), tcp.(*net.TCPListener)} {
 			f, err := l.File()
-			try(t, err)
+			testutil.Must(t, err)
 			fd, err := unix.Dup(int(f.Fd()))
 			f.Close()
-			try(t, err)
+			testutil.Must(t, err)
 			defer unix.Close(fd)
 			socket, err := SocketOf(fd)
-			try(t, err)
+			testutil.Must(t, err)
 			sockets = append(sockets, socket)
 		}
 		cfg := parse(t, "global.worker_threads = 3\n"+fmt.Sprintf(file, address, path))
@@ -593,7 +593,7 @@ func TestHandover_socketActivation(t *testing.T) {
 			for _, p := range []*patron{
 				newPatron(t, "http://"+address, "tcp", address), newPatron(t, "http://localhost", "unix", path),
 			} {
-				try(t, p.ask())
+				testutil.Must(t, p.ask())
 				p.client.CloseIdleConnections()
 			}
 		}
@@ -766,12 +766,12 @@ register = { to = "noted://x", linger = "1m", ttl = "1h" }`)
 	if _, err := s.Handover().Sockets(); err != nil {
 		t.Fatal(err)
 	}
-	try(t, s.Handover().Suspend([]int{0, 1, 99}))
+	testutil.Must(t, s.Handover().Suspend([]int{0, 1, 99}))
 	begun := time.Now()
 	if !s.Drain(testutil.Patience) || counts.withdrawals.Load() != 1 || time.Since(begun) > testutil.Patience {
 		t.Errorf("%d withdrawals, %v", counts.withdrawals.Load(), time.Since(begun))
 	}
-	try(t, s.Handover().Resume())
+	testutil.Must(t, s.Handover().Resume())
 	testutil.Eventually(t, testutil.Patience, func() bool { return counts.puts.Load() == 2 })
 	get(t, s, "web", "/")
 }

@@ -174,7 +174,7 @@ func (a *agent) answer(t *testing.T, line string) {
 func newAgent(t *testing.T, asked string) *agent {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { l.Close() })
 	a := &agent{port: l.Addr().(*net.TCPAddr).Port}
 	a.says.Store("ready")
@@ -264,7 +264,7 @@ func TestAgent_asHAProxy(t *testing.T) {
 		"frontend f\n bind unix@%s\n default_backend api\nbackend api\n"+
 		" server one %s weight 100 agent-check agent-port %d agent-inter 10ms\n",
 		control, testutil.SocketPath(t), address, b.port)
-	try(t, os.WriteFile(file, []byte(conf), 0o600))
+	testutil.Must(t, os.WriteFile(file, []byte(conf), 0o600))
 	testutil.Start(t, testutil.Command{Path: haproxy, Args: []string{"-db", "-f", file}})
 	weightOf := func() string {
 		c, err := net.Dial("unix", control)

@@ -89,7 +89,7 @@ func TestServer_hedges(t *testing.T) {
 					body, want = strings.NewReader("hello"), "well hello"
 				}
 				req, err := http.NewRequest(c.method, "http://"+s.Addresses()[0].Addr.String()+"/", body)
-				try(t, err)
+				testutil.Must(t, err)
 				if c.contentType != "" {
 					req.Header.Set("Content-Type", c.contentType)
 					req.Header.Set("TE", "trailers")
@@ -157,7 +157,7 @@ func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
 	for range 2 {
 		dir, address := t.TempDir(), testutil.FreeAddr(t)
 		conf := filepath.Join(dir, "nginx.conf")
-		try(t, os.WriteFile(conf, fmt.Appendf(nil, nginxFile, dir, address), 0o600))
+		testutil.Must(t, os.WriteFile(conf, fmt.Appendf(nil, nginxFile, dir, address), 0o600))
 		p := testutil.Start(t, testutil.Command{Path: path, Args: []string{"-e", "stderr", "-c", conf}})
 		p.WaitPort(address)
 		addresses, all = append(addresses, address), append(all, p)

@@ -28,9 +28,9 @@ func (k *keyed) quicOptions() *tlsconn.ServerOptions {
 	defer s.lock()()
 	s.reload = &reload{config: s.present}
 	defer func() { s.reload = nil }()
-	try(k, s.certificates.prepare())
+	testutil.Must(k, s.certificates.prepare())
 	o, err := s.certificates.quicOptions(0, &s.present.Listeners[0])
-	try(k, err)
+	testutil.Must(k, err)
 	return o
 }
 
@@ -252,11 +252,11 @@ func TestOpenDatagrams_aStartWaits(t *testing.T) {
 			k, err := poller.NewEpoll(poller.ParkAuto)
 			return leaving{k, &tries}, err
 		}})
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(e.Stop)
 		at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}
 		tcp, err := e.Listen(at, nil)
-		try(t, err)
+		testutil.Must(t, err)
 		p, l := &listeners{shared: &shared{engine: e, lifecycle: lifecycle{state: c.state}}}, &listener{open: tcp}
 		if err := p.openDatagrams(l, 0); (err == nil) != c.open || l.http3.isOpen() != c.open {
 			t.Errorf("state %v: %v, open: %v", c.state, err, l.http3.isOpen())
@@ -270,13 +270,13 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(logger)
 	e, err := engine.New(engine.Options{Reactors: 1})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}
 	tcp, err := e.Listen(at, nil)
-	try(t, err)
+	testutil.Must(t, err)
 	other, err := net.ListenPacket("udp", tcp.Addr().String())
-	try(t, err)
+	testutil.Must(t, err)
 	defer other.Close()
 	l := &listener{open: tcp, title: "web", http3: http3Listener{on: true}}
 	p := &listeners{shared: &shared{engine: e}, now: []*listener{l}} // not serving: no timer tries again
@@ -310,11 +310,11 @@ func TestListenBoth_doesNotWait(t *testing.T) {
 		k, err := poller.NewEpoll(poller.ParkAuto)
 		return othersPorts{k, &taken}, err
 	}})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(e.Stop)
 	p, l, begun := &listeners{shared: &shared{engine: e}}, &listener{}, time.Now()
 	tcp, err := p.listenBoth(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, l)
-	try(t, err)
+	testutil.Must(t, err)
 	if took := time.Since(begun); took >= vacancyWait || tcp.Addr() == taken {
 		t.Errorf("%v until there was %v after %v", took, tcp.Addr(), taken)
 	}

@@ -291,7 +291,7 @@ upstreams.u = { backends = [{ address = %q }], protocol = %q }
 routes = [{ pattern = "/*", dest = "u" }]
 `, c.limits, addr, version)
 				r, err := http.NewRequest("GET", urlOf(t, s, "web")+"/?"+strings.Repeat("q", c.target), nil)
-				try(t, err)
+				testutil.Must(t, err)
 				r.Header.Set("X-Long", strings.Repeat("x", c.field))
 				resp, err := client.Do(r)
 				if err != nil && c.want == 431 && strings.HasSuffix(err.Error(), "peer's advertised limit") {
@@ -488,13 +488,13 @@ var idleClients = []struct {
 	{name: "that were answered", idle: func(t *testing.T, c net.Conn) {
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		try(t, err)
+		testutil.Must(t, err)
 		resp.Body.Close()
 	}},
 	{name: "of HTTP/2", listener: `protocols = ["h1", "h2"]`, farewell: "\x00\x00\x00\x00\x00\x00\x00\x00",
 		idle: func(t *testing.T, c net.Conn) {
 			fmt.Fprint(c, http2.ClientPreface)
-			try(t, http2.NewFramer(c, c).WriteSettings())
+			testutil.Must(t, http2.NewFramer(c, c).WriteSettings())
 		}},
 }
 
@@ -514,7 +514,7 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 			var idle []net.Conn
 			for range 4 {
 				c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: how.from}}).Dial("tcp", addr)
-				try(t, err)
+				testutil.Must(t, err)
 				defer c.Close()
 				how.idle(t, c)
 				idle = append(idle, c)
@@ -548,7 +548,7 @@ func TestLimits_idleConnectionsYieldToNewcomers(t *testing.T) {
 func ask(t *testing.T, addr string, secured bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
-	try(t, err)
+	testutil.Must(t, err)
 	if secured {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: "example.org"})
 	}

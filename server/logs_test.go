@@ -30,7 +30,7 @@ func TestApply_logThatCannotBeOpened(t *testing.T) {
 	const base = quiet + "http.listen = \"127.0.0.1:0\"\n"
 	const route = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	s, err := New(parse(t, base+route), Options{StateDir: t.TempDir()})
-	try(t, err)
+	testutil.Must(t, err)
 	defer func() { _ = s.Stop() }()
 	path := filepath.Join(t.TempDir(), "missing", "a.log")
 	for _, text := range []string{
@@ -67,7 +67,7 @@ routes = [{ pattern = "/*", dest = "status:204" }]
 // Members that a configuration adds to the lines of a log cost no allocation.
 func TestFieldLog_allocatesNothing(t *testing.T) {
 	sink, err := observe.Open(observe.Options{Path: os.DevNull})
-	try(t, err)
+	testutil.Must(t, err)
 	defer func() { _ = sink.Close() }()
 	c := parse(t, `
 [log.fields]
@@ -108,7 +108,7 @@ func TestLog_closedAfterItsLastRequest(t *testing.T) {
 	defer c.CloseIdleConnections()
 	ask := func(path string) *http.Response {
 		resp, err := c.Get(url + path)
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(func() { resp.Body.Close() })
 		return resp
 	}
@@ -149,14 +149,14 @@ func hasOpen(path string) bool {
 func datagrams(t *testing.T, network, address string) (at string, next func() string) {
 	t.Helper()
 	c, err := net.ListenPacket(network, address)
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c.LocalAddr().String(), func() string {
 		t.Helper()
 		p := make([]byte, 64<<10)
 		_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
 		n, _, err := c.ReadFrom(p)
-		try(t, err)
+		testutil.Must(t, err)
 		return string(p[:n])
 	}
 }
@@ -208,7 +208,7 @@ structured_data = true
 func TestSyslog_serverThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	defer func() { _ = silent.Close() }()
 	gone := testutil.FreeAddr(t)
 	const form = `
@@ -276,7 +276,7 @@ routes = [
 `, file("json"), file("combined"), file("logfmt"), file("line"))
 	const each = 200
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer func() { _ = conn.Close() }()
 	answers := bufio.NewReader(conn)
 	paths := []string{"json", "combined", "logfmt", "line"}
@@ -284,9 +284,9 @@ routes = [
 		for _, path := range paths {
 			const form = "GET /%s?%s HTTP/1.1\r\nHost: a\r\nReferer: https://b/?%s\r\nCookie: %s\r\n\r\n"
 			_, err := fmt.Fprintf(conn, form, path, query, query, query)
-			try(t, err)
+			testutil.Must(t, err)
 			answer, err := http.ReadResponse(answers, nil)
-			try(t, err)
+			testutil.Must(t, err)
 			_ = answer.Body.Close()
 		}
 	}

@@ -192,9 +192,9 @@ func BenchmarkServer_page1000Routes(b *testing.B) {
 		b.Fatal(rep.Errors)
 	}
 	s, err := New(cfg, Options{})
-	try(b, err)
+	testutil.Must(b, err)
 	defer s.Stop() //nolint:errcheck // it logs to nowhere
-	try(b, s.Start())
+	testutil.Must(b, s.Start())
 	by := s.traffic.Listener("http")
 	var all []*meter.Route
 	for i := range 1000 {
@@ -485,7 +485,7 @@ func TestRegistry_countsFaultsOfClients(t *testing.T) {
 	conn, err := tls.Dial("tcp", secureURL(t, s)[len("https://"):], &tls.Config{
 		RootCAs: ca.Pool, ServerName: "example.org", NextProtos: []string{"h2"},
 	})
-	try(t, err)
+	testutil.Must(t, err)
 	defer conn.Close()
 	fmt.Fprint(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nthis is no frame at all")
 	waitCounter(t, s, 1, "edge_listener_h2_faults_total", "web")
@@ -613,13 +613,13 @@ func table(all map[string]metric) string {
 func TestDocs_everyMetric(t *testing.T) {
 	path := filepath.Join(testutil.Root(t), "docs", "metrics.md")
 	page, err := os.ReadFile(path)
-	try(t, err)
+	testutil.Must(t, err)
 	all := everyMetric(t)
 	const head = "## All metrics\n\n"
 	text, got, found := strings.Cut(string(page), head)
 	want := table(all)
 	if *updateDocs {
-		try(t, os.WriteFile(path, []byte(text+head+want), 0o644))
+		testutil.Must(t, os.WriteFile(path, []byte(text+head+want), 0o644))
 	} else if !found || got != want {
 		t.Errorf("the table of %s is another one: go test ./server -run Docs -update", path)
 		for line := range strings.Lines(want) {
@@ -635,10 +635,10 @@ func TestPackaging_namesMetricsThatThereAre(t *testing.T) {
 	n := 0
 	for _, pattern := range []string{"prometheus/*.y*ml", "grafana/*.json"} {
 		paths, err := filepath.Glob(filepath.Join(testutil.Root(t), "packaging", pattern))
-		try(t, err)
+		testutil.Must(t, err)
 		for _, path := range paths {
 			text, err := os.ReadFile(path)
-			try(t, err)
+			testutil.Must(t, err)
 			n++
 			checkNames(t, path, string(text), all)
 		}

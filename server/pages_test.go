@@ -72,7 +72,7 @@ func withPages(t *testing.T) (s *Server, dir string, load func() *config.Config)
 
 func writePage(t *testing.T, dir, name, text string) {
 	t.Helper()
-	try(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	testutil.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 }
 
 func TestErrorPages_byPlaceStatusAndAccept(t *testing.T) {
@@ -142,7 +142,7 @@ func TestErrorPages_overCurl(t *testing.T) {
 			t.Fatalf("%v: %v %s", c.args, err, out)
 		}
 		text, err := os.ReadFile(body)
-		try(t, err)
+		testutil.Must(t, err)
 		wantPrefix(t, string(out)+string(text), c.want, "%v", c.args)
 	}
 }
@@ -167,7 +167,7 @@ func TestErrorPages_reload(t *testing.T) {
 	wants("/none", "<p>new</p>")
 	wants("/own/x", "<p>own, new</p>")
 	wants("/dead/", "<p>down: 502 Bad Gateway</p>")
-	try(t, os.Remove(filepath.Join(dir, "404.html")))
+	testutil.Must(t, os.Remove(filepath.Join(dir, "404.html")))
 	if c, _ := config.Load(filepath.Join(dir, "edge.toml")); c != nil {
 		t.Fatal("a page that is gone is no error")
 	}
@@ -223,7 +223,7 @@ routes = [{ pattern = "/silent", dest = %q }]
 func TestErrorPages_largeOnesAreNotForRefusals(t *testing.T) {
 	dir := t.TempDir()
 	page := filepath.Join(dir, "400.html")
-	try(t, os.WriteFile(page, []byte(strings.Repeat("x", 1<<20-10)), 0o644))
+	testutil.Must(t, os.WriteFile(page, []byte(strings.Repeat("x", 1<<20-10)), 0o644))
 	s := start(t, Options{}, "%serror_pages = { 400 = %q }\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
 		"pattern = \"/*\"\ndest = \"status:201\"\n", quiet, page)
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())

@@ -36,7 +36,7 @@ func (h *namedHouse) pair(t *testing.T, name string) tls.Certificate {
 	h.ca.IssueTo(t, h.dir, name, nil, name)
 	base := filepath.Join(h.dir, name)
 	pair, err := tls.LoadX509KeyPair(base+".pem", base+".key")
-	try(t, err)
+	testutil.Must(t, err)
 	return pair
 }
 
@@ -128,7 +128,7 @@ func TestPassing_besideTerminated(t *testing.T) {
 	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
 	wantNoErr(t, h.echoes(addr, "db.example"))
 	c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
-	try(t, err)
+	testutil.Must(t, err)
 	io.WriteString(c, "GET / HTTP/1.0\r\nHost: web.example\r\n\r\n") //nolint:errcheck // the read tells
 	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200") {
 		t.Errorf("%q, %v", got, err)
@@ -176,7 +176,7 @@ func TestPassing_postgres(t *testing.T) {
 		out := openssl(t, addr, "-starttls", "postgres", "-servername", c.name)
 		wantPart(t, out, c.want, "%s", c.service)
 		conn, err := net.Dial("tcp", addr)
-		try(t, err)
+		testutil.Must(t, err)
 		if !asksForTLS(conn) {
 			t.Fatalf("%s: not answered", c.service)
 		}
@@ -226,7 +226,7 @@ func TestPassing_namesThatAreNone(t *testing.T) {
 	for _, service := range []string{"in", "ends"} {
 		for name, want := range map[string]string{"a.org": "a.org", strings.Repeat("a", 5000): "", "a\n\xff": ""} {
 			c, err := net.Dial("tcp", addressOf(t, s, service))
-			try(t, err)
+			testutil.Must(t, err)
 			config := &tls.Config{InsecureSkipVerify: true, ServerName: name}
 			go tls.Client(c, config).Handshake() //nolint:errcheck // the backend tells
 			if got := <-told; got != want+"<nil>" {
@@ -258,7 +258,7 @@ func TestPassing_routesOfEndedTLS(t *testing.T) {
 	for _, name := range []string{"x", "other"} {
 		c, err := tls.Dial("tcp", addressOf(t, s, "in"),
 			&tls.Config{RootCAs: h.ca.Pool, ServerName: "a.example", NextProtos: []string{name}})
-		try(t, err)
+		testutil.Must(t, err)
 		c.CloseWrite() //nolint:errcheck // the read tells
 		if got, err := io.ReadAll(c); err != nil || string(got) != name+"\n" {
 			t.Errorf("%q, %v; want %s", got, err, name)
@@ -275,7 +275,7 @@ func TestPassing_cutCondition(t *testing.T) {
 		"dest = \"127.0.0.1:1\"\n", named(t, "other"), strings.Repeat("b", 1000)))
 	for name, want := range map[string]string{"a": "other\n", strings.Repeat("a", 100): ""} {
 		c, err := net.Dial("tcp", addressOf(t, s, "in"))
-		try(t, err)
+		testutil.Must(t, err)
 		// The client says hello, and leaves the answer to the read below.
 		go tls.Client(writing{c}, &tls.Config{InsecureSkipVerify: true, ServerName: name}).Handshake() //nolint:errcheck
 		b := make([]byte, len("other\n"))
@@ -307,7 +307,7 @@ func TestPassing_requestsForPassedNames(t *testing.T) {
 		{"db.example", "200", false},
 	} {
 		conn, err := net.Dial("tcp", addr)
-		try(t, err)
+		testutil.Must(t, err)
 		if c.secured {
 			conn = tls.Client(conn, &tls.Config{RootCAs: h.ca.Pool, ServerName: "web.example"})
 		}
@@ -353,7 +353,7 @@ func TestPassing_reload(t *testing.T) {
 	half := func(name string) (rest func() error) {
 		conns(0)
 		c, err := net.Dial("tcp", addr)
-		try(t, err)
+		testutil.Must(t, err)
 		open, half := make(chan struct{}), make(chan struct{})
 		done := make(chan error, 1)
 		go func() {

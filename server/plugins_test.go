@@ -236,7 +236,7 @@ func TestPlugins_logSinks(t *testing.T) {
 	}
 	wantPart(t, read(three), `"path":"/two"`)
 	wantPart(t, scrape(t, s), `{output="kept"}`)
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	for _, r := range []*recorder{one, two, three} {
 		<-r.closed
 	}

@@ -514,7 +514,7 @@ users.ann = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$vk+JgWgZGbXHtEqPQPhzXbD+Qxxk
 func exchange(t *testing.T, addr string, requests ...string) (answer string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(testutil.Patience))     //nolint:errcheck // the read says so
 	_, _ = io.WriteString(c, strings.Join(requests, "")) // what is refused may be cut off

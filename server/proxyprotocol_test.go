@@ -82,7 +82,7 @@ func TestProxyProtocol_secured(t *testing.T) {
 			TLSClientConfig: &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}}
 		defer tr.CloseIdleConnections()
 		answer, err := (&http.Client{Transport: tr}).Get(strings.Replace(urlOf(t, s, "web"), "http:", "https:", 1))
-		try(t, err)
+		testutil.Must(t, err)
 		body, _ := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		want := "198.51.100.7:1000 198.51.100.7 198.51.100.1:443 127.0.0.1"
@@ -96,7 +96,7 @@ func TestProxyProtocol_secured(t *testing.T) {
 		}
 	}
 	c, err := sender(header("198.51.100.8:1"))(t.Context(), "tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	if err := tls.Client(c, &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}).Handshake(); err == nil {
 		t.Error("the rule on handshakes has let it through")
@@ -167,7 +167,7 @@ func TestProxyProtocol_closes(t *testing.T) {
 	}
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := other.Dial("tcp", addr)
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	c.Write([]byte("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")) //nolint:errcheck // the read tells
 	if got, _ := io.ReadAll(c); len(got) > 0 {

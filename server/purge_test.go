@@ -339,7 +339,7 @@ func purgeMeanwhile(t *testing.T, path string, p *cache.Purge, order [2]int) {
 		}
 	}
 	wantPrefix(t, c.send("a.test/"+path), "2 200  "+cacheHit, "%s, %+v, %v", path, p, order)
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	want := 1
 	if p.Soft {
 		want = 0

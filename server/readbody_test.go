@@ -70,7 +70,7 @@ func TestReadBody(t *testing.T) {
 	for protocol, client := range map[string]*http.Client{"HTTP/1": h1, "HTTP/2": testutil.H2C(t)} {
 		post := func(path, body string) string {
 			resp, err := client.Post(url+path, "application/json", strings.NewReader(body))
-			try(t, err)
+			testutil.Must(t, err)
 			defer resp.Body.Close()
 			text, _ := io.ReadAll(resp.Body)
 			return fmt.Sprint(resp.StatusCode, " ", strings.TrimSpace(string(text)))
@@ -120,7 +120,7 @@ func TestReadBody_cached(t *testing.T) {
 		body := fmt.Sprintf(`{"user":%q}`, user)
 		req, _ := http.NewRequest(method, url+"/cached/", strings.NewReader(body))
 		resp, err := http.DefaultClient.Do(req)
-		try(t, err)
+		testutil.Must(t, err)
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(resp.Body)
 		return string(text) + resp.Header.Get("Cache-Status")
@@ -202,7 +202,7 @@ dest = "a"
 read_body = "1k"
 `+rest, log, o.Listener.Addr()), "web")
 	resp, err := http.Post(url, "", strings.NewReader(body))
-	try(t, err)
+	testutil.Must(t, err)
 	resp.Body.Close()
 	line := ""
 	testutil.Eventually(t, testutil.Patience, func() bool {
@@ -300,7 +300,7 @@ func clients(t *testing.T) map[string]*http.Client {
 func send(t *testing.T, c *http.Client, url, body string, fields ...string) string {
 	t.Helper()
 	req, err := http.NewRequest("POST", url, strings.NewReader(body))
-	try(t, err)
+	testutil.Must(t, err)
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Set(fields[i], fields[i+1])
 	}

@@ -88,7 +88,7 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 	if len(d.Removed)+len(d.Changed) == 0 {
 		t.Errorf("the reload tells nothing: %+v", d)
 	}
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	if got := addresses(t, path); len(got) > 0 {
 		t.Errorf("%q is known after the end", got)
 	}
@@ -209,7 +209,7 @@ func TestRegistrations_drainDuringAReload(t *testing.T) {
 func TestHandover_duringAReload(t *testing.T) {
 	s, a := startAsked(t, "1m")
 	sockets, err := s.Handover().Sockets()
-	try(t, err)
+	testutil.Must(t, err)
 	defer closeSockets(sockets)
 	var reload sync.WaitGroup
 	reload.Go(func() { _, _ = s.Apply(parse(t, quiet+`http = { name = "other", listen = "127.0.0.1:0" }`)) })

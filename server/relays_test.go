@@ -151,7 +151,7 @@ func relayPair(t *testing.T) (ca *testutil.Authority, dir string, pair tls.Certi
 	ca.IssueTo(t, dir, "a", nil, "db.example.org")
 	ca.Write(t, filepath.Join(dir, "ca.pem"))
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
-	try(t, err)
+	testutil.Must(t, err)
 	return ca, dir, pair
 }
 
@@ -222,7 +222,7 @@ func TestRelays_secured(t *testing.T) {
 	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
 	s := start(t, Options{}, "%s", relaying("", keys, plain))
 	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	c.Write([]byte("abc")) //nolint:errcheck // the read tells
 	c.CloseWrite()         //nolint:errcheck // the read tells
@@ -250,7 +250,7 @@ func TestRelays_truncated(t *testing.T) {
 	keys := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "a.pem"), filepath.Join(dir, "a.key"))
 	s := start(t, Options{}, "%s", relaying("", keys, plain.Addr().String()))
 	c, err := tls.Dial("tcp", addressOf(t, s, "db"), &tls.Config{RootCAs: ca.Pool, ServerName: "db.example.org"})
-	try(t, err)
+	testutil.Must(t, err)
 	c.Write([]byte("a part"))               //nolint:errcheck // the backend tells
 	c.NetConn().(*net.TCPConn).CloseWrite() //nolint:errcheck // the backend tells
 	if err := <-ends; err == nil {
@@ -319,7 +319,7 @@ func TestDryRelay(t *testing.T) {
 		ip := netip.AddrFrom4([4]byte{127, 0, 7, byte(i + 1)})
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))}
 		c, err := d.Dial("tcp", addressOf(t, s, "db"))
-		try(t, err)
+		testutil.Must(t, err)
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		c.Close()
 		says := DryRelay(cfg, &cfg.Services[0], u, ip, "")
@@ -368,7 +368,7 @@ func TestRelays_drain(t *testing.T) {
 	if !<-done {
 		t.Error("a connection is left")
 	}
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	if text, _ := os.ReadFile(log); !strings.Contains(string(text), `"reason":"edge:drain"`) {
 		t.Error(string(text))
 	}
@@ -422,7 +422,7 @@ func TestRelays_failedReload(t *testing.T) {
 func TestRelays_families(t *testing.T) {
 	path := testutil.SocketPath(t)
 	l, err := net.Listen("unix", path)
-	try(t, err)
+	testutil.Must(t, err)
 	defer l.Close()
 	go func() {
 		for {
@@ -440,7 +440,7 @@ func TestRelays_families(t *testing.T) {
 		"[upstreams.db]\nload_balancing = \"ip_hash\"\nbackends = [{ address = \"unix:%s\" }]\n", at, path)
 	for _, to := range [][2]string{{"unix", at}, {"tcp", addressOf(t, s, "b")}} {
 		c, err := net.Dial(to[0], to[1])
-		try(t, err)
+		testutil.Must(t, err)
 		big := strings.Repeat("x", 3<<20)
 		go func() {
 			io.WriteString(c, big)

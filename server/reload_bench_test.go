@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // largeFile returns a configuration with so many routes and upstreams of two backends. version differs in one route and
@@ -74,9 +75,9 @@ func BenchmarkApply_tenThousandRoutes(b *testing.B) {
 		return cfg
 	}
 	s, err := New(load(0), Options{})
-	try(b, err)
+	testutil.Must(b, err)
 	defer s.Stop()
-	try(b, s.Start())
+	testutil.Must(b, s.Start())
 	stop := watchTicks(s)
 	var parse, apply time.Duration
 	i := 0

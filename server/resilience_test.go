@@ -301,7 +301,7 @@ load_balancing = "maglev"
 	s := start(t, Options{}, "%s", conf("two"))
 	from := func(contentType string) string {
 		resp, err := http.Post(urlOf(t, s, "web")+"/a.B/C", contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
-		try(t, err)
+		testutil.Must(t, err)
 		resp.Body.Close()
 		return resp.Header.Get("X-From")
 	}
@@ -335,7 +335,7 @@ func TestServer_stickyOverReloads(t *testing.T) {
 	const one, two = `"the first of the secrets"`, `"the second of the secrets"`
 	s := start(t, Options{}, "%s", conf(bare, addresses[:2]...))
 	jar, err := cookiejar.New(nil)
-	try(t, err)
+	testutil.Must(t, err)
 	c := &http.Client{Jar: jar, Transport: &http.Transport{}}
 	t.Cleanup(c.CloseIdleConnections)
 	url := urlOf(t, s, "127.0.0.1:0")
@@ -415,7 +415,7 @@ func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 			s := serve(t, parse(t, text), Options{})
 			before := conns.Load() + others.Load()
 			conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-			try(t, err)
+			testutil.Must(t, err)
 			w := testutil.NewWire(t, conn)
 			var got []string
 			for i := range 8 {
@@ -502,7 +502,7 @@ func TestUpstream_slowStart(t *testing.T) {
 // Where all checks fail, requests are answered if the configuration says so, and nobody is kept in the dark about it.
 func TestUpstream_panic(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	closed.Close()
 	well, dead := mirror(t, "well"), closed.Addr().String()
 	file := func(keys, backend string) string {
@@ -530,7 +530,7 @@ func TestUpstream_panic(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp, err := http.Get(urlOf(t, s, "web"))
-		try(t, err)
+		testutil.Must(t, err)
 		resp.Body.Close()
 		if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || got != c.details {
 			t.Errorf("%s: %d %q", c.keys, resp.StatusCode, got)

@@ -55,7 +55,7 @@ var direct = &http.Client{
 func askBy(t *testing.T, c *http.Client, method, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, nil)
-	try(t, err)
+	testutil.Must(t, err)
 	for _, f := range fields {
 		switch name, value, _ := strings.Cut(f, ": "); name {
 		case "":
@@ -363,7 +363,7 @@ http = { name = "web", listen = "127.0.0.1:0" }
 routes = [{ pattern = "/*", dest = %q, rewrite = { path = "/short" } }]
 `, log, mirror(t, "api"))
 	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
-	try(t, err)
+	testutil.Must(t, err)
 	defer conn.Close()
 	long := strings.Repeat("p", 3000)
 	fmt.Fprintf(conn, "GET /%s?%s HTTP/1.1\r\nHost: a\r\nUser-Agent: \x80\x9b31m\"\\%s\r\nReferer: \xff%s\r\n\r\n",

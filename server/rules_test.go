@@ -315,7 +315,7 @@ var foreign = []struct{ begins, holds, not string }{
 // Each rule of another program on the page does what its comment says: it holds for one request and not for another.
 func TestRules_ofOtherPrograms(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs/rules.md"))
-	try(t, err)
+	testutil.Must(t, err)
 	_, page2, _ := strings.Cut(string(page), "## Rules of other programs")
 	seen, data := 0, filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata")
 	located := strings.NewReplacer(":8080", "127.0.0.1:0", "GeoLite2-Country", data+"/country", "GeoLite2-ASN",
@@ -372,7 +372,7 @@ func holds(t *testing.T, cfg *config.Config, ask string) bool {
 		Listener: &cfg.Listeners[0], Wire: []byte(method + " " + target + " HTTP/1.1\r\n" + fields + "\r\n"),
 		Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1),
 	})
-	try(t, err)
+	testutil.Must(t, err)
 	if len(got.Rules) != 1 {
 		t.Fatalf("%q met %d rules", ask, len(got.Rules))
 	}
@@ -483,19 +483,19 @@ func askHTTP2(t *testing.T, addr, host, protocol string) string {
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", protocol}, {":scheme", "http"},
 		{":path", "/chat"}, {":authority", host}, {"sec-websocket-version", "13"}} {
-		try(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+		testutil.Must(t, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 	}
 	w.Send(http2.ClientPreface)
 	frames := http2.NewFramer(w.Conn(), w.Conn())
-	try(t, frames.WriteSettings())
+	testutil.Must(t, frames.WriteSettings())
 	err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
-	try(t, err)
+	testutil.Must(t, err)
 	for {
 		f, err := frames.ReadFrame()
-		try(t, err)
+		testutil.Must(t, err)
 		if h, ok := f.(*http2.HeadersFrame); ok {
 			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(h.HeaderBlockFragment())
-			try(t, err)
+			testutil.Must(t, err)
 			return fields[0].Value
 		}
 	}

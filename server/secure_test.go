@@ -239,7 +239,7 @@ func TestApply_internalByRule(t *testing.T) {
 	for name, want := range map[string]bool{"rule.test": true, "other.test": false} {
 		c, err := tls.Dial("tcp", strings.TrimPrefix(secureURL(t, s), "https://"),
 			&tls.Config{ServerName: name, InsecureSkipVerify: true})
-		try(t, err)
+		testutil.Must(t, err)
 		leaf := c.ConnectionState().PeerCertificates[0]
 		if got := leaf.VerifyHostname(name) == nil; got != want {
 			t.Errorf("%s: %v", name, leaf.DNSNames)
@@ -301,7 +301,7 @@ func TestCheckState_saysWhatAStartWould(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			try(t, c.make(dir))
+			testutil.Must(t, c.make(dir))
 			cfg, before := parse(t, c.text), listed(dir)
 			found := CheckState(cfg, dir)
 			if c.want == "" && len(found) > 0 ||

@@ -54,21 +54,13 @@ func start(t *testing.T, o Options, format string, args ...any) *Server {
 	return serve(t, parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)), o)
 }
 
-// try ends the test at an error.
-func try(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // serve runs a Server until the test ends.
 func serve(t *testing.T, cfg *config.Config, o Options) *Server {
 	t.Helper()
 	s, err := New(cfg, o)
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	try(t, s.Start())
+	testutil.Must(t, s.Start())
 	return s
 }
 
@@ -82,7 +74,7 @@ func apply(t *testing.T, s *Server, format string, args ...any) Diff {
 func mustApply(t testing.TB, s *Server, cfg *config.Config) Diff {
 	t.Helper()
 	d, err := s.Apply(cfg)
-	try(t, err)
+	testutil.Must(t, err)
 	return d
 }
 
@@ -287,7 +279,7 @@ func TestServer_helloPage(t *testing.T) {
 	cfg.Listeners[0].Addresses = []config.Address{{Network: "tcp4", Host: "127.0.0.1"}}
 	s := serve(t, cfg, Options{})
 	resp, err := http.Get(urlOf(t, s, ":8080") + "/anything")
-	try(t, err)
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != htmlType ||
@@ -436,7 +428,7 @@ func TestStart_addressOfAnotherServer(t *testing.T) {
 	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	first := start(t, Options{}, file, "127.0.0.1:0")
 	second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, first.Addresses()[0].Addr)), Options{})
-	try(t, err)
+	testutil.Must(t, err)
 	defer second.Stop()
 	if err := second.Start(); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Fatalf("the second server starts: %v", err)
@@ -451,7 +443,7 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	for range 5 { // a free port may be lost to somebody else
 		_, port, _ := net.SplitHostPort(testutil.FreeAddr(t))
 		first, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, ":"+port)), Options{})
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(func() { _ = first.Stop() })
 		if err = first.Start(); err == nil {
 			s = first
@@ -471,7 +463,7 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 	for _, host := range hosts {
 		addr := fmt.Sprintf("%s:%d", host, port)
 		second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, addr)), Options{})
-		try(t, err)
+		testutil.Must(t, err)
 		starts.Go(func() {
 			err := second.Start()
 			_ = second.Stop()
@@ -502,10 +494,10 @@ routes = [
 	getBy(t, client, url+"/silent")
 	apply(t, s, file, two, "json")
 	getBy(t, client, url+"/second")
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	for path, want := range map[string]string{one: `"GET /first HTTP/1.1" 200`, two: `"path":"/second"`} {
 		text, err := os.ReadFile(path)
-		try(t, err)
+		testutil.Must(t, err)
 		if !strings.Contains(string(text), want) || strings.Count(string(text), "\n") != 1 {
 			t.Errorf("%s holds %q, want one line with %q", filepath.Base(path), text, want)
 		}
@@ -676,9 +668,9 @@ func TestServer_listensBeforeItServes(t *testing.T) {
 	testutil.CheckLeaks(t)
 	cfg := parse(t, "threads = 2\n"+quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
 	s, err := New(cfg, Options{})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
-	try(t, s.Listen())
+	testutil.Must(t, s.Listen())
 	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
 	w.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 	if err := s.Listen(); !errors.Is(err, errBegun) {
@@ -692,12 +684,12 @@ func TestServer_listensBeforeItServes(t *testing.T) {
 	if n := s.Conns(); n != 0 {
 		t.Errorf("%d connections before Start", n)
 	}
-	try(t, s.Start())
+	testutil.Must(t, s.Start())
 	if status := w.ReadAll(); len(status) < 12 || status[9:12] != "200" {
 		t.Errorf("%q", status)
 	}
 	r, err := http.Get("http://" + before.Addr.String() + "/")
-	try(t, err)
+	testutil.Must(t, err)
 	_, _ = io.Copy(io.Discard, r.Body)
 	r.Body.Close()
 	http.DefaultClient.CloseIdleConnections()

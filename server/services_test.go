@@ -137,7 +137,7 @@ func TestServices_addressOfHTTP(t *testing.T) {
 	}
 	mustApply(t, s, parseOwn(t, plain))
 	conn, err := net.Dial("tcp", addr)
-	try(t, err)
+	testutil.Must(t, err)
 	defer conn.Close()
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	if head, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(head), "HTTP/1.1 204 ") {

@@ -212,7 +212,7 @@ func TestSharing_follows(t *testing.T) {
 		s.next = sharedWith{storage: storage}
 		for _, directory := range directories {
 			i, err := acme.New(acme.Options{Directory: directory, Storage: storage, Challenges: &issue.Challenges{}})
-			try(t, err)
+			testutil.Must(t, err)
 			s.next.issuers = append(s.next.issuers, i)
 		}
 		s.follow(ctx)

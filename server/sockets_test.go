@@ -32,7 +32,7 @@ import (
 func socketOptions(t *testing.T, remote string, listening bool, option int) (values []int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
-	try(t, err)
+	testutil.Must(t, err)
 	for _, f := range fds {
 		fd, _ := strconv.Atoi(f.Name())
 		name := unix.Getpeername
@@ -48,7 +48,7 @@ func socketOptions(t *testing.T, remote string, listening bool, option int) (val
 			continue
 		}
 		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option)
-		try(t, err)
+		testutil.Must(t, err)
 		values = append(values, v)
 	}
 	return values
@@ -79,7 +79,7 @@ backends = [{ address = %q }]
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, Options{}, file, c.listener, addr, c.upstream)
 			conn, err := net.Dial("tcp4", urlOf(t, s, "web")[len("http://"):])
-			try(t, err)
+			testutil.Must(t, err)
 			w := testutil.NewWire(t, conn)
 			for range 3 { // with Fast Open the cookie comes with the first connection
 				w.Send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -134,7 +134,7 @@ func TestSplice_fromTheSizeThatTheFileSays(t *testing.T) {
 			"[[routes]]\npattern = \"/*\"\ndest = %q\n", quiet, splice, l.Addr().String())
 		ask := func() (spliced bool) {
 			resp, err := http.Get(urlOf(t, s, "web"))
-			try(t, err)
+			testutil.Must(t, err)
 			got, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if err != nil || !bytes.Equal(got, body) {
@@ -194,9 +194,9 @@ func TestSocketFile_life(t *testing.T) {
 	}
 
 	s = start(t, Options{}, text, with, "one")
-	try(t, os.Remove(path))
+	testutil.Must(t, os.Remove(path))
 	l, err := net.Listen("unix", path)
-	try(t, err)
+	testutil.Must(t, err)
 	defer l.Close()
 	if at, err = os.Lstat(path); err != nil {
 		t.Fatal(err)
@@ -211,7 +211,7 @@ func TestSocketFile_failedStart(t *testing.T) {
 	t.Parallel()
 	path, taken := testutil.SocketPath(t), testutil.Listen(t).Addr()
 	s, err := New(parse(t, quiet+fmt.Sprintf("http.listen = [\"unix:%s\", %q]\n", path, taken)), Options{})
-	try(t, err)
+	testutil.Must(t, err)
 	defer s.Stop() //nolint:errcheck // it serves nothing
 	if err := s.Start(); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("start: %v", err)
@@ -232,7 +232,7 @@ func TestSocketFile_owner(t *testing.T) {
 		path := testutil.SocketPath(t)
 		start(t, Options{Owner: &Owner{7, 8}}, quiet+"[[listeners]]\nlisten = \"unix:%s\"\n%s\n", path, text)
 		at, err := os.Lstat(path)
-		try(t, err)
+		testutil.Must(t, err)
 		if st := at.Sys().(*syscall.Stat_t); [2]uint32{st.Uid, st.Gid} != want {
 			t.Errorf("%q: %d:%d, want %v", text, st.Uid, st.Gid, want)
 		}
@@ -266,13 +266,13 @@ func fakeProc(t *testing.T) string {
 		"sys/net/ipv4/ip_unprivileged_port_start": "81\n",
 	} {
 		path = filepath.Join(proc, path)
-		try(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		try(t, os.WriteFile(path, []byte(text), 0o600))
+		testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		testutil.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	fds := filepath.Join(proc, "812/fd")
-	try(t, os.MkdirAll(fds, 0o700))
+	testutil.Must(t, os.MkdirAll(fds, 0o700))
 	for i, inode := range []int{100, 102, 103, 105, 106} {
-		try(t, os.Symlink(fmt.Sprintf("socket:[%d]", inode), filepath.Join(fds, fmt.Sprint(i))))
+		testutil.Must(t, os.Symlink(fmt.Sprintf("socket:[%d]", inode), filepath.Join(fds, fmt.Sprint(i))))
 	}
 	return proc
 }
@@ -281,7 +281,7 @@ func TestWayOut(t *testing.T) {
 	proc := fakeProc(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
-	try(t, os.WriteFile(file, nil, 0o600))
+	testutil.Must(t, os.WriteFile(file, nil, 0o600))
 	at := func(text string) poller.Addr { return poller.Addr{IP: netip.MustParseAddrPort(text)} }
 	path := func(path string) poller.Addr { return poller.Addr{Path: path} }
 	overUDP := udpError{unix.EADDRINUSE}

@@ -62,7 +62,7 @@ func TestCertificates_when(t *testing.T) {
 		t.Helper()
 		c, err := from(t, ip, addr, &tls.Config{RootCAs: ca.Pool, ServerName: name, InsecureSkipVerify: true,
 			NextProtos: protocols})
-		try(t, err)
+		testutil.Must(t, err)
 		return c.ConnectionState().PeerCertificates[0].Subject.CommonName
 	}
 	for _, c := range []struct{ ip, name, protocol, want string }{

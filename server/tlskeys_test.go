@@ -47,7 +47,7 @@ func (k *keyed) dial(change func(o *tls.Config)) (s tls.ConnectionState, err err
 func (k *keyed) mustDial(change func(o *tls.Config)) tls.ConnectionState {
 	k.Helper()
 	s, err := k.dial(change)
-	try(k, err)
+	testutil.Must(k, err)
 	return s
 }
 
@@ -197,7 +197,7 @@ func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
 		wantEqual(t, cfg.TLS.TicketRotation, 90*time.Minute)
 		cfg.TLS.TicketRotation = time.Millisecond
 		s, err := New(cfg, Options{})
-		try(t, err)
+		testutil.Must(t, err)
 		t.Cleanup(func() { _ = s.Stop() })
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			return counter(s, "edge_tls_ticket_rotations_total") > 2
@@ -260,11 +260,11 @@ func both(t *testing.T, dir, name string) (path string) {
 	var text []byte
 	for _, part := range []string{".pem", ".key"} {
 		one, err := os.ReadFile(filepath.Join(dir, name+part))
-		try(t, err)
+		testutil.Must(t, err)
 		text = append(text, one...)
 	}
 	path = filepath.Join(dir, name+".both")
-	try(t, os.WriteFile(path, text, 0o600))
+	testutil.Must(t, os.WriteFile(path, text, 0o600))
 	return path
 }
 
@@ -273,7 +273,7 @@ func staple(t *testing.T, dir, name string, cert *x509.Certificate) {
 	t.Helper()
 	end := cert.NotAfter.UTC().Format("060102150405Z")
 	index := fmt.Sprintf("V\t%s\t\t%X\tunknown\t/CN=x\n", end, cert.SerialNumber)
-	try(t, os.WriteFile(filepath.Join(dir, "index"), []byte(index), 0o600))
+	testutil.Must(t, os.WriteFile(filepath.Join(dir, "index"), []byte(index), 0o600))
 	script := fmt.Sprintf("openssl ocsp -issuer ca.pem -cert %[1]s.pem -reqout req -no_nonce && "+
 		"openssl ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -reqin req -ndays 7 -respout %[1]s.ocsp && "+
 		"cat %[1]s.pem ca.pem > %[1]s.chain", name)
@@ -293,7 +293,7 @@ func TestH2Keys_haveEffect(t *testing.T) {
 		conn, err := tls.Dial("tcp", k.addr, &tls.Config{
 			RootCAs: k.ca.Pool, ServerName: "example.org", NextProtos: []string{"h2"},
 		})
-		try(k, err)
+		testutil.Must(k, err)
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(testutil.Patience))
 		fmt.Fprint(conn, http2.ClientPreface)
@@ -301,7 +301,7 @@ func TestH2Keys_haveEffect(t *testing.T) {
 		_ = f.WriteSettings()
 		for {
 			frame, err := f.ReadFrame()
-			try(k, err)
+			testutil.Must(k, err)
 			if until(frame) {
 				return
 			}

@@ -179,7 +179,7 @@ func exported(s *Server) (by map[string]uint64, all uint64) {
 func TestTraces_stopWithoutCollector(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	defer func() { _ = silent.Close() }()
 	s := start(t, Options{}, tracedBy, "http://"+silent.Addr().String())
 	const requests = 20
@@ -226,7 +226,7 @@ func TestTraces_nothingIsLost(t *testing.T) {
 		}
 	}
 	client.CloseIdleConnections()
-	try(t, s.Stop())
+	testutil.Must(t, s.Stop())
 	for i := range counts {
 		close(counts[i])
 		got := 0

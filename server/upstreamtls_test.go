@@ -39,12 +39,12 @@ func joined(t *testing.T, dir, to string, names ...string) {
 	var text []byte
 	for _, name := range names {
 		part, err := os.ReadFile(filepath.Join(dir, name))
-		try(t, err)
+		testutil.Must(t, err)
 		text = append(text, part...)
 	}
 	next := filepath.Join(dir, to+".next")
-	try(t, os.WriteFile(next, text, 0o600))
-	try(t, os.Rename(next, filepath.Join(dir, to)))
+	testutil.Must(t, os.WriteFile(next, text, 0o600))
+	testutil.Must(t, os.Rename(next, filepath.Join(dir, to)))
 }
 
 // securedUpstream is the lines of a listener whose requests go to a backend by TLS.
@@ -100,7 +100,7 @@ func TestUpstreamTLS_filesWithoutContent(t *testing.T) {
 	backend := demandingBackend(t, ca, ca)
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for name, text := range map[string]string{"empty.pem": "", "space.pem": "\n", "text.pem": "# nobody\n"} {
-		try(t, os.WriteFile(path(name), []byte(text), 0o600))
+		testutil.Must(t, os.WriteFile(path(name), []byte(text), 0o600))
 	}
 	joined(t, dir, "keyonly.pem", "own.key")
 	right := securedUpstream(backend, fmt.Sprintf("ca = %q, cert = %q, key = %q", path("ca.pem"), path("own.pem"),
@@ -177,7 +177,7 @@ func TestTrust_followsOneFileInAllRoles(t *testing.T) {
 	if !is(first, second, "/first", "/second") {
 		t.Fatal("it does not begin with the file")
 	}
-	try(t, os.WriteFile(all, nil, 0o600))
+	testutil.Must(t, os.WriteFile(all, nil, 0o600))
 	if s.trustChanged([]string{all}, false) {
 		t.Error("the empty file was taken")
 	}
@@ -251,7 +251,7 @@ func TestTrust_followsItsFiles(t *testing.T) {
 	stands, err := tls.Dial("tcp", secureURL(t, s)[len("https://"):], &tls.Config{
 		RootCAs: own.Pool, ServerName: "example.org", Certificates: []tls.Certificate{clientPair(t, first, nil)},
 	})
-	try(t, err)
+	testutil.Must(t, err)
 	w := testutil.NewWire(t, net.Conn(stands))
 	ask := func() {
 		t.Helper()
@@ -279,7 +279,7 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	s := trusting(t, own, dir, backendOf(t, func() *testutil.Authority { return ca }))
 	s.certificates.trust.Stop() // nobody but this test looks at the files
 	before := s.certificates.now.set
-	try(t, os.WriteFile(path, []byte("no certificate"), 0o600))
+	testutil.Must(t, os.WriteFile(path, []byte("no certificate"), 0o600))
 	for again := range 3 {
 		if s.trustChanged([]string{path}, again > 0) {
 			t.Error("wrong files were taken")
@@ -314,7 +314,7 @@ func TestRefusals_sayWhatIsWrongWithABackend(t *testing.T) {
 				"backends = [{ address = %q }]\n"+
 				"tls = { %s }\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, c.backend, options)
 			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
-			try(t, err)
+			testutil.Must(t, err)
 			resp.Body.Close()
 			if resp.StatusCode != 502 {
 				t.Error(resp.Status)
@@ -350,7 +350,7 @@ func TestRefusals_sayThatABackendWantsACertificate(t *testing.T) {
 		// What the backend says is lost where its end is heard of before that was read.
 		testutil.Eventually(t, testutil.Patience, func() bool {
 			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
-			try(t, err)
+			testutil.Must(t, err)
 			resp.Body.Close()
 			if resp.StatusCode != 502 {
 				t.Fatal(protocol, resp.Status)

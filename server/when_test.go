@@ -62,8 +62,8 @@ func TestWhen_choosesRoutes(t *testing.T) {
 // rename puts a file in the place of another one, as a careful writer does.
 func rename(t *testing.T, path, text string) {
 	t.Helper()
-	try(t, os.WriteFile(path+".new", []byte(text), 0o600))
-	try(t, os.Rename(path+".new", path))
+	testutil.Must(t, os.WriteFile(path+".new", []byte(text), 0o600))
+	testutil.Must(t, os.Rename(path+".new", path))
 }
 
 // loadList loads a configuration with a list from a file, for a server with these tables.
@@ -217,7 +217,7 @@ const signed = "f103148a66460f1c4528225cf40ad044419568d215bb72dd627f63c3fb888e11
 func putDatabase(t *testing.T, name, path string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata", name))
-	try(t, err)
+	testutil.Must(t, err)
 	rename(t, path, string(text))
 }
 

@@ -40,7 +40,7 @@ func script(t *testing.T, format string, args ...any) hook {
 	path := filepath.Join(t.TempDir(), "hook")
 	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
 	defer syscall.ForkLock.RUnlock()
-	try(t, os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700))
+	testutil.Must(t, os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700))
 	return hook(path)
 }
 
@@ -52,7 +52,7 @@ func TestHook_arguments(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "said")
 	p := script(t, `echo "$# $1 $2 $3 $EDGE_ACME_ACTION $EDGE_ACME_ZONE" \
 "$EDGE_ACME_NAME $EDGE_ACME_VALUE $EDGE_TEST_TOKEN" >>%s`, to)
-	try(t, errors.Join(p.Present(t.Context(), aRecord), p.CleanUp(t.Context(), aRecord)))
+	testutil.Must(t, errors.Join(p.Present(t.Context(), aRecord), p.CleanUp(t.Context(), aRecord)))
 	text, err := os.ReadFile(to)
 	var want string
 	for _, action := range []string{"present", "cleanup"} {
@@ -95,7 +95,7 @@ func TestHook_hangs(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	try(t, err)
+	testutil.Must(t, err)
 	testutil.Eventually(t, testutil.Patience, func() bool { // or a zombie that nobody has waited for yet
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 		return err != nil || strings.Contains(string(state), ") Z ")
@@ -177,7 +177,7 @@ func TestRecord_waits(t *testing.T) {
 		p := &providing{}
 		z, other := newZones(t, p)
 		r, err := z.Present(t.Context(), proofName, "a-text")
-		try(t, err)
+		testutil.Must(t, err)
 		begun := time.Now()
 		time.AfterFunc(30*time.Second, func() { other.Answer(proofName+".", "TXT 1 a-text") })
 		if err := r.Wait(t.Context()); err != nil || time.Since(begun) < 30*time.Second {
@@ -470,7 +470,7 @@ func TestRehearsal_proxyProtocol(t *testing.T) {
 		for _, header := range [][]byte{nil, proxyproto.AppendV1(nil, client, here),
 			proxyproto.AppendV2(nil, client, here)} {
 			c, err := net.Dial("tcp", to.String())
-			try(t, err)
+			testutil.Must(t, err)
 			c.SetDeadline(time.Now().Add(testutil.Patience))
 			for _, one := range header {
 				c.Write([]byte{one}) // a balancer may write it in pieces

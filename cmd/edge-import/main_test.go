@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,26 +41,18 @@ func expect(t *testing.T, code int, text, pkg string, args ...string) (out strin
 	return out
 }
 
-// must ends the test where something that it needs has failed.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // write writes a file in a folder, and returns its path.
 func write[T string | []byte](t *testing.T, dir, name string, text T) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	testutil.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 // migrated is the example of docs/migrating.md: the text before "becomes", and the one after it.
 func migrated(t *testing.T) (from, to string) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "migrating.md"))
-	must(t, err)
+	testutil.Must(t, err)
 	m := regexp.MustCompile("(?s)```ini\n(.*?)```\n\nbecomes\n\n```toml\n(.*?)```").FindSubmatch(page)
 	if m == nil {
 		t.Fatal("the page has no example")
@@ -146,7 +137,7 @@ func TestImport_usage(t *testing.T) {
 func TestImport_pathsHoldInAnyFolder(t *testing.T) {
 	dir := t.TempDir()
 	hash, err := bcrypt.GenerateFromPassword([]byte("p"), bcrypt.MinCost)
-	must(t, err)
+	testutil.Must(t, err)
 	write(t, dir, "users", "u:"+string(hash)+"\n")
 	write(t, dir, "nginx.conf", "http { server { listen 8080; allow 127.0.0.1; deny all; auth_basic x; "+
 		"auth_basic_user_file users; location / { proxy_pass http://127.0.0.1:1; } } }")

@@ -37,7 +37,7 @@ func store(t *testing.T, a *testutil.Authority, change func(*x509.Certificate), 
 	s.Domain.Main, s.Domain.SANs = names[0], names[1:]
 	cert, key := a.Issue(t, change, names...)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
+	testutil.Must(t, err)
 	s.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	for _, c := range []*x509.Certificate{cert, a.Cert} {
 		s.Certificate = append(s.Certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
@@ -52,7 +52,7 @@ func acmeJSON(t *testing.T, list ...stored) []byte {
 		"Account":      map[string]any{"Email": "admin@example.org", "PrivateKey": []byte("secret"), "KeyType": "4096"},
 		"Certificates": list,
 	}}, "", "  ")
-	must(t, err)
+	testutil.Must(t, err)
 	return text
 }
 
@@ -178,7 +178,7 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 		t.Error(out)
 	}
 	result, err := os.ReadFile(s.result)
-	must(t, err)
+	testutil.Must(t, err)
 	for _, secret := range []string{"PRIVATE", string(sets[0].Key[40:60]), "secret"} {
 		if all := told + out + string(result); strings.Contains(all, secret) {
 			t.Errorf("%q is shown:\n%s", secret, all)
@@ -206,7 +206,7 @@ func TestImport_certificatesOfTraefik(t *testing.T) {
 		t.Error("something was ordered")
 	}
 	states, err := filepath.Glob(filepath.Join(s.state, "certificates", "*", "*", "edge.json"))
-	must(t, err)
+	testutil.Must(t, err)
 	for _, path := range states {
 		if text, err := os.ReadFile(path); err != nil || !bytes.Contains(text, []byte(`"failures":0`)) {
 			t.Errorf("%s: %s, %v", path, text, err)
@@ -267,7 +267,7 @@ func TestImport_certificatesBesideFiles(t *testing.T) {
 			a.IssueTo(t, s.dir, "own", nil, "own.shop.test")
 		}
 		text, err := os.ReadFile(s.file)
-		must(t, err)
+		testutil.Must(t, err)
 		write(t, s.dir, "traefik.yml", fmt.Appendf(text,
 			"tls:\n  certificates: [{certFile: %s/own.pem, keyFile: %[1]s/own.key}]\n", s.dir))
 		code, out := command(t, importer, "traefik", s.file, "--state", s.state, "-o", s.result)
@@ -352,10 +352,10 @@ func TestImport_wrongStateOfTraefik(t *testing.T) {
 func TestImport_stateThatCannotBe(t *testing.T) {
 	s := newSite(t, newAsked(t))
 	path := write(t, s.dir, "acme.json", "")
-	must(t, os.Truncate(path, 100<<20))
+	testutil.Must(t, os.Truncate(path, 100<<20))
 	expect(t, exitLost, "64 MiB", importer, "traefik", s.file, "--state", s.state)
 	write(t, s.dir, "acme.json", acmeJSON(t, store(t, testutil.NewAuthority(t), nil, "one.shop.test")))
-	must(t, os.Mkdir(s.state, 0o700), os.Chmod(s.state, 0o777))
+	testutil.Must(t, os.Mkdir(s.state, 0o700), os.Chmod(s.state, 0o777))
 	expect(t, exitError, "can be written by others", importer, "traefik", s.file, "--state", s.state)
 	expect(t, exitLost, "--state is for", importer, "nginx", s.file, "--state", s.state)
 	expect(t, exitError, "", importer, "traefik", s.file, "--state", path) // no folder

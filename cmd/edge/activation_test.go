@@ -50,7 +50,7 @@ type units struct {
 func (u *units) add(name string, l interface{ File() (*os.File, error) }) {
 	u.t.Helper()
 	f, err := l.File()
-	must(u.t, err)
+	testutil.Must(u.t, err)
 	u.t.Cleanup(func() { f.Close() })
 	u.names, u.files = append(u.names, name), append(u.files, f)
 }
@@ -64,7 +64,7 @@ func (u *units) tcp(name, address string) string {
 		l, err = net.Listen("tcp", address)
 		return !errors.Is(err, syscall.EADDRINUSE)
 	}, "free")
-	must(u.t, err)
+	testutil.Must(u.t, err)
 	defer l.Close()
 	u.add(name, l.(*net.TCPListener))
 	return l.Addr().String()
@@ -80,7 +80,7 @@ func (u *units) shared(name, address string) string {
 		return errors.Join(failed, err)
 	}}
 	l, err := config.Listen(u.t.Context(), "tcp", address)
-	must(u.t, err)
+	testutil.Must(u.t, err)
 	defer l.Close()
 	u.add(name, l.(*net.TCPListener))
 	return l.Addr().String()
@@ -91,7 +91,7 @@ func (u *units) unix(name string) string {
 	u.t.Helper()
 	path := testutil.SocketPath(u.t)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	must(u.t, err)
+	testutil.Must(u.t, err)
 	l.SetUnlinkOnClose(false)
 	defer l.Close()
 	u.add(name, l)
@@ -102,7 +102,7 @@ func (u *units) unix(name string) string {
 func (u *units) command(user, dir string, args ...string) testutil.Command {
 	u.t.Helper()
 	self, err := os.Executable()
-	must(u.t, err)
+	testutil.Must(u.t, err)
 	return testutil.Command{
 		Path: self, Args: append([]string{testutil.Binary(u.t, "./cmd/edge")}, args...), Dir: dir, Files: u.files,
 		Env: []string{activateEnv + "=" + user, fmt.Sprintf("LISTEN_FDS=%d", len(u.files)),
@@ -143,7 +143,7 @@ func (a *activated) listen(addresses ...string) {
 func (a *activated) reload(addresses ...string) {
 	a.t.Helper()
 	a.listen(addresses...)
-	must(a.t, syscall.Kill(a.serving(), syscall.SIGHUP))
+	testutil.Must(a.t, syscall.Kill(a.serving(), syscall.SIGHUP))
 	a.reloads++
 	testutil.Eventually(a.t, testutil.Minutes, func() bool {
 		return strings.Count(a.Output(), `"msg":"configuration reloaded"`) == a.reloads
@@ -249,7 +249,7 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 		answersWith(t, "http://"+address, http.StatusNoContent)
 		before := s.serving()
 		hasRights(t, before, uid, gid)
-		must(t, syscall.Kill(before, syscall.SIGUSR2))
+		testutil.Must(t, syscall.Kill(before, syscall.SIGUSR2))
 		testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() != before }, "upgraded")
 	}
 }
@@ -283,14 +283,14 @@ func TestRun_socketActivationRefused(t *testing.T) {
 	}{
 		"datagrams": {give: func(u *units) string {
 			l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			must(u.t, err)
+			testutil.Must(u.t, err)
 			defer l.Close()
 			u.add("web", l)
 			return free
 		}, want: `sockets of the supervisor: "web": descriptor 3: it is a socket of datagrams`},
 		"FIFO": {give: func(u *units) string {
 			r, w, err := os.Pipe()
-			must(u.t, err)
+			testutil.Must(u.t, err)
 			u.t.Cleanup(func() { r.Close(); w.Close() })
 			u.names, u.files = append(u.names, "fifo"), append(u.files, r)
 			return free

@@ -65,7 +65,7 @@ func TestImport_completesItsPrograms(t *testing.T) {
 	t.Parallel()
 	complete := func(pkg string, args ...string) string {
 		out, err := exec.Command(testutil.Binary(t, pkg), append([]string{"__complete"}, args...)...).Output()
-		must(t, err)
+		testutil.Must(t, err)
 		return string(out)
 	}
 	list := complete("./cmd/edge-import", "")

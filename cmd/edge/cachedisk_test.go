@@ -87,7 +87,7 @@ func (d *onDisk) start() {
 func (d *onDisk) get(n int) (number int64, hit bool) {
 	d.t.Helper()
 	number, hit, err := d.ask("GET", n)
-	must(d.t, err)
+	testutil.Must(d.t, err)
 	return number, hit
 }
 
@@ -250,7 +250,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 	d.start()
 	ask := func() (resp *http.Response) {
 		resp, err := http.Get("http://" + d.addr + "/a")
-		must(t, err)
+		testutil.Must(t, err)
 		if _, err := io.ReadFull(resp.Body, make([]byte, size/4)); err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +269,7 @@ func TestCacheDisk_upgradeInABody(t *testing.T) {
 	}
 	d.wait(1)
 	resp, err := http.Get("http://" + d.addr + "/a")
-	must(t, err)
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != size ||
 		!strings.Contains(resp.Header.Get("Cache-Status"), "hit") {

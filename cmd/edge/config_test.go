@@ -19,7 +19,7 @@ func folder(t *testing.T, files map[string]string) string {
 	dir := t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		putFile(t, path, "%s", text)
 	}
 	return dir

@@ -198,7 +198,7 @@ func TestRun_upgradeSignal(t *testing.T) {
 	e.Signal(syscall.SIGUSR2)
 	e.WaitLine(`"msg":"upgrading","program":".*edge"`)
 	next, err := strconv.Atoi(e.WaitLine(`"msg":"upgraded: the new process serves, this one drains","pid":(\d+)`)[1])
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = syscall.Kill(next, syscall.SIGKILL) })
 	e.Signal(syscall.SIGUSR2)
 	e.WaitLine(`"msg":"no upgrade","error":"an upgrade is under way"`)
@@ -217,7 +217,7 @@ func TestRun_windowSignal(t *testing.T) {
 	}
 	log := filepath.Join(realPath(t, filepath.Dir(file)), "error.log")
 	pid := daemonOf(t, file, log)
-	must(t, syscall.Kill(pid, syscall.SIGWINCH))
+	testutil.Must(t, syscall.Kill(pid, syscall.SIGWINCH))
 	testutil.Eventually(t, testutil.Minutes, says(log, `"signal":"window changed"`), "it tells")
 	ends(t, file, pid)
 }
@@ -405,7 +405,7 @@ func TestStopBy_waitsForTheEnd(t *testing.T) {
 	go srv.Serve(l) //nolint:errcheck // until Close
 	defer srv.Close()
 	client, err := admin.NewClient(admin.Target{Address: "unix:" + l.Addr().String()})
-	must(t, err)
+	testutil.Must(t, err)
 	var out strings.Builder
 	if err := new(asking).stopBy(client, &out, false); err != nil || asked.Load() < 4 ||
 		!strings.Contains(out.String(), "has ended") {

@@ -93,7 +93,7 @@ func answersWith(t *testing.T, url string, want int) {
 // ends stops a daemon gracefully and looks for files that it left.
 func ends(t *testing.T, file string, pid int) {
 	t.Helper()
-	must(t, syscall.Kill(pid, syscall.SIGTERM))
+	testutil.Must(t, syscall.Kill(pid, syscall.SIGTERM))
 	testutil.Eventually(t, testutil.Minutes, func() bool { return len(runningWith(file)) == 0 }, "%d has ended", pid)
 	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "edge.pid")); err == nil {
 		t.Error("the pid file is still there")
@@ -143,11 +143,11 @@ func TestDaemon_errorLog(t *testing.T) {
 		t.Fatalf("exit code %d, and it says\n%s", code, out)
 	}
 	pid := daemonOf(t, file, log)
-	must(t, os.Rename(log, log+".1"))
+	testutil.Must(t, os.Rename(log, log+".1"))
 	for sig, want := range map[syscall.Signal]string{
 		syscall.SIGUSR1: "log files opened again", syscall.SIGHUP: "configuration reloaded",
 	} {
-		must(t, syscall.Kill(pid, sig))
+		testutil.Must(t, syscall.Kill(pid, sig))
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return says(log, want)() || says(log+".1", want)()
 		}, "%v is obeyed", sig)
@@ -202,12 +202,12 @@ func TestDaemon_warnsOnce(t *testing.T) {
 // pipe, so that the daemon waits for the test.
 func TestDaemon_withoutItsCommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "edge.toml")
-	must(t, syscall.Mkfifo(file, 0o600))
+	testutil.Must(t, syscall.Mkfifo(file, 0o600))
 	noneLeft(t, file)
 	put := func(before func()) {
 		t.Helper()
 		w, err := os.OpenFile(file, os.O_WRONLY, 0) // returns when somebody reads
-		must(t, err)
+		testutil.Must(t, err)
 		defer w.Close()
 		before()
 		if _, err := fmt.Fprintf(w, daemonText, "127.0.0.1:0"); err != nil {

@@ -69,7 +69,7 @@ func TestDoctor_binary(t *testing.T) {
 	if _, all := found(t, dir); all["binary"].What != "" {
 		t.Errorf("%+v", all["binary"])
 	}
-	must(t, os.Remove(own))
+	testutil.Must(t, os.Remove(own))
 	putAs(t, own, 0o700, append(program, 0))
 	_, all := found(t, dir)
 	if want := fmt.Sprintf("process %d runs the program", p.PID()); !strings.Contains(all["binary"].What, want) {

@@ -37,7 +37,7 @@ type stalled struct {
 func smallPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func startStalled(t *testing.T) *stalled {
 	testutil.NewAuthority(t).IssueTo(t, dir, "site", nil, "127.0.0.1")
 	const pair = "tls = true\ncert = \"site.pem\"\nkey = \"site.key\"\n"
 	s := &stalled{t: t, conf: filepath.Join(dir, "edge.toml"), pair: pair}
-	must(t, syscall.Mkfifo(s.conf, 0o600))
+	testutil.Must(t, syscall.Mkfifo(s.conf, 0o600))
 	r, w := smallPipe(t)
 	s.pipe, s.log = r, bufio.NewReader(r)
 	s.Process = testutil.Start(t, testutil.Command{
@@ -84,10 +84,10 @@ func (s *stalled) configure(route string) { s.write(fmt.Sprintf(stalledText, s.p
 func (s *stalled) write(text string) {
 	s.t.Helper()
 	w, err := os.OpenFile(s.conf, os.O_WRONLY, 0) // returns when somebody reads
-	must(s.t, err)
+	testutil.Must(s.t, err)
 	_, err = io.WriteString(w, text)
 	_ = w.Close()
-	must(s.t, err)
+	testutil.Must(s.t, err)
 	testutil.Eventually(s.t, testutil.Minutes, func() bool {
 		w, err := os.OpenFile(s.conf, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		if err == nil {
@@ -209,7 +209,7 @@ func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
 	fd := int(w.Fd())
-	must(t, syscall.SetNonblock(fd, true))
+	testutil.Must(t, syscall.SetNonblock(fd, true))
 	var err error
 	for err == nil {
 		_, err = syscall.Write(fd, make([]byte, 4096))
@@ -217,7 +217,7 @@ func fill(t *testing.T, w *os.File) {
 	if err != syscall.EAGAIN {
 		t.Fatal(err)
 	}
-	must(t, syscall.SetNonblock(fd, false))
+	testutil.Must(t, syscall.SetNonblock(fd, false))
 }
 
 // The reason of an end at the start comes after the events before it.

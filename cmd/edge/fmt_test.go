@@ -38,14 +38,14 @@ func edgeIn(t *testing.T, dir, stdin string, args ...string) (code int, stdout, 
 func textOf(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	must(t, err)
+	testutil.Must(t, err)
 	return string(text)
 }
 
 // A file that is named twice, also by another path to it, is one.
 func TestFmt_fileNamedTwice(t *testing.T) {
 	dir := folder(t, map[string]string{"a.toml": untidy})
-	must(t, os.Symlink("a.toml", filepath.Join(dir, "b.toml")))
+	testutil.Must(t, os.Symlink("a.toml", filepath.Join(dir, "b.toml")))
 	code, out, problems := edgeIn(t, dir, "", "fmt", "a.toml", "./a.toml", "b.toml", "a.toml")
 	if code != 0 || out != "a.toml\n" || textOf(t, filepath.Join(dir, "a.toml")) != tidy {
 		t.Errorf("exit %d: %s%s", code, out, problems)
@@ -54,8 +54,8 @@ func TestFmt_fileNamedTwice(t *testing.T) {
 
 func TestFmt_writesInPlace(t *testing.T) {
 	dir := folder(t, map[string]string{"a.toml": untidy, "b.toml": tidy, "real/c.toml": untidy})
-	must(t, os.Chmod(filepath.Join(dir, "a.toml"), 0o640))
-	must(t, os.Symlink("real/c.toml", filepath.Join(dir, "c.toml")))
+	testutil.Must(t, os.Chmod(filepath.Join(dir, "a.toml"), 0o640))
+	testutil.Must(t, os.Symlink("real/c.toml", filepath.Join(dir, "c.toml")))
 	code, out, _ := edgeIn(t, dir, "", "fmt", "--check", "a.toml", "b.toml", "c.toml")
 	if code != 1 || out != "a.toml\nc.toml\n" || textOf(t, filepath.Join(dir, "a.toml")) != untidy {
 		t.Errorf("--check: exit %d: %s", code, out)
@@ -97,7 +97,7 @@ func TestFmt_keepsOwners(t *testing.T) {
 		t.Fatal(problems)
 	}
 	at, err := os.Stat(path)
-	must(t, err)
+	testutil.Must(t, err)
 	if st := at.Sys().(*syscall.Stat_t); st.Uid != 12345 || st.Gid != 23456 || st.Mode&0o777 != 0o600 {
 		t.Errorf("%d:%d %o", st.Uid, st.Gid, st.Mode)
 	}

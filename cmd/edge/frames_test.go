@@ -372,7 +372,7 @@ func startsAgain(t *testing.T, s *service, lives int) {
 	}
 	next.Stop()
 	list, err := os.ReadDir(s.dir)
-	must(t, err)
+	testutil.Must(t, err)
 	for _, e := range list {
 		if name := e.Name(); name != "edge.toml" && name != "access.log" {
 			t.Errorf("the next start has left %s", name)

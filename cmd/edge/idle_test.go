@@ -52,7 +52,7 @@ func TestUpgrade_manyIdle(t *testing.T) {
 			c.Close()
 		}
 		took, err := time.ParseDuration(last(t, s.Output(), `"msg":"drained","took":"([^"]+)"`))
-		must(t, err)
+		testutil.Must(t, err)
 		old := time.Duration(0)
 		stopped := last(t, s.Output(), `("msg":"stopped".*)`)
 		if strings.Contains(stopped, "loop_slowest_tick_seconds") {
@@ -166,7 +166,7 @@ func slowestTick(t *testing.T, addr string) time.Duration {
 func seconds(t *testing.T, text string) time.Duration {
 	t.Helper()
 	n, err := strconv.ParseFloat(text, 64)
-	must(t, err)
+	testutil.Must(t, err)
 	return time.Duration(n * float64(time.Second)).Round(time.Microsecond)
 }
 

@@ -65,7 +65,7 @@ func newLocked(t *testing.T, bin, mode string) *locked {
 	l := &locked{t: t, dir: realPath(t, t.TempDir()), pki: testutil.NewAuthority(t), plain: testutil.FreeAddr(t),
 		tls: testutil.FreeAddr(t), mode: mode, route: "/one", origin: origin(t)}
 	for _, name := range []string{"bin", "conf/conf.d", "log", "run", "certs", "elsewhere"} {
-		must(t, os.MkdirAll(filepath.Join(l.dir, name), 0o700))
+		testutil.Must(t, os.MkdirAll(filepath.Join(l.dir, name), 0o700))
 	}
 	l.install("bin/edge", bin)
 	l.pki.IssueTo(t, filepath.Join(l.dir, "certs"), "site", nil, "127.0.0.1")
@@ -84,7 +84,7 @@ func (l *locked) install(name, bin string) {
 	if err == nil {
 		err = os.Rename(path+".new", path)
 	}
-	must(l.t, err)
+	testutil.Must(l.t, err)
 }
 
 func (l *locked) path(name string) string { return filepath.Join(l.dir, name) }
@@ -95,8 +95,8 @@ func (l *locked) configure() {
 	text := fmt.Sprintf(lockedText, l.mode, l.plain, l.tls, l.route, l.more)
 	text = strings.NewReplacer("DIR", l.dir, "ORIGIN", l.origin).Replace(text)
 	path := l.path("conf/edge.toml")
-	must(l.t, os.WriteFile(path+"~", []byte(text), 0o600))
-	must(l.t, os.Rename(path+"~", path))
+	testutil.Must(l.t, os.WriteFile(path+"~", []byte(text), 0o600))
+	testutil.Must(l.t, os.Rename(path+"~", path))
 }
 
 func (l *locked) start() {
@@ -128,7 +128,7 @@ func (l *locked) signal(sig syscall.Signal, text string) {
 	l.t.Helper()
 	log := l.path("log/error.log")
 	before, _ := os.ReadFile(log)
-	must(l.t, syscall.Kill(l.serving(), sig))
+	testutil.Must(l.t, syscall.Kill(l.serving(), sig))
 	testutil.Eventually(l.t, testutil.Minutes, func() bool {
 		now, _ := os.ReadFile(log)
 		return len(now) >= len(before) && strings.Contains(string(now[len(before):]), text)
@@ -139,7 +139,7 @@ func (l *locked) signal(sig syscall.Signal, text string) {
 func (l *locked) serial() string {
 	l.t.Helper()
 	c, err := tls.Dial("tcp", l.tls, &tls.Config{InsecureSkipVerify: true})
-	must(l.t, err)
+	testutil.Must(l.t, err)
 	defer c.Close()
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
@@ -229,7 +229,7 @@ func (l *locked) goesOn() {
 		l.t.Error("the renewed certificate is not shown")
 	}
 	for range 2 {
-		must(l.t, os.Rename(l.path("log/access.log"), l.path("log/access.log.1")))
+		testutil.Must(l.t, os.Rename(l.path("log/access.log"), l.path("log/access.log.1")))
 		l.signal(syscall.SIGUSR1, "log files opened again")
 		l.serves()
 		testutil.Eventually(l.t, testutil.Minutes, says(l.path("log/access.log"), "/two"), "a new log is written")
@@ -277,7 +277,7 @@ func TestLockdown_outOfReach(t *testing.T) {
 	l.start()
 	_, port, _ := net.SplitHostPort(testutil.FreeAddr(t))
 	outside := l.path("elsewhere/more.toml")
-	must(t, os.WriteFile(outside, nil, 0o600))
+	testutil.Must(t, os.WriteFile(outside, nil, 0o600))
 	for _, c := range []struct{ more, want string }{
 		{"[[listeners]]\nname = \"x\"\nlisten = \"127.0.0.1:" + port + "\"",
 			"conf/edge.toml:29:10: error: listener x: lockdown does not let the process bind port " + port},
@@ -294,9 +294,9 @@ func TestLockdown_outOfReach(t *testing.T) {
 	}
 	l.more = ""
 	l.configure()
-	must(t, os.Symlink(outside, l.path("conf/conf.d/more.toml")))
+	testutil.Must(t, os.Symlink(outside, l.path("conf/conf.d/more.toml")))
 	l.reload(`permission denied","hint":"the process is locked down: a restart`)
-	must(t, os.Remove(l.path("conf/conf.d/more.toml")))
+	testutil.Must(t, os.Remove(l.path("conf/conf.d/more.toml")))
 	l.reload(`"msg":"configuration reloaded`)
 	l.install("elsewhere/edge", bin)
 	code, out := in(t, l.path("conf"), "upgrade", l.path("elsewhere/edge"))
@@ -336,7 +336,7 @@ func TestLockdown_strict(t *testing.T) {
 	t.Parallel()
 	bin := testutil.Binary(t, "./cmd/edge")
 	about, err := buildinfo.ReadFile(bin)
-	must(t, err)
+	testutil.Must(t, err)
 	for _, s := range about.Settings {
 		if s.Key == "CGO_ENABLED" && s.Value != "1" {
 			t.Skip("the binary of the tests has no cgo")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,19 +68,11 @@ func commands(t *testing.T, dir string, all ...command) {
 	}
 }
 
-// must ends the test where something that it needs has failed.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // dial opens a connection.
 func dial(t testing.TB, network, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial(network, addr)
-	must(t, err)
+	testutil.Must(t, err)
 	return c
 }
 
@@ -153,7 +144,7 @@ func putFile(t *testing.T, path, format string, args ...any) {
 
 func putAs(t *testing.T, path string, mode os.FileMode, text []byte) {
 	t.Helper()
-	must(t, os.WriteFile(path, text, mode))
+	testutil.Must(t, os.WriteFile(path, text, mode))
 }
 
 func write(t *testing.T, format string, args ...any) string {
@@ -470,7 +461,7 @@ func TestDemo_answers(t *testing.T) {
 		}
 	}
 	resp, err := c.Post(url+"/echo?q=1", "text/plain", strings.NewReader("hello"))
-	must(t, err)
+	testutil.Must(t, err)
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body)
 	if !strings.HasPrefix(string(body), "POST /echo?q=1 HTTP/1.1\r\n") ||

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the manual page anew")
@@ -27,7 +29,7 @@ func TestMan_current(t *testing.T) {
 		}
 	}
 	have, err := os.ReadFile(manFile)
-	must(t, err)
+	testutil.Must(t, err)
 	if !bytes.Equal(have, page) {
 		t.Errorf("%s is of other commands or flags: go test ./cmd/edge -run Man -update", manFile)
 	}

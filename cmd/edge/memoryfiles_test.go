@@ -19,7 +19,7 @@ import (
 func silentFolder(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "many"), 0o755))
+	testutil.Must(t, os.Mkdir(filepath.Join(dir, "many"), 0o755))
 	for i := range 10_000 {
 		name := filepath.Join(dir, "many", fmt.Sprintf("one-of-the-many-files-%05d.txt", i))
 		putAs(t, name, 0o644, nil)

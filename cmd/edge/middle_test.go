@@ -114,7 +114,7 @@ func newMiddle(t *testing.T) *middle {
 	t.Helper()
 	path := testutil.SocketPath(t)
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { l.Close() })
 	return &middle{
 		t: t, l: l, tally: map[upgrade.Type]int{},
@@ -144,7 +144,7 @@ func (m *middle) again(on func(*frameAt)) {
 // program is what edge upgrade is given.
 func (m *middle) program() string {
 	path, err := os.Executable()
-	must(m.t, err)
+	testutil.Must(m.t, err)
 	if path, err = filepath.Abs(path); err != nil {
 		m.t.Fatal(err)
 	}

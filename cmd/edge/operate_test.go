@@ -244,7 +244,7 @@ func TestOperate_socketWithoutAdmin(t *testing.T) {
 	number := p.WaitLine(`request failed","request":"([^"]+)"`)[1]
 	commands(t, t.TempDir(), command{"why " + number, 0, "backend:connect"})
 	dir, err := os.MkdirTemp("", "edge") // the path of a socket is short
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	file := filepath.Join(dir, "edge.toml")
 	putFile(t, file, "pid_file = \"edge.pid\"\n"+oneRoute, "/quick")
@@ -261,10 +261,10 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 	t.Parallel()
 	taken := filepath.Join(filepath.Dir(testutil.SocketPath(t)), "admin.sock")
 	silent, err := net.Listen("unix", taken)
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { silent.Close() })
 	short, err := os.MkdirTemp("", "edge")
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(short) })
 	long := filepath.Join(short, strings.Repeat("x", 75)) // which leaves room for the socket under its hidden name
 	for _, one := range []struct{ runtime, dir, want string }{
@@ -272,7 +272,7 @@ func TestOperate_usualSocketOfAnother(t *testing.T) {
 	} {
 		dir := one.dir
 		env := []string{"RUNTIME_DIRECTORY=" + one.runtime}
-		must(t, os.MkdirAll(dir, 0o755))
+		testutil.Must(t, os.MkdirAll(dir, 0o755))
 		putFile(t, filepath.Join(dir, "edge.toml"), "pid_file = \"edge.pid\"\n"+oneRoute, "/usual")
 		edge := testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir, Env: env}
 		testutil.Start(t, edge).WaitLine(`"listening","listener"`)
@@ -355,7 +355,7 @@ health_check = { type = "tcp", interval = "50ms", rise = 1, fall = 1 }
 		command{"drain api/" + first + " --force", 0, "draining"},
 	)
 	client, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
-	must(t, err)
+	testutil.Must(t, err)
 	last := `no other backend of checked serves: "force": true takes it out all the same`
 	path := "/v1/upstreams/checked/backends/" + first
 	for _, c := range []struct{ body, want string }{

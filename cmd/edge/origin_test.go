@@ -30,7 +30,7 @@ type testOrigin struct {
 func startOrigin(t *testing.T, address string) *testOrigin {
 	t.Helper()
 	path, err := os.Executable()
-	must(t, err)
+	testutil.Must(t, err)
 	o := &testOrigin{t: t}
 	o.Process = testutil.Start(t, testutil.Command{Path: path, Env: []string{originEnv + "=" + address}})
 	said := o.WaitLine(`origin at (\S+), control at (\S+)`)
@@ -48,7 +48,7 @@ type counts struct {
 func (o *testOrigin) counts() (c counts) {
 	o.t.Helper()
 	_, text := testutil.Get(o.t, client(o.t), o.control+"/counts")
-	must(o.t, json.Unmarshal([]byte(text), &c))
+	testutil.Must(o.t, json.Unmarshal([]byte(text), &c))
 	return c
 }
 

@@ -88,7 +88,7 @@ func TestPrintable_commands(t *testing.T) {
 	s := httptest.NewUnstartedServer(mux)
 	path := testutil.SocketPath(t)
 	l, err := net.Listen("unix", path)
-	must(t, err)
+	testutil.Must(t, err)
 	s.Listener.Close()
 	s.Listener = l
 	s.Start()
@@ -124,7 +124,7 @@ func TestPrintable_commands(t *testing.T) {
 func TestPrintable_errors(t *testing.T) {
 	path := testutil.SocketPath(t)
 	l, err := net.Listen("unix", path)
-	must(t, err)
+	testutil.Must(t, err)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusConflict)
 		_ = json.NewEncoder(w).Encode(admin.Problem{Error: hostile})

@@ -41,7 +41,7 @@ func says(path, text string) func() bool {
 func realPath(t *testing.T, path string) string {
 	t.Helper()
 	path, err := filepath.EvalSymlinks(path)
-	must(t, err)
+	testutil.Must(t, err)
 	return path
 }
 
@@ -111,7 +111,7 @@ func nobody(t *testing.T) (uid, gid int) {
 func owned(t *testing.T, uid, gid int) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edge")
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for above := filepath.Dir(dir); above != "/"; above = filepath.Dir(above) {
 		if at, err := os.Stat(above); err != nil || at.Mode()&1 == 0 {
@@ -224,7 +224,7 @@ dest = "status:204"
 	hasRights(t, p.PID(), uid, gid)
 	for _, name := range []string{"error.log", "access.log", "s"} {
 		at, err := os.Stat(filepath.Join(dir, name))
-		must(t, err)
+		testutil.Must(t, err)
 		if st := at.Sys().(*syscall.Stat_t); int(st.Uid) != uid || int(st.Gid) != gid {
 			t.Errorf("%s belongs to %d and %d", name, st.Uid, st.Gid)
 		}
@@ -233,7 +233,7 @@ dest = "status:204"
 	p.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, testutil.Minutes, says(log, `"msg":"configuration reloaded"`), "it reloads")
 	answers(t, url+"/two")
-	must(t, os.Rename(log, log+".1"))
+	testutil.Must(t, os.Rename(log, log+".1"))
 	p.Signal(syscall.SIGUSR1)
 	testutil.Eventually(t, testutil.Minutes, says(log, "opened again"), "the log is opened again")
 	stopsWell(t, p)
@@ -299,7 +299,7 @@ func TestRun_userWithoutRoot(t *testing.T) {
 		}
 	}
 	same := with("user=nobody")
-	must(t, same.Start())
+	testutil.Must(t, same.Start())
 	t.Cleanup(func() {
 		_ = same.Process.Kill()
 		_ = same.Wait()

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestReadPassword_pipe(t *testing.T) {
@@ -35,11 +37,11 @@ func openTerminal(t *testing.T) (master, terminal *os.File) {
 		t.Skip(err) // a sandbox may have none
 	}
 	t.Cleanup(func() { _ = master.Close() })
-	must(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	testutil.Must(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	must(t, err)
+	testutil.Must(t, err)
 	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	must(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = terminal.Close() })
 	return master, terminal
 }
@@ -73,7 +75,7 @@ func TestReadPassword_terminal(t *testing.T) {
 	} {
 		master, terminal := openTerminal(t)
 		before, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-		must(t, err)
+		testutil.Must(t, err)
 		p := &typist{to: master, answers: c.answers}
 		got, err := readPassword(terminal, p)
 		if wrong, ok := strings.CutPrefix(c.want, "!"); ok {

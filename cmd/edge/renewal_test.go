@@ -141,7 +141,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 	for _, text := range []string{"dropped", "named again"} {
 		s.addrs = addrs[:1]
 		s.configure(1, more)
-		must(t, syscall.Kill(pid, syscall.SIGHUP))
+		testutil.Must(t, syscall.Kill(pid, syscall.SIGHUP))
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			c, err := net.Dial("tcp", addrs[1])
 			if err == nil {
@@ -151,7 +151,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 		}, "%s: nobody listens at the address", text)
 		s.addrs = addrs
 		s.configure(1, more)
-		must(t, syscall.Kill(pid, syscall.SIGHUP))
+		testutil.Must(t, syscall.Kill(pid, syscall.SIGHUP))
 		testutil.Eventually(t, testutil.Minutes, func() bool {
 			return askFresh(t.Context(), addrs[1], 0) == nil
 		}, "%s: the address is served again", text)
@@ -171,7 +171,7 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 func listensAt(t *testing.T, pid int, addr string) bool {
 	t.Helper()
 	at, err := netip.ParseAddrPort(addr)
-	must(t, err)
+	testutil.Must(t, err)
 	ip := at.Addr().As4()
 	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], at.Port())
 	table, _ := os.ReadFile("/proc/net/tcp")
@@ -201,10 +201,10 @@ func TestUpgrade_droppedAndTakenBack(t *testing.T) {
 	addrs := s.addrs
 	s.addrs = addrs[:1]
 	s.configure(1, more)
-	must(t, syscall.Kill(pid, syscall.SIGHUP))
+	testutil.Must(t, syscall.Kill(pid, syscall.SIGHUP))
 	testutil.Eventually(t, testutil.Minutes, func() bool { return !listensAt(t, s.PID(), addrs[1]) },
 		"the old process has closed its copy")
-	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	testutil.Must(t, syscall.Kill(pid, syscall.SIGKILL))
 	testutil.Eventually(t, testutil.Minutes, func() bool { return s.serving() == s.PID() }, "the old one serves again")
 	for _, addr := range addrs {
 		if err := askFresh(t.Context(), addr, 0); err != nil {
@@ -339,7 +339,7 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 		pid := s.mustUpgrade()
 		s.WaitLine(`"msg":"drained, and waiting for the process before"`)
 		if killed {
-			must(t, syscall.Kill(middle, syscall.SIGKILL))
+			testutil.Must(t, syscall.Kill(middle, syscall.SIGKILL))
 			testutil.Eventually(t, testutil.Minutes, func() bool { return ended(middle) }, "the middle one has ended")
 			s.WaitLine(`"msg":"connections drain here","connections":0,"reason":"the new process has ended, and`)
 		}

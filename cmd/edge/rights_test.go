@@ -17,7 +17,7 @@ import (
 func ownerOf(t *testing.T, path string) int {
 	t.Helper()
 	at, err := os.Lstat(path)
-	must(t, err)
+	testutil.Must(t, err)
 	return int(at.Sys().(*syscall.Stat_t).Uid)
 }
 
@@ -26,7 +26,7 @@ func fails(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	must(t, cmd.Start())
+	testutil.Must(t, cmd.Start())
 	late := time.AfterFunc(testutil.Minutes, func() { _ = cmd.Process.Kill() })
 	if err := cmd.Wait(); err == nil || !late.Stop() {
 		t.Errorf("it did not refuse: %v", err)
@@ -51,7 +51,7 @@ func TestRun_givesAwayOnlyWhatItMade(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
 	state := filepath.Join(owned(t, 0, 0), "state")
-	must(t, os.Chmod(filepath.Dir(state), 0o755))
+	testutil.Must(t, os.Chmod(filepath.Dir(state), 0o755))
 	in := func(name string) string { return filepath.Join(state, "internal", name) }
 	command := asNobody(t, dir, state, fmt.Sprintf("[https]\nlisten = [\"127.0.0.1:0\", \"unix:%s/s\"]\n"+
 		"cert = \"internal\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n", dir))
@@ -149,7 +149,7 @@ func TestUpgrade_askedForByRoot(t *testing.T) {
 	dir := owned(t, uid, gid)
 	s := &service{t: t, dir: dir, bin: binaryIn(t, dir), addrs: []string{testutil.FreeAddr(t)}}
 	s.configure(1, "user = \"nobody\"")
-	must(t, os.Chmod(filepath.Join(dir, "edge.toml"), 0o644))
+	testutil.Must(t, os.Chmod(filepath.Join(dir, "edge.toml"), 0o644))
 	s.begin()
 	pid := s.mustUpgrade()
 	hasRights(t, pid, uid, gid)
@@ -163,7 +163,7 @@ func TestUpgrade_askedForByRoot(t *testing.T) {
 func TestAdmin_groupAtUsualSocket(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)
-	must(t, os.Chmod(dir, 0o755))
+	testutil.Must(t, os.Chmod(dir, 0o755))
 	socket, bin := filepath.Join(dir, "edge.admin.sock"), binaryIn(t, dir)
 	lines := "http.listen = \"127.0.0.1:0\"\npid_file = \"" + filepath.Join(dir, "edge.pid") + "\"\n"
 	p := testutil.Start(t, asNobody(t, dir, dir, lines))

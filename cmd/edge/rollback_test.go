@@ -27,7 +27,7 @@ func dialing(network, address string) *http.Client {
 func send(t *testing.T, c *http.Client, method, url, body string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	must(t, err)
+	testutil.Must(t, err)
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Set(fields[i], fields[i+1])
 	}

@@ -34,7 +34,7 @@ func TestRun_opensMovedLogsAgain(t *testing.T) {
 	} {
 		answers(t, fmt.Sprint(url, "/before", i))
 		for _, name := range []string{events, requests} {
-			must(t, os.Rename(name, fmt.Sprint(name, i)))
+			testutil.Must(t, os.Rename(name, fmt.Sprint(name, i)))
 		}
 		reopen()
 		testutil.Eventually(t, testutil.Minutes, says(events, `"msg"`), "the event log is opened again")
@@ -91,7 +91,7 @@ func allLines(t *testing.T, log string) string {
 	t.Helper()
 	var all strings.Builder
 	names, err := filepath.Glob(log + "*")
-	must(t, err)
+	testutil.Must(t, err)
 	for _, name := range names {
 		text := textOf(t, name)
 		var from io.Reader = strings.NewReader(text)

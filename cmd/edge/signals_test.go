@@ -18,11 +18,11 @@ import (
 func TestRun_reloadWhileStarting(t *testing.T) {
 	const text = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/%d\"\ndest = \"status:200\"\n"
 	pipe := filepath.Join(t.TempDir(), "edge.toml")
-	must(t, syscall.Mkfifo(pipe, 0o600))
+	testutil.Must(t, syscall.Mkfifo(pipe, 0o600))
 	p := launch(t, "", "run", "-c", pipe)
 	for i, said := range []string{`"msg":"listening"`, `"msg":"configuration reloaded"`} {
 		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when somebody reads
-		must(t, err)
+		testutil.Must(t, err)
 		if i == 0 {
 			p.Signal(syscall.SIGHUP)
 			p.Signal(syscall.SIGUSR1)
@@ -35,7 +35,7 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 	}
 	p.Signal(syscall.SIGHUP)
 	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // somebody reads, and there is nothing to read
-	must(t, err)
+	testutil.Must(t, err)
 	defer w.Close()
 	p.Signal(syscall.SIGTERM)
 	endsWell(t, p)
@@ -48,9 +48,9 @@ func TestRun_outputThatIsGone(t *testing.T) {
 		"pattern = \"/*\"\ndest = \"status:200\"\n", address)
 	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "run", "-c", conf)
 	out, err := cmd.StdoutPipe()
-	must(t, err)
+	testutil.Must(t, err)
 	errs, err := cmd.StderrPipe()
-	must(t, err)
+	testutil.Must(t, err)
 	if err = cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func TestRun_signalsWhileItEnds(t *testing.T) {
 // A signal to make run ends the proxy and the demo origin.
 func TestMake_runEndsBoth(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
-	must(t, os.Symlink(testutil.Binary(t, "./cmd/edge"), filepath.Join(dir, "bin/edge")))
+	testutil.Must(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
+	testutil.Must(t, os.Symlink(testutil.Binary(t, "./cmd/edge"), filepath.Join(dir, "bin/edge")))
 	addrs := []string{testutil.FreeAddr(t), testutil.FreeAddr(t)}
 	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Dir: dir, Env: []string{"MAKEFLAGS="}, Args: []string{"-c",
 		`exec make -f "$0" -o bin/edge run LISTEN="$1" DEMO="$2"`, filepath.Join(testutil.Root(t), "Makefile"),

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const staticFile = `
@@ -31,7 +33,7 @@ try = ["{path}", "/index.html"]
 // wwwFolder makes a folder with an index.html that has a text.
 func wwwFolder(t *testing.T, path, text string) {
 	t.Helper()
-	must(t, os.MkdirAll(path, 0o755))
+	testutil.Must(t, os.MkdirAll(path, 0o755))
 	for name, body := range map[string]string{"index.html": text, "large.txt": strings.Repeat(text+"\n", 10_000)} {
 		putAs(t, filepath.Join(path, name), 0o644, []byte(body))
 	}
@@ -64,7 +66,7 @@ func TestStatic_lockdown(t *testing.T) {
 func TestServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "www")
 	wwwFolder(t, dir, "one")
-	must(t, os.Remove(filepath.Join(dir, "index.html")))
+	testutil.Must(t, os.Remove(filepath.Join(dir, "index.html")))
 	p := launch(t, "", "serve", dir, "--listen", "127.0.0.1:0")
 	url := p.WaitLine(`edge: (http://[^ ]+) -> ` + dir)[1]
 	if list := curlWith(t, "-s", "--compressed", url); !strings.Contains(list, `<a href="./large.txt">`) {

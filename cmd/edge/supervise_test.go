@@ -70,14 +70,14 @@ func TestRun_superviseAsProcess1(t *testing.T) {
 		t.Skipf("no namespaces here: %v %s", err, out)
 	}
 	path, err := exec.LookPath(unshare[0])
-	must(t, err)
+	testutil.Must(t, err)
 	p := testutil.Start(t, testutil.Command{Path: path, Args: append(unshare[1:],
 		testutil.Binary(t, "./cmd/edge"), "run", "--supervise", "--set", "http.listen=127.0.0.1:0")})
 	p.WaitLine(`"msg":"listening"`)
 	children := textOf(t, fmt.Sprintf("/proc/%d/task/%d/children", p.PID(), p.PID()))
 	first, err := strconv.Atoi(strings.TrimSpace(children))
-	must(t, err)
-	must(t, syscall.Kill(first, syscall.SIGTERM))
+	testutil.Must(t, err)
+	testutil.Must(t, syscall.Kill(first, syscall.SIGTERM))
 	p.WaitLine(`"msg":"stopped"`)
 	endsWell(t, p)
 }

@@ -125,7 +125,7 @@ func TestRun_certificateSwapped(t *testing.T) {
 	first, _ := testutil.Get(t, c, "https://a.example.org/")
 	serial := func() string {
 		conn, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: "a.example.org", RootCAs: p.Pool})
-		must(t, err)
+		testutil.Must(t, err)
 		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
@@ -163,7 +163,7 @@ func secured(t *testing.T, p *pki, name string, h2 bool) string {
 		fmt.Fprintf(w, "%s %s %d", name, r.Proto, len(r.TLS.PeerCertificates))
 	}))
 	pair, err := tls.LoadX509KeyPair(p.path(name+".pem"), p.path(name+".key"))
-	must(t, err)
+	testutil.Must(t, err)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}
 	s.EnableHTTP2 = h2
 	s.StartTLS()

@@ -230,7 +230,7 @@ versions_dir = "versions"`)
 	l.keepAlive(4, func(int) string { return s.addrs[0] })
 	l.fresh(2, func() string { return s.addrs[0] })
 	full, err := os.Create(filepath.Join(disk, "full"))
-	must(t, err)
+	testutil.Must(t, err)
 	for block := make([]byte, 4096); err == nil; {
 		_, err = full.Write(block)
 	}

@@ -61,7 +61,7 @@ func TestRun_internalHostsComeLater(t *testing.T) {
 		t.Error(err)
 	}
 	for _, name := range []string{"ca.pem", "authority.pem"} {
-		must(t, os.Remove(filepath.Join(filepath.Dir(ca), name)))
+		testutil.Must(t, os.Remove(filepath.Join(filepath.Dir(ca), name)))
 	}
 	e.Signal(syscall.SIGHUP)
 	e.WaitLine(`internal authority made`)
@@ -124,7 +124,7 @@ func TestTrust_browsers(t *testing.T) {
 		}
 		return string(text)
 	}
-	must(t, os.MkdirAll(store, 0o700))
+	testutil.Must(t, os.MkdirAll(store, 0o700))
 	if text, err := exec.Command(certutil, "-N", "--empty-password", "-d", "sql:"+store).CombinedOutput(); err != nil {
 		t.Fatal(err, string(text))
 	}
@@ -148,7 +148,7 @@ func TestTrust_browsers(t *testing.T) {
 func TestTrust_makesNone(t *testing.T) {
 	state := t.TempDir()
 	dir := filepath.Join(state, "internal")
-	must(t, os.Mkdir(dir, 0o700))
+	testutil.Must(t, os.Mkdir(dir, 0o700))
 	t.Setenv("HOME", state)
 	for _, args := range []string{"--stores browsers", "--stores browsers --remove", "issue a.test"} {
 		out, err := trustCommand(t, append(strings.Fields(args), "--state", state)...)

@@ -361,7 +361,7 @@ func TestUpgrade_keepsTLS(t *testing.T) {
 	}
 	resumed := func() bool {
 		c, err := tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache})
-		must(t, err)
+		testutil.Must(t, err)
 		defer c.Close()
 		if _, err := askOnce(c, bufio.NewReader(c)); err != nil { // it brings the ticket
 			t.Fatal(err)
@@ -512,7 +512,7 @@ func TestUpgrade_changedProgram(t *testing.T) {
 	s.bin = filepath.Join(s.dir, "edge")
 	link := func(v string) {
 		next := s.bin + ".next"
-		must(t, os.Symlink(filepath.Join(versions, v), next), os.Rename(next, s.bin))
+		testutil.Must(t, os.Symlink(filepath.Join(versions, v), next), os.Rename(next, s.bin))
 	}
 	link("2.0.0")
 	s.addrs = []string{testutil.FreeAddr(t)}
@@ -616,7 +616,7 @@ func TestUpgrade_takenBack(t *testing.T) {
 				strings.Count(s.Output(), `"msg":"no upgrade","error":"an upgrade is under way"`) > round
 		}
 		testutil.Eventually(t, testutil.Minutes, refused, "a reload and an upgrade are refused")
-		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		testutil.Must(t, syscall.Kill(pid, syscall.SIGKILL))
 		back := func() bool { // the pid file alone may name it since before the new one had its turn
 			return s.serving() == s.PID() && strings.Count(s.Output(), "and this one serves again") > round
 		}
@@ -641,7 +641,7 @@ func TestUpgrade_afterRollback(t *testing.T) {
 	file := filepath.Join(s.dir, "edge.toml")
 	text := textOf(t, file)
 	putFile(t, file, "%s", strings.Replace(text, "status:200", "status:503", 1))
-	must(t, syscall.Kill(s.serving(), syscall.SIGHUP))
+	testutil.Must(t, syscall.Kill(s.serving(), syscall.SIGHUP))
 	testutil.Eventually(t, testutil.Minutes, func() bool { return s.answers() != nil })
 	for range 20 {
 		_ = s.answers()

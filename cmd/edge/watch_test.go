@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\nname = \"one\"\n" +
@@ -21,7 +23,7 @@ func TestRun_watch(t *testing.T) {
 	save := func(text string) { // as editors do
 		t.Helper()
 		putFile(t, file+"~", "%s", text)
-		must(t, os.Rename(file+"~", file))
+		testutil.Must(t, os.Rename(file+"~", file))
 	}
 	save(fmt.Sprintf(watchedFile, "/b"))
 	p.WaitLine(`^~ route one: path$`)
@@ -31,7 +33,7 @@ func TestRun_watch(t *testing.T) {
 	p.WaitLine(`the files have changed, and nothing else: the configuration has errors`)
 	save(fmt.Sprintf(watchedFile, "/b"))
 	p.WaitLine(`^nothing changes$`)
-	must(t, os.Mkdir(filepath.Join(filepath.Dir(file), "conf.d"), 0o700))
+	testutil.Must(t, os.Mkdir(filepath.Join(filepath.Dir(file), "conf.d"), 0o700))
 	more := filepath.Join(filepath.Dir(file), "conf.d", "more.toml")
 	const part = "watch = false\nroutes = [{ name = \"two\", pattern = \"/c\", dest = \"status:410\" }]\n"
 	putFile(t, more, "%s", part)

@@ -16,11 +16,6 @@ import (
 
 const other = 65534 // a user who is not root
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	testutil.Must(t, errs...)
-}
-
 // Folders above a file are made for the user of the folder, and a folder is removed with all that is in it.
 func TestFolder_tree(t *testing.T) {
 	uid := os.Geteuid()

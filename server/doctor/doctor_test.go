@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // machine is a Host made of values. The zero value of a field is good; files are below root.
@@ -305,25 +306,17 @@ func findings(m *machine, cfg *config.Config, running int, check string) (found 
 	return found
 }
 
-// try ends the test at an error.
-func try(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // lay makes files. A name that ends with "->" is a link to the text.
 func (m *machine) lay(t *testing.T, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		name, link := strings.CutSuffix(name, " ->")
 		path := m.Path(name)
-		try(t, os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // of a test
+		testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // of a test
 		if link {
-			try(t, os.Symlink(text, path))
+			testutil.Must(t, os.Symlink(text, path))
 		} else {
-			try(t, os.WriteFile(path, []byte(text), 0o644)) //nolint:gosec // of a test
+			testutil.Must(t, os.WriteFile(path, []byte(text), 0o644)) //nolint:gosec // of a test
 		}
 	}
 }
@@ -352,7 +345,7 @@ func TestExamine_cache(t *testing.T) {
 	} {
 		m := newMachine(t, nil)
 		m.uid, m.bytes, m.inodes = 0, 0.5, 0.5
-		try(t, lay(t, m))
+		testutil.Must(t, lay(t, m))
 		found := findings(m, parse(t, plainFile+"\n[cache]\ndisk.path = \""+folder+"\"\n"), 0, "cache")
 		if len(found) > 1 || (len(found) == 1) != (want != "") || want != "" && found[0].What != want {
 			t.Errorf("%+v, want %q", found, want)
@@ -365,10 +358,10 @@ func TestExamine_files(t *testing.T) {
 	m := newMachine(t, map[string]string{"/etc/a.key": "k", "/etc/b.pem": "k", "/var/log/mine/x": "",
 		"/srv/logs/x": "", "/opt/edge": "v2", "/old": "v1"})
 	m.uid, m.bytes, m.inodes = 0, 0.01, 0.02
-	try(t, os.Chmod(m.Path("/srv/logs"), 0o777))    //nolint:gosec // that is what is found
-	try(t, os.Chmod(m.Path("/etc/b.pem"), 0o640))   //nolint:gosec // of a test
-	try(t, os.MkdirAll(m.Path("/proc/900"), 0o755)) //nolint:gosec // of a test
-	try(t, os.Symlink(m.Path("/old"), m.Path("/proc/900/exe")))
+	testutil.Must(t, os.Chmod(m.Path("/srv/logs"), 0o777))    //nolint:gosec // that is what is found
+	testutil.Must(t, os.Chmod(m.Path("/etc/b.pem"), 0o640))   //nolint:gosec // of a test
+	testutil.Must(t, os.MkdirAll(m.Path("/proc/900"), 0o755)) //nolint:gosec // of a test
+	testutil.Must(t, os.Symlink(m.Path("/old"), m.Path("/proc/900/exe")))
 	m.lay(t, map[string]string{m.Path("/old"): "v2"}) // the file that has the name by now
 	c := parse(t, plainFile)
 	c.Log.Output = []string{"/var/log/mine/access.log", "stdout"}
@@ -381,7 +374,7 @@ func TestExamine_files(t *testing.T) {
 	}
 	r := Examine(m, c, 900)
 	var out bytes.Buffer
-	try(t, r.Render(&out))
+	testutil.Must(t, r.Render(&out))
 	for _, want := range []string{
 		"error    certificate  /etc/a.pem has expired 2 days ago",
 		"warning  certificate  /etc/b.pem expires in 1 day",
@@ -440,7 +433,7 @@ func TestSystem(t *testing.T) {
 // The page says what each check looks for.
 func TestNames_documented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/doctor.md")
-	try(t, err)
+	testutil.Must(t, err)
 	for _, name := range Names() {
 		if !bytes.Contains(page, []byte("\n| `"+name+"` |")) {
 			t.Errorf("docs/doctor.md has no %s", name)
@@ -466,7 +459,7 @@ func TestExamine_migration(t *testing.T) {
 // A pid file is stale when its process has ended, and not while it runs.
 func TestExamine_pidFile(t *testing.T) {
 	ended := exec.Command("true")
-	try(t, ended.Run())
+	testutil.Must(t, ended.Run())
 	for text, want := range map[string]string{
 		fmt.Sprint(ended.Process.Pid): "which has ended without removing it",
 		fmt.Sprint(os.Getppid()):      "is an old file, and process",
@@ -495,7 +488,7 @@ func TestExamine_filesOfLists(t *testing.T) {
 		"/proc/900/status": "Name:\tedge\nUid:\t0\t54321\t0\t0\nGid:\t0\t54321\t0\t0\nGroups:\t \n"})
 	cfg := parse(t, plainFile+"\n[lists.office]\nfile = \"/etc/office.txt\"\n")
 	for mode, want := range map[os.FileMode]int{0o644: 0, 0o600: 1} {
-		try(t, os.Chmod(m.Path("/etc/office.txt"), mode))
+		testutil.Must(t, os.Chmod(m.Path("/etc/office.txt"), mode))
 		found := findings(m, cfg, 900, "tables")
 		const what = "user 54321 cannot read /etc/office.txt"
 		if len(found) != want || want == 1 && !strings.Contains(found[0].What, what) {
@@ -531,7 +524,7 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 		m.acl = c.acl
 		for path, mode := range map[string]os.FileMode{"/": 0o755, "/etc": 0o755, "/etc/tls/a.key": c.key,
 			"/etc/tls": c.folder} {
-			try(t, os.Chmod(m.Path(path), mode))
+			testutil.Must(t, os.Chmod(m.Path(path), mode))
 		}
 		cfg := parse(t, plainFile)
 		cfg.Certificates = []config.Certificate{{Pair: config.Pair{Cert: "/etc/tls/a.pem", Key: "/etc/tls/a.key"}}}

@@ -27,14 +27,6 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// try ends the test at an error.
-func try(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A path that origins read in two ways is refused where a rule holds for one reading alone: the rule says so.
 func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
 	const text = "[[rules]]\nwhen = 'path starts_with \"/admin\"'\ndeny = 403\n[[rules]]\n" +
@@ -47,7 +39,7 @@ func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var out strings.Builder
-		try(t, a.WriteText(&out))
+		testutil.Must(t, a.WriteText(&out))
 		if line := regexp.MustCompile(`rule 1: .*`).FindString(out.String()); !strings.Contains(line, want) {
 			t.Errorf("%s: want %q in\n%s", url, want, out.String())
 		}
@@ -61,7 +53,7 @@ func TestExplain_rulesAndTwofoldPaths(t *testing.T) {
 func fileOf(t *testing.T, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "edge.toml")
-	try(t, os.WriteFile(path, []byte(text), 0o600))
+	testutil.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -82,7 +74,7 @@ func answerOf(t *testing.T, path string, ask explain.Ask) *explain.Answer {
 func textOf(t *testing.T, a *explain.Answer) string {
 	t.Helper()
 	var out strings.Builder
-	try(t, a.WriteText(&out))
+	testutil.Must(t, a.WriteText(&out))
 	return out.String()
 }
 
@@ -187,7 +179,7 @@ rewrite.path = "/z"
 		err := explain.Look(cfg, &explain.Ask{URL: url}, func(x *lang.X) {
 			looks++
 			what, err := cfg.Language.Scope().Template("{listener} {route} {path} {rest} {local.tier}", lang.Request)
-			try(t, err)
+			testutil.Must(t, err)
 			said = string(what.Append(nil, x))
 		})
 		if err != nil || said != want || looks != 1 {
@@ -350,7 +342,7 @@ func TestExplain_sticky(t *testing.T) {
 	const secret = "a secret of 26 characters."
 	set := backend.Of("10.0.0.11:8080", "api.internal:8080")
 	c, err := sticky.New(set, sticky.Options{Service: "api", Secrets: []string{secret}})
-	try(t, err)
+	testutil.Must(t, err)
 	value := func(i int, at time.Time) string {
 		field := string(c.Append(nil, set.Members()[i], false, at))
 		return "Cookie: a=b; " + strings.Split(field, ";")[0]
@@ -436,14 +428,14 @@ func TestAnswer_JSON(t *testing.T) {
 		"taken": {URL: "https://shop.example/api/users?x=1"}, "routeless": {URL: "https://other.example:8443/"},
 	} {
 		text, err := json.MarshalIndent(answerOf(t, shop, ask), "", "  ")
-		try(t, err)
+		testutil.Must(t, err)
 		got := leaf.ReplaceAllFunc(text, func(b []byte) []byte { return lineBreak.ReplaceAll(b, []byte(" ")) })
 		path := "testdata/" + name + ".json"
 		if *update {
-			try(t, os.WriteFile(path, append(got, '\n'), 0o644))
+			testutil.Must(t, os.WriteFile(path, append(got, '\n'), 0o644))
 		}
 		want, err := os.ReadFile(path)
-		try(t, err)
+		testutil.Must(t, err)
 		if string(want) != string(got)+"\n" {
 			t.Errorf("%s is out of date (-update writes it):\n%s", path, got)
 		}
@@ -798,7 +790,7 @@ deny = true
 	} {
 		a := answerOf(t, path, explain.Ask{URL: url})
 		var out strings.Builder
-		try(t, a.WriteText(&out))
+		testutil.Must(t, a.WriteText(&out))
 		for _, want := range strings.Split(want, "|") {
 			if got := strings.ReplaceAll(out.String(), path, "edge.toml"); !strings.Contains(got, want) {
 				t.Errorf("%s: want %q in\n%s", url, want, got)
@@ -907,7 +899,7 @@ func TestExplain_traces(t *testing.T) {
 			ask.Client = netip.MustParseAddr(c.client)
 		}
 		var out strings.Builder
-		try(t, answerOf(t, path, ask).WriteText(&out))
+		testutil.Must(t, answerOf(t, path, ask).WriteText(&out))
 		if !strings.Contains(out.String(), "traces    "+c.want) {
 			t.Errorf("%+v: want it in\n%s", c, out.String())
 		}
@@ -961,7 +953,7 @@ dest = "status:200"
 	} {
 		a := answerOf(t, path, explain.Ask{URL: c.url, Client: netip.MustParseAddr(c.client)})
 		var out strings.Builder
-		try(t, a.WriteText(&out))
+		testutil.Must(t, a.WriteText(&out))
 		got := strings.ReplaceAll(out.String(), path, "edge.toml") + a.Why
 		for _, want := range strings.Split(c.want, "|") {
 			if !strings.Contains(got, want) {

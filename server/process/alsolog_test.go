@@ -29,7 +29,7 @@ func alsoTo(t *testing.T, names, tables string) *config.Config {
 func TestAlsoLog(t *testing.T) {
 	t.Parallel()
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	defer udp.Close()
 	next := func() string { return nextFrom(t, udp) }
 	got := make(chan string, 10)
@@ -47,7 +47,7 @@ func TestAlsoLog(t *testing.T) {
 		t.Error("there are outputs")
 	}
 	commit, _, err := also.prepare(alsoTo(t, `"a"`, tables))
-	try(t, err)
+	testutil.Must(t, err)
 	commit()
 	var r observe.Registry
 	also.register(&r)
@@ -93,11 +93,11 @@ func TestAlsoLog_undo(t *testing.T) {
 	a := newAlsoLog()
 	defer a.close()
 	commit, _, err := a.prepare(alsoTo(t, `"a"`, table))
-	try(t, err)
+	testutil.Must(t, err)
 	commit()
 	before := (*a.now.Load())[0]
 	_, undo, err := a.prepare(alsoTo(t, `"a", "b"`, table+strings.ReplaceAll(table, ".a]", ".b]")))
-	try(t, err)
+	testutil.Must(t, err)
 	undo()
 	if now := *a.now.Load(); len(now) != 1 || now[0] != before {
 		t.Errorf("got %v", now)

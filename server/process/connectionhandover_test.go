@@ -35,39 +35,39 @@ func newHandingOver(t *testing.T, lines string) *handingOver {
 	t.Helper()
 	cfg, report := config.Options{}.Parse("edge.toml", []byte("log.output = []\nhttp.listen = \"127.0.0.1:0\"\n"+lines))
 	s := serverOf(t, cfg, report)
-	try(t, s.Start())
+	testutil.Must(t, s.Start())
 	u := newUpgrades(&program{}, nil)
 	a, err := u.reserve(nil, upgrade.AskBody{})
-	try(t, err)
+	testutil.Must(t, err)
 	a.kill = func() {}
 	g := &handingOver{t: t, server: s, attempt: a}
 	sockets, fds, err := socketsToPass(s.Handover())
-	try(t, err)
+	testutil.Must(t, err)
 	g.inheritance = &inheritance{
 		sockets: fds, server: s, holdNames: func(bool) {}, timeout: testutil.Patience, grace: testutil.Patience,
 		offer: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: s.Conns(),
 			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
 	g.inheritance.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets})
-	try(t, err)
+	testutil.Must(t, err)
 	g.inheritance.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &upgrade.Secrets{})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(g.inheritance.close)
 	ours, theirs, err := handover.Pair()
-	try(t, err)
+	testutil.Must(t, err)
 	fd, err := unix.FcntlInt(theirs.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	try(t, err)
-	try(t, theirs.Close())
+	testutil.Must(t, err)
+	testutil.Must(t, theirs.Close())
 	g.ours = ours
 	g.channel, err = handover.Open(fd)
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(g.channel.Close)
 	return g
 }
 
 func (g *handingOver) say(typ upgrade.Type, body any) {
 	g.t.Helper()
-	try(g.t, g.channel.Send(&upgrade.Frame{Version: 1, Type: typ, Body: body}, nil))
+	testutil.Must(g.t, g.channel.Send(&upgrade.Frame{Version: 1, Type: typ, Body: body}, nil))
 }
 
 // hear returns the next frame that is not DRAIN. It closes what came with it, except for the copy of the old process.
@@ -75,10 +75,10 @@ func (g *handingOver) hear() *upgrade.Frame {
 	g.t.Helper()
 	for {
 		m, fds, err := g.channel.Receive(time.Now().Add(testutil.Patience))
-		try(g.t, err)
+		testutil.Must(g.t, err)
 		handover.CloseAll(fds)
 		f, err := upgrade.Parse(m)
-		try(g.t, err)
+		testutil.Must(g.t, err)
 		if f.Type != upgrade.Drain {
 			return f
 		}
@@ -152,9 +152,9 @@ func TestConnectionHandover_newProcessEndsAfterPass(t *testing.T) {
 		var all [clients]asker
 		for i := range all {
 			c, err := net.Dial("tcp", g.server.Addresses()[0].Addr.String())
-			try(t, err)
+			testutil.Must(t, err)
 			all[i] = asker{c, bufio.NewReader(c)}
-			try(t, all[i].ask(fmt.Sprintf("/slow/%d", i)))
+			testutil.Must(t, all[i].ask(fmt.Sprintf("/slow/%d", i)))
 			<-begun
 		}
 		over := g.passOn()

@@ -22,7 +22,7 @@ import (
 func openLog(t *testing.T, path string) *eventLog {
 	t.Helper()
 	e, err := openEventLog(path, "info")
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(e.close)
 	return e
 }
@@ -42,14 +42,14 @@ func TestEventLog_levelOfTheEnvironment(t *testing.T) {
 func openOutput(t *testing.T, e *eventLog, path string) *eventOutput {
 	t.Helper()
 	o, err := e.open(path)
-	try(t, err)
+	testutil.Must(t, err)
 	return o
 }
 
 func text(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	try(t, err)
+	testutil.Must(t, err)
 	return string(b)
 }
 
@@ -57,9 +57,9 @@ func text(t *testing.T, path string) string {
 func pipe(t *testing.T) (path string, r *os.File) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "log")
-	try(t, syscall.Mkfifo(path, 0o600))
+	testutil.Must(t, syscall.Mkfifo(path, 0o600))
 	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return path, r
 }
@@ -79,8 +79,8 @@ func TestEventLog_rotation(t *testing.T) {
 	log := e.logger()
 	for _, name := range []string{".1", ".2"} {
 		log.Info("before" + name)
-		try(t, os.Rename(path, path+name))
-		try(t, e.reopen())
+		testutil.Must(t, os.Rename(path, path+name))
+		testutil.Must(t, e.reopen())
 	}
 	log.Info("last")
 	e.close()
@@ -111,7 +111,7 @@ func TestEventLog_rotationWhileOthersWrite(t *testing.T) {
 		})
 	}
 	for range 50 {
-		try(t, e.reopen())
+		testutil.Must(t, e.reopen())
 	}
 	close(stop)
 	wg.Wait()
@@ -157,7 +157,7 @@ func TestEventLog_readerGoesAndComes(t *testing.T) {
 	log.Info("nobody")
 	e.sync()
 	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	try(t, err)
+	testutil.Must(t, err)
 	defer r.Close()
 	log.Info("somebody")
 	e.close()
@@ -189,7 +189,7 @@ func TestEventLog_leavesAPipeThatHangs(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 	took, err := io.ReadAll(r) // nobody writes to it any more
-	try(t, err)
+	testutil.Must(t, err)
 	want := fmt.Sprintf(`"output":%q,"lines":%d}`, path, said-bytes.Count(took, []byte("\n")))
 	if !strings.Contains(got, want) || !strings.Contains(got, `"msg":"here"`) {
 		t.Errorf("the next file holds %s, want %s", got, want)
@@ -202,7 +202,7 @@ func TestEventLog_reopensAPipeThatHangs(t *testing.T) {
 	e := openLog(t, path)
 	log := e.logger()
 	overflow(e, log)
-	try(t, e.reopen())
+	testutil.Must(t, e.reopen())
 	log.Info("again")
 	lines := bufio.NewScanner(r)
 	for found := false; !found; {
@@ -258,7 +258,7 @@ func nextFrom(t *testing.T, c net.PacketConn) string {
 	p := make([]byte, 8<<10)
 	_ = c.SetReadDeadline(time.Now().Add(testutil.Patience))
 	n, _, err := c.ReadFrom(p)
-	try(t, err)
+	testutil.Must(t, err)
 	return string(p[:n])
 }
 
@@ -266,7 +266,7 @@ func nextFrom(t *testing.T, c net.PacketConn) string {
 // back.
 func TestEventLog_syslog(t *testing.T) {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	next := func() string { return nextFrom(t, c) }
 	target, file := "syslog+udp://"+c.LocalAddr().String(), filepath.Join(t.TempDir(), "log")

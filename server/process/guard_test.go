@@ -58,11 +58,11 @@ func TestGuard_reloads(t *testing.T) {
 	r.upgrades = newUpgrades(nil, nil)
 	r.begin()
 	threads = 2
-	try(t, r.reload("first").Err)
+	testutil.Must(t, r.reload("first").Err)
 	r.mu.Lock()
 	g := r.guard
 	r.mu.Unlock()
-	try(t, r.reload("same").Err)
+	testutil.Must(t, r.reload("same").Err)
 	r.mu.Lock()
 	if g == nil || r.guard != g || !slices.Contains(g.diff.Restart, "worker_threads") {
 		t.Fatalf("%+v, after a reload of the same: %+v", g, r.guard)
@@ -104,7 +104,7 @@ func TestGuard_requestsDuringAReload(t *testing.T) {
 	files := &config.Files{}
 	cfg, report := load(Reading{Record: files})
 	s := serverOf(t, cfg, report)
-	try(t, s.Start())
+	testutil.Must(t, s.Start())
 	r := newReloads(s, onStderr(), cfg, &Options{Load: load, Files: files})
 	defer r.stop()
 	r.upgrades = newUpgrades(nil, nil)
@@ -112,12 +112,12 @@ func TestGuard_requestsDuringAReload(t *testing.T) {
 	testutil.EventLog(t, onReload(func() {
 		for range 10 {
 			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
-			try(t, err)
+			testutil.Must(t, err)
 			resp.Body.Close()
 		}
 	}))
 	status = 503
-	try(t, r.reload("test").Err)
+	testutil.Must(t, r.reload("test").Err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g := r.guard

@@ -68,7 +68,7 @@ func TestSignals_keptAtTheEnd(t *testing.T) {
 	s.stop()
 	defer func() { s.kept = false; s.stop() }()
 	for range 3 { // more than there is room for
-		try(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		testutil.Must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
 	}
 	<-s.reloads
 }

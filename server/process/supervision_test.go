@@ -58,7 +58,7 @@ func TestSupervision_watchdogNeedsTheReactors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	const text = "http.listen = \"127.0.0.1:0\"\ndefaults.filters = [\"hang\"]\nworker_threads = 2\n" +
 		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
-	try(t, os.WriteFile(file, []byte(text), 0o600))
+	testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	cfg, report := config.Options{Filters: []string{"hang"}}.Load(file)
 	if !report.OK() {
 		t.Fatal(report.Errors)
@@ -70,8 +70,8 @@ func TestSupervision_watchdogNeedsTheReactors(t *testing.T) {
 			return proxy.Next
 		},
 	}}})
-	try(t, err)
-	try(t, s.Start())
+	testutil.Must(t, err)
+	testutil.Must(t, s.Start())
 	defer s.Stop() //nolint:errcheck // there are no logs
 	p := newSupervision()
 	p.serving(s)

@@ -9,21 +9,15 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/server"
 )
 
 // put writes a file, and the folders above it.
 func put(t *testing.T, path, text string) {
 	t.Helper()
-	try(t, os.MkdirAll(filepath.Dir(path), 0o700))
-	try(t, os.WriteFile(path, []byte(text), 0o600))
-}
-
-func try(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testutil.Must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // serverOf makes a Server of a configuration that was read, until the test ends.
@@ -33,7 +27,7 @@ func serverOf(t *testing.T, cfg *config.Config, report *config.Report) *server.S
 		t.Fatal(report.Errors)
 	}
 	s, err := server.New(cfg, server.Options{})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { _ = s.Stop() })
 	return s
 }
@@ -54,8 +48,8 @@ func watchedFolder(t *testing.T) (dir string, w *watch, read func()) {
 	put(t, dir+"/secret", "one")
 	put(t, dir+"/404.html", "gone")
 	put(t, dir+"/office.txt", "10.0.0.0/8\n")
-	try(t, os.Symlink("..1", dir+"/..data"))
-	try(t, os.Symlink("..data/edge.toml", dir+"/edge.toml"))
+	testutil.Must(t, os.Symlink("..1", dir+"/..data"))
+	testutil.Must(t, os.Symlink("..data/edge.toml", dir+"/edge.toml"))
 	w = &watch{}
 	read = func() {
 		before := w.look()
@@ -81,16 +75,16 @@ func TestWatch_tellsChanges(t *testing.T) {
 		"a list":                func(t *testing.T, dir string) { put(t, dir+"/office.txt", "10.0.0.0/9\n") },
 		"a page":                func(t *testing.T, dir string) { put(t, dir+"/404.html", "lost") },
 		"one more file":         func(t *testing.T, dir string) { put(t, dir+"/conf.d/b.toml", "") },
-		"one file less":         func(t *testing.T, dir string) { try(t, os.Remove(dir+"/conf.d/a.toml")) },
-		"the main file is gone": func(t *testing.T, dir string) { try(t, os.Remove(dir+"/..1/edge.toml")) },
+		"one file less":         func(t *testing.T, dir string) { testutil.Must(t, os.Remove(dir+"/conf.d/a.toml")) },
+		"the main file is gone": func(t *testing.T, dir string) { testutil.Must(t, os.Remove(dir+"/..1/edge.toml")) },
 		"an editor renames": func(t *testing.T, dir string) {
 			put(t, dir+"/conf.d/.a.toml.swp", watchedPart)
-			try(t, os.Rename(dir+"/conf.d/.a.toml.swp", dir+"/conf.d/a.toml"))
+			testutil.Must(t, os.Rename(dir+"/conf.d/.a.toml.swp", dir+"/conf.d/a.toml"))
 		},
 		"Kubernetes": func(t *testing.T, dir string) {
 			put(t, dir+"/..2/edge.toml", watchedMain)
-			try(t, os.Symlink("..2", dir+"/..data_tmp"))
-			try(t, os.Rename(dir+"/..data_tmp", dir+"/..data"))
+			testutil.Must(t, os.Symlink("..2", dir+"/..data_tmp"))
+			testutil.Must(t, os.Rename(dir+"/..data_tmp", dir+"/..data"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,8 +205,8 @@ func TestWatch_replacedDuringAReading(t *testing.T) {
 		put(t, path, "# one\n")
 		before, files := w.look(), &config.Files{}
 		cfg, _ := config.Options{Record: files, Dir: dir}.Load(dir + "/edge.toml")
-		try(t, os.Rename(path, dir+"/kept")) // so that no other file gets its inode
-		try(t, place(path))
+		testutil.Must(t, os.Rename(path, dir+"/kept")) // so that no other file gets its inode
+		testutil.Must(t, place(path))
 		w.use(files, cfg, before)
 		w.changed()
 		if !w.changed() {
@@ -226,7 +220,7 @@ func TestWatch_hiddenFiles(t *testing.T) {
 	dir, w, _ := watchedFolder(t)
 	put(t, dir+"/conf.d/.a.toml.swp", "x")
 	put(t, dir+"/conf.d/notes.txt", "x")
-	try(t, os.Mkdir(dir+"/conf.d/folder.toml", 0o700))
+	testutil.Must(t, os.Mkdir(dir+"/conf.d/folder.toml", 0o700))
 	if w.changed() || w.changed() {
 		t.Error("told")
 	}

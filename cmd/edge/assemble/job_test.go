@@ -102,27 +102,19 @@ func (p *modules) add(t *testing.T, name, version string, files map[string]strin
 	write(t, filepath.Join(dir, version+".info"), fmt.Sprintf(`{"Version":%q}`, version))
 	write(t, filepath.Join(dir, version+".mod"), files["go.mod"])
 	f, err := os.Create(filepath.Join(dir, version+".zip"))
-	must(t, err)
+	testutil.Must(t, err)
 	z := zip.NewWriter(f)
 	for file, text := range files {
 		w, err := z.Create(name + "@" + version + "/" + file)
-		must(t, err)
+		testutil.Must(t, err)
 		if _, err := w.Write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(t, z.Close(), f.Close())
+	testutil.Must(t, z.Close(), f.Close())
 	list, err := os.OpenFile(filepath.Join(dir, "list"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	must(t, err)
+	testutil.Must(t, err)
 	if _, err := fmt.Fprintln(list, version); err != nil || list.Close() != nil {
-		t.Fatal(err)
-	}
-}
-
-// must ends the test where something that it needs has failed.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -143,7 +135,7 @@ func job(t *testing.T, specs ...string) *Job {
 	j := &Job{Version: "1.2.0", Out: filepath.Join(t.TempDir(), "edge")}
 	for _, text := range specs {
 		m, err := Parse(text, "/")
-		must(t, err)
+		testutil.Must(t, err)
 		j.Modules = append(j.Modules, m)
 	}
 	return j
@@ -173,7 +165,7 @@ func TestRun(t *testing.T) {
 	j := job(t, "example.com/mod")
 	write(t, j.Out, "an earlier program")
 	r, err := run(t, j)
-	must(t, err)
+	testutil.Must(t, err)
 	m := r.Modules[0]
 	types := strings.Join(m.Types["filters"], " ")
 	if len(r.Modules) != 1 || m.String() != "example.com/mod v1.1.0" || types != "tenant" ||

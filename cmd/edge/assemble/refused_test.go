@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // What can be wrong with a module is one error of a few lines, which names the module. An earlier program stays.
@@ -120,7 +122,7 @@ func TestChooseEdge(t *testing.T) {
 		j := &Job{Version: c.version}
 		if c.spec != "" {
 			m, err := Parse(c.spec, "/")
-			must(t, err)
+			testutil.Must(t, err)
 			j.Modules = []Module{m}
 		}
 		w := &work{job: j}

@@ -35,21 +35,13 @@ func TestMain(m *testing.M) {
 	os.Exit(testutil.Main(m))
 }
 
-// try ends the test at an error.
-func try(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // pair is a channel with both of its ends in this process.
 func pair(t *testing.T) (a, b *Channel) {
 	t.Helper()
 	a, f, err := Pair()
-	try(t, err)
+	testutil.Must(t, err)
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	try(t, err)
+	testutil.Must(t, err)
 	f.Close()
 	if b, err = Open(fd); err != nil {
 		t.Fatal(err)
@@ -79,7 +71,7 @@ func sockets(t *testing.T, n int) []int {
 func TestChannel_carriesDescriptors(t *testing.T) {
 	a, b := pair(t)
 	for _, n := range []int{0, 1, upgrade.FilesMax} {
-		try(t, a.Send(working("x"), sockets(t, n)))
+		testutil.Must(t, a.Send(working("x"), sockets(t, n)))
 		m, fds, err := b.Receive(time.Now().Add(testutil.Patience))
 		if err != nil || len(fds) != n {
 			t.Fatalf("%d descriptors of %d, %v", len(fds), n, err)
@@ -108,10 +100,10 @@ func TestChannel_endComesLast(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		a, b := pair(t)
 		if unread {
-			try(t, b.Send(working("unread"), nil))
+			testutil.Must(t, b.Send(working("unread"), nil))
 		}
 		for range 3 {
-			try(t, a.Send(working("y"), sockets(t, 2)))
+			testutil.Must(t, a.Send(working("y"), sockets(t, 2)))
 		}
 		a.Close()
 		for range 3 {
@@ -134,14 +126,14 @@ func TestChannel_endComesLast(t *testing.T) {
 func TestChannel_truncates(t *testing.T) {
 	a, b := pair(t)
 	sent := sockets(t, 40)
-	try(t, a.Send(working("x"), sent))
+	testutil.Must(t, a.Send(working("x"), sent))
 	var old unix.Rlimit
-	try(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
+	testutil.Must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
 	few := old
 	few.Cur = uint64(sent[len(sent)-1] + 11)
-	try(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+	testutil.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
 	_, fds, err := b.Receive(time.Now().Add(testutil.Patience))
-	try(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
+	testutil.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
 	if err != nil || len(fds) == 0 || len(fds) >= len(sent) {
 		t.Fatalf("%d descriptors of %d, %v", len(fds), len(sent), err)
 	}
@@ -156,10 +148,10 @@ func TestChannel_truncates(t *testing.T) {
 
 func TestOpen_refuses(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	try(t, err)
+	testutil.Must(t, err)
 	defer CloseAll(fds[1:])
 	file, err := os.Open(os.DevNull)
-	try(t, err)
+	testutil.Must(t, err)
 	defer file.Close()
 	null, _ := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	for _, fd := range []int{-1, fds[0], null} {
@@ -171,7 +163,7 @@ func TestOpen_refuses(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	f, err := WriteMemory("manifest", upgrade.Manifest{Sockets: make([]upgrade.Socket, 1000)})
-	try(t, err)
+	testutil.Must(t, err)
 	defer f.Close()
 	for range 2 { // reading moves nothing
 		var m upgrade.Manifest
@@ -183,7 +175,7 @@ func TestMemory(t *testing.T) {
 		t.Error("its content was changed")
 	}
 	open, err := os.CreateTemp(t.TempDir(), "")
-	try(t, err)
+	testutil.Must(t, err)
 	defer open.Close()
 	if err := ReadMemory("manifest", int(open.Fd()), &struct{}{}); !errors.Is(err, errUnsealed) {
 		t.Errorf("a file that is not sealed: %v", err)
@@ -196,7 +188,7 @@ func TestMemory(t *testing.T) {
 func TestUpgradeSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
 	d, err := ListenForUpgrades(path, false)
-	try(t, err)
+	testutil.Must(t, err)
 	if at, err := os.Stat(path); err != nil || at.Mode().Perm() != 0o600 || !d.InPlace() {
 		t.Errorf("%v, %v", at, err)
 	}
@@ -210,7 +202,7 @@ func TestUpgradeSocket(t *testing.T) {
 func TestUpgradeSocket_peer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
 	d, err := ListenForUpgrades(path, false)
-	try(t, err)
+	testutil.Must(t, err)
 	defer d.Close()
 	var here *Peer
 	var wait sync.WaitGroup
@@ -224,7 +216,7 @@ func TestUpgradeSocket_peer(t *testing.T) {
 		here = p
 	})
 	c, p, err := Dial(path)
-	try(t, err)
+	testutil.Must(t, err)
 	defer c.Close()
 	defer p.Close()
 	wait.Wait()
@@ -243,9 +235,9 @@ func TestUpgradeSocket_peer(t *testing.T) {
 func TestUpgradeSocket_names(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "upgrade.sock")
 	first, err := ListenForUpgrades(path, false)
-	try(t, err)
+	testutil.Must(t, err)
 	second, err := ListenForUpgrades(path, true)
-	try(t, err)
+	testutil.Must(t, err)
 	if first.InPlace() || !second.InPlace() {
 		t.Error("the name is still the first one's")
 	}
@@ -255,7 +247,7 @@ func TestUpgradeSocket_names(t *testing.T) {
 	}
 	_ = second.listener.Close() // as SIGKILL does
 	third, err := ListenForUpgrades(path, false)
-	try(t, err)
+	testutil.Must(t, err)
 	third.Close()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the file is left: %v", err)
@@ -263,7 +255,7 @@ func TestUpgradeSocket_names(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	try(t, os.WriteFile(path, []byte("mine"), 0o600))
+	testutil.Must(t, os.WriteFile(path, []byte("mine"), 0o600))
 	if _, err := ListenForUpgrades(path, true); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("in place of a file: %v", err)
 	}
@@ -281,11 +273,11 @@ func TestUpgradeSocket_otherUser(t *testing.T) {
 		t.Skip("only root starts processes of others")
 	}
 	dir, err := os.MkdirTemp("/tmp", "upgrade")
-	try(t, err)
+	testutil.Must(t, err)
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "upgrade.sock")
 	d, err := ListenForUpgrades(path, false)
-	try(t, err)
+	testutil.Must(t, err)
 	defer d.Close()
 	bin := filepath.Join(dir, "visitor")
 	text, err := os.ReadFile("/proc/self/exe")
@@ -369,20 +361,20 @@ func both(t *testing.T, listening, batches int) (old *OldSide, oldSide *side, ch
 	oldSide = &side{t: t, idle: make(chan []Conn, batches), killed: b.Close}
 	manifest := upgrade.Manifest{Sockets: make([]upgrade.Socket, listening)}
 	file, err := WriteMemory(upgrade.ManifestFile, manifest)
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { file.Close() })
 	secrets, err := WriteMemory(upgrade.SecretsFile, upgrade.Secrets{TicketKeys: [][]byte{[]byte("key")}})
-	try(t, err)
+	testutil.Must(t, err)
 	t.Cleanup(func() { secrets.Close() })
 	for n := range batches {
 		var batch []Conn
 		for i := range 10 {
 			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			try(t, err)
+			testutil.Must(t, err)
 			f := os.NewFile(uintptr(fds[1]), "client")
 			c, err := net.FileConn(f)
 			f.Close()
-			try(t, err)
+			testutil.Must(t, err)
 			t.Cleanup(func() { c.Close() })
 			conns = append(conns, c)
 			batch = append(batch, Conn{FD: fds[0], Socket: i, Requests: uint32(10*n + i), Age: time.Second})
@@ -411,7 +403,7 @@ func TestSides_handOver(t *testing.T) {
 	defer CloseAll(inherited.Sockets)
 	s.Step("self-check")
 	newSide := &side{t: t}
-	try(t, s.Ready([]int{0, 1, 2}, newSide))
+	testutil.Must(t, s.Ready([]int{0, 1, 2}, newSide))
 	<-s.Done()
 	if err := <-result; err != nil || s.End() != nil {
 		t.Errorf("old: %v, new: %v", err, s.End())
@@ -454,7 +446,7 @@ func TestSides_newEnds(t *testing.T) {
 		gives := 0
 		for gives < 4 { // a window
 			m, fds, err := channel.Receive(time.Now().Add(testutil.Patience))
-			try(t, err)
+			testutil.Must(t, err)
 			CloseAll(fds)
 			if f, _ := upgrade.Parse(m); f.Type == upgrade.Give {
 				gives++
@@ -498,14 +490,14 @@ func TestSides_newEndsWithoutBatches(t *testing.T) {
 		{Version: 1, Type: upgrade.Serving},
 		{Version: 1, Type: upgrade.Pass, Body: upgrade.PassBody{Passed: true}},
 	} {
-		try(t, channel.Send(&f, nil))
+		testutil.Must(t, channel.Send(&f, nil))
 	}
 	for typ := upgrade.Type(0); typ != upgrade.Go; { // after which the old one answers nothing of these
 		m, fds, err := channel.Receive(time.Now().Add(testutil.Patience))
-		try(t, err)
+		testutil.Must(t, err)
 		CloseAll(fds)
 		f, err := upgrade.Parse(m)
-		try(t, err)
+		testutil.Must(t, err)
 		typ = f.Type
 	}
 	channel.Close()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // accessLog returns at least n bytes of an access log in JSON.
@@ -37,11 +39,11 @@ func BenchmarkCompressor(b *testing.B) {
 			for b.Loop() {
 				to := &counted{}
 				z, err := compressors[word].open(to)
-				try(b, err)
+				testutil.Must(b, err)
 				if _, err := io.Copy(z, bytes.NewReader(text)); err != nil {
 					b.Fatal(err)
 				}
-				try(b, z.Close())
+				testutil.Must(b, z.Close())
 				size = to.bytes
 			}
 			b.ReportMetric(float64(len(text))/float64(size), "times-smaller")

@@ -21,31 +21,24 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-
-// try ends the test at an error.
-func try(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // log makes a log of some size in a folder of its own.
 func log(t *testing.T, size int, written time.Time) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "access.log")
-	try(t, os.WriteFile(path, []byte(strings.Repeat("x", size)), 0o640))
-	try(t, os.Chtimes(path, written, written))
+	testutil.Must(t, os.WriteFile(path, []byte(strings.Repeat("x", size)), 0o640))
+	testutil.Must(t, os.Chtimes(path, written, written))
 	return path
 }
 
 func names(t *testing.T, path string) (all []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
-	try(t, err)
+	testutil.Must(t, err)
 	for _, e := range entries {
 		all = append(all, e.Name())
 	}
@@ -95,7 +88,7 @@ func TestRotator_ageOfTheFirstLine(t *testing.T) {
 		if moved, err := r.Look(p, []string{path}, noon.Add(at)); len(moved) > 0 || err != nil {
 			t.Fatal(at, moved, err)
 		}
-		try(t, os.Chtimes(path, noon.Add(at), noon.Add(at)))
+		testutil.Must(t, os.Chtimes(path, noon.Add(at), noon.Add(at)))
 	}
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) != 1 || err != nil {
 		t.Fatal(moved, err)
@@ -107,21 +100,21 @@ func TestRotator_LookAtOddPaths(t *testing.T) {
 	path := log(t, 100, noon)
 	dir, p := filepath.Dir(path), &Policy{Size: 10}
 	link, missing := filepath.Join(dir, "link"), filepath.Join(dir, "none", "log")
-	try(t, os.Symlink(path, link))
-	try(t, os.WriteFile(path+".20261122T120000.000Z", nil, 0o600))
+	testutil.Must(t, os.Symlink(path, link))
+	testutil.Must(t, os.WriteFile(path+".20261122T120000.000Z", nil, 0o600))
 	r := NewRotator()
 	moved, err := r.Look(p, []string{link, missing, dir, path}, noon)
 	if err != nil || len(moved) != 1 || moved[0].To != path+".20261122T120000.001Z" {
 		t.Fatal(moved, err)
 	}
-	try(t, moved[0].Settle())
+	testutil.Must(t, moved[0].Settle())
 	if got := names(t, path); !slices.Equal(got, []string{"access.log", "access.log.20261122T120000.000Z", "link"}) {
 		t.Errorf("after it could not be opened again: %v", got)
 	}
 	if os.Geteuid() == 0 {
 		return // root may do everything
 	}
-	try(t, os.Chmod(dir, 0o500))
+	testutil.Must(t, os.Chmod(dir, 0o500))
 	defer os.Chmod(dir, 0o700) //nolint:errcheck // the test is over
 	for i, want := range map[time.Duration]bool{0: true, 30 * time.Second: false} {
 		if _, err := r.Look(p, []string{path}, noon.Add(i)); (err != nil) != want {
@@ -141,12 +134,12 @@ func tidies(t *testing.T, word, ending string) {
 	path := log(t, 1, noon)
 	for i := range 6 {
 		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
-		try(t, os.WriteFile(name, fmt.Appendf(nil, "lines of %d", i), 0o640))
+		testutil.Must(t, os.WriteFile(name, fmt.Appendf(nil, "lines of %d", i), 0o640))
 	}
 	for _, other := range []string{".gz", ".20261122T120000.000Z.bak", ".20261122T170000.000Z.gz.tmp", ".1",
 		".20261122T170000.000Z.zst.tmp", ".20261122T170000.000Z.tmp", ".20261122T110000.000Z.gz",
 		".20261122T110000.001Z.zst"} {
-		try(t, os.WriteFile(path+other, nil, 0o640))
+		testutil.Must(t, os.WriteFile(path+other, nil, 0o640))
 	}
 	p := &Policy{Keep: 4, KeepFor: 3 * time.Hour, Compress: word}
 	for range 2 {
@@ -175,21 +168,21 @@ func tidies(t *testing.T, word, ending string) {
 func contentOf(t *testing.T, path string) string {
 	t.Helper()
 	f, err := os.Open(path)
-	try(t, err)
+	testutil.Must(t, err)
 	defer f.Close()
 	var from io.Reader
 	if strings.HasSuffix(path, ".gz") {
 		from, err = gzip.NewReader(f)
 	} else if program, missing := exec.LookPath("zstd"); missing == nil {
 		text, err := exec.Command(program, "-dc", path).Output()
-		try(t, err)
+		testutil.Must(t, err)
 		return string(text)
 	} else {
 		from, err = zstd.NewReader(f)
 	}
-	try(t, err)
+	testutil.Must(t, err)
 	text, err := io.ReadAll(from)
-	try(t, err)
+	testutil.Must(t, err)
 	return string(text)
 }
 
@@ -227,8 +220,8 @@ func TestCompressor_longText(t *testing.T) {
 	text := accessLog(3*pieceBytes + 1000)
 	for word, c := range compressors {
 		name := filepath.Join(t.TempDir(), word)
-		try(t, os.WriteFile(name, text, 0o600))
-		try(t, c.compress(context.Background(), name))
+		testutil.Must(t, os.WriteFile(name, text, 0o600))
+		testutil.Must(t, c.compress(context.Background(), name))
 		if got := contentOf(t, name+c.ending); got != string(text) {
 			t.Errorf("%s: %d bytes of %d", word, len(got), len(text))
 		}
@@ -243,7 +236,7 @@ func TestRotate_folderRemoved(t *testing.T) {
 	if err != nil || len(moved) != 1 {
 		t.Fatal(moved, err)
 	}
-	try(t, os.RemoveAll(filepath.Dir(path)))
+	testutil.Must(t, os.RemoveAll(filepath.Dir(path)))
 	if err := moved[0].Settle(); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a log without a name:", err)
 	}
@@ -256,8 +249,8 @@ func TestRotate_folderRemoved(t *testing.T) {
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) > 0 || err != nil {
 		t.Error(moved, err)
 	}
-	try(t, os.Mkdir(filepath.Dir(path), 0o700))
-	try(t, os.WriteFile(path, make([]byte, 100), 0o600))
+	testutil.Must(t, os.Mkdir(filepath.Dir(path), 0o700))
+	testutil.Must(t, os.WriteFile(path, make([]byte, 100), 0o600))
 	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) != 1 || err != nil {
 		t.Error("the folder is there again:", moved, err)
 	}
@@ -278,10 +271,10 @@ func TestRotate_fullDisk(t *testing.T) {
 	rand.NewChaCha8([32]byte{}).Read(random)
 	for i := range 2 {
 		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
-		try(t, os.WriteFile(name, random, 0o600))
+		testutil.Must(t, os.WriteFile(name, random, 0o600))
 	}
 	f, err := os.Create(path)
-	try(t, err)
+	testutil.Must(t, err)
 	for err == nil {
 		_, err = f.Write(random[:4096])
 	}
@@ -343,7 +336,7 @@ func onSmallDisk(t *testing.T) {
 func TestTidy_cutShort(t *testing.T) {
 	path := log(t, 0, noon)
 	name := path + "." + noon.Format(stamp)
-	try(t, os.WriteFile(name, make([]byte, 4*pieceBytes), 0o640))
+	testutil.Must(t, os.WriteFile(name, make([]byte, 4*pieceBytes), 0o640))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := Tidy(ctx, &Policy{Compress: "gzip"}, path, noon); err != nil {
@@ -359,7 +352,7 @@ func TestTidy_inUse(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, path string) *os.File{
 		"written": func(t *testing.T, path string) *os.File {
 			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-			try(t, err)
+			testutil.Must(t, err)
 			return f
 		},
 		"compressed": func(t *testing.T, path string) *os.File {
@@ -367,15 +360,15 @@ func TestTidy_inUse(t *testing.T) {
 			if err == nil {
 				err = take(f)
 			}
-			try(t, err)
-			try(t, os.WriteFile(path+".gz.tmp", []byte("half"), 0o640))
+			testutil.Must(t, err)
+			testutil.Must(t, os.WriteFile(path+".gz.tmp", []byte("half"), 0o640))
 			return f
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := log(t, 1, noon)
 			renamed := path + "." + noon.Format(stamp)
-			try(t, os.WriteFile(renamed, []byte("line 1\n"), 0o640))
+			testutil.Must(t, os.WriteFile(renamed, []byte("line 1\n"), 0o640))
 			f := use(t, renamed)
 			defer f.Close()
 			before := names(t, path)
@@ -406,7 +399,7 @@ func TestRotate_clockSetBack(t *testing.T) {
 	r, p := NewRotator(), &Policy{Size: 10, Keep: 2, Compress: "none"}
 	future := noon.Add(365 * 24 * time.Hour)
 	for i, now := range []time.Time{future, future.Add(time.Hour), noon, noon.Add(time.Second)} {
-		try(t, os.WriteFile(path, fmt.Appendf(nil, "lines of file %d", i), 0o600))
+		testutil.Must(t, os.WriteFile(path, fmt.Appendf(nil, "lines of file %d", i), 0o600))
 		if moved, err := r.Look(p, []string{path}, now); len(moved) != 1 || err != nil {
 			t.Fatal(moved, err)
 		}
