@@ -93,8 +93,8 @@ var ownKeys = []string{
 	"Text", "Unix", "Dest",
 }
 
-// defaults returns the first object at each path in the configuration of defaultsFile, without what is its own. The
-// path of an element is that of its list, and "" is the whole.
+// defaults returns the first object at each path in the configuration of defaultsFile, without its own names and
+// addresses. An element has the path of its list; "" is the whole configuration.
 var defaults = sync.OnceValue(func() map[string]object {
 	src, err := os.ReadFile(defaultsFile)
 	if err != nil {
@@ -126,8 +126,8 @@ var defaults = sync.OnceValue(func() map[string]object {
 	return first
 })
 
-// changes returns the members of the object o at path that differ from those of base, which are null if only base has
-// them. Without one in base, a member that is zero is left out.
+// changes returns the members of the object o at path that differ from the member of the same name in base; a member
+// that only base has is null. A member that is zero and not in base is left out.
 func changes(path string, base, o object) object {
 	changed := object{}
 	for _, m := range o {

@@ -292,7 +292,7 @@ func TestCheck_example(t *testing.T) {
 	)
 }
 
-// A file in the working directory is found, and one that is named is taken.
+// edge finds a file in the working directory, and takes a file that -c names.
 func TestRun_findsTheFile(t *testing.T) {
 	file := write(t, oneRoute, "/x")
 	for _, p := range []*testutil.Process{launch(t, filepath.Dir(file)), launch(t, "", "run", file)} {

@@ -157,7 +157,7 @@ func (f *askedFront) compare(t *testing.T, total *tally) {
 		odd := strings.ContainsAny(r.path, "%;&") || strings.Contains(r.path, "??") || strings.Contains(r.path, "/.") ||
 			r.host[:1] == "H" || strings.Contains(r.host, ":") || strings.HasSuffix(r.host, ".")
 		a, b := there(r), here(r)
-		// Other answers are those of the file.
+		// Other statuses come from the file itself.
 		return statuses{a, b, a < 200 || a >= 400 && a <= 500, b == 200, f.whole && !odd}
 	})
 }

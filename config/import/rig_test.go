@@ -71,7 +71,7 @@ func planOfFiles(t *testing.T, program string, files ...string) *plan.Plan {
 	return p
 }
 
-// withFindings returns the result of an import and its findings. The result has to be one that edge takes.
+// withFindings returns the result of an import and its findings. The test fails if edge refuses the result.
 func withFindings(t *testing.T, p *plan.Plan) string {
 	t.Helper()
 	result := p.Text(plan.TextOnly)

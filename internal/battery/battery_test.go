@@ -49,7 +49,7 @@ var groups = []struct {
 	{"silent", silentCases},
 }
 
-// counts are the cases that ran, by the names of their groups, and those of them that are known to fail. guarded by mu.
+// counts has the number of cases that ran in each group, and how many of all are known to fail. guarded by mu.
 var counts = struct {
 	mu    sync.Mutex
 	cases map[string]int
