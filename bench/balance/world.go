@@ -50,8 +50,8 @@ type timed struct {
 	what int32
 }
 
-// delay is a queue of events that are due in the order in which they were added, since each takes the same time or waits
-// for its turn: it needs no heap.
+// delay is a queue of events that are due in the order in which they were added, since each takes the same time or
+// waits for its turn: it needs no heap.
 type delay struct {
 	list []timed
 	next int
