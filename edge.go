@@ -19,14 +19,14 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/exchange/trace"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
+	"github.com/edge-proxy/edge/internal/upstream"
+	"github.com/edge-proxy/edge/internal/upstream/health"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/trace"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
-	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // Server is an engine with listeners and a set of routes. Fill in the fields, then

@@ -11,9 +11,9 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/internal/upstream"
+	"github.com/edge-proxy/edge/internal/upstream/health"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
-	"github.com/edge-proxy/edge/upstream/health"
 )
 
 // A Server that a program starts and ends itself, with two routes. Options of an upstream say how backends are

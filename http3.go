@@ -9,11 +9,11 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/internal/http3"
+	"github.com/edge-proxy/edge/internal/http3/quicconn"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/quicconn"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/session/http3"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // errHTTP3 refuses HTTP/3 where it cannot be.

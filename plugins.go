@@ -3,11 +3,11 @@ package edge
 import (
 	"io"
 
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/internal/tls/certs/issue"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/plugin"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )

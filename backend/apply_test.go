@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // While the members change and a method makes its table, others that mark members do not wait for it.

@@ -3,9 +3,9 @@ package backend
 import (
 	"sync/atomic"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // heldRequests counts the requests under way at a member whose number is limited. It is alone on its cache lines, since

@@ -3,7 +3,7 @@ package backend
 import (
 	"time"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
 )
 

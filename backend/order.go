@@ -4,8 +4,8 @@ import (
 	"math"
 	"sort"
 
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // mistakable are the reasons that may be mistakes where many members have one: what checks or requests found out.

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // The tables of Envoy's documentation of priority levels.

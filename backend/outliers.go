@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/forward/ejection"
 )
 
 // Outliers ejects members of a Set that answer worse than the others, by what the users of the Set report: it is the

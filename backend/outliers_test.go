@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/forward/ejection"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // What is reported of a member that has gone says nothing about the one that has its slot now.

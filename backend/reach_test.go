@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/poller"
 )
 

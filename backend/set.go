@@ -5,8 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 

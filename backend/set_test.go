@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/poller"
 )
 

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
 )
 

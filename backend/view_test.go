@@ -4,10 +4,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // PartOf is what has a member take only a part of its weight. Each has one writer.

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // shares returns which part of so many picks each member of a tier gets by a method, while nothing is under way.

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 )
 
 func TestZoneParts(t *testing.T) {

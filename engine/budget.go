@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
-	"github.com/edge-proxy/edge/internal/cgroup"
+	"github.com/edge-proxy/edge/internal/base/cgroup"
 )
 
 // budget is Options.Memory, lent to the reactors as they need it: with uneven load one reactor must not refuse its

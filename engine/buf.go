@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/timerwheel"
 )

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/internal/base/tally"
 	"github.com/edge-proxy/edge/poller"
 )
 

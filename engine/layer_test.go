@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // mask is a Layer that a test can read: a record is a kind, two digits of length and the text in lower case, which is

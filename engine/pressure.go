@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // Pressure says how much of its share of the memory budget a reactor holds in buffers.

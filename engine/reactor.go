@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/timerwheel"
 )

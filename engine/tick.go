@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 

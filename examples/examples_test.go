@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // guided runs a configuration of the guide with addresses of the test, and returns what a request gets.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // Two answers become one, over HTTP/1 and HTTP/2; where one is missing, the answer says so. Each sub-request has a

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // A handler's client goes through the upstream of the configuration: also after a reload has changed it.

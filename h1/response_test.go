@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 

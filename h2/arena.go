@@ -1,8 +1,8 @@
 package h2
 
 import (
-	"github.com/edge-proxy/edge/internal/list"
-	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/internal/base/list"
+	"github.com/edge-proxy/edge/internal/base/tally"
 	"github.com/edge-proxy/edge/message"
 )
 

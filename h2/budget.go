@@ -1,6 +1,6 @@
 package h2
 
-import "github.com/edge-proxy/edge/internal/budget"
+import "github.com/edge-proxy/edge/internal/base/budget"
 
 // kind of abuse that is bounded by a leaky bucket.
 type abuse uint8

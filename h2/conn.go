@@ -4,9 +4,9 @@ import (
 	"math"
 
 	"github.com/edge-proxy/edge/h2/hpack"
-	"github.com/edge-proxy/edge/internal/budget"
+	"github.com/edge-proxy/edge/internal/base/budget"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // Conn is one HTTP/2 connection: the state machine of RFC 9113, without I/O and without a clock. Init it before use.

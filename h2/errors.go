@@ -3,7 +3,7 @@ package h2
 import (
 	"strconv"
 
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 // Code is an error code of RST_STREAM and GOAWAY (RFC 9113 §7).

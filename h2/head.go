@@ -2,8 +2,8 @@ package h2
 
 import (
 	"github.com/edge-proxy/edge/h2/hpack"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // decode renders a header block into h. err ends the connection, a fault of the section only the stream.

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // A request in HTTP/2 and the one that is written for it in HTTP/1.

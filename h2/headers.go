@@ -3,8 +3,8 @@ package h2
 import (
 	"encoding/binary"
 
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // onHeaders takes a HEADERS frame. A block that is whole is decoded where it lies.

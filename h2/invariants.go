@@ -2,7 +2,7 @@
 
 package h2
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import "github.com/edge-proxy/edge/internal/base/invariant"
 
 // check panics when the invariants of Conn do not hold.
 func (c *Conn) check() {

@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/stream/section"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // oddHead is a head of anything, with fields that are sent and some that are not.

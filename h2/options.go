@@ -3,7 +3,7 @@ package h2
 import (
 	"time"
 
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 // Role says which end of the connection a Conn is.

@@ -1,6 +1,6 @@
 package h2
 
-import "github.com/edge-proxy/edge/message/section"
+import "github.com/edge-proxy/edge/internal/stream/section"
 
 // urgencyDefault is the urgency of a stream that says none.
 const urgencyDefault = 3

@@ -3,8 +3,8 @@ package h2
 import (
 	"strconv"
 
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // AppendHead appends a head to dst: a request of a client, an interim or final answer of a server. end says that

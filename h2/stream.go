@@ -1,6 +1,6 @@
 package h2
 
-import "github.com/edge-proxy/edge/message/section"
+import "github.com/edge-proxy/edge/internal/stream/section"
 
 // Stream is one exchange of a Conn. Owned by its Conn, which uses it again: see Event for when it dies.
 type Stream struct {

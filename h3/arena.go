@@ -2,8 +2,8 @@ package h3
 
 import (
 	"github.com/edge-proxy/edge/h3/qpack"
-	"github.com/edge-proxy/edge/internal/list"
-	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/internal/base/list"
+	"github.com/edge-proxy/edge/internal/base/tally"
 )
 
 // Arena is the memory that the connections of one reactor share: free streams, the buffers that heads are rendered and

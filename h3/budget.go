@@ -1,6 +1,6 @@
 package h3
 
-import "github.com/edge-proxy/edge/internal/budget"
+import "github.com/edge-proxy/edge/internal/base/budget"
 
 // abuse is a kind of useless work that is bounded by a leaky bucket.
 type abuse uint8

@@ -4,10 +4,10 @@ import (
 	"math"
 
 	"github.com/edge-proxy/edge/h3/qpack"
-	"github.com/edge-proxy/edge/internal/budget"
-	"github.com/edge-proxy/edge/internal/list"
+	"github.com/edge-proxy/edge/internal/base/budget"
+	"github.com/edge-proxy/edge/internal/base/list"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 	"github.com/edge-proxy/edge/quic"
 )
 

@@ -1,7 +1,7 @@
 package h3
 
 import (
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/quic"
 )
 

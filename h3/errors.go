@@ -3,7 +3,7 @@ package h3
 import (
 	"strconv"
 
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 // Code is an error code of streams and connections (RFC 9114 §8.1, RFC 9204 §6).

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/quicpeer"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/quicpeer"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )

@@ -2,8 +2,8 @@ package h3
 
 import (
 	"github.com/edge-proxy/edge/h3/qpack"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // decode renders a field section into h. err ends the connection, a fault of the section only the stream.

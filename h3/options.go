@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 // Role says which end of the connection a Conn is.

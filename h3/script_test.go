@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/h3/qpack"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/quic"
 )

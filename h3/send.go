@@ -3,8 +3,8 @@ package h3
 import (
 	"strconv"
 
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 	"github.com/edge-proxy/edge/quic"
 )
 

@@ -1,8 +1,8 @@
 package h3
 
 import (
-	"github.com/edge-proxy/edge/internal/list"
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/base/list"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/quic"
 )
 

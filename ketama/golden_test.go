@@ -3,7 +3,7 @@ package ketama
 import (
 	"bufio"
 	"fmt"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"math/rand/v2"
 	"os"
 	"os/exec"

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // model is a ring in the plainest way: nginx's own steps over hash/crc32.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 var update = flag.Bool("update", false, "write testdata/nginx.golden with what nginx answers")

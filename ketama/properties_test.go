@@ -10,7 +10,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestNew_refuses(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // A State keeps no more memory for a body than for a head.

@@ -1,7 +1,7 @@
 package lang
 
 import (
-	"github.com/edge-proxy/edge/lang/regex"
+	"github.com/edge-proxy/edge/internal/match/regex"
 	"github.com/edge-proxy/edge/message"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/DSL.md")

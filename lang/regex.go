@@ -3,7 +3,7 @@ package lang
 import (
 	"errors"
 
-	"github.com/edge-proxy/edge/lang/regex"
+	"github.com/edge-proxy/edge/internal/match/regex"
 )
 
 // Bounds of regular expressions, in instructions of their compiled programs: x{1000} has a thousand of them. To compile

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestAllocs_none(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // zipfCounts is a stream of n events of keys by Zipf's law with the exponent s: each key's number, in the order of

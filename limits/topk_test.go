@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // highestOf returns the k keys with the most events, and the count of the last of them.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }

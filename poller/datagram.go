@@ -5,7 +5,7 @@ import (
 	"iter"
 	"net/netip"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 const (

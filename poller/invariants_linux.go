@@ -5,7 +5,7 @@ package poller
 import (
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // check panics when the invariants of Epoll do not hold: it asks the timerfd when it fires.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 type conn struct {

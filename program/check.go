@@ -10,16 +10,16 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/acme"
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/tracing"
-	"github.com/edge-proxy/edge/config/value"
-	"github.com/edge-proxy/edge/observe/otlp"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/logsink"
-	"github.com/edge-proxy/edge/server/process/lockdown"
-	"github.com/edge-proxy/edge/server/process/versions"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/acme"
+	"github.com/edge-proxy/edge/internal/config/schema"
+	"github.com/edge-proxy/edge/internal/config/tracing"
+	"github.com/edge-proxy/edge/internal/config/value"
+	"github.com/edge-proxy/edge/internal/observe/otlp"
+	"github.com/edge-proxy/edge/internal/process/lockdown"
+	"github.com/edge-proxy/edge/internal/process/versions"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/server/logsink"
 )
 
 // CheckOptions say how Check tells what it finds. The zero value is good.

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
 )
 
 // stderr is where a program prints for people. A pipe that is not read keeps it neither from serving nor from ending.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/base/printable"
 )
 
 // Flags returns the options that the command line names, by letters that edge, nginx and Pingora share:

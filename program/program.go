@@ -8,15 +8,15 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/syntax"
-	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/syntax"
+	_ "github.com/edge-proxy/edge/internal/filter/builtin" // the types of filters that edge has
+	_ "github.com/edge-proxy/edge/internal/filter/static"  // and its type of destinations
+	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
-	_ "github.com/edge-proxy/edge/static" // and its type of destinations
 )
 
 // Options are what a Program is begun with: Flags has them from the command line. The zero value is good.

@@ -14,10 +14,10 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
 )
 
 // checked returns what Check prints of a program with a text, over a file with the text conf; "": there is no file.

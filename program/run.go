@@ -5,10 +5,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/language"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/language"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
 )
 
 // Run serves until a signal ends it: the whole life of the process, as "edge run" has it, with daemon, reload, upgrade

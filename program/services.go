@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/engine/netconn"
-	"github.com/edge-proxy/edge/plugin"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/l4/netconn"
+	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/internal/process"
 )
 
 // Service is a protocol that is not HTTP, at addresses of its own.

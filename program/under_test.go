@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/config"
 )
 
 // under reads text, the file of an operator in TOML, over the text of a program.

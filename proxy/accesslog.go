@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/observe"
 )
 
 // AccessLog takes records; *observe.AccessLog is one. Append copies what it keeps and never waits. Each is owned by one

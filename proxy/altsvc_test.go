@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 func TestAltSvc_hosts(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/exchange/content"
+	"github.com/edge-proxy/edge/internal/exchange/page"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/content"
-	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
 )
 

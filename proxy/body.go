@@ -3,10 +3,10 @@ package proxy
 import (
 	"math"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -3,7 +3,7 @@ package proxy
 import (
 	"sync/atomic"
 
-	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
 )
 
 // CacheStatus says what a cache did with a request.

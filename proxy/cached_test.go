@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 var (

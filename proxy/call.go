@@ -4,8 +4,8 @@ import (
 	"encoding/base64"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/grpc"
 )
 
 // call is the state of a gRPC call of an Exchange. On a route with GRPC a request of one of its types is a call.

@@ -3,9 +3,9 @@ package proxy
 import (
 	"strconv"
 
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
+	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/edge-proxy/edge/internal/exchange/content"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
+	"github.com/edge-proxy/edge/internal/exchange/location"
+	"github.com/edge-proxy/edge/internal/forward"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/proxy/content"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/list"
+	"github.com/edge-proxy/edge/internal/base/list"
 )
 
 // Encoder makes another form of the body of an answer, by a content coding such as gzip. It belongs to its exchange

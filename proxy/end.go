@@ -9,10 +9,10 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -12,12 +12,12 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // Error is a failure of an exchange, with its answer. From and Kind name it in one word each. Reason is what the access

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/internal/exchange/content"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/content"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/proxy/retry"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // A filter answers with a file.

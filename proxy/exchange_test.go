@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/test/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 )

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 )
 
 // Phase is a set of phases of a Filter.

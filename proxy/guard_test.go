@@ -16,13 +16,13 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/route"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // entry is a listener of a proxy with several, and how it takes connections: plain ones, TLS ones, or both.

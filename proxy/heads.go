@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/location"
+	"github.com/edge-proxy/edge/internal/forward"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/location"
 	"github.com/edge-proxy/edge/session"
 )
 

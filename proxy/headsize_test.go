@@ -12,10 +12,10 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // narrow is an HTTP/2 backend that takes no head above its limit, and says so. One that is larger ends its connection,

@@ -7,9 +7,9 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // A request that goes to the failover before its upstream has made an attempt is not hedged there: the failover has a

@@ -1,9 +1,9 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/grpc"
 )
 
 // intake is an Exchange that receives the body of its request before it goes on. It is the Exchange, by conversion.

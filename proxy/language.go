@@ -6,12 +6,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/internal/base/tally"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/match/regex"
+	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/lang/regex"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/variables"
-	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
 

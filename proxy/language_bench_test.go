@@ -4,11 +4,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // fiveConditions are routes whose conditions are asked one after another for a browser's request, which the last one

@@ -13,16 +13,16 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/match/geo"
+	"github.com/edge-proxy/edge/internal/match/table"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/lang/geo"
-	"github.com/edge-proxy/edge/lang/table"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/variables"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // scopeOf returns what texts of the tests may name.

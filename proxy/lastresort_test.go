@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/forward/ejection"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // An ejected member serves again once no other one does: nobody would end its ejection, since that takes requests.

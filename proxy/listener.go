@@ -9,14 +9,14 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/meter"
+	"github.com/edge-proxy/edge/internal/exchange/page"
+	"github.com/edge-proxy/edge/internal/exchange/trace"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/route"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/meter"
-	"github.com/edge-proxy/edge/proxy/page"
-	"github.com/edge-proxy/edge/proxy/trace"
-	"github.com/edge-proxy/edge/route"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Listener is what the proxy has to know of where a request came in. The zero value is good.

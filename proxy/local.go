@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/lang/regex"
+	"github.com/edge-proxy/edge/internal/exchange/content"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/match/regex"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/proxy/content"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/recent"
-	"github.com/edge-proxy/edge/route"
 )
 
 // Proxy takes requests from listeners and brings them where the routes of its present Snapshot say.

@@ -11,13 +11,13 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 // What is refused before it is a request is logged with the version that it came in.

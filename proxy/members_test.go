@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 )
 
 // tally is an origin that counts its connections.

@@ -16,11 +16,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // framed is an HTTP/2 origin whose test says what becomes of each request.

@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // playedStream is the client's end of an exchange that a test plays: a request of any version, over TLS or not.

@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/recent"
-	"github.com/edge-proxy/edge/proxy/trace"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/exchange/trace"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/forward/admission"
 	"github.com/edge-proxy/edge/session"
 )
 

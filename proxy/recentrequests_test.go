@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/sim"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/recent"
 )
 
 // remembered reads the records of a reactor, a few at a time, the first one first.

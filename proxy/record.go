@@ -4,11 +4,11 @@ import (
 	"encoding/hex"
 	"net/netip"
 
+	"github.com/edge-proxy/edge/internal/exchange/recent"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/recent"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // record is the part of an Exchange that logs, counters and pages are made of: its number, where it came in, its route

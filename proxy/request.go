@@ -3,7 +3,7 @@ package proxy
 import (
 	"bytes"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )

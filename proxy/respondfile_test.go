@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/filterrig"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
+	"github.com/edge-proxy/edge/internal/exchange/page"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/grpc"
-	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/internal/upstream"
 )
 
 func put(method, body string) string {

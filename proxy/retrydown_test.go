@@ -7,11 +7,11 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // What is under way at a member that goes down is answered by the others, however much it is: the budget does not count

@@ -3,8 +3,8 @@ package proxy
 import (
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/exchange/variables"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/proxy/variables"
 )
 
 func text(s string) *lang.Template { return variables.MustTemplate(s, lang.Request) }

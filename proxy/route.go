@@ -9,13 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/internal/yield"
+	"github.com/edge-proxy/edge/internal/base/yield"
+	"github.com/edge-proxy/edge/internal/exchange/meter"
+	"github.com/edge-proxy/edge/internal/exchange/page"
+	"github.com/edge-proxy/edge/internal/forward/admission"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/proxy/meter"
-	"github.com/edge-proxy/edge/proxy/page"
-	"github.com/edge-proxy/edge/route"
 )
 
 // Route says which requests go where.

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/internal/exchange/grpc"
 	"github.com/edge-proxy/edge/session"
 )
 

@@ -3,11 +3,11 @@ package proxy_test
 import (
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/tlsconn"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // A backend is told the scheme of the client's connection, or the one that a trusted proxy names: in :scheme as in

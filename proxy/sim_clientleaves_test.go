@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/test/sim"
 )
 
 // planAtOnce is plan for clients that send all of their requests at once; then is called when one has.

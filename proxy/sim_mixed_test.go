@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/sticky"
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/sim"
-	sums "github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/backend/balance"
+	sums "github.com/edge-proxy/edge/internal/base/tally"
+	"github.com/edge-proxy/edge/internal/forward/admission"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/forward/sticky"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // mixed is a simulation of an upstream that has all that there is for failures, and of the one that it fails over to.

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/balance"
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/forward/ejection"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // unavailableOrigins answer 503 now and then: shortly, at length, without an end, and before the request is whole.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/test/sim"
 	"github.com/edge-proxy/edge/proxy"
 )
 

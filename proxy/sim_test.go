@@ -11,12 +11,12 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // rawMessage is one HTTP/1 message as a test takes it apart: by a parser that shares nothing with package h1.

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // scene is a simulation of one client and one origin that do one thing after the other, as the test says.

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/forward/admission"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // simTunnel is one tunnel of a simulation: what each side sends, and what came.

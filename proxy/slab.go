@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
 // chunkSize is for how many holders memory is made at once: the bits of a word.

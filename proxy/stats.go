@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"github.com/edge-proxy/edge/lang/regex"
-	"github.com/edge-proxy/edge/proxy/forward"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/match/regex"
 )
 
 // Stats are the counters of a Proxy on one reactor, or of all.

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 )
 
 // RFC 9112 §6.3: the head, the length or the last chunk ends an answer. The client gets it whole, whenever the bytes

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // counting is a kernel that knows how many connections are open to the backends, and that no more are than may be.

@@ -16,9 +16,9 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // quick is an origin that answers as soon as it is asked, on an engine of its own.

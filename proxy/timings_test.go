@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 const thinks = 50 * time.Millisecond

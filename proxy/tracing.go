@@ -3,11 +3,11 @@ package proxy
 import (
 	"slices"
 
+	"github.com/edge-proxy/edge/internal/exchange/trace"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/trace"
 	"github.com/edge-proxy/edge/session"
 )
 

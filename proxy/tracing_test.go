@@ -11,19 +11,19 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/exchange/trace"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
-	"github.com/edge-proxy/edge/proxy/trace"
-	"github.com/edge-proxy/edge/proxy/variables"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // spans keeps records with what they refer to.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 )
 
 // Where the handshake tells the protocol, an upgrade goes by HTTP/1 though the others share a connection of HTTP/2,

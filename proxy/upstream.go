@@ -5,15 +5,15 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/sticky"
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/exchange/meter"
+	"github.com/edge-proxy/edge/internal/forward"
+	"github.com/edge-proxy/edge/internal/forward/admission"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/forward/sticky"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/proxy/forward"
-	"github.com/edge-proxy/edge/proxy/meter"
-	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // toUpstream leads to a backend of an upstream.

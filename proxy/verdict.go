@@ -3,7 +3,7 @@ package proxy
 import (
 	"slices"
 
-	"github.com/edge-proxy/edge/proxy/content"
+	"github.com/edge-proxy/edge/internal/exchange/content"
 )
 
 // Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. One of Respond is also what a Destination that

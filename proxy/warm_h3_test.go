@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
 	"github.com/edge-proxy/edge/proxy"
 )
 

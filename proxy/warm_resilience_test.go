@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/admission"
-	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/forward/admission"
+	"github.com/edge-proxy/edge/internal/forward/ejection"
+	"github.com/edge-proxy/edge/internal/forward/retry"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/retry"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // Retries by status, a time of each try, a budget, hedging, outliers and limits cost an exchange that goes well

@@ -7,17 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/forwarding"
+	"github.com/edge-proxy/edge/internal/exchange/meter"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/route"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/proxy/forwarding"
-	"github.com/edge-proxy/edge/proxy/meter"
-	"github.com/edge-proxy/edge/proxy/variables"
-	"github.com/edge-proxy/edge/route"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // A warm exchange costs four calls beside waiting, registers nothing and allocates nothing.

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 

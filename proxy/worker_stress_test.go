@@ -16,13 +16,13 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // touch uses all of an exchange that a filter may use.

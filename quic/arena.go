@@ -1,8 +1,8 @@
 package quic
 
 import (
-	"github.com/edge-proxy/edge/internal/list"
-	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/internal/base/list"
+	"github.com/edge-proxy/edge/internal/base/tally"
 )
 
 // Arena is the memory that the connections of one reactor share: pages that are unused, and counters. Owned by its

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/test/sim"
 )
 
 // chaos is two honest ends that open, send, reset, stop, stall and end as they like.

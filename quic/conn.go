@@ -3,7 +3,7 @@ package quic
 import (
 	"encoding/binary"
 
-	"github.com/edge-proxy/edge/internal/budget"
+	"github.com/edge-proxy/edge/internal/base/budget"
 )
 
 // Conn is one end of a QUIC connection. Owned by its reactor; Init before use.

@@ -3,7 +3,7 @@ package quic
 import (
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // exchange is one request and its answer on an established pair, without a network between.

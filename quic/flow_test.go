@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // RFC 9000 §4.6: MAX_STREAMS grows when this side is done with a stream, never by a reset of the peer alone.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func makeID(t testing.TB, s string) *ID {

@@ -2,7 +2,7 @@
 
 package quic
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import "github.com/edge-proxy/edge/internal/base/invariant"
 
 // poison overwrites a page that is given back, so that a reader of its data fails.
 func (p *page) poison() {

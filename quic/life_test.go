@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // RFC 9000 §10.2.1: while closing, CONNECTION_CLOSE answers ever fewer datagrams; after three PTO there is nothing.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // An idle connection of the proxy takes 8 KiB at most, with HTTP/3 and its keys: it holds a space and two control

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 var testPath = Path{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.2:1000")}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // retrying has the server of p answer the first Initials by Retry, as a door without state does, until the client comes

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // vectors reads the values of RFC 9001, appendix A.

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/session/shared"
-	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/internal/stream/shared"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 )
 
 // Accept makes the handler of a connection: it is the function that Engine.Listen or a tlsconn.Handshaker is given.

@@ -3,7 +3,7 @@ package session
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/session/stream"
+	"github.com/edge-proxy/edge/internal/stream"
 )
 
 // Kind is what a connection of a client is at the moment.

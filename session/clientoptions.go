@@ -6,7 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/session/stream"
+	"github.com/edge-proxy/edge/internal/stream"
 )
 
 // ClientOptions bound what an origin may do. The zero value is good. Immutable once used.

@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // ConnFilter decides over connections. A function that is nil lets all pass.

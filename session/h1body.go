@@ -5,8 +5,8 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/stream"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/session/stream"
 )
 
 // bodyWriter sends one body after another on an h1 connection.

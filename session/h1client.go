@@ -8,11 +8,11 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/stream"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session/stream"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Owner is told what becomes of a Client. Its methods run on the Client's reactor.

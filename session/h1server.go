@@ -6,8 +6,8 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/stream"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/session/stream"
 )
 
 // h1Server is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.

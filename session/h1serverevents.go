@@ -8,9 +8,9 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/stream"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/session/stream"
 )
 
 // OnOpen starts the deadline of the first head.

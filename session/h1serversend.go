@@ -3,10 +3,10 @@ package session
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/stream"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session/stream"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // SendHead sends the head of the answer, or an interim one.

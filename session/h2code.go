@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/session/shared"
+	"github.com/edge-proxy/edge/internal/stream/shared"
 )
 
 // frameHead is the size of the head of a frame: RFC 9113 §4.1.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/session/shared"
+	"github.com/edge-proxy/edge/internal/stream/shared"
 )
 
 // OnData decodes frames and passes their events to the streams.

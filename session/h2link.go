@@ -3,8 +3,8 @@ package session
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/stream/shared"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/session/shared"
 )
 
 // linkEnd is what the two ends of an HTTP/2 connection do differently.

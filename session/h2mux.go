@@ -6,10 +6,10 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/stream/shared"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/session/shared"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // MuxOwner is told what becomes of a Mux. Its methods run on the Mux's reactor.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
-	"github.com/edge-proxy/edge/session/shared"
-	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/internal/stream/shared"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 )
 
 // h2Server is one HTTP/2 connection of a client.

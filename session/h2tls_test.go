@@ -19,11 +19,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // tlsOrigin is a net/http server with a certificate that its clients trust.

@@ -3,8 +3,8 @@
 package session
 
 import (
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/session/stream"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/stream"
 )
 
 func (s *h1Server) mustOwn() { s.conn.Reactor().MustOwn() }

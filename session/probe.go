@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // ProbeOwner is told what a Probe found out. Its methods run on the Probe's reactor; one of them is called, once.

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/l4/proxyproto"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/proxyproto"
 )
 
 // headerTimeout is how long a sender has for its header of the PROXY protocol. It sends it at once: this is two lost

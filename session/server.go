@@ -7,9 +7,9 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/stream"
+	"github.com/edge-proxy/edge/internal/stream/shared"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/session/shared"
-	"github.com/edge-proxy/edge/session/stream"
 )
 
 // ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.

@@ -1,6 +1,6 @@
 package session
 
-import "github.com/edge-proxy/edge/session/stream"
+import "github.com/edge-proxy/edge/internal/stream"
 
 // The contract of all versions of HTTP, of package stream.
 type (

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // newSlots is a Slots at time now with room for n.

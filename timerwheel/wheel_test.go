@@ -6,7 +6,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // record keeps what fired.

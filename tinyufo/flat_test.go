@@ -13,7 +13,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // audit fails when a cache that nobody uses is not what its parts say of each other.

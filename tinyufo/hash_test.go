@@ -7,7 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // spreads fails when the hashes of 4096 keys are worse in any part that is used than random numbers are once in 10^6

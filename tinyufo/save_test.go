@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 var numbers = Codec[uint64, string]{

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
 )
 
 // Bounds of Consul's blocking queries.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/internal/discovery/dns"
 )
 
 // nameSource finds the backends that a name stands for: each of its addresses is one.

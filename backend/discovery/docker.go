@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
 )
 
 // dockerSource finds the containers that have a label, by the API of Docker, which podman has too.

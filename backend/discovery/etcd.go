@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
 )
 
 // etcdSource finds the backends that the values of the keys with a prefix are, by the JSON gateway of etcd (3.4 on).

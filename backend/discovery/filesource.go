@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
 )
 
 // fileSource finds the backends that a file lists.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/internal/discovery/dns"
 	"github.com/edge-proxy/edge/poller"
 )
 

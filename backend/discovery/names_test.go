@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/dns"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+	"github.com/edge-proxy/edge/internal/discovery/dns"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil/dnsserver"
 )
 
 // lookups answers look-ups of one.example by what is sent to it.

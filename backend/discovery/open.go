@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/edge-proxy/edge/backend/discovery/locator"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
+	"github.com/edge-proxy/edge/internal/discovery/locator"
 )
 
 // agent is what registries know edge by.

@@ -15,8 +15,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/backend/discovery/registry"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/backend/registry"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // registryFake is what the fakes of registries share: values by key, and the changes of them in order, each with a

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil/dnsserver"
 )
 
 // Thousands of changes in virtual time would be as many lines.

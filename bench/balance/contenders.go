@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	lb "github.com/edge-proxy/edge/balance"
+	lb "github.com/edge-proxy/edge/backend/balance"
 )
 
 // Contender is a method that is simulated: one of package balance, or the model of a peer, which knows how many

@@ -6,8 +6,8 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/forward/retry"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/proxy/retry"
 )
 
 // Policy is what an upstream of edge is told beyond its method. The models of peers know nothing of it.

@@ -3,7 +3,7 @@ package balance
 import (
 	"time"
 
-	lb "github.com/edge-proxy/edge/balance"
+	lb "github.com/edge-proxy/edge/backend/balance"
 )
 
 // Hedges is what hedging costs.

@@ -3,7 +3,7 @@ package balance
 import (
 	"encoding/binary"
 
-	lb "github.com/edge-proxy/edge/balance"
+	lb "github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/bench/report"
 )
 

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
-	lb "github.com/edge-proxy/edge/balance"
+	lb "github.com/edge-proxy/edge/backend/balance"
 )
 
 // proxied is the edges before the backends, one where there are no zones: their code, or that code with the model of

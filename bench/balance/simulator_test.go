@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	lb "github.com/edge-proxy/edge/balance"
+	lb "github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/bench/report"
 )
 

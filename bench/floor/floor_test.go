@@ -17,7 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/bench/rawio"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 const patience = testutil.Patience

@@ -8,7 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h3"
-	"github.com/edge-proxy/edge/internal/quicpeer"
+	"github.com/edge-proxy/edge/internal/test/quicpeer"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/quic"
 )

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // lastAnswers is for how long Run waits for answers when its context has ended.

@@ -22,7 +22,7 @@ import (
 
 	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // serve starts a server of HTTP/1 and HTTP/2, the latter by prior knowledge where it is not secure.

@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/h3"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // worker is a thread of the load: some of the connections, and what they count. Owned by its reactor, and by Run when

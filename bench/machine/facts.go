@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/config/syntax"
 )
 
 // Facts are what is known of a machine, and of the program that measures on it. A fact that is not known is empty.

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/edge-proxy/edge/internal/cgroup"
+	"github.com/edge-proxy/edge/internal/base/cgroup"
 )
 
 // Read returns the facts of this machine and process. version is what the linker was told; when it is empty, the commit

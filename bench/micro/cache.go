@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/test/warm"
 )
 
 const (

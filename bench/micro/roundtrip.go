@@ -8,14 +8,14 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/internal/route"
+	"github.com/edge-proxy/edge/internal/test/warm"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 const (

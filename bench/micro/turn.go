@@ -12,8 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/route"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/warm"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/warm"
 	"github.com/edge-proxy/edge/proxy"
 )
 

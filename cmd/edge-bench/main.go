@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/internal/build"
+	"github.com/edge-proxy/edge/internal/base/build"
 )
 
 // version is the version of edge: both are built of the same commit.

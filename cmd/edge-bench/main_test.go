@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/bench/proxybench"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/process"
 )
 
 // asChild makes the test binary be edge-bench: the runner starts itself for origin, floor, peers. With "run -c FILE" it

@@ -18,7 +18,7 @@ import (
 	"github.com/edge-proxy/edge/bench/loadreport"
 	"github.com/edge-proxy/edge/bench/machine"
 	"github.com/edge-proxy/edge/bench/origin"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/config/syntax"
 )
 
 // messageBytes is the message of a WebSocket that is told no other.

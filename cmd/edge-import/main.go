@@ -13,18 +13,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/certs/issue"
-	"github.com/edge-proxy/edge/config"
-	_ "github.com/edge-proxy/edge/config/caching" // its keys
-	"github.com/edge-proxy/edge/config/format"
-	imports "github.com/edge-proxy/edge/config/import"
-	"github.com/edge-proxy/edge/config/import/plan"
-	"github.com/edge-proxy/edge/config/syntax"
-	_ "github.com/edge-proxy/edge/filter/builtin" // the types of filters that edge has
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/internal/safeopen"
-	_ "github.com/edge-proxy/edge/static" // and its type of destinations
+	imports "github.com/edge-proxy/edge/cmd/edge-import/internal/importer"
+	"github.com/edge-proxy/edge/cmd/edge-import/internal/importer/plan"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/base/safeopen"
+	"github.com/edge-proxy/edge/internal/config"
+	_ "github.com/edge-proxy/edge/internal/config/caching" // its keys
+	"github.com/edge-proxy/edge/internal/config/format"
+	"github.com/edge-proxy/edge/internal/config/syntax"
+	_ "github.com/edge-proxy/edge/internal/filter/builtin" // the types of filters that edge has
+	_ "github.com/edge-proxy/edge/internal/filter/static"  // and its type of destinations
+	"github.com/edge-proxy/edge/internal/tls/certs/issue"
 )
 
 // Exit codes; the doc of the package explains them.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/lang"
 )
 

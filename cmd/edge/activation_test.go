@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // activateEnv has the program of the tests play a supervisor that starts edge with sockets: it names them to the

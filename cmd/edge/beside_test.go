@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // installed returns a copy of edge in a folder of its own, where it has no other program beside it.

@@ -20,10 +20,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/cmd/edge/assemble"
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/plugin"
-	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 )
 
 func newVersion() *cobra.Command {

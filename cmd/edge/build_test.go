@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/cmd/edge/assemble"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // The real edge is built with a module of others, by a file and by flags, and does what it did before. It compiles for

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // onDisk is an edge that keeps answers on disk. Each answer of its origin has a number, and as many bytes as its path

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/printable"
 	"github.com/edge-proxy/edge/program"
 )
 

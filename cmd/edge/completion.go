@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/config"
 )
 
 // bareBash stands in for the package bash-completion, where that is missing: words up to the cursor, and no choice

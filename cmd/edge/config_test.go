@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // folder makes a folder of configuration files.

@@ -14,11 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/server/process/pidfile"
+	"github.com/edge-proxy/edge/internal/base/pidfile"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/syntax"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // control finds the process that serves a configuration, by its pid file.

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 const controlled = "pid_file = \"edge.pid\"\nadmin.listen = false\ngrace_period = \"20s\"\n" + oneRoute

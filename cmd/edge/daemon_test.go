@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // runningWith returns the processes that were started with a text in their arguments.

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/changes"
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/changes"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // exitDiffers is the exit code of edge diff where something changes.

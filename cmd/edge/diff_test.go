@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/edge-proxy/edge/config/changes"
+	"github.com/edge-proxy/edge/internal/config/changes"
 )
 
 func TestDiff_files(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/doctor"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/server/doctor"
 )
 
 func newDoctor() *cobra.Command {

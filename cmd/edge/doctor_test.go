@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/doctor"
+	"github.com/edge-proxy/edge/internal/server/doctor"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // found runs edge doctor --json in the folder of a configuration and returns its exit code and what it says by check.

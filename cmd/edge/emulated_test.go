@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // forARM64 returns the binary for arm64, and skips the test where nothing emulates that.

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/internal/config/language"
+	"github.com/edge-proxy/edge/internal/server/explain"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/server/explain"
 )
 
 type explainOptions struct {

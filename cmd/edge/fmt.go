@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/format"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/format"
+	"github.com/edge-proxy/edge/internal/config/syntax"
 )
 
 // textMax bounds a text that edge fmt reads, in bytes. It is the limit of a configuration.

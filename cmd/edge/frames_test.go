@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/process/upgrade"
+	"github.com/edge-proxy/edge/internal/process/upgrade"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // watched are clients that know by which port each of their connections goes, so that a test can tell which process

@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config/language"
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config/language"
+	"github.com/edge-proxy/edge/internal/exchange/variables"
+	"github.com/edge-proxy/edge/internal/route"
+	"github.com/edge-proxy/edge/internal/server/explain"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/proxy/variables"
-	"github.com/edge-proxy/edge/route"
-	"github.com/edge-proxy/edge/server/explain"
 )
 
 type langOptions struct {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // manyRoutes is a configuration with 10 000 routes and 1 000 upstreams. version differs in one of each.

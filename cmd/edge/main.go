@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/cmd/edge/trust"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/server/admin"
 	"github.com/edge-proxy/edge/program"
 )
 

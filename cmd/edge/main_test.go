@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) {

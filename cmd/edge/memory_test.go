@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/quicpeer"
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+	"github.com/edge-proxy/edge/internal/test/quicpeer"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil/dnsserver"
 	"github.com/edge-proxy/edge/quic"
 )
 

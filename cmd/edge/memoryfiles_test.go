@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // silentFolder makes a folder with a list of about a MiB, and a file of a MiB.

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/process/upgrade"
+	"github.com/edge-proxy/edge/internal/process/upgrade"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // A middle stands between the old process and the new one, and passes their frames on, so that a test can act at each

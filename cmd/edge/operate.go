@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // adminCommands are the commands that have no other way to the process than its admin surface.

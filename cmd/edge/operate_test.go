@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // operated is a configuration with an admin surface, two upstreams and no pid file.

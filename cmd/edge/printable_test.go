@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/program"
 )
 

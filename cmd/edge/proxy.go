@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/internal/safeopen"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/base/safeopen"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
 )
 
 func newProxy() *cobra.Command {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // relayed is a configuration with an admin surface, and two TCP services with a backend that refuses. One of them has a

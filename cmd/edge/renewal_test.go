@@ -18,8 +18,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // slowOrigin answers when it is told to: finish has each request answered.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // overSocket is a client of the admin surface at a Unix socket.

@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/cmd/edge/report"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/build"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/process/supervisor"
+	"github.com/edge-proxy/edge/internal/base/build"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/process/supervisor"
+	"github.com/edge-proxy/edge/internal/server"
 )
 
 func newRun() *cobra.Command {

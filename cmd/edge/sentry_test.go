@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // told is a server that keeps what Sentry would be sent.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/config"
 )
 
 func newServe() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // testSupervisor is what systemd is to a service of Type=notify: the reader of NOTIFY_SOCKET.

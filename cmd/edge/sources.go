@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/language"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/language"
 	"github.com/edge-proxy/edge/program"
 )
 

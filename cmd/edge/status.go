@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/printable"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // live returns an error unless the process answers, or its pid file names a process that runs.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 func TestPrintStatus_tellsOfHTTP3(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server/process/pidfile"
+	"github.com/edge-proxy/edge/internal/base/pidfile"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 // asking is how a command finds the admin surface of the running process.

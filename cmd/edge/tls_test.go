@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // pki is a folder with the certificates of a test.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/filter/basicauth"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/filter/basicauth"
 )
 
 func newSchema() *cobra.Command {

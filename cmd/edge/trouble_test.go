@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/server/process/upgrade"
+	"github.com/edge-proxy/edge/internal/process/upgrade"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // slow skips a test that takes seconds, unless EDGE_SOAK=1.

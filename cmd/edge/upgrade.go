@@ -13,11 +13,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/printable"
-	"github.com/edge-proxy/edge/server/process"
-	"github.com/edge-proxy/edge/server/process/pidfile"
+	"github.com/edge-proxy/edge/internal/base/pidfile"
+	"github.com/edge-proxy/edge/internal/base/printable"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server/admin"
 )
 
 func newUpgrade() *cobra.Command {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\nname = \"one\"\n" +

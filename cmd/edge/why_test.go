@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // remembering is a configuration with an admin surface, a backend that serves and two upstreams with one that refuses.

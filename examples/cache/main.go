@@ -8,10 +8,10 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/cache"
-	"github.com/edge-proxy/edge/cache/policy"
+	"github.com/edge-proxy/edge/internal/cache/policy"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/cache"
 )
 
 func main() {

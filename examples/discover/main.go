@@ -10,9 +10,9 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/internal/discovery/locator"
+	"github.com/edge-proxy/edge/internal/server"
 	"github.com/edge-proxy/edge/program"
-	"github.com/edge-proxy/edge/server"
 )
 
 // sockets finds the backends whose Unix sockets are in a folder.

@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/lang"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
 

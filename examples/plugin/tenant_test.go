@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
 

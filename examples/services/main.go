@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/backend/discovery/registry"
+	"github.com/edge-proxy/edge/backend/registry"
 )
 
 func main() {

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/observe/otlp"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/observe/otlp"
 	"github.com/edge-proxy/edge/proxy"
 )
 

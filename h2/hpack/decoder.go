@@ -1,9 +1,9 @@
 package hpack
 
 import (
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // DecoderOptions of a Decoder. The zero value sets no limit to the list.

@@ -3,9 +3,9 @@ package hpack
 import (
 	"bytes"
 
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // EncoderOptions of an Encoder. The zero value is good.

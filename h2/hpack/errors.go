@@ -3,7 +3,7 @@ package hpack
 import (
 	"errors"
 
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
 )
 
 // Errors of a block. All but ErrListSize leave the decoder of no use: the connection ends with COMPRESSION_ERROR.

@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // FuzzDecoder decodes two blocks of any bytes: nothing panics, what comes out is bounded, and the reference agrees

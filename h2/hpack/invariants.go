@@ -2,7 +2,7 @@
 
 package hpack
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import "github.com/edge-proxy/edge/internal/base/invariant"
 
 // The walkers compare before they call That, since arguments that are printed are allocated.
 

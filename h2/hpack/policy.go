@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // policy says how a field is represented when no table holds it.

@@ -1,8 +1,8 @@
 package hpack
 
 import (
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 const staticLen = 61

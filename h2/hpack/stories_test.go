@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 var update = flag.Bool("update", false, "write the stories of testdata anew")

@@ -1,8 +1,8 @@
 package hpack
 
 import (
-	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 const (

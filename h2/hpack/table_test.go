@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 func TestEntry_size(t *testing.T) {

@@ -1,8 +1,8 @@
 package qpack
 
 import (
-	"github.com/edge-proxy/edge/internal/huffman"
-	"github.com/edge-proxy/edge/message/section"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
 )
 
 // The first octet of a field line (RFC 9204 §4.5).

@@ -8,10 +8,10 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"github.com/edge-proxy/edge/internal/huffman"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 func unhex(t testing.TB, s string) []byte {

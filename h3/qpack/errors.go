@@ -3,7 +3,7 @@ package qpack
 import (
 	"errors"
 
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
 )
 
 // Errors of a section. All but ErrListSize end the connection with QPACK_DECOMPRESSION_FAILED.

@@ -1,9 +1,9 @@
 package qpack
 
 import (
-	"github.com/edge-proxy/edge/internal/huffman"
+	"github.com/edge-proxy/edge/internal/base/huffman"
+	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/message/section"
 )
 
 // known is a name whose representation is at hand.

@@ -1,6 +1,6 @@
 package qpack
 
-import "github.com/edge-proxy/edge/message/section"
+import "github.com/edge-proxy/edge/internal/stream/section"
 
 const staticLen = 99
 

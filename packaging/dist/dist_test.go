@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }

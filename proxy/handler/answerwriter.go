@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/filterrig"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 )

@@ -13,10 +13,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // newRequest makes of h what net/http's server would have made of it. Its Body is nil where one is to come.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/testutil"
-	"github.com/edge-proxy/edge/upstream"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 )
 
 // An answer that waits unread is not taken for one that has ended when its context does, or its body is closed.

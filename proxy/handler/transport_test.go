@@ -17,10 +17,10 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
+	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // newTransport returns a Transport to addresses, beside an engine that ends with the test.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // The edge of these tests has the files that matter here and no more, so that it compiles in a second. A proxy of

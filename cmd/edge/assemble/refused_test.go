@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // What can be wrong with a module is one error of a few lines, which names the module. An earlier program stays.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/getsentry/sentry-go"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/server/metrics"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/server/metrics"
 )
 
 // A burst is a route with many failures, in number and in share, within the time.

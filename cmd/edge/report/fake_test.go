@@ -13,7 +13,7 @@ import (
 
 	"github.com/getsentry/sentry-go"
 
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) { testutil.Main(m) }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/getsentry/sentry-go"
 
-	"github.com/edge-proxy/edge/config/schema"
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/config/schema"
+	"github.com/edge-proxy/edge/internal/config/syntax"
 )
 
 const (

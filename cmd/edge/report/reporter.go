@@ -8,13 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/admin"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/server"
-	"github.com/edge-proxy/edge/server/inspect"
-	"github.com/edge-proxy/edge/server/metrics"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/process"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/server/admin"
+	"github.com/edge-proxy/edge/internal/server/inspect"
+	"github.com/edge-proxy/edge/internal/server/metrics"
 )
 
 // Reporter sends events to the project of [sentry]. Its Handler is for any goroutine.

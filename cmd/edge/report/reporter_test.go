@@ -13,11 +13,11 @@ import (
 
 	"github.com/getsentry/sentry-go"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
-	"github.com/edge-proxy/edge/server"
 )
 
 func parse(t *testing.T, format string, args ...any) *config.Config {

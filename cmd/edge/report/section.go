@@ -6,8 +6,8 @@ import (
 
 	"github.com/getsentry/sentry-go"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/config/schema"
 )
 
 // entry is [sentry] of a file.

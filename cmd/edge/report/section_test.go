@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/config"
 )
 
 // Mistakes are errors with a place and a hint, and do not show the DSN.

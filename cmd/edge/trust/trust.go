@@ -16,9 +16,9 @@ import (
 	"github.com/smallstep/truststore"
 	"github.com/spf13/cobra"
 
-	"github.com/edge-proxy/edge/certs"
-	"github.com/edge-proxy/edge/internal/safeopen"
-	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/internal/base/safeopen"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/tls/certs"
 )
 
 // flags is what the commands about the internal authority have in common.

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend/balance"
 )
 
 // PrimaryConfig has the keys of a table [balance_methods.NAME] with type = "fleet_primary".

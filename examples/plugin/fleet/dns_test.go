@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/plugin"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/plugin"
 )
 
 // primaryServer is a server of a zone that takes updates, of miekg/dns. Safe for any goroutine.

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/internal/config"
+	"github.com/edge-proxy/edge/internal/server"
+	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // parse returns the configuration of this folder with other addresses.

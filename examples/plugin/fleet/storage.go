@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/certs/issue"
+	"github.com/edge-proxy/edge/internal/tls/certs/issue"
 )
 
 // SealedConfig has the keys of a table [storages.NAME] with type = "fleet_sealed".

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/internal/observe"
 )
 
 // UsageConfig has the keys of a table [log_sinks.NAME] with type = "fleet_usage".
