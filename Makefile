@@ -12,7 +12,7 @@ ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,
 VERSION := $(shell sed -n '/^.. \[/{s/.*\[\(.*\)\] - unreleased/\1-dev/;s/.*\[\(.*\)\].*/\1/;p;q}' CHANGELOG.md)
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 COMMIT  := $(shell git describe --exclude='*' --always --abbrev=40 --dirty 2>/dev/null)
-INTO    := github.com/edge-proxy/edge/internal/build
+INTO    := github.com/edge-proxy/edge/internal/base/build
 BUILD   := $(ENV) go build -trimpath -buildvcs=false \
 	-ldflags '-s -w -X $(INTO).version=$(VERSION) -X $(INTO).commit=$(COMMIT)'
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -38,17 +38,17 @@ FLAGS    ?=
 AGAIN    ?=
 
 # Modules of their own: an importer of edge gets neither baselines nor test suites of others.
-MODULES := bench cmd/edge-bench examples/plugin internal/interop internal/outside
+MODULES := bench cmd/edge-bench examples/plugin internal/test/interop internal/test/outside
 # $(call each,COMMAND) runs a command in every one of them.
 each = for dir in $(MODULES); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || exit 1; done
 
 # The packages that know no descriptor: they are for every system that Go has.
 PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vE 'edge/poller|x/sys/unix' | \
-	cut -d ' ' -f 1 | grep -vE '/(internal|examples|cmd|packaging)(/|$$)')
+	cut -d ' ' -f 1 | grep -vE '/(internal/(lint|test)|examples|cmd|packaging)(/|$$)')
 
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
 # rules about text, programs, and tests of the binary, which is built without either.
-CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd|packaging)(/|$$)')
+CORE = $(shell go list ./... | grep -vE '/(internal/(lint|test/(battery|docs))|examples|cmd|packaging)(/|$$)')
 
 # $(call having,PATTERN,OPTIONS) lists edge's packages with files that have a line like it.
 having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirname | sort -u | \
@@ -56,20 +56,18 @@ having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirnam
 
 # Packages of CORE where goroutines may meet: they or their tests start some, share state, or import what starts some
 # outside of tests (testutil aside, which all import). In the others the race detector has nothing to find. ONLY are
-# those that have files for -race or -tags invariants alone, of which vet has seen all the others. IMPORTERS
-# are not raced: they read files in one goroutine, and share nothing but lists of sync.OnceValue. make soak races them.
+# those that have files for -race or -tags invariants alone, of which vet has seen all the others.
 STARTING = $(filter-out %/testutil %/cmd/edge,$(call having,^\s*go [a-z],--exclude='*_test.go'))
 ONLY     = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
 SHARING  = ^\s*go [a-z]|"(sync|sync/atomic|testing/synctest|net/http/httptest|$(subst $(space),|,$(STARTING)))"
-IMPORTERS = $(shell go list ./config/import/...)
-RACED    = $(filter-out $(IMPORTERS),$(filter $(ONLY) $(call having,$(SHARING)),$(CORE)))
+RACED    = $(filter $(ONLY) $(call having,$(SHARING)),$(CORE))
 space    = $(subst ,, )
 
 # The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
 COMPILING := GOGC=off GOMEMLIMIT=1GiB
 
 # The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
-SLOW := ./server ./proxy ./cmd/edge
+SLOW := ./internal/server ./proxy ./cmd/edge
 
 # $(call tests,FOLDER,OPTIONS,PACKAGES) runs the tests of packages. Where AGAIN names a folder, tests that failed run once
 # more, each alone, and reports in AGAIN name them; unless they are more than 5, a package had no result at all, or a
@@ -132,12 +130,12 @@ packages-check: packages-deps ## installs, starts, updates and removes both pack
 helm-check: ## renders the Helm chart and reads it into the types of Kubernetes (compiles for minutes at first)
 	cd packaging/helm/check && go vet . && go test -count=1 -timeout 20m $(FLAGS) .
 
-# The module internal/interop/caddy is Caddy alone. Its first build takes minutes.
+# The module internal/test/interop/caddy is Caddy alone. Its first build takes minutes.
 .PHONY: import-check
 import-check: ## compares the answers of Caddy with those of what edge import makes of Caddyfiles (compiles for minutes at first)
-	go build -C internal/interop/caddy -trimpath -buildvcs=false -o $(CURDIR)/bin/caddy \
+	go build -C internal/test/interop/caddy -trimpath -buildvcs=false -o $(CURDIR)/bin/caddy \
 		github.com/caddyserver/caddy/v2/cmd/caddy
-	EDGE_CADDY=$(CURDIR)/bin/caddy go test -count=1 -timeout 10m $(FLAGS) -run Caddy ./config/import
+	EDGE_CADDY=$(CURDIR)/bin/caddy go test -count=1 -timeout 10m $(FLAGS) -run Caddy ./cmd/edge-import/internal/importer
 
 .PHONY: packages-deps
 packages-deps: ## install what the tests of units, image and packages need, and rpmbuild (Debian)
@@ -200,7 +198,7 @@ compile: ## all packages and tests, those of make race too
 vet: ## go vet of all modules, and with the tags of make race where there are files for them
 	$(COMPILING) go vet ./...
 	@$(call each,$(COMPILING) go vet ./...)
-	$(COMPILING) go vet -C internal/interop -tags apps ./apps
+	$(COMPILING) go vet -C internal/test/interop -tags apps ./apps
 	CGO_ENABLED=1 $(COMPILING) go vet -race -tags invariants $(ONLY)
 
 .PHONY: lint
@@ -238,8 +236,8 @@ others: ## build and vet all modules for arm64, and vet what is portable for dar
 # An emulated processor runs the tests of packages that have code or layouts of memory for one processor, and of what is
 # portable; then edge itself, with the cases of the RFCs. Without binfmt an emulated process starts no other one, so
 # what executes its own file is left out. qemu 7.2 knows neither SO_DETACH_FILTER nor SIOCOUTQNSD, and cuts TCP_INFO.
-UNDER_QEMU := ./poller ./engine/... ./tlsconn ./server/process/supervisor \
-	./server/process/handover ./server/process/lockdown
+UNDER_QEMU := ./poller ./engine/... ./internal/l4/netconn ./internal/tls/tlsconn ./internal/process/supervisor \
+	./internal/process/handover ./internal/process/lockdown
 NOT_UNDER_QEMU := ^(TestRules_Enforce|TestRun_(followsTheService|killedService)|TestDoorway_stranger|TestUpgradeSocket_otherUser|TestEpoll_(AckNow|adoptSetsTheOptionsAgain|notSent|lastBytesAndFIN.*))$$
 
 .PHONY: arm64-check
@@ -248,7 +246,7 @@ arm64-check: ## the same code on an emulated arm64: unit tests, then edge and cu
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -vet=off -exec qemu-aarch64-static -skip '$(NOT_UNDER_QEMU)' $(FLAGS) \
 		$(PORTABLE) $(UNDER_QEMU)
 	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 $(FLAGS) -run TestARM64 -v ./cmd/edge
-	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 -vet=off $(FLAGS) ./internal/battery
+	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 -vet=off $(FLAGS) ./internal/test/battery
 
 # Two folders at a time: while one links, the other one fuzzes. The one whose targets take the longest begins.
 .PHONY: fuzz
@@ -273,7 +271,7 @@ fuzz-in/%:
 .PHONY: sim
 sim: ## the tests on the simulated kernel with TIMES=20 times their seeds, from SIM_FIRST=1
 	EDGE_SIM_FIRST=$(SIM_FIRST) EDGE_SIM_TIMES=$(TIMES) \
-		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,internal/sim")
+		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,internal/test/sim")
 
 # Connections that change their reactor go through 10⁵ orders of events, one run of seeds for each processor.
 .PHONY: sim-takeover
@@ -316,38 +314,38 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
-	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
-	part guards env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -v -run '^TestGuards$$' ./filter/rules; \
+	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/test/battery; \
+	part guards env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -v -run '^TestGuards$$' ./internal/filter/rules; \
 	part failures env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'backendsFail|retryStorm|madeUpNames|ALargeOne' ./cmd/edge; \
 	part upgrades env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'Upgrade' ./cmd/edge; \
 	part disk env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'CacheDisk' ./cmd/edge; \
-	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
+	part interop env EDGE_SOAK=1 go test -C internal/test/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part modules env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'TestBuild$$' ./cmd/edge; \
 	part dist $$make dist-check; \
 	part packages $$make packages-check; \
 	part helm $$make helm-check; \
 	part import $$make import-check; \
-	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
+	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./backend/balance; \
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
-	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \
+	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/test/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3; \
 	tell; \
 	[ -z "$$failed" ]
 
-# The module internal/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
+# The module internal/test/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
 .PHONY: nightly
 nightly: ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
 	$(call apt,etcd:etcd-server named:bind9 nsupdate:bind9-dnsutils,etcd named)
-	CGO_ENABLED=0 go build -C internal/kube -trimpath -buildvcs=false -ldflags '-s -w' \
+	CGO_ENABLED=0 go build -C internal/test/kube -trimpath -buildvcs=false -ldflags '-s -w' \
 		-o $(CURDIR)/bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
-	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/interop -count=1 -timeout 30m $(FLAGS) \
+	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/test/interop -count=1 -timeout 30m $(FLAGS) \
 		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|_etcd' -v .
 
 # Installs what the machine lacks (Debian, npm); skips what cannot be had. Without a package go test prints the summary.
 .PHONY: interop-apps
 interop-apps: ## edge in front of Express, Django, docker-registry, git, Prometheus, Vite, grpc-go, nginx, http.server
-	go test -C internal/interop/apps -tags apps -count=1 -timeout 30m $(FLAGS)
+	go test -C internal/test/interop/apps -tags apps -count=1 -timeout 30m $(FLAGS)
 
 .PHONY: cover
 cover: ## statement coverage in coverage.out, the total on the last line

@@ -127,7 +127,7 @@ type ConnectOptions struct {
 const UserTimeout = 5 * time.Minute
 
 // Kernel is the seam between a reactor and the operating system: every system call a reactor makes is one of these
-// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/sim has a scripted one.
+// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/test/sim has a scripted one.
 //
 // Every descriptor is non-blocking. Calls never return EINTR: they try again. Errors are plain numbers, 0 for none,
 // so that nothing is allocated; EAGAIN is one of them.

@@ -21,7 +21,7 @@
 //
 //	Flags ─► New ─► Config, Filter, Destination, Add, Background ─► Run ─► a signal ─► nil or an error ─► Exit
 //
-// Run is the whole life of the process, as package server/process says: SIGHUP reads the file again, with the text of
+// Run is the whole life of the process, as package internal/process says: SIGHUP reads the file again, with the text of
 // Config under it as before; SIGUSR2, or a second start with -u, hands over to a new process. Names and values are
 // checked when Run begins: a name that was given twice, or nothing under a name, is its error.
 //

@@ -1,5 +1,5 @@
 // Command edge is an HTTP reverse proxy. It is thin: it reads flags and a configuration, prints what people read, and
-// leaves the rest to packages server and server/process.
+// leaves the rest to packages server and internal/process.
 //
 //	edge                    the configuration in ./edge.toml or /etc/edge/edge.toml, else a hello page on :8080
 //	edge run F              the configuration in F

@@ -101,7 +101,7 @@ func callsOfARM64(t *testing.T) (names []string) {
 	t.Helper()
 	names = append(names, "clone", "socket", "memfd_create") // by conditions
 	for _, file := range []string{"calls.go", "calls_arm64.go"} {
-		text := textOf(t, filepath.Join("../../server/process/lockdown", file))
+		text := textOf(t, filepath.Join("../../internal/process/lockdown", file))
 		for _, m := range regexp.MustCompile(`unix\.SYS_(\w+)`).FindAllStringSubmatch(text, -1) {
 			names = append(names, strings.ToLower(m[1]))
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // Metrics is the section [metrics]: what is counted of requests, and how much room that may take. Package
-// server/metrics counts. Another package may add keys to the section by a schema.Section that Extends it. Immutable
-// after the configuration was read.
+// internal/server/metrics counts. Another package may add keys to the section by a schema.Section that Extends it.
+// Immutable after the configuration was read.
 type Metrics struct {
 	schema.Given
 

@@ -18,7 +18,7 @@ import (
 )
 
 // Rule is a condition of the language, and what is done with the requests that it holds for. Immutable once it was
-// read; package filter/rules runs what package server makes of it.
+// read; package internal/filter/rules runs what package server makes of it.
 //
 //	[[rules]]                 of all requests          before a route is chosen
 //	[[listeners.rules]]       of a listener            before those

@@ -1,5 +1,5 @@
-// Package http3 is HTTP/3 under the streams of session/shared: the server's end. Receivers of its requests notice no
-// difference from HTTP/1 and HTTP/2.
+// Package http3 is HTTP/3 under the streams of internal/stream/shared: the server's end. Receivers of its requests
+// notice no difference from HTTP/1 and HTTP/2.
 //
 // A Server stands beside a session.Server, whose service, times, limits and counters it shares, and takes the
 // connections that package quicconn carries. It knows no sockets, no datagrams and no TLS.

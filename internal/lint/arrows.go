@@ -10,31 +10,30 @@ import (
 // later, so that folders import each other in no circle. A package that is not named belongs to the folder that it lies
 // in; "." is the root.
 var layers = []struct{ name, folders string }{
-	{"programs", "cmd examples bench packaging internal/battery internal/docs internal/interop internal/outside " +
-		"internal/warm internal/filterrig program"},
-	{"process", "server/doctor server/process server/inspect server/explain"},
-	{"server", "server admin"},
-	{"filters", "filter static cache l4"},
-	{"configuration", "config"},
-	{"library", ". plugin"},
-	{"proxy", "proxy"},
-	{"routes", "route"},
-	{"backends", "upstream backend balance"},
-	{"sessions", "session/http3 session session/shared session/stream quicconn tlsconn"},
-	{"engine", "engine internal/quicpeer internal/sim poller"},
-	{"codecs", "h3 h1 h2 quic proxyproto"},
-	{"tools", "certs/issue/acme certs/issue certs lang cache/policy message observe/otlp observe limits tinyufo " +
-		"timerwheel pool ketama"},
-	{"ground", "internal/lint internal/testutil internal/private internal/safeopen internal/socketfile " +
-		"internal/cgroup internal/build internal/printable internal/list internal/tally internal/yield " +
-		"internal/huffman internal/budget internal/invariant internal/fdpass"},
+	{"programs", "cmd examples bench packaging internal/test program"},
+	{"process", "internal/server/doctor internal/process internal/server/inspect internal/server/explain"},
+	{"server", "internal/server internal/server/admin"},
+	{"filters", "internal/filter internal/filter/static proxy/cache internal/cache internal/l4"},
+	{"configuration", "internal/config"},
+	{"library", ". internal/plugin"},
+	{"proxy", "proxy/handler internal/filter/encode internal/server/dynamic proxy internal/exchange/content " +
+		"internal/forward internal/exchange"},
+	{"routes", "internal/route"},
+	{"backends", "internal/upstream backend/discovery backend/registry internal/discovery internal/forward/admission " +
+		"internal/forward/sticky backend internal/forward/ejection backend/balance"},
+	{"sessions", "internal/http3 session internal/stream/shared internal/stream internal/http3/quicconn internal/tls"},
+	{"engine", "internal/l4/netconn engine internal/test/quicpeer internal/test/sim poller"},
+	{"codecs", "h3 h1 h2 quic internal/l4/proxyproto"},
+	{"tools", "internal/tls/certs lang internal/match internal/cache/policy internal/stream/section message " +
+		"internal/observe/otlp internal/observe limits tinyufo timerwheel pool ketama"},
+	{"base", "internal/lint internal/test/testutil internal/base"},
 }
 
 // ours stands for every package of this module in closed.
 const ours = "*"
 
-// public stands for every package of this module outside of internal.
-const public = "!internal/*"
+// notBase stands for every package of this module outside of internal/base.
+const notBase = "!internal/base/*"
 
 // closed says which imports a package must not have although they lie below it.
 var closed = []struct {
@@ -43,31 +42,31 @@ var closed = []struct {
 	reason string
 }{
 	{"engine", []string{"message", "h1", "h2", "net/http"}, "the engine knows no HTTP"},
-	{"quic", []string{public}, "a codec of datagrams knows no HTTP and no part of the proxy"},
+	{"quic", []string{notBase}, "a codec of datagrams knows no HTTP and no part of the proxy"},
 	{"timerwheel", []string{ours}, "a data structure is usable alone"},
 	{"pool", []string{ours}, "a data structure is usable alone"},
 	{"ketama", []string{ours}, "a data structure is usable alone"},
 	{"tinyufo", []string{"message"}, "a data structure is usable alone"},
 	{"limits", []string{ours}, "a data structure is usable alone"},
-	{"lang/regex", []string{ours}, "a pattern knows no rule"},
-	{"route", []string{"engine", "session", "upstream", "poller"}, "rules are pure"},
+	{"internal/match/regex", []string{ours}, "a pattern knows no rule"},
+	{"internal/route", []string{"engine", "session", "internal/upstream", "poller"}, "rules are pure"},
 	{"poller", []string{"message", "net/http"}, "the kernel seam knows no HTTP"},
-	{"config/syntax", []string{ours}, "the text of a file is read without knowing what it means"},
-	{"config/schema", []string{"message", "certs"}, "a schema knows no section"},
-	{"config/value", []string{"certs"}, "a value knows no file"},
+	{"internal/config/syntax", []string{ours}, "the text of a file is read without knowing what it means"},
+	{"internal/config/schema", []string{"message", "internal/tls/certs"}, "a schema knows no section"},
+	{"internal/config/value", []string{"internal/tls/certs"}, "a value knows no file"},
 	{"backend", []string{"message", "h1", "h2", "session", "net/http"}, "members of a service know no HTTP"},
-	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
-	{"cache", []string{"config", "plugin", "filter"}, "a cache knows no file"},
-	{"cache/policy", []string{"lang", "observe"}, "a policy knows heads alone"},
-	{"proxy", []string{"observe/otlp"}, "what a proxy says of a request, others send"},
-	{"proxy", []string{"lang/geo/mmdb"}, "a proxy reads no file of a database"},
+	{"internal/config", []string{"engine", "session", "internal/upstream", "proxy", "poller"},
+		"a configuration starts nothing"},
+	{"proxy/cache", []string{"internal/config", "internal/plugin", "internal/filter"}, "a cache knows no file"},
+	{"internal/cache/policy", []string{"lang", "observe"}, "a policy knows heads alone"},
+	{"proxy", []string{"internal/observe/otlp"}, "what a proxy says of a request, others send"},
+	{"proxy", []string{"internal/match/geo/mmdb"}, "a proxy reads no file of a database"},
 	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
-	{"cmd/edge", []string{"config/import"}, "it is for edge-import"},
+	{"cmd/edge", []string{"cmd/edge-import/internal/importer"}, "it is for edge-import"},
 }
 
 // testOnly are packages for tests and for bench, never for what is shipped.
-var testOnly = []string{"internal/sim", "internal/quicpeer", "internal/testutil", "internal/lint", "internal/warm",
-	"internal/filterrig"}
+var testOnly = []string{"internal/lint", "internal/test"}
 
 // checkArrows: an import only points down.
 func checkArrows(s *source, report report) {
@@ -90,7 +89,7 @@ func arrow(s *source, imported string) string {
 	if !s.test {
 		for _, c := range closed {
 			for _, no := range c.to {
-				foreign := own && to != s.dir && (no == ours || no == public && !within(to, "internal"))
+				foreign := own && to != s.dir && (no == ours || no == notBase && !within(to, "internal/base"))
 				if within(s.dir, c.from) && (foreign || within(to, no)) {
 					return fmt.Sprintf("%s imports %s: %s", s.dir, to, c.reason)
 				}
@@ -172,15 +171,16 @@ func inStandardLibrary(p string) bool {
 }
 
 // codecs are the packages that do no I/O, hold no descriptor and read no clock.
-var codecs = []string{"message", "h1", "h2", "h3", "quic", "internal/huffman", "internal/budget", "timerwheel", "pool",
-	"ketama", "tinyufo", "limits", "lang", "cache/policy"}
+var codecs = []string{"message", "h1", "h2", "h3", "quic", "internal/base/huffman", "internal/base/budget",
+	"timerwheel", "pool", "ketama", "tinyufo", "limits", "lang", "internal/match", "internal/cache/policy",
+	"internal/stream/section"}
 
 // outside are packages by which a codec would reach the world. net/netip is only arithmetic.
 var outside = []string{"net", "os", "syscall", "log", "io/fs", "io/ioutil", "crypto/tls", "golang.org/x/sys"}
 
 // checkCodec: bytes in, events out; nothing of the world in between.
 func checkCodec(s *source, report report) {
-	if s.test || !s.under(codecs...) || s.under("lang/table") { // its files are read where its look-ups are not
+	if s.test || !s.under(codecs...) || s.under("internal/match/table") { // of files
 		return
 	}
 	for _, spec := range s.ast.Imports {

@@ -9,7 +9,7 @@ import (
 
 // goHomes are packages that may start goroutines as they like. Everywhere else a goroutine is an
 // event: allow.txt lists the functions that start one, each with the reason why it ends.
-var goHomes = []string{"cmd", "bench", "examples", "internal/testutil", "internal/sim"}
+var goHomes = []string{"cmd", "bench", "examples", "internal/test/testutil", "internal/test/sim"}
 
 // checkGo: reactor code has no goroutines; the few places that have are listed.
 func checkGo(s *source, report report) {
@@ -58,7 +58,7 @@ var clockReads = map[string]bool{
 // checkClock: codecs are told the time, the simulated kernel makes it up, and the poller reads
 // it in functions called Now and nowhere else.
 func checkClock(s *source, report report) {
-	if s.test || !(s.under(codecs...) || s.under("poller", "internal/sim")) || s.under("lang/table") {
+	if s.test || !(s.under(codecs...) || s.under("poller", "internal/test/sim")) || s.under("internal/match/table") {
 		return
 	}
 	s.inFuncs(func(n ast.Node, in string) {
@@ -77,7 +77,7 @@ func isNow(fn string) bool {
 // checkSleep: a test waits for something, with a deadline, and never for a time to pass. In a
 // bubble of testing/synctest Sleep only moves the fake clock. testutil names deadlines, since a busy machine is slow.
 func checkSleep(s *source, report report) {
-	if !(s.test || s.under("internal/testutil")) || s.imports["synctest"] == "testing/synctest" {
+	if !(s.test || s.under("internal/test/testutil")) || s.imports["synctest"] == "testing/synctest" {
 		return
 	}
 	s.inFuncs(func(n ast.Node, in string) {
@@ -104,7 +104,7 @@ var fixedPort = regexp.MustCompile(`^"(localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\
 // Listen… and Dial… count, since tests of a parser may write any address, and the simulated
 // kernel has all ports to itself.
 func checkPort(s *source, report report) {
-	if !s.test || s.imports["sim"] == module+"/internal/sim" || s.under("internal/sim") {
+	if !s.test || s.imports["sim"] == module+"/internal/test/sim" || s.under("internal/test/sim") {
 		return
 	}
 	s.inFuncs(func(n ast.Node, in string) {
@@ -139,7 +139,7 @@ func opensSocket(call *ast.CallExpr) bool {
 // checkAllocs: under the race detector a pool forgets at random what it was given, so a count of allocations that
 // does not allow for that fails one run in many.
 func checkAllocs(s *source, report report) {
-	if s.under("internal/testutil") {
+	if s.under("internal/test/testutil") {
 		return
 	}
 	s.inFuncs(func(n ast.Node, in string) {

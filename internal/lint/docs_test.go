@@ -40,7 +40,7 @@ type Face interface {
 func TestPackageDoc_fires(t *testing.T) {
 	doc := strings.Repeat("// Package x.\n", 15)
 	fires(t, "package-doc", files{
-		"balance/doc.go", doc + "package balance\n",
+		"backend/balance/doc.go", doc + "package balance\n",
 		"cache/a.go", doc + "package cache\n",
 		"h1/a.go", "package h1\n",
 		"h2/doc.go", strings.Repeat("// Package x.\n", 61) + "package h2\n",

@@ -96,7 +96,7 @@ func TestModules_linked(t *testing.T) {
 // of them.
 func TestModules_linkedByProxy(t *testing.T) {
 	const compresses = "github.com/klauspost/compress" // of which a type of filters is made
-	for _, pkg := range []string{module, module + "/plugin", module + "/filter/builtin"} {
+	for _, pkg := range []string{module, module + "/internal/plugin", module + "/internal/filter/builtin"} {
 		for _, linked := range linked(t, pkg) {
 			if linked != module && !strings.HasPrefix(linked, "golang.org/x/") &&
 				(linked != compresses || !strings.HasSuffix(pkg, "/builtin")) {

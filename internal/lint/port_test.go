@@ -15,7 +15,8 @@ func f() {
 	net.Dial("tcp", "127.0.0.1:1")
 	parse(":8080")
 }`,
-		"server/b_test.go", "package server\nimport \"" + module + "/internal/sim\"\nfunc f() { k.Dial(\":8080\") }\n",
+		"server/b_test.go", "package server\nimport \"" + module + "/internal/test/sim\"\n" +
+			"func f() { k.Dial(\":8080\") }\n",
 		"server/c.go", "package server\nfunc f() { net.Listen(\"tcp\", \":8080\") }\n",
 	}, "server/a_test.go:3 f", "server/a_test.go:4 f", "server/a_test.go:5 f")
 }

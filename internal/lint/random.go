@@ -6,7 +6,7 @@ import (
 )
 
 // randomHomes have peers in tests and measurements alone.
-var randomHomes = []string{"bench", "internal/sim", "internal/warm", "internal/quicpeer", "internal/testutil"}
+var randomHomes = []string{"bench", "internal/test"}
 
 // checkRandom: a peer cannot predict the numbers that it is shown (RFC 9000 §21.4). Files with numbers that are not of
 // crypto/rand stand in allow.txt, each with the use of its numbers.

@@ -9,7 +9,7 @@ func TestSleep_fires(t *testing.T) {
 		"proxy/a_test.go", "package proxy\nimport \"time\"\nfunc f() { time.Sleep(1) }\n",
 		"proxy/b_test.go", "package proxy\nimport \"testing/synctest\"\nimport \"time\"\nfunc f() { time.Sleep(1) }\n",
 		"proxy/c.go", "package proxy\nimport \"time\"\nfunc f() { time.Sleep(1) }\n",
-		"proxy/d_test.go", "package proxy\nimport \"github.com/edge-proxy/edge/internal/testutil\"\nimport \"time\"\n" +
+		"proxy/d_test.go", "package proxy\nimport \"" + module + "/internal/test/testutil\"\nimport \"time\"\n" +
 			"func f() { testutil.Eventually(nil, 9*time.Second) }\n" +
 			"func g() { testutil.Eventually(nil, 2*testutil.Patience) }\n",
 	}, "proxy/a_test.go:3 f", "proxy/d_test.go:4 f")

@@ -17,7 +17,7 @@ type Kind struct {
 var Kinds = []*Kind{Filters, Destinations, BalanceMethods, Discoverers, LogSinks, ConnectionFilters, Services,
 	DNSProviders, Storages}
 
-// Each kind has a section of a configuration: see config/plugins.
+// Each kind has a section of a configuration: see internal/config/plugins.
 var (
 	Filters           = &Kind{Name: "filter", Section: "filters", When: true}
 	Destinations      = &Kind{Name: "destination", Section: "destinations"}

@@ -1,8 +1,8 @@
 // Package server makes a running server of a configuration: reactors, listeners, backends, routes, access logs.
 //
 // It neither parses configurations (package config) nor proxies requests (package proxy): it makes the parts, joins
-// them, and exchanges them while they run. It knows no signal, no user and no pid file: package server/process runs a
-// Server as a process. Package server/metrics has the names of its counters.
+// them, and exchanges them while they run. It knows no signal, no user and no pid file: package internal/process runs a
+// Server as a process. Package internal/server/metrics has the names of its counters.
 //
 // # Life cycle
 //

@@ -21,7 +21,7 @@ import (
 
 // http3Listener is HTTP/3 at the address of a listener: the UDP port with the number of its TCP port.
 //
-//	kernel ─► engine.Port ─► quicconn ─► tlsconn, session/http3 ─► proxy.Service
+//	kernel ─► engine.Port ─► quicconn ─► tlsconn, internal/http3 ─► proxy.Service
 type http3Listener struct {
 	server   *quicconn.Server
 	countsAs string // the name that server counts under; guarded by ledger.mu

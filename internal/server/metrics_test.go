@@ -621,7 +621,7 @@ func TestDocs_everyMetric(t *testing.T) {
 	if *updateDocs {
 		testutil.Must(t, os.WriteFile(path, []byte(text+head+want), 0o644))
 	} else if !found || got != want {
-		t.Errorf("the table of %s is another one: go test ./server -run Docs -update", path)
+		t.Errorf("the table of %s is another one: go test ./internal/server -run Docs -update", path)
 		for line := range strings.Lines(want) {
 			wantPart(t, got, line, "the table")
 		}

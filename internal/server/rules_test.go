@@ -317,7 +317,7 @@ func TestRules_ofOtherPrograms(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs/rules.md"))
 	testutil.Must(t, err)
 	_, page2, _ := strings.Cut(string(page), "## Rules of other programs")
-	seen, data := 0, filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata")
+	seen, data := 0, filepath.Join(testutil.Root(t), "internal/match/geo/mmdb/testdata")
 	located := strings.NewReplacer(":8080", "127.0.0.1:0", "GeoLite2-Country", data+"/country", "GeoLite2-ASN",
 		data+"/asn")
 	for _, block := range regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllStringSubmatch(page2, -1) {

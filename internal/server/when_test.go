@@ -213,10 +213,10 @@ dest = "redirect:/x?sig={hex(hmac(secret.links, path))}"
 // signed is HMAC-SHA256 of "/signed" with the key f3b1c0de.
 const signed = "f103148a66460f1c4528225cf40ad044419568d215bb72dd627f63c3fb888e11"
 
-// putDatabase puts a database of lang/geo/mmdb/testdata in the place of a file.
+// putDatabase puts a database of internal/match/geo/mmdb/testdata in the place of a file.
 func putDatabase(t *testing.T, name, path string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "lang/geo/mmdb/testdata", name))
+	text, err := os.ReadFile(filepath.Join(testutil.Root(t), "internal/match/geo/mmdb/testdata", name))
 	testutil.Must(t, err)
 	rename(t, path, string(text))
 }

@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-const linked = "github.com/edge-proxy/edge/internal/build."
+const linked = "github.com/edge-proxy/edge/internal/base/build."
 
 // build links the program of a folder below cmd for an architecture, with nothing of this machine or its user in it.
 func (r *release) build(name, arch, to string) error {

@@ -22,7 +22,7 @@ const command = Edge + "/cmd/edge"
 // Job is a program to build.
 type Job struct {
 	Modules []Module // one of the path Edge says which edge, in place of Version and Commit
-	Version string   // of the edge that is built: "1.2.3", or what internal/build knows of a build
+	Version string   // of the edge that is built: "1.2.3", or what internal/base/build knows of a build
 	Out     string   // the file that is written, or replaced
 	Step    func(string)
 }
@@ -242,7 +242,7 @@ func (w *work) get() error {
 }
 
 func (w *work) compile() error {
-	const variables = Edge + "/internal/build."
+	const variables = Edge + "/internal/base/build."
 	var paths []string
 	for _, m := range w.added() {
 		paths = append(paths, m.Path)

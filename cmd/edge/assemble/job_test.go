@@ -34,7 +34,7 @@ func Register(name, from string) {
 	Names, Packages = append(Names, name), append(Packages, from)
 }
 `,
-		"internal/build/build.go": "package build\n\nvar Version, Added, version, added string\n\n" +
+		"internal/base/build/build.go": "package build\n\nvar Version, Added, version, added string\n\n" +
 			"func init() { Version, Added = version, added }\n",
 		"cmd/edge/main.go": `package main
 
@@ -42,7 +42,7 @@ import (
 	"os"
 
 	"` + Edge + `/filter"
-	"` + Edge + `/internal/build"
+	"` + Edge + `/internal/base/build"
 )
 
 func main() {

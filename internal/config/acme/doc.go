@@ -1,5 +1,5 @@
 // Package acme has the keys of certificates by ACME in edge.toml: the section [acme], as rows of the schema. It orders
-// nothing: package server makes a plan for package certs/issue of them.
+// nothing: package server makes a plan for package internal/tls/certs/issue of them.
 //
 //	[acme]                   Of         the authorities, the account, where certificates are kept
 //	cert = "acme"            Subjects   the hosts of an entry of [[certificates]] have one certificate

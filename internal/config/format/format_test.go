@@ -114,8 +114,9 @@ func TestTOML_refusesWhatIsWrong(t *testing.T) {
 func corpus(t testing.TB, f func(name string, text []byte)) {
 	root := testutil.Root(t)
 	for _, pattern := range []string{
-		"config/testdata/*/*.toml", "config/testdata/*/*/*.toml", "config/format/testdata/*.toml",
-		"examples/*/*.toml", "packaging/*/*.toml", "config/import/testdata/*/*.toml",
+		"internal/config/testdata/*/*.toml", "internal/config/testdata/*/*/*.toml",
+		"internal/config/format/testdata/*.toml", "examples/*/*.toml", "packaging/*/*.toml",
+		"cmd/edge-import/internal/importer/testdata/*/*.toml",
 	} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {

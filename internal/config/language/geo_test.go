@@ -12,10 +12,10 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
-// copied puts a database of lang/geo/mmdb/testdata at a path, in the place of what is there.
+// copied puts a database of internal/match/geo/mmdb/testdata at a path, in the place of what is there.
 func copied(t *testing.T, name, to string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "lang", "geo", "mmdb", "testdata", name))
+	text, err := os.ReadFile(filepath.Join("..", "..", "match", "geo", "mmdb", "testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func FiltersBefore(listener, all []string) []string {
 //	filters = ["a", "!b"]     of a listener, [defaults] and a route     --> FilterLists
 //
 // They make no filter and read none: a name stands for one filter of the whole configuration, a table of [filters] (see
-// config/plugins) or a filter that the program has made itself (server.Options.Filters).
+// internal/config/plugins) or a filter that the program has made itself (server.Options.Filters).
 //
 // Filters of the listener run first, then filters of all requests, then filters of the route: each once, at its first
 // place. "!a" takes a out of the lists before. Rules add filters, and take them out, for requests that they hold for;

@@ -2,7 +2,7 @@
 // each route, listener and upstream.
 //
 // It is not the counters of a Proxy as a whole, which are proxy.Stats, and not what Prometheus reads: package
-// server/metrics adds up and names what is counted here.
+// internal/server/metrics adds up and names what is counted here.
 //
 //	reactor 0: Route.Count, Upstream.Observe ── cells ──┐
 //	reactor 1: Route.Count, Upstream.Observe ── cells ──┴── Take, on each reactor ──► Deltas, for any goroutine

@@ -2,7 +2,7 @@
 // trace as requests carry it (W3C Trace Context), and the decision which traces are recorded.
 //
 // It is no tracer: spans are made of the record of an exchange, when that is over (package observe), and package
-// observe/otlp sends them.
+// internal/observe/otlp sends them.
 //
 //	Of ──► Context ──► Sampler.Take ──► Context.Set
 //	the request came     is it recorded?   the request is sent on

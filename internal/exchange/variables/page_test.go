@@ -39,6 +39,6 @@ func TestPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if got != want.String() {
-		t.Error("the table is old: go test ./proxy/variables -run Page -update")
+		t.Error("the table is old: go test ./internal/exchange/variables -run Page -update")
 	}
 }

@@ -29,7 +29,7 @@ import (
 // NewAccess builds the lists, which are immutable afterwards and safe for all reactors. A request costs a look-up in
 // each, some nanoseconds, whatever their length, and allocates nothing.
 //
-// A list in a configuration has as many prefixes as package lang/table takes: 16 million.
+// A list in a configuration has as many prefixes as package internal/match/table takes: 16 million.
 type Access struct {
 	Allow []netip.Prefix `edge:"allow" doc:"Addresses that get through; default: all but deny." example:"10.0.0.0/8"`
 	Deny  []netip.Prefix `edge:"deny" doc:"Addresses that are refused, also if allow has them." example:"10.66.0.0/16"`

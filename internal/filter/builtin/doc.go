@@ -5,7 +5,8 @@
 //
 // Small types are structs of this package, whose fields are the keys of a file: IP addresses (Access), CORS, CSRF,
 // Fault, Maintenance, RequestLimits and SecurityHeaders. Larger ones have packages of their own, which all.go imports:
-// filter/basicauth and filter/ratelimit. A program whose filters are made in Go calls their New functions:
+// internal/filter/basicauth and internal/filter/ratelimit. A program whose filters are made in Go calls their New
+// functions:
 //
 //	f, err := builtin.NewCORS(&builtin.CORS{Origins: []string{"https://app.example.com"}}, nil)
 //

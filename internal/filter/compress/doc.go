@@ -1,5 +1,5 @@
-// Package compress has filters of the type "compress", which compress the bodies of answers: package proxy/compress as
-// filters.
+// Package compress has filters of the type "compress", which compress the bodies of answers: package
+// internal/filter/encode as filters.
 //
 //	[filters.small]
 //	type = "compress"

@@ -4,7 +4,8 @@
 //	Apply            makes the head of the answer say that its body is encoded
 //	Lender.Lend      an encoder for the body, a proxy.Encoder, which takes turns with others: see proxy.Encoder
 //
-// Package filter/compress makes filters of it. Negotiate alone is for answers that are there in several codings.
+// Package internal/filter/compress makes filters of it. Negotiate alone is for answers that are there in several
+// codings.
 //
 // # Encoders
 //

@@ -5,8 +5,8 @@
 //	type = "static"
 //	root = "/srv/www"
 //
-// Conditions and types are the work of http.ServeContent, and a Range is read by cache/policy: one reader for files and
-// stored answers. This package chooses the file:
+// Conditions and types are the work of http.ServeContent, and a Range is read by internal/cache/policy: one reader for
+// files and stored answers. This package chooses the file:
 //
 //	path ─► try, one after the other ─► a file                          ─► its sibling .zst, .br, .gz, or itself
 //	                                 ─► a folder with a file of index   ─► that file, or 301 to the path with a slash

@@ -57,8 +57,8 @@ func TestTypes(t *testing.T) {
 		modules  []string
 		wanted   func(p *listed) bool
 	}{
-		{"linux", "arm64", []string{".", "bench", "cmd/edge-bench", "examples/plugin", "internal/interop",
-			"internal/outside"}, func(*listed) bool { return true }},
+		{"linux", "arm64", []string{".", "bench", "cmd/edge-bench", "examples/plugin", "internal/test/interop",
+			"internal/test/outside"}, func(*listed) bool { return true }},
 		{"darwin", "amd64", []string{"."}, portable},
 	} {
 		t.Run(c.os+" "+c.arch, func(t *testing.T) {

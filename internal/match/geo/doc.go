@@ -1,7 +1,7 @@
 // Package geo looks up which country, city or network an address belongs to, in tables that were read from databases.
 //
-// It reads no file: package lang/geo/mmdb does, with a module of others. Package proxy imports this package alone, so a
-// program that links a proxy links no reader of databases.
+// It reads no file: package internal/match/geo/mmdb does, with a module of others. Package proxy imports this package
+// alone, so a program that links a proxy links no reader of databases.
 //
 // A database is a map of package table: each network leads to a Place, the bytes of all that is known of it. A look-up
 // is a look-up in a table, tens of nanoseconds.

@@ -22,7 +22,7 @@
 //
 // Look-ups are for any goroutine, reactors above all: no lock, no allocation, no shared word is written. Prepare and
 // Refresh are for workers, one at a time for each handle. They do their work in pieces with pauses between them
-// (internal/yield), so that event loops get a processor.
+// (internal/base/yield), so that event loops get a processor.
 //
 // What is large lies in memory that the garbage collector does not see:
 //

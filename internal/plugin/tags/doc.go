@@ -1,5 +1,6 @@
 // Package tags reads the tags of structs whose fields are keys of a configuration. It reads no file: package
-// config/schema makes keys of a file from the rows, and package plugin fills in and checks structs of programs by them.
+// internal/config/schema makes keys of a file from the rows, and package plugin fills in and checks structs of programs
+// by them.
 //
 // A field with the tag "edge" is a key, of that name in a file. Keys of a struct inside the struct are a table of that
 // name; one with the name "", and an embedded one, has no table of its own. A key of the name "" is what may stand in

@@ -1,7 +1,7 @@
 // Package handover carries the protocol of package upgrade between two processes: frames with descriptors over a Unix
 // socket, memory files, the socket at upgrade_sock; and it drives the machine of either side.
 //
-// It knows nothing of a server: OldProcess and NewProcess are what it asks for. server/process implements them.
+// It knows nothing of a server: OldProcess and NewProcess are what it asks for. internal/process implements them.
 //
 //	OldSide.Run ── upgrade.Old ── Channel ═══ SOCK_SEQPACKET ═══ Channel ── upgrade.New ── NewSide
 //	     │                                                                                  │

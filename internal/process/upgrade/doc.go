@@ -2,7 +2,7 @@
 // successor: the frames, and the state machine of each side.
 //
 // It is pure: it opens no descriptor, reads no clock and starts nothing. A machine is told what happened and returns
-// what to do. server/process/handover carries the frames, with their descriptors, and server/process does the rest.
+// what to do. internal/process/handover carries the frames, with their descriptors, and internal/process does the rest.
 //
 //	old                                          new
 //	 │ ◄──────────── HELLO ─────────────────────── │  which versions it knows

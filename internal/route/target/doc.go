@@ -2,7 +2,7 @@
 //
 // A destination such as "http://{header:X-Tenant}.svc.internal:8080" is filled in by each request. A client must not be
 // able to reach anything else by it: that would be server-side request forgery (CWE-918). This package has the rules
-// alone. It resolves no name and opens no connection: package proxy/dynamic does, by these rules.
+// alone. It resolves no name and opens no connection: package internal/server/dynamic does, by these rules.
 //
 //	Template   text with variables      ─ Append ─►  text that a client had a part in
 //	           that text                ─ Append ─►  its one canonical form, or an error

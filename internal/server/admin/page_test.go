@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the table of docs/admin.md anew")
 
 // The marks around the table in the page.
 const (
-	tableBegin = "<!-- endpoints: go test ./admin -update -->\n"
+	tableBegin = "<!-- endpoints: go test ./internal/server/admin -update -->\n"
 	tableEnd   = "<!-- end of endpoints -->\n"
 )
 
@@ -34,7 +34,7 @@ func TestReference_isUpToDate(t *testing.T) {
 		return
 	}
 	if want != string(page) {
-		t.Errorf("%s is out of date: go test ./admin -update writes its table", path)
+		t.Errorf("%s is out of date: go test ./internal/server/admin -update writes its table", path)
 	}
 }
 

@@ -432,7 +432,7 @@ func TestSystem(t *testing.T) {
 
 // The page says what each check looks for.
 func TestNames_documented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/doctor.md")
+	page, err := os.ReadFile("../../../docs/doctor.md")
 	testutil.Must(t, err)
 	for _, name := range Names() {
 		if !bytes.Contains(page, []byte("\n| `"+name+"` |")) {

@@ -1,8 +1,8 @@
 // Package dynamic leads each request to a destination that it names itself: a text with variables of the request, such
 // as "http://{header:X-Tenant}.svc.internal:8080", filled in for each one.
 //
-// It leads only to what a target.List has, and connects only to addresses that it has judged: see package route/target
-// for the rules. It follows no redirect: what a destination answers goes to the client.
+// It leads only to what a target.List has, and connects only to addresses that it has judged: see package
+// internal/route/target for the rules. It follows no redirect: what a destination answers goes to the client.
 //
 //	request ─► Template ─► canonical form ─► List ─► known? ─yes─► proxy.To its own upstream
 //	                          │ no             │ no    │ no

@@ -4,7 +4,7 @@
 // numbers out, and a Server adds them up in a Sample, which Counters.Show puts in the place of the one before.
 //
 //	engine, session, upstream, proxy ── Gatherer ──► Sample ── Show ──► Counters ── rows ──► Registry ──┐
-//	proxy/meter: routes, upstreams ──── Gatherer ──► Traffic ──────────────────────────────────────────┴─► Pages
+//	internal/exchange/meter: routes, upstreams ──── Gatherer ──► Traffic ────────────────────────────┴─► Pages
 //
 // # Rows
 //

@@ -33,7 +33,7 @@ func TestReference_isUpToDate(t *testing.T) {
 	}
 	got := testutil.ReadFile(t, path)
 	if !bytes.Equal(got, b.Bytes()) {
-		t.Errorf("%s is out of date: go test ./internal/docs -run Reference -update writes it", path)
+		t.Errorf("%s is out of date: go test ./internal/test/docs -run Reference -update writes it", path)
 	}
 }
 

@@ -204,7 +204,7 @@ func newStage(t *testing.T, dir string) *stage {
 	for name, is := range map[string]string{
 		"GeoLite2-Country.mmdb": "country.mmdb", "GeoLite2-City.mmdb": "city.mmdb", "GeoLite2-ASN.mmdb": "asn.mmdb",
 	} {
-		data, err := os.ReadFile(filepath.Join("..", "..", "lang", "geo", "mmdb", "testdata", is))
+		data, err := os.ReadFile(filepath.Join("..", "..", "match", "geo", "mmdb", "testdata", is))
 		if err = cmp.Or(err, os.WriteFile(filepath.Join(dir, name), data, 0o600)); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ func TestSnippets(t *testing.T) {
 	for _, list := range pages(t) {
 		for _, b := range of(list, "go") {
 			if !slices.ContainsFunc(files, func(f []string) bool { return contains(f, trimmed(b.lines)) }) {
-				t.Errorf("%v stands in no Go file below examples/ and internal/docs/, and in no example_test.go", b)
+				t.Errorf("%v stands in no Go file of examples and internal/test/docs, and in no example_test.go", b)
 			}
 		}
 	}
@@ -32,7 +32,7 @@ func compiled(t *testing.T) (files [][]string) {
 		text := testutil.ReadFile(t, file)
 		files = append(files, trimmed(strings.Split(string(text), "\n")))
 	}
-	for _, dir := range []string{"examples", "internal/docs"} {
+	for _, dir := range []string{"examples", "internal/test/docs"} {
 		visit := func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" {
 				return err

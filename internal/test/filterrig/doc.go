@@ -5,7 +5,7 @@
 //
 //	clients ── edge.Server ── filters ── origin
 //
-// It is no mock: for allocations and times there is package internal/warm.
+// It is no mock: for allocations and times there is package internal/test/warm.
 //
 // A Rig belongs to one test, at whose end all of it is stopped and nothing is waited for. Its clients are clients of
 // net/http, and close their connections then.

@@ -65,7 +65,7 @@ zone "shop.test" { type primary; file "zone.db"; allow-update { key edge.; }; };
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(answers("shop.test.")) == 0 })
 
-	page := testutil.ReadFile(t, "../../docs/acme.md")
+	page := testutil.ReadFile(t, "../../../docs/acme.md")
 	program := regexp.MustCompile("(?s)```sh\n(#!/bin/sh.*?)```").FindSubmatch(page)[1]
 	hook := write("hook", 0o700, "%s", strings.NewReplacer("/etc/edge/zone.key", key,
 		"zone $EDGE", fmt.Sprintf("server 127.0.0.1 %d\nzone $EDGE", port)).Replace(string(program)))

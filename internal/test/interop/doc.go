@@ -13,7 +13,7 @@
 //	registration ── HTTP ───────► etcd of Debian
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
 //	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
-//	certs/issue/acme ── TLS ────► pebble in the process ── h1, acme-tls/1 ──► the proofs of the issuer
+//	internal/tls/certs/issue/acme ── TLS ────► pebble in the process ── h1, acme-tls/1 ──► the proofs of the issuer
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
 //	clients ── TCP ─────────────► edge and HAProxy of Debian ── TCP ──► backends that are killed and stopped
 //	rsyslog, syslog-ng of Debian, go-syslog ◄── UDP, TCP, TLS, Unix sockets ── the output that speaks syslog

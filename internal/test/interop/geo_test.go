@@ -22,14 +22,14 @@ import (
 	"github.com/oschwald/maxminddb-golang/v2"
 )
 
-var updateGeo = flag.Bool("update", false, "write the databases of lang/geo/mmdb/testdata")
+var updateGeo = flag.Bool("update", false, "write the databases of internal/match/geo/mmdb/testdata")
 
 type (
 	object = mmdbtype.Map
 	str    = mmdbtype.String
 )
 
-// geoFiles are the databases of lang/geo/mmdb/testdata: networks and what is said of them.
+// geoFiles are the databases of internal/match/geo/mmdb/testdata: networks and what is said of them.
 var geoFiles = map[string]map[string]object{
 	"country.mmdb": {
 		"81.2.69.0/24":   country("GB", "EU"),
@@ -101,9 +101,10 @@ func database(t testing.TB, o mmdbwriter.Options, networks map[string]object) []
 	return b.Bytes()
 }
 
-// The files of lang/geo/mmdb/testdata are as the writer makes them, and another reader finds in them what edge finds.
+// The files of internal/match/geo/mmdb/testdata are as the writer makes them, and another reader finds in them what
+// edge finds.
 func TestGeo_files(t *testing.T) {
-	dir := filepath.Join("..", "..", "lang", "geo", "mmdb", "testdata")
+	dir := filepath.Join("..", "..", "match", "geo", "mmdb", "testdata")
 	for name, networks := range geoFiles {
 		path := filepath.Join(dir, name)
 		want := database(t, mmdbwriter.Options{

@@ -1,4 +1,4 @@
-module github.com/edge-proxy/edge/internal/interop
+module github.com/edge-proxy/edge/internal/test/interop
 
 go 1.26.0
 
@@ -71,4 +71,4 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 )
 
-replace github.com/edge-proxy/edge => ../..
+replace github.com/edge-proxy/edge => ../../..

@@ -1,6 +1,6 @@
-// The API server of Kubernetes, which make nightly builds and internal/interop tests discovery with. It takes minutes and
+// The API server of Kubernetes, which make nightly builds and internal/test/interop tests discovery with. It takes minutes and
 // 130 modules, so nothing else builds it: this module has no package of its own, and its versions are those of the release.
-module github.com/edge-proxy/edge/internal/kube
+module github.com/edge-proxy/edge/internal/test/kube
 
 go 1.26.0
 

@@ -19,4 +19,4 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 )
 
-replace github.com/edge-proxy/edge => ../..
+replace github.com/edge-proxy/edge => ../../..

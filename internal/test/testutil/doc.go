@@ -15,7 +15,7 @@
 //   - Process is a binary of this module, built once per test run, started, watched, stopped; EDGE_QEMU_ARM64 has it
 //     emulated.
 //
-// It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.
+// It is not a mock of anything: the scripted kernel for tests without sockets is internal/test/sim.
 // Only test files and the benchmark programs import it.
 //
 // Everything takes a testing.TB, reports its failures there and cleans up in t.Cleanup, so

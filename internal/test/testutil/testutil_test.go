@@ -232,8 +232,8 @@ func TestCheckLeaks_tellsWhatIsLeft(t *testing.T) {
 
 func TestProcess_startsAndStops(t *testing.T) {
 	CheckLeaks(t)
-	bin := Binary(t, "./internal/testutil/testdata/parrot")
-	if again := Binary(t, "./internal/testutil/testdata/parrot"); again != bin {
+	bin := Binary(t, "./internal/test/testutil/testdata/parrot")
+	if again := Binary(t, "./internal/test/testutil/testdata/parrot"); again != bin {
 		t.Fatalf("built twice: %s and %s", bin, again)
 	}
 	p := Start(t, Command{Path: bin, Env: []string{"GREETING=hello"}})
@@ -248,7 +248,7 @@ func TestProcess_startsAndStops(t *testing.T) {
 }
 
 func TestProcess_killed(t *testing.T) {
-	p := Start(t, Command{Path: Binary(t, "./internal/testutil/testdata/parrot")})
+	p := Start(t, Command{Path: Binary(t, "./internal/test/testutil/testdata/parrot")})
 	p.WaitLine(`listening`)
 	p.Signal(syscall.SIGKILL)
 	if code := p.Wait(Minutes); code != 128+int(syscall.SIGKILL) {

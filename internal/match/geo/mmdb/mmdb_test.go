@@ -13,7 +13,7 @@ import (
 	"github.com/edge-proxy/edge/internal/match/table"
 )
 
-// load reads a database of testdata, which internal/interop writes.
+// load reads a database of testdata, which internal/test/interop writes.
 func load(t testing.TB, name string) geo.Database {
 	t.Helper()
 	path := filepath.Join("testdata", name)

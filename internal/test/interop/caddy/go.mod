@@ -1,6 +1,6 @@
 // Caddy, which make import-check builds to compare its answers with those of what edge import makes of Caddyfiles. It
 // takes 190 modules, so nothing else builds it: this module has no package of its own.
-module github.com/edge-proxy/edge/internal/interop/caddy
+module github.com/edge-proxy/edge/internal/test/interop/caddy
 
 go 1.26.0
 

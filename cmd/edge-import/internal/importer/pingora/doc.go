@@ -4,7 +4,7 @@
 // It is not a second reader of edge's configuration: edge loads these files as they are. The package rewrites them with
 // the keys that edge's reference has, so that a file can grow.
 //
-//	text ─ config/syntax ──► tree ─┬ known ────► [global], [upstream_defaults]: the keys of Pingora
+//	text ─ internal/config/syntax ──► tree ─┬ known ────► [global], [upstream_defaults]: the keys of Pingora
 //	                               └ sections ► listeners, routes, upstreams: [network], [http], [https],
 //	                                            [[proxy.rules]], [[load_balancing.backends]]
 //
