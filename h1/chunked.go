@@ -28,12 +28,12 @@ func parseChunkLine(b []byte, limit int, padded bool) (n int, size int64, e *Err
 	i := 0
 	for ; i < len(b) && hexValue[b[i]] < 16; i++ {
 		if i == chunkDigitsMax {
-			return 0, 0, ErrChunkSize
+			return 0, 0, errChunkSize
 		}
 		size = size<<4 | int64(hexValue[b[i]])
 	}
 	if i == 0 && len(b) > 0 {
-		return 0, 0, ErrChunkSize // a size is not empty, and no sign or white space precedes it
+		return 0, 0, errChunkSize // a size is not empty, and no sign or white space precedes it
 	}
 	if i < len(b) && b[i] != '\r' {
 		if e := checkExtension(b[i:], padded); e != nil {
@@ -52,7 +52,7 @@ func parseChunkLine(b []byte, limit int, padded bool) (n int, size int64, e *Err
 	case i+2 <= len(b):
 		return i + 2, size, nil
 	case len(b) >= limit:
-		return 0, 0, ErrChunkLineTooLong
+		return 0, 0, errChunkLineTooLong
 	}
 	return 0, 0, nil
 }
@@ -65,14 +65,14 @@ func checkExtension(b []byte, padded bool) *Error {
 		case ';':
 			return nil
 		case '\n':
-			return ErrBareLF
+			return errBareLF
 		case '\r':
 			if padded {
 				return nil
 			}
-			return ErrChunkExtension
+			return errChunkExtension
 		default:
-			return ErrChunkSize
+			return errChunkSize
 		}
 	}
 	return nil
@@ -91,7 +91,7 @@ func (d *Decoder) chunk(in []byte, h *message.Head) (n int, ev Event, body []byt
 			// A line is at least four bytes beside the line end of the data; twice the data and sixteen are free.
 			d.excess = max(0, d.excess+int32(k)-16-int32(min(2*size, chunkExcessMax)))
 			if d.excess > chunkExcessMax {
-				return n, NeedMore, nil, ErrChunkExcess
+				return n, NeedMore, nil, errChunkExcess
 			}
 			n += k
 			d.left, d.state = size, inChunk
@@ -110,7 +110,7 @@ func (d *Decoder) chunk(in []byte, h *message.Head) (n int, ev Event, body []byt
 			return n + k, Data, rest[:k:k], nil
 		case atChunkEnd:
 			if rest[0] != '\r' || len(rest) > 1 && rest[1] != '\n' {
-				return n, NeedMore, nil, ErrChunkEnd
+				return n, NeedMore, nil, errChunkEnd
 			}
 			if len(rest) == 1 {
 				return n, NeedMore, nil, nil
@@ -132,12 +132,12 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 		return 2, End, nil
 	}
 	b := prefix(in, d.limits.trailerBytes())
-	if whole, e := d.scan(b, d.limits.trailerBytes(), ErrTrailersTooLarge); !whole || e != nil {
+	if whole, e := d.scan(b, d.limits.trailerBytes(), errTrailersTooLarge); !whole || e != nil {
 		return 0, NeedMore, e
 	}
 	reset(h)
 	var s section
-	s.begin(b, h.Fields, d.limits.trailerCount(), d.limits.fieldBytes(), ErrTrailersTooLarge)
+	s.begin(b, h.Fields, d.limits.trailerCount(), d.limits.fieldBytes(), errTrailersTooLarge)
 	n, e := s.parse(0)
 	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {

@@ -125,7 +125,7 @@ func (d *Decoder) EOF() (Event, error) {
 	case d.Idle():
 		return NeedMore, nil
 	}
-	return NeedMore, d.fail(ErrUnexpectedEOF)
+	return NeedMore, d.fail(errUnexpectedEOF)
 }
 
 // Idle reports whether d stands before a message of which it has seen nothing. After a 1xx answer it does not.
@@ -154,21 +154,21 @@ func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 		// RFC 9112 §2.2: a server SHOULD ignore at least one empty line (CRLF) received prior to the request-line.
 		// Exactly one.
 		if d.blank {
-			return 0, NeedMore, ErrRequestLine
+			return 0, NeedMore, errRequestLine
 		}
 		d.scanned = 1
 		if len(in) == 1 {
 			return 0, NeedMore, nil
 		}
 		if in[1] != '\n' {
-			return 0, NeedMore, ErrBareCR
+			return 0, NeedMore, errBareCR
 		}
 		d.blank, d.scanned, skipped = true, 0, 2
 		if in = in[2:]; len(in) == 0 {
 			return skipped, NeedMore, nil
 		}
 		if in[0] == '\r' {
-			return 0, NeedMore, ErrRequestLine
+			return 0, NeedMore, errRequestLine
 		}
 	}
 	b := prefix(in, d.limits.headBytes())
@@ -178,7 +178,7 @@ func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 		}
 	}
 	n, e := d.parse(b, h)
-	if e == ErrBareLF && d.answers {
+	if e == errBareLF && d.answers {
 		n, e = d.parseBareLF(b, h)
 	}
 	if n == 0 && e == nil { // a part of the head, valid so far
@@ -219,7 +219,7 @@ func (d *Decoder) begin(h *message.Head) Event {
 		d.state, d.interim = inBodyUntilClose, 0
 	case d.answers && h.Status < 200:
 		if d.interim++; d.interim > interimMax {
-			d.fail(ErrManyInterim) // the next call reports the fault: this head is good
+			d.fail(errManyInterim) // the next call reports the fault: this head is good
 		}
 	case h.Chunked:
 		d.state, d.excess = atChunk, 0
@@ -267,7 +267,7 @@ func (d *Decoder) scan(b []byte, max int, tooLarge *Error) (whole bool, e *Error
 		if end >= 2 && b[end-2] == '\r' {
 			blank--
 		} else if !d.answers || d.state != atHead {
-			return false, ErrBareLF
+			return false, errBareLF
 		}
 		if blank == int(d.lineAt) {
 			return true, nil

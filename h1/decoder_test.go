@@ -119,19 +119,19 @@ func TestDecoder_errorsStay(t *testing.T) {
 	var h message.Head
 	d.InitRequests(nil)
 	_, _, _, err := d.Next([]byte("GET / HTTP/1.1\nHost: a\n\n"), &h)
-	if err != ErrBareLF {
+	if err != errBareLF {
 		t.Fatal(err)
 	}
-	if _, _, _, err := d.Next([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), &h); err != ErrBareLF {
+	if _, _, _, err := d.Next([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), &h); err != errBareLF {
 		t.Fatal(err)
 	}
-	if _, err := d.EOF(); err != ErrBareLF || d.Idle() {
+	if _, err := d.EOF(); err != errBareLF || d.Idle() {
 		t.Fatal(err)
 	}
 	d.InitResponses(nil)
 	_, _, _, err = d.Next([]byte("HTTP/1.1 200 O\rK\n"), &h)
 	var e *Error
-	if !errors.Is(err, ErrBareCR) || !errors.As(err, &e) || e.Status != 502 {
+	if !errors.Is(err, errBareCR) || !errors.As(err, &e) || e.Status != 502 {
 		t.Fatal(err)
 	}
 }

@@ -1,7 +1,7 @@
 package h1
 
-// Error is a fault of the peer. The values are the Err variables of this package, or what they become in an answer:
-// compare with errors.Is. Immutable.
+// Error is a fault of the peer. Status and the text tell faults apart. The few that a caller treats in its own way are
+// Err variables of this package: errors.Is finds them, also as faults of an answer. Immutable.
 type Error struct {
 	Status int    // the answer it deserves: 4xx, 501 or 505 for a request, 502 for the answer of an origin
 	Code   string // the error type for Proxy-Status (RFC 9209 §2.3)
@@ -36,50 +36,50 @@ const (
 
 // The faults of a head.
 var (
-	ErrBareLF           = fault(badRequest, protocolError, "line feed without carriage return")
-	ErrBareCR           = fault(badRequest, protocolError, "carriage return without line feed")
-	ErrRequestLine      = fault(badRequest, protocolError, "malformed request line")
-	ErrStatusLine       = fault(badRequest, protocolError, "malformed status line")
-	ErrMethod           = fault(badRequest, protocolError, "method is not a token")
+	errBareLF           = fault(badRequest, protocolError, "line feed without carriage return")
+	errBareCR           = fault(badRequest, protocolError, "carriage return without line feed")
+	errRequestLine      = fault(badRequest, protocolError, "malformed request line")
+	errStatusLine       = fault(badRequest, protocolError, "malformed status line")
+	errMethod           = fault(badRequest, protocolError, "method is not a token")
 	ErrTLS              = fault(badRequest, protocolError, "TLS on a port for plain HTTP")
-	ErrTarget           = fault(badRequest, protocolError, "malformed request target")
-	ErrVersion          = fault(versionNotKnown, protocolError, "version is neither HTTP/1.0 nor HTTP/1.1")
-	ErrFieldName        = fault(badRequest, protocolError, "malformed field name")
-	ErrSpaceBeforeColon = fault(badRequest, protocolError, "white space between field name and colon")
-	ErrFold             = fault(badRequest, protocolError, "folded field line")
-	ErrFieldValue       = fault(badRequest, protocolError, "control character in a field value")
-	ErrConnection       = fault(badRequest, protocolError, "malformed Connection field")
+	errTarget           = fault(badRequest, protocolError, "malformed request target")
+	errVersion          = fault(versionNotKnown, protocolError, "version is neither HTTP/1.0 nor HTTP/1.1")
+	errFieldName        = fault(badRequest, protocolError, "malformed field name")
+	errSpaceBeforeColon = fault(badRequest, protocolError, "white space between field name and colon")
+	errFold             = fault(badRequest, protocolError, "folded field line")
+	errFieldValue       = fault(badRequest, protocolError, "control character in a field value")
+	errConnection       = fault(badRequest, protocolError, "malformed Connection field")
 	ErrURITooLong       = fault(uriTooLong, headLine, "request line too long")
 	ErrHeadTooLarge     = fault(fieldsTooLarge, headSection, "head too large")
 	ErrFieldTooLarge    = fault(fieldsTooLarge, headLine, "field line too long")
 	ErrTooManyFields    = fault(fieldsTooLarge, headSection, "too many fields")
 	ErrNoHost           = fault(badRequest, protocolError, "no Host field")
-	ErrManyHosts        = fault(badRequest, protocolError, "more than one Host field")
+	errManyHosts        = fault(badRequest, protocolError, "more than one Host field")
 	ErrHost             = fault(badRequest, protocolError, "malformed host")
-	ErrExpectation      = fault(expectFailed, requestError, "expectation other than 100-continue")
-	ErrHostMismatch     = fault(badRequest, protocolError, "Host differs from the request target")
+	errExpectation      = fault(expectFailed, requestError, "expectation other than 100-continue")
+	errHostMismatch     = fault(badRequest, protocolError, "Host differs from the request target")
 )
 
 // The faults of framing and of bodies.
 var (
-	ErrContentLength     = fault(badRequest, protocolError, "malformed Content-Length")
-	ErrManyLengths       = fault(badRequest, protocolError, "more than one Content-Length")
-	ErrLengthAndCoding   = fault(badRequest, protocolError, "Content-Length with Transfer-Encoding")
-	ErrTransferEncoding  = fault(badRequest, transferCoding, "malformed Transfer-Encoding")
-	ErrTransferCoding    = fault(notImplemented, transferCoding, "transfer coding other than chunked")
-	ErrCodingInHTTP10    = fault(badRequest, transferCoding, "Transfer-Encoding in HTTP/1.0")
-	ErrChunkSize         = fault(badRequest, transferCoding, "malformed chunk size")
-	ErrChunkExtension    = fault(badRequest, transferCoding, "malformed chunk extension")
-	ErrChunkLineTooLong  = fault(badRequest, transferCoding, "chunk size line too long")
-	ErrChunkExcess       = fault(badRequest, transferCoding, "more chunk overhead than data")
-	ErrChunkEnd          = fault(badRequest, transferCoding, "chunk does not end with its line end")
-	ErrTrailersTooLarge  = fault(fieldsTooLarge, trailerSection, "trailer section too large")
-	ErrUnexpectedEOF     = fault(badRequest, incomplete, "connection ended within a message")
+	errContentLength     = fault(badRequest, protocolError, "malformed Content-Length")
+	errManyLengths       = fault(badRequest, protocolError, "more than one Content-Length")
+	errLengthAndCoding   = fault(badRequest, protocolError, "Content-Length with Transfer-Encoding")
+	errTransferEncoding  = fault(badRequest, transferCoding, "malformed Transfer-Encoding")
+	errTransferCoding    = fault(notImplemented, transferCoding, "transfer coding other than chunked")
+	errCodingInHTTP10    = fault(badRequest, transferCoding, "Transfer-Encoding in HTTP/1.0")
+	errChunkSize         = fault(badRequest, transferCoding, "malformed chunk size")
+	errChunkExtension    = fault(badRequest, transferCoding, "malformed chunk extension")
+	errChunkLineTooLong  = fault(badRequest, transferCoding, "chunk size line too long")
+	errChunkExcess       = fault(badRequest, transferCoding, "more chunk overhead than data")
+	errChunkEnd          = fault(badRequest, transferCoding, "chunk does not end with its line end")
+	errTrailersTooLarge  = fault(fieldsTooLarge, trailerSection, "trailer section too large")
+	errUnexpectedEOF     = fault(badRequest, incomplete, "connection ended within a message")
 	ErrSwitchedProtocols = fault(badGateway, upgradeFailed, "101 without having been asked")
-	ErrConnectBody       = fault(badRequest, protocolError, "CONNECT with a body")
-	ErrUpgrade           = fault(badGateway, upgradeFailed, "101 does not say which protocol follows")
-	ErrTunnel            = fault(badGateway, protocolError, "2xx to CONNECT without having been asked")
-	ErrManyInterim       = fault(badGateway, protocolError, "too many 1xx answers")
+	errConnectBody       = fault(badRequest, protocolError, "CONNECT with a body")
+	errUpgrade           = fault(badGateway, upgradeFailed, "101 does not say which protocol follows")
+	errTunnel            = fault(badGateway, protocolError, "2xx to CONNECT without having been asked")
+	errManyInterim       = fault(badGateway, protocolError, "too many 1xx answers")
 )
 
 // fault makes an error of a request and its twin: in an answer the same fault is the origin's, and code names it.

@@ -137,13 +137,13 @@ func (s *section) badLine(i, end int) *Error {
 	if end == len(b) {
 		return nil
 	}
-	if e := lineEnd(b, end); e != ErrFieldValue {
+	if e := lineEnd(b, end); e != errFieldValue {
 		return e
 	}
 	if _, _, e := s.parseName(b[i:end]); e != nil {
-		return ErrFieldName // the control character stands in it
+		return errFieldName // the control character stands in it
 	}
-	return ErrFieldValue
+	return errFieldValue
 }
 
 // parseName returns the name that a line begins with, up to its colon, and its length.
@@ -160,7 +160,7 @@ func (s *section) parseName(line []byte) (message.Name, int, *Error) {
 		s.underscores = s.underscores || bytes.IndexByte(line[:size], '_') >= 0
 	}
 	if size == len(line) {
-		return 0, 0, ErrFieldName
+		return 0, 0, errFieldName
 	}
 	return id, size, nil
 }
@@ -173,16 +173,16 @@ func badName(name []byte) *Error {
 	case len(name) >= 1<<16:
 		return ErrFieldTooLarge
 	case len(name) == 0:
-		return ErrFieldName
+		return errFieldName
 	case name[0] == ' ' || name[0] == '\t':
 		// RFC 9112 §5.2: a server that receives an obs-fold MUST either reject the message or replace it.
-		return ErrFold
+		return errFold
 	case message.ValidName(trimRight(name)):
 		// RFC 9112 §5.1: No whitespace is allowed between the field name and colon. In the past, differences in the
 		// handling of such whitespace have led to security vulnerabilities in request routing.
-		return ErrSpaceBeforeColon
+		return errSpaceBeforeColon
 	}
-	return ErrFieldName
+	return errFieldName
 }
 
 func trimRight(b []byte) []byte {

@@ -21,7 +21,7 @@ func frameRequest(h *message.Head, m *marks) *Error {
 	// RFC 9110 §9.3.6: a CONNECT request does not have content; what a length would mean there, two parties may see
 	// differently.
 	if h.Verb == message.VerbConnect && h.Length != 0 {
-		return ErrConnectBody
+		return errConnectBody
 	}
 	if e := persist(h, m); e != nil {
 		return e
@@ -70,7 +70,7 @@ func frameResponse(h *message.Head, m *marks, v message.Verb, tunnel bool) *Erro
 		h.Length, h.Chunked = 0, false
 	case v == message.VerbConnect && h.Status < 300:
 		if !tunnel {
-			return ErrTunnel
+			return errTunnel
 		}
 		// §6.3, 2: the connection becomes a tunnel, and a client MUST ignore Content-Length and Transfer-Encoding.
 		h.Length, h.Chunked, h.Tunnel = message.LengthUnknown, false, true
@@ -91,7 +91,7 @@ func frameSwitch(h *message.Head, m *marks) *Error {
 		return e
 	}
 	if !h.Upgrade {
-		return ErrUpgrade
+		return errUpgrade
 	}
 	h.Length, h.Chunked, h.Tunnel, h.Close = message.LengthUnknown, false, true, true
 	return nil
@@ -104,7 +104,7 @@ func expectation(h *message.Head) (asked bool, e *Error) {
 		case message.EqualFold(element, "100-continue"):
 			asked = true
 		case len(element) > 0:
-			return false, ErrExpectation
+			return false, errExpectation
 		}
 	}
 	return asked, nil
@@ -116,12 +116,12 @@ func frameBody(h *message.Head, m *marks) *Error {
 		// RFC 9112 §6.1: A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header
 		// field MUST treat the message as if the framing is faulty.
 		if h.Proto == message.HTTP10 {
-			return ErrCodingInHTTP10
+			return errCodingInHTTP10
 		}
 		// RFC 9112 §6.3, 3: such a message might indicate an attempt to perform request smuggling or response
 		// splitting and ought to be handled as an error.
 		if m.has(message.ContentLength) {
-			return ErrLengthAndCoding
+			return errLengthAndCoding
 		}
 		h.Length, h.Chunked = message.LengthUnknown, true
 		return checkCodings(h, m)
@@ -129,11 +129,11 @@ func frameBody(h *message.Head, m *marks) *Error {
 	// RFC 9112 §6.3, 5: an invalid Content-Length is an unrecoverable error. A list of equal values may be accepted
 	// and is not: its sender has merged two messages.
 	if m.twice>>message.ContentLength&1 != 0 {
-		return ErrManyLengths
+		return errManyLengths
 	}
 	n, ok := message.ParseLength(h.Value(int(m.at[message.ContentLength])))
 	if !ok {
-		return ErrContentLength
+		return errContentLength
 	}
 	h.Length = n
 	return nil
@@ -151,12 +151,12 @@ func checkCodings(h *message.Head, m *marks) *Error {
 		case message.ValidName(coding):
 			// §6.1: A server that receives a request message with a transfer coding it does not understand
 			// SHOULD respond with 501.
-			return ErrTransferCoding
+			return errTransferCoding
 		default:
-			return ErrTransferEncoding
+			return errTransferEncoding
 		}
 	}
-	return ErrTransferEncoding // §6.1: chunked MUST NOT be applied more than once
+	return errTransferEncoding // §6.1: chunked MUST NOT be applied more than once
 }
 
 // persist reads Connection: Close, Upgrade, and the fields that end here.
@@ -190,12 +190,12 @@ func connectionOptions(h *message.Head, m *marks) *Error {
 		case message.EqualFold(option, "upgrade"):
 			upgrades = true
 		case !message.ValidName(option):
-			return ErrConnection
+			return errConnection
 		default:
 			dropNamed(h, option)
 		}
 		if count++; count > connectionOptionsMax {
-			return ErrConnection
+			return errConnection
 		}
 	}
 	// RFC 9112 §9.3: close wins over keep-alive.

@@ -64,15 +64,15 @@ func parseRequestLine(b []byte, h *message.Head) (int, *Error) {
 		h.Proto = message.HTTP11
 		return end + 1 + 10, nil
 	}
-	n, e := parseVersion(rest, &h.Proto, ErrRequestLine)
+	n, e := parseVersion(rest, &h.Proto, errRequestLine)
 	if n == 0 || e != nil || n == len(rest) {
 		return 0, e
 	}
 	if rest[n] != '\r' {
 		if rest[n] == '\n' {
-			return 0, ErrBareLF
+			return 0, errBareLF
 		}
-		return 0, ErrRequestLine
+		return 0, errRequestLine
 	}
 	if n+1 == len(rest) {
 		return 0, nil
@@ -103,20 +103,20 @@ func notMethod(b []byte) *Error {
 	if len(b) >= 2 && b[0] == 22 && b[1] == 3 {
 		return ErrTLS
 	}
-	return ErrMethod
+	return errMethod
 }
 
 // badTarget names the fault of a target that starts at b[i] and stops at b[end].
 func badTarget(b []byte, i, end int) *Error {
 	switch {
 	case b[end] == '\n':
-		return ErrBareLF
+		return errBareLF
 	case b[end] == ' ': // RFC 9112 §3: single spaces; the leniency of §3 for other white space is not taken
-		return ErrRequestLine
+		return errRequestLine
 	case b[end] == '\r' && end > i: // HTTP/0.9: "GET /"
-		return ErrVersion
+		return errVersion
 	}
-	return ErrTarget
+	return errTarget
 }
 
 // parseVersion parses HTTP-version at the start of b; 0 when b is too short. RFC 9112 §2.3: it is case-sensitive.
@@ -136,7 +136,7 @@ func parseVersion(b []byte, p *message.Proto, malformed *Error) (int, *Error) {
 	case "1.0":
 		*p = message.HTTP10
 	default:
-		return 0, ErrVersion
+		return 0, errVersion
 	}
 	return len(shape), nil
 }

@@ -41,7 +41,7 @@ func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
 		h.Proto, h.Status, h.Reason = message.HTTP11, 200, okReason
 		return len(okLine), nil
 	}
-	n, e := parseVersion(b, &h.Proto, ErrStatusLine)
+	n, e := parseVersion(b, &h.Proto, errStatusLine)
 	if n == 0 || e != nil {
 		return 0, e
 	}
@@ -49,7 +49,7 @@ func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
 	for i := 0; i < len(shape) && n+i < len(b); i++ {
 		switch c := b[n+i]; {
 		case i == 0 && c != ' ', i > 0 && (c < '0' || c > '9'):
-			return 0, ErrStatusLine
+			return 0, errStatusLine
 		case i > 0:
 			h.Status = h.Status*10 + uint16(c-'0')
 		}
@@ -60,14 +60,14 @@ func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
 	}
 	// RFC 9110 §15: values outside the range 100..599 are invalid.
 	if h.Status < 100 || h.Status > 599 {
-		return 0, ErrStatusLine
+		return 0, errStatusLine
 	}
 	switch b[at] {
 	case ' ':
 		at++
 	case '\r', '\n':
 	default:
-		return 0, ErrStatusLine
+		return 0, errStatusLine
 	}
 	end := controlFrom(b, at)
 	if end == len(b) {

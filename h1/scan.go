@@ -113,11 +113,11 @@ func targetEnd(b []byte, i int) int {
 func lineEnd(b []byte, i int) *Error {
 	switch {
 	case b[i] == '\n':
-		return ErrBareLF
+		return errBareLF
 	case b[i] != '\r':
-		return ErrFieldValue
+		return errFieldValue
 	case i+1 < len(b) && b[i+1] != '\n':
-		return ErrBareCR
+		return errBareCR
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ func resolve(h *message.Head, m *marks) *Error {
 	// and to any request message that contains more than one Host header field line or one with an invalid value.
 	if m.seen>>message.Host&1 != 0 {
 		if m.twice>>message.Host&1 != 0 {
-			return ErrManyHosts
+			return errManyHosts
 		}
 		f := &h.Fields[m.at[message.Host]]
 		h.Authority = message.Span{At: f.ValueAt, Len: f.ValueLen}
@@ -29,7 +29,7 @@ func resolve(h *message.Head, m *marks) *Error {
 		if len(t) == 1 && h.Verb == message.VerbOptions {
 			return nil
 		}
-		return ErrTarget
+		return errTarget
 	}
 	return absoluteForm(h, t)
 }
@@ -38,12 +38,12 @@ func resolve(h *message.Head, m *marks) *Error {
 func authorityForm(h *message.Head, t []byte) *Error {
 	host, port, ok := message.SplitAuthority(t)
 	if !ok || len(port) == 0 {
-		return ErrTarget
+		return errTarget
 	}
 	if h.Authority.Len > 0 {
 		given, givenPort, _ := message.SplitAuthority(h.Bytes(h.Authority))
 		if !message.EqualFoldBytes(host, given) || len(givenPort) > 0 && string(givenPort) != string(port) {
-			return ErrHostMismatch
+			return errHostMismatch
 		}
 	}
 	h.Authority = h.Target
@@ -57,7 +57,7 @@ func absoluteForm(h *message.Head, t []byte) *Error {
 	if !message.EqualFold(prefix(t, len("http://")), "http://") {
 		scheme, port = len("https"), "443"
 		if !message.EqualFold(prefix(t, len("https://")), "https://") {
-			return ErrTarget
+			return errTarget
 		}
 	}
 	at := scheme + len("://")
@@ -66,10 +66,10 @@ func absoluteForm(h *message.Head, t []byte) *Error {
 		end++
 	}
 	if _, _, ok := message.SplitAuthority(t[at:end]); !ok {
-		return ErrTarget
+		return errTarget
 	}
 	if h.Authority.Len > 0 && !message.SameAuthority(t[at:end], h.Bytes(h.Authority), port) {
-		return ErrHostMismatch
+		return errHostMismatch
 	}
 	start := h.Target.At
 	h.HTTPS = scheme == len("https")
