@@ -106,7 +106,7 @@ func (d *Decoder) next(block []byte) (n int, f section.Field, err error) {
 		return n, section.Field{}, nil
 	}
 	if d.shrink {
-		return d.settle(0, ErrNoUpdate)
+		return d.settle(0, errNoUpdate)
 	}
 	d.behind = true
 	if block[n]&0x80 != 0 {
@@ -132,14 +132,14 @@ func (d *Decoder) settle(n int, err error) (int, section.Field, error) {
 // update reads a change of the table size (RFC 7541 §6.3).
 func (d *Decoder) update(block []byte, at int) (next int, err error) {
 	if d.behind {
-		return 0, ErrLateUpdate // RFC 7541 §4.2: it stands at the beginning of a block
+		return 0, errLateUpdate // RFC 7541 §4.2: it stands at the beginning of a block
 	}
 	size, next, err := huffman.ReadInteger(block, at, 5)
 	if err != nil {
 		return 0, err
 	}
 	if size > d.limit {
-		return 0, ErrTableSize
+		return 0, errTableSize
 	}
 	d.table.resize(size)
 	d.shrink, d.ready = false, true
@@ -154,7 +154,7 @@ func (d *Decoder) indexed(block []byte, at int) (next int, f section.Field, err 
 	}
 	f, ok := d.at(index)
 	if !ok {
-		return 0, section.Field{}, ErrIndex
+		return 0, section.Field{}, errIndex
 	}
 	if !d.count(len(f.Line) - lineOverhead + entryOverhead) {
 		return next, section.Field{}, ErrListSize
@@ -202,7 +202,7 @@ func (d *Decoder) literal(block []byte, at int) (next int, f section.Field, err 
 	if index > staticLen {
 		named, ok := d.at(index)
 		if !ok {
-			return 0, section.Field{}, ErrIndex
+			return 0, section.Field{}, errIndex
 		}
 		nameLen, traits = named.NameLen, named.Traits
 		traits.Bad &^= section.BadValue
@@ -292,7 +292,7 @@ func (d *Decoder) stringMax() int { return max(d.listMax, d.table.max) }
 // field, the next field may be taken ahead.
 func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, control bool, err error) {
 	if at >= len(block) {
-		return 0, 0, false, ErrTruncated
+		return 0, 0, false, errTruncated
 	}
 	coded := block[at]&0x80 != 0
 	size := int(block[at] & 0x7f)
@@ -303,7 +303,7 @@ func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, con
 		}
 	}
 	if size > len(block)-at {
-		return 0, 0, false, ErrTruncated
+		return 0, 0, false, errTruncated
 	}
 	next = at + size
 	if !coded {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/internal/base/huffman"
 	"github.com/edge-proxy/edge/internal/stream/section"
 	"github.com/edge-proxy/edge/message"
 )
@@ -29,7 +30,7 @@ func FuzzDecoder(f *testing.F) {
 			want := listed(fields)
 			got, err := decodeAll(&d, block)
 			checkBounded(t, &bounded, block, listMax)
-			if err == ErrInteger || err == ErrLateUpdate {
+			if err == huffman.ErrInteger || err == errLateUpdate {
 				return // testdata/README.md
 			}
 			if err == nil && wantErr != nil && changesOfSize(block) > 1 {

@@ -59,10 +59,10 @@ func (d *Decoder) Begin(block []byte) (n int, err error) {
 	}
 	// A section that needs entries of the dynamic table, or has a base below zero.
 	if count != 0 || n < len(block) && block[n]&0x80 != 0 {
-		return 0, ErrDynamic
+		return 0, errDynamic
 	}
 	if n == len(block) {
-		return 0, ErrTruncated
+		return 0, errTruncated
 	}
 	// The base means nothing here. It may be an integer of 62 bits (§4.1.1).
 	if n++; block[n-1] == 0x7f {
@@ -72,7 +72,7 @@ func (d *Decoder) Begin(block []byte) (n int, err error) {
 		n++
 	}
 	if n > len(block) {
-		return 0, ErrTruncated
+		return 0, errTruncated
 	}
 	return n, nil
 }
@@ -89,7 +89,7 @@ func (d *Decoder) Next(block []byte) (n int, f section.Field, err error) {
 			}
 		}
 		if uint(index) >= staticLen {
-			return 0, f, ErrIndex
+			return 0, f, errIndex
 		}
 		s := &staticRendered[index]
 		if !d.count(len(s.Line)) {
@@ -120,7 +120,7 @@ func (d *Decoder) literal(block []byte) (n int, f section.Field, err error) {
 			return 0, f, err
 		}
 		if index >= staticLen {
-			return 0, f, ErrIndex
+			return 0, f, errIndex
 		}
 		s := &staticRendered[index]
 		f.NameLen, f.Traits, n = s.NameLen, s.Traits, next
@@ -133,7 +133,7 @@ func (d *Decoder) literal(block []byte) (n int, f section.Field, err error) {
 		}
 		f.Never = c&neverName != 0
 	default:
-		return 0, f, ErrDynamic
+		return 0, f, errDynamic
 	}
 	value := int(f.NameLen) + 2
 	end, n, control, err := d.text(block, n, 7, value)
@@ -181,7 +181,7 @@ func (d *Decoder) room(n int) []byte {
 // than the list may be. control says that a control character other than HTAB is in it.
 func (d *Decoder) text(block []byte, at int, bits uint, to int) (end, next int, control bool, err error) {
 	if at >= len(block) {
-		return 0, 0, false, ErrTruncated
+		return 0, 0, false, errTruncated
 	}
 	coded := block[at]>>bits&1 != 0
 	size, at, err := huffman.ReadInteger(block, at, bits)
@@ -189,7 +189,7 @@ func (d *Decoder) text(block []byte, at int, bits uint, to int) (end, next int, 
 		return 0, 0, false, err
 	}
 	if size > len(block)-at {
-		return 0, 0, false, ErrTruncated
+		return 0, 0, false, errTruncated
 	}
 	next = at + size
 	if !coded {

@@ -8,11 +8,9 @@ import (
 
 // Errors of a section. All but ErrListSize end the connection with QPACK_DECOMPRESSION_FAILED.
 var (
-	ErrTruncated = huffman.ErrTruncated
-	ErrInteger   = huffman.ErrInteger
-	ErrHuffman   = huffman.ErrCode
-	ErrIndex     = errors.New("qpack: an index that the static table has not")
-	ErrDynamic   = errors.New("qpack: a reference to the dynamic table, which has no room")
+	errTruncated = huffman.ErrTruncated
+	errIndex     = errors.New("qpack: an index that the static table has not")
+	errDynamic   = errors.New("qpack: a reference to the dynamic table, which has no room")
 
 	// ErrListSize says that the fields of a section take more than DecoderOptions.ListMax bytes. Read on to the end of
 	// the section, each field gives this error, and refuse only the message.
