@@ -53,7 +53,7 @@ func counted(t *testing.T, name string, n uint64) {
 // CVE-2023-44487: streams are opened and reset at once.
 func TestAbuse_rapidReset(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
-	n := s.flood(ErrRapidReset, 1000, func(i int) {
+	n := s.flood(errRapidReset, 1000, func(i int) {
 		s.get(uint32(2*i+1), true)
 		s.framer.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel)
 	})
@@ -138,7 +138,7 @@ func TestAbuse_madeYouReset(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := scriptFor(t, Server, Options{})
-			n := s.flood(ErrMadeYouReset, 1000, func(i int) {
+			n := s.flood(errMadeYouReset, 1000, func(i int) {
 				if strings.HasSuffix(name, "the end") {
 					s.get(uint32(2*i+1), false)
 				} else {
@@ -154,11 +154,11 @@ func TestAbuse_madeYouReset(t *testing.T) {
 	}
 	t.Run("malformed heads", func(t *testing.T) {
 		s := scriptFor(t, Server, Options{})
-		s.flood(ErrMadeYouReset, 1000, func(i int) { s.get(uint32(2*i+1), true, "connection", "close") })
+		s.flood(errMadeYouReset, 1000, func(i int) { s.get(uint32(2*i+1), true, "connection", "close") })
 	})
 	t.Run("too many streams", func(t *testing.T) {
 		s := scriptFor(t, Server, Options{MaxStreams: 3})
-		s.flood(ErrMadeYouReset, 1000, func(i int) { s.get(uint32(2*i+1), true) })
+		s.flood(errMadeYouReset, 1000, func(i int) { s.get(uint32(2*i+1), true) })
 		if s.c.Streams() != 3 {
 			t.Errorf("%d streams", s.c.Streams())
 		}
@@ -171,7 +171,7 @@ func TestAbuse_continuationFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := scriptFor(t, Server, Options{})
 			s.framer.WriteHeaders(http2HeadersParam(1, true, false, nil))
-			n := s.flood(ErrContinuationFlood, 100, func(int) { s.framer.WriteContinuation(1, false, piece) })
+			n := s.flood(errContinuationFlood, 100, func(int) { s.framer.WriteContinuation(1, false, piece) })
 			if n > maxContinuations+1 || s.c.block != nil {
 				t.Errorf("ended after %d, %d bytes kept", n, cap(s.c.block))
 			}
@@ -221,7 +221,7 @@ func TestAbuse_hpackBomb(t *testing.T) {
 	for range 90 {
 		block = append(block, ref...)
 	}
-	n := s.flood(ErrMadeYouReset, 1000, func(i int) {
+	n := s.flood(errMadeYouReset, 1000, func(i int) {
 		if i == 1 { // the table has it now
 			block = append(block[:0], s.encode(":method", "GET")...)
 			for range 90 {
@@ -246,7 +246,7 @@ func TestAbuse_manyTinyReferences(t *testing.T) {
 	for len(block) < maxFrame {
 		block = append(block, ref...)
 	}
-	s.flood(ErrHeaderBomb, 1, func(int) { s.framer.WriteHeaders(http2HeadersParam(1, true, true, block[:maxFrame])) })
+	s.flood(errHeaderBomb, 1, func(int) { s.framer.WriteHeaders(http2HeadersParam(1, true, true, block[:maxFrame])) })
 	counted(t, "HeaderBomb", s.c.Stats().HeaderBomb)
 	if cap(s.o.Arena.render) > 64<<10 {
 		t.Error("the fields were kept")
@@ -272,37 +272,37 @@ func TestAbuse_floods(t *testing.T) {
 		begin func(s *script)
 		send  func(s *script, i int)
 	}{
-		"SETTINGS, CVE-2019-9515": {Server, ErrSettingsFlood, 100, settings, nil, func(s *script, _ int) {
+		"SETTINGS, CVE-2019-9515": {Server, errSettingsFlood, 100, settings, nil, func(s *script, _ int) {
 			s.framer.WriteSettings()
 		}},
-		"many settings in a frame": {Server, ErrSettingsFlood, 1, settings, nil, func(s *script, _ int) {
+		"many settings in a frame": {Server, errSettingsFlood, 1, settings, nil, func(s *script, _ int) {
 			many := make([]http2.Setting, maxSettings+1)
 			for i := range many {
 				many[i] = http2.Setting{ID: 0x1234}
 			}
 			s.framer.WriteSettings(many...)
 		}},
-		"PRIORITY, CVE-2019-9513": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, i int) {
+		"PRIORITY, CVE-2019-9513": {Server, errPriorityFlood, 2000, priorities, nil, func(s *script, i int) {
 			s.framer.WriteRawFrame(http2.FramePriority, 0, uint32(2*i+1), []byte{0, 0, 0, 0, 1})
 		}},
-		"PRIORITY_UPDATE": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
+		"PRIORITY_UPDATE": {Server, errPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
 			s.framer.WriteRawFrame(http2.FrameType(framePriorityUpdate), 0, 0, []byte{0, 0, 0, 1, 'u', '=', '1'})
 		}},
-		"frames of an unknown type": {Server, ErrPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
+		"frames of an unknown type": {Server, errPriorityFlood, 2000, priorities, nil, func(s *script, _ int) {
 			s.framer.WriteRawFrame(0x99, 0, 0, nil)
 		}},
-		"DATA without content, CVE-2019-9518": {Server, ErrEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
+		"DATA without content, CVE-2019-9518": {Server, errEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
 			s.framer.WriteData(1, false, nil)
 		}},
-		"DATA that is padding alone": {Server, ErrEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
+		"DATA that is padding alone": {Server, errEmptyFrameFlood, 200, empty, open, func(s *script, _ int) {
 			s.framer.WriteDataPadded(1, false, nil, make([]byte, 200))
 		}},
-		"WINDOW_UPDATE": {Server, ErrWindowUpdateFlood, 3000, windows, get, func(s *script, i int) {
+		"WINDOW_UPDATE": {Server, errWindowUpdateFlood, 3000, windows, get, func(s *script, i int) {
 			s.framer.WriteWindowUpdate(uint32(i&1), 1)
 		}},
-		"RST_STREAM of a closed stream":               {Server, ErrStrayFlood, 3000, strays, get, reset},
-		"RST_STREAM of a closed stream, by an origin": {Client, ErrStrayFlood, 3000, strays, ask, reset},
-		"DATA on a stream that we have reset": {Server, ErrStrayFlood, 12000, strays, func(s *script) {
+		"RST_STREAM of a closed stream":               {Server, errStrayFlood, 3000, strays, get, reset},
+		"RST_STREAM of a closed stream, by an origin": {Client, errStrayFlood, 3000, strays, ask, reset},
+		"DATA on a stream that we have reset": {Server, errStrayFlood, 12000, strays, func(s *script) {
 			s.get(1, false)
 			s.recv()
 			s.c.Reset(s.stream[1], Cancel)
@@ -322,7 +322,7 @@ func TestAbuse_floods(t *testing.T) {
 // CVE-2019-9512. Data pays for PING: that is how gRPC measures a path.
 func TestAbuse_pingFlood(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
-	s.flood(ErrPingFlood, 1000, func(int) { s.framer.WritePing(false, [8]byte{}) })
+	s.flood(errPingFlood, 1000, func(int) { s.framer.WritePing(false, [8]byte{}) })
 	counted(t, "PingFlood", s.c.Stats().PingFlood)
 	s = scriptFor(t, Server, Options{})
 	s.get(1, false)
@@ -341,7 +341,7 @@ func TestAbuse_pingFlood(t *testing.T) {
 // HEADERS without fields.
 func TestAbuse_emptyHeaders(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
-	s.flood(ErrMadeYouReset, 1000, func(i int) {
+	s.flood(errMadeYouReset, 1000, func(i int) {
 		s.framer.WriteHeaders(http2HeadersParam(uint32(2*i+1), false, true, nil))
 	})
 	if s.c.Streams() != 0 {
@@ -365,7 +365,7 @@ func TestAbuse_windowOfOneByte(t *testing.T) {
 		s.recv()
 		s.c.NextSendable()
 	}
-	if s.c.fault != ErrTinyWindow || sent > 250 {
+	if s.c.fault != errTinyWindow || sent > 250 {
 		t.Errorf("%v after %d bytes", s.c.fault, sent)
 	}
 	if s.last.Kind != Fault {

@@ -23,25 +23,25 @@ const (
 var budgets = [abuseCount]budget.Rule[Stats, Error]{
 	// CVE-2023-44487: a stream is opened and reset at once, and costs us a request each time. The head of an answer
 	// pays for one: a proxy that carries the calls of many clients on one connection gives up some at any time.
-	rapidReset: budget.NewRule(400, 40, ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }),
+	rapidReset: budget.NewRule(400, 40, errRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }),
 	// CVE-2025-8671: the same attack, with an RST_STREAM that the peer makes us send.
-	madeYouReset: budget.NewRule(200, 20, ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }),
+	madeYouReset: budget.NewRule(200, 20, errMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }),
 	// CVE-2019-9515, CVE-2019-9512: each SETTINGS and PING has to be answered.
-	settingsFlood: budget.NewRule(50, 5, ErrSettingsFlood, func(s *Stats) *uint64 { return &s.SettingsFlood }),
+	settingsFlood: budget.NewRule(50, 5, errSettingsFlood, func(s *Stats) *uint64 { return &s.SettingsFlood }),
 	// gRPC measures the round trip by PING while data flows: data that we send pays for them, see earn.
-	pingFlood: budget.NewRule(400, 40, ErrPingFlood, func(s *Stats) *uint64 { return &s.PingFlood }),
+	pingFlood: budget.NewRule(400, 40, errPingFlood, func(s *Stats) *uint64 { return &s.PingFlood }),
 	// CVE-2019-9513: frames that are read and ignored.
-	priorityFlood: budget.NewRule(1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }),
+	priorityFlood: budget.NewRule(1000, 100, errPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }),
 	// CVE-2019-9518: frames without content and without an end.
-	emptyFlood: budget.NewRule(100, 10, ErrEmptyFrameFlood, func(s *Stats) *uint64 { return &s.EmptyFrameFlood }),
+	emptyFlood: budget.NewRule(100, 10, errEmptyFrameFlood, func(s *Stats) *uint64 { return &s.EmptyFrameFlood }),
 	// Data that we send pays for them, by its bytes as well: Go's client opens both windows with every read of 4 KiB,
 	// and it may read them long after we sent them.
-	windowFlood: budget.NewRule(2000, 400, ErrWindowUpdateFlood,
+	windowFlood: budget.NewRule(2000, 400, errWindowUpdateFlood,
 		func(s *Stats) *uint64 { return &s.WindowUpdateFlood }),
 	// CVE-2019-9511: a window opened byte by byte makes a frame of each byte.
-	tinyWindow: budget.NewRule(200, 20, ErrTinyWindow, func(s *Stats) *uint64 { return &s.TinyWindow }),
+	tinyWindow: budget.NewRule(200, 20, errTinyWindow, func(s *Stats) *uint64 { return &s.TinyWindow }),
 	// Frames on closed streams: some are on their way when we reset a stream.
-	strayFlood: budget.NewRule(1000, 100, ErrStrayFlood, func(s *Stats) *uint64 { return &s.StrayFlood }),
+	strayFlood: budget.NewRule(1000, 100, errStrayFlood, func(s *Stats) *uint64 { return &s.StrayFlood }),
 }
 
 // What pays for what, in frames.

@@ -258,7 +258,7 @@ func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
 	case atPreface:
 		k := min(len(in), len(preface))
 		if string(in[:k]) != preface[:k] {
-			return 0, Event{}, ErrPreface
+			return 0, Event{}, errPreface
 		}
 		if k < len(preface) {
 			return 0, Event{}, nil
@@ -274,16 +274,16 @@ func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
 	// RFC 9113 §4.2: an endpoint MUST send FRAME_SIZE_ERROR if a frame exceeds SETTINGS_MAX_FRAME_SIZE. For all but
 	// DATA that has to end the connection; a peer that does not know our limit will not keep to others.
 	if f.length > maxFrame {
-		return 0, Event{}, ErrFrameSize
+		return 0, Event{}, errFrameSize
 	}
 	// §3.4: SETTINGS MUST be the first frame of both sides.
 	if c.flag&gotSettings == 0 && (f.kind != frameSettings || f.has(flagAck)) {
-		return 0, Event{}, ErrFirstFrame
+		return 0, Event{}, errFirstFrame
 	}
 	// §4.3: a header block MUST be transmitted as a contiguous sequence of frames, with no interleaved frames of any
 	// other type or from any other stream.
 	if (f.kind == frameContinuation) != (c.blockID != 0) || c.blockID != 0 && f.id != c.blockID {
-		return 0, Event{}, ErrContinuation
+		return 0, Event{}, errContinuation
 	}
 	if f.kind == frameData {
 		return c.beginData(in, f)
@@ -325,7 +325,7 @@ func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, 
 	case frameSettings:
 		ev, err = c.onSettings(f, p)
 	case framePush:
-		err = ErrPush // §8.4: we have said SETTINGS_ENABLE_PUSH 0; and a client cannot push
+		err = errPush // §8.4: we have said SETTINGS_ENABLE_PUSH 0; and a client cannot push
 	case framePing:
 		err = c.onPing(f, p)
 	case frameGoAway:

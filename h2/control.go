@@ -7,7 +7,7 @@ import (
 // onPriority takes a PRIORITY frame. It has no effect any more (RFC 9113 §5.3.2) but is still validated.
 func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	if f.id == 0 {
-		return ev, ErrStreamZero
+		return ev, errStreamZero
 	}
 	if err := c.spend(priorityFlood); err != nil {
 		return ev, err
@@ -15,9 +15,9 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	var e *Error
 	switch {
 	case len(p) != 5:
-		e = ErrPrioritySize // §6.3: a stream error
+		e = errPrioritySize // §6.3: a stream error
 	case binary.BigEndian.Uint32(p)&idMax == f.id:
-		e = ErrSelfDependency
+		e = errSelfDependency
 	default:
 		return ev, nil
 	}
@@ -34,17 +34,17 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 // onPriorityUpdate takes a PRIORITY_UPDATE (RFC 9218 §7.1): a stream number and a Priority field.
 func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
 	if f.id != 0 {
-		return ErrNotStreamZero
+		return errNotStreamZero
 	}
 	if len(p) < 4 {
-		return ErrPayloadSize
+		return errPayloadSize
 	}
 	if err := c.spend(priorityFlood); err != nil {
 		return err
 	}
 	id := binary.BigEndian.Uint32(p) & idMax
 	if c.role == Client || id == 0 {
-		return ErrStreamZero // servers MUST NOT send it
+		return errStreamZero // servers MUST NOT send it
 	}
 	// For a stream that is yet to come the update is not kept: the request can say it itself.
 	if s := c.streams.get(id); s != nil {
@@ -63,16 +63,16 @@ func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
 // onRST takes RST_STREAM.
 func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 	if f.id == 0 {
-		return ev, ErrStreamZero
+		return ev, errStreamZero
 	}
 	if len(p) != 4 {
-		return ev, ErrPayloadSize
+		return ev, errPayloadSize
 	}
 	c.arena.Stats.ResetsIn++
 	s := c.streams.get(f.id)
 	if s == nil {
 		if c.idle(f.id) {
-			return ev, ErrIdleStream
+			return ev, errIdleStream
 		}
 		return ev, c.spend(strayFlood)
 	}
@@ -92,23 +92,23 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 // onSettings takes SETTINGS, all of them before the acknowledgement (RFC 9113 §6.5.3).
 func (c *Conn) onSettings(f frame, p []byte) (ev Event, err *Error) {
 	if f.id != 0 {
-		return ev, ErrNotStreamZero
+		return ev, errNotStreamZero
 	}
 	if f.has(flagAck) {
 		if len(p) != 0 {
-			return ev, ErrSettingsLength
+			return ev, errSettingsLength
 		}
 		return ev, c.onAck()
 	}
 	if len(p)%settingSize != 0 {
-		return ev, ErrSettingsLength
+		return ev, errSettingsLength
 	}
 	if err := c.spend(settingsFlood); err != nil {
 		return ev, err
 	}
 	if len(p) > maxSettings*settingSize {
 		c.arena.Stats.SettingsFlood++
-		return ev, ErrSettingsFlood
+		return ev, errSettingsFlood
 	}
 	if c.flag&gotSettings == 0 {
 		c.peerMax = idMax // RFC 9113 §6.5.2: initially, there is no limit
@@ -127,7 +127,7 @@ func (c *Conn) onSettings(f frame, p []byte) (ev Event, err *Error) {
 // onAck takes the acknowledgement of our SETTINGS: from now on the peer keeps to them.
 func (c *Conn) onAck() *Error {
 	if c.acks == 0 {
-		return ErrStrayAck
+		return errStrayAck
 	}
 	c.acks--
 	c.ackBy = 0
@@ -154,18 +154,18 @@ func (c *Conn) setting(id uint16, v uint32) *Error {
 		}
 	case settingPush:
 		if v > 1 || v == 1 && c.role == Client { // §7.2.2: a client MUST treat receipt of 1 as PROTOCOL_ERROR
-			return ErrSettingValue
+			return errSettingValue
 		}
 	case settingMaxStreams:
 		c.peerMax = int(min(v, idMax))
 	case settingWindow:
 		if v > windowMax {
-			return ErrWindowSetting
+			return errWindowSetting
 		}
 		return c.shiftWindows(int64(v) - c.peerStart)
 	case settingMaxFrame:
 		if v < 16<<10 || v > 1<<24-1 {
-			return ErrSettingValue
+			return errSettingValue
 		}
 		c.peerFrame = int(min(v, maxFrameSent))
 	case settingListMax:
@@ -175,7 +175,7 @@ func (c *Conn) setting(id uint16, v uint32) *Error {
 	case settingExtendedConnect:
 		// RFC 8441 §3: 0 or 1, and a sender MUST NOT send 0 after it has sent 1.
 		if v > 1 || v == 0 && c.flag&peerExtended != 0 {
-			return ErrSettingValue
+			return errSettingValue
 		}
 		if v == 1 {
 			c.flag |= peerExtended
@@ -192,7 +192,7 @@ func (c *Conn) shiftWindows(by int64) *Error {
 			continue
 		}
 		if s.sendWindow += by; s.sendWindow > windowMax {
-			return ErrWindowOverflow
+			return errWindowOverflow
 		}
 		c.unblock(s)
 	}
@@ -202,10 +202,10 @@ func (c *Conn) shiftWindows(by int64) *Error {
 // onPing answers PING, or takes the answer to ours.
 func (c *Conn) onPing(f frame, p []byte) *Error {
 	if f.id != 0 {
-		return ErrNotStreamZero
+		return errNotStreamZero
 	}
 	if len(p) != 8 {
-		return ErrPayloadSize
+		return errPayloadSize
 	}
 	if f.has(flagAck) {
 		switch string(p) {
@@ -235,15 +235,15 @@ const (
 // onGoAway takes GOAWAY. Its debug data is ignored.
 func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
 	if f.id != 0 {
-		return ev, ErrNotStreamZero
+		return ev, errNotStreamZero
 	}
 	if len(p) < 8 {
-		return ev, ErrPayloadSize
+		return ev, errPayloadSize
 	}
 	last := binary.BigEndian.Uint32(p) & idMax
 	// §6.8: endpoints MUST NOT increase the value they send in the last stream identifier.
 	if last > c.peerLast {
-		return ev, ErrGoAwayGrew
+		return ev, errGoAwayGrew
 	}
 	if err := c.spend(settingsFlood); err != nil {
 		return ev, err
@@ -259,7 +259,7 @@ func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
 // onWindowUpdate takes WINDOW_UPDATE.
 func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
 	if len(p) != 4 {
-		return ev, ErrPayloadSize
+		return ev, errPayloadSize
 	}
 	if err := c.spend(windowFlood); err != nil {
 		return ev, err
@@ -271,16 +271,16 @@ func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
 	s := c.streams.get(f.id)
 	if s == nil {
 		if c.idle(f.id) {
-			return ev, ErrIdleStream
+			return ev, errIdleStream
 		}
 		return ev, nil // §5.1: may come for a short time after the end
 	}
 	if n == 0 {
-		return c.streamFault(s, f.id, ErrStreamWindowZero, ProtocolError)
+		return c.streamFault(s, f.id, errStreamWindowZero, ProtocolError)
 	}
 	s.untaken = max(s.untaken-n, 0)
 	if s.sendWindow += n; s.sendWindow > windowMax {
-		return c.streamFault(s, f.id, ErrStreamOverflow, FlowControlError)
+		return c.streamFault(s, f.id, errStreamOverflow, FlowControlError)
 	}
 	c.unblock(s)
 	return ev, nil
@@ -288,10 +288,10 @@ func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
 
 func (c *Conn) openConn(n int64) *Error {
 	if n == 0 {
-		return ErrWindowZero
+		return errWindowZero
 	}
 	if c.sendWindow += n; c.sendWindow > windowMax {
-		return ErrWindowOverflow
+		return errWindowOverflow
 	}
 	c.sendMost = max(c.sendMost, c.sendWindow)
 	c.dryAt = 0

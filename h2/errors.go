@@ -41,8 +41,8 @@ func (c Code) String() string {
 	return "code " + strconv.Itoa(int(c))
 }
 
-// Error is a fault of the peer. The values are the Err variables of this package, and errors of malformed sections:
-// compare with errors.Is or ==. Immutable.
+// Error is a fault of the peer. Code and the text tell faults apart. The few that a caller treats in its own way are
+// Err variables of this package: compare with errors.Is or ==. Immutable.
 type Error struct {
 	Code Code // what the peer is told
 	text string
@@ -66,28 +66,28 @@ var faults = func() (all [section.FaultCount]*Error) {
 
 // Faults of the connection: GOAWAY, and it is over.
 var (
-	ErrPreface        = fault(ProtocolError, "the connection does not begin with the preface")
-	ErrFirstFrame     = fault(ProtocolError, "the first frame is not SETTINGS")
-	ErrFrameSize      = fault(FrameSizeError, "frame larger than allowed")
-	ErrPayloadSize    = fault(FrameSizeError, "frame with a payload of the wrong size")
-	ErrStreamZero     = fault(ProtocolError, "frame of a stream on stream 0")
-	ErrNotStreamZero  = fault(ProtocolError, "frame of the connection on a stream")
-	ErrPadding        = fault(ProtocolError, "padding longer than the payload")
-	ErrIdleStream     = fault(ProtocolError, "frame on an idle stream")
-	ErrStreamID       = fault(ProtocolError, "stream number of the wrong side or not above the last")
-	ErrAfterEnd       = fault(StreamClosed, "frame on a stream that the peer has ended")
-	ErrContinuation   = fault(ProtocolError, "CONTINUATION expected, or not")
-	ErrPush           = fault(ProtocolError, "PUSH_PROMISE although push is off")
-	ErrSettingValue   = fault(ProtocolError, "setting out of range")
-	ErrWindowSetting  = fault(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1")
-	ErrSettingsLength = fault(FrameSizeError, "SETTINGS whose length is no multiple of 6, or ACK with a payload")
-	ErrStrayAck       = fault(ProtocolError, "SETTINGS ACK that acknowledges nothing")
-	ErrWindow         = fault(FlowControlError, "more data than the window allows")
-	ErrWindowOverflow = fault(FlowControlError, "window above 2^31-1")
-	ErrWindowZero     = fault(ProtocolError, "WINDOW_UPDATE by 0")
-	ErrCompression    = fault(CompressionError, "header block cannot be decoded")
-	ErrGoAwayGrew     = fault(ProtocolError, "GOAWAY with a higher last stream than before")
-	ErrNoAck          = fault(SettingsTimeout, "SETTINGS were not acknowledged")
+	errPreface        = fault(ProtocolError, "the connection does not begin with the preface")
+	errFirstFrame     = fault(ProtocolError, "the first frame is not SETTINGS")
+	errFrameSize      = fault(FrameSizeError, "frame larger than allowed")
+	errPayloadSize    = fault(FrameSizeError, "frame with a payload of the wrong size")
+	errStreamZero     = fault(ProtocolError, "frame of a stream on stream 0")
+	errNotStreamZero  = fault(ProtocolError, "frame of the connection on a stream")
+	errPadding        = fault(ProtocolError, "padding longer than the payload")
+	errIdleStream     = fault(ProtocolError, "frame on an idle stream")
+	errStreamID       = fault(ProtocolError, "stream number of the wrong side or not above the last")
+	errAfterEnd       = fault(StreamClosed, "frame on a stream that the peer has ended")
+	errContinuation   = fault(ProtocolError, "CONTINUATION expected, or not")
+	errPush           = fault(ProtocolError, "PUSH_PROMISE although push is off")
+	errSettingValue   = fault(ProtocolError, "setting out of range")
+	errWindowSetting  = fault(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1")
+	errSettingsLength = fault(FrameSizeError, "SETTINGS whose length is no multiple of 6, or ACK with a payload")
+	errStrayAck       = fault(ProtocolError, "SETTINGS ACK that acknowledges nothing")
+	errWindow         = fault(FlowControlError, "more data than the window allows")
+	errWindowOverflow = fault(FlowControlError, "window above 2^31-1")
+	errWindowZero     = fault(ProtocolError, "WINDOW_UPDATE by 0")
+	errCompression    = fault(CompressionError, "header block cannot be decoded")
+	errGoAwayGrew     = fault(ProtocolError, "GOAWAY with a higher last stream than before")
+	errNoAck          = fault(SettingsTimeout, "SETTINGS were not acknowledged")
 	ErrStalledConn    = fault(EnhanceYourCalm, "the peer opened no window of the connection for too long")
 	ErrNoPong         = fault(NoError, "PING was not answered")
 	ErrHeadTimeout    = fault(ProtocolError, "header block did not come to its end in time")
@@ -97,38 +97,38 @@ var errClosed = fault(NoError, "closed by our own side")
 
 // Abuse: GOAWAY with ENHANCE_YOUR_CALM, and it is over. Each has a counter in Stats.
 var (
-	ErrRapidReset        = fault(EnhanceYourCalm, "too many streams reset by the peer")
-	ErrMadeYouReset      = fault(EnhanceYourCalm, "too many streams that had to be reset")
-	ErrContinuationFlood = fault(EnhanceYourCalm, "too many or too large CONTINUATION frames")
-	ErrHeaderBomb        = fault(EnhanceYourCalm, "header list far above the limit")
-	ErrSettingsFlood     = fault(EnhanceYourCalm, "too many SETTINGS")
-	ErrPingFlood         = fault(EnhanceYourCalm, "too many PING")
-	ErrPriorityFlood     = fault(EnhanceYourCalm, "too many PRIORITY or PRIORITY_UPDATE")
-	ErrEmptyFrameFlood   = fault(EnhanceYourCalm, "too many frames without content")
-	ErrWindowUpdateFlood = fault(EnhanceYourCalm, "too many WINDOW_UPDATE")
-	ErrTinyWindow        = fault(EnhanceYourCalm, "window opened byte by byte")
-	ErrStrayFlood        = fault(EnhanceYourCalm, "too many frames on closed streams")
+	errRapidReset        = fault(EnhanceYourCalm, "too many streams reset by the peer")
+	errMadeYouReset      = fault(EnhanceYourCalm, "too many streams that had to be reset")
+	errContinuationFlood = fault(EnhanceYourCalm, "too many or too large CONTINUATION frames")
+	errHeaderBomb        = fault(EnhanceYourCalm, "header list far above the limit")
+	errSettingsFlood     = fault(EnhanceYourCalm, "too many SETTINGS")
+	errPingFlood         = fault(EnhanceYourCalm, "too many PING")
+	errPriorityFlood     = fault(EnhanceYourCalm, "too many PRIORITY or PRIORITY_UPDATE")
+	errEmptyFrameFlood   = fault(EnhanceYourCalm, "too many frames without content")
+	errWindowUpdateFlood = fault(EnhanceYourCalm, "too many WINDOW_UPDATE")
+	errTinyWindow        = fault(EnhanceYourCalm, "window opened byte by byte")
+	errStrayFlood        = fault(EnhanceYourCalm, "too many frames on closed streams")
 )
 
 // Faults of one stream: RST_STREAM, the others go on. Faults of sections that are answered have names here.
 var (
-	ErrLengthMismatch   = faults[section.FaultLengthMismatch]
+	errLengthMismatch   = faults[section.FaultLengthMismatch]
 	ErrExpectation      = faults[section.FaultExpectation]
-	ErrTunnelHeaders    = fault(ProtocolError, "HEADERS on the stream of a tunnel")
-	ErrTrailersNoEnd    = fault(ProtocolError, "trailers that do not end the stream")
-	ErrManyInterim      = fault(EnhanceYourCalm, "too many interim answers")
-	ErrDataFirst        = fault(ProtocolError, "data before the head")
+	errTunnelHeaders    = fault(ProtocolError, "HEADERS on the stream of a tunnel")
+	errTrailersNoEnd    = fault(ProtocolError, "trailers that do not end the stream")
+	errManyInterim      = fault(EnhanceYourCalm, "too many interim answers")
+	errDataFirst        = fault(ProtocolError, "data before the head")
 	ErrTargetTooLong    = faults[section.FaultTargetTooLong]
 	ErrHeadTooLarge     = faults[section.FaultHeadTooLarge]
 	ErrTooManyFields    = faults[section.FaultTooManyFields]
-	ErrHalfClosed       = fault(StreamClosed, "frame on a stream that the peer has ended")
-	ErrClosed           = fault(StreamClosed, "frame on a closed stream")
-	ErrStreamWindow     = fault(FlowControlError, "more data than the window of the stream allows")
-	ErrStreamOverflow   = fault(FlowControlError, "window of the stream above 2^31-1")
-	ErrStreamWindowZero = fault(ProtocolError, "WINDOW_UPDATE of a stream by 0")
-	ErrSelfDependency   = fault(ProtocolError, "stream depends on itself")
-	ErrPrioritySize     = fault(FrameSizeError, "PRIORITY that is not 5 bytes long")
-	ErrTooManyStreams   = fault(RefusedStream, "more streams than allowed")
+	errHalfClosed       = fault(StreamClosed, "frame on a stream that the peer has ended")
+	errStreamClosed     = fault(StreamClosed, "frame on a closed stream")
+	errStreamWindow     = fault(FlowControlError, "more data than the window of the stream allows")
+	errStreamOverflow   = fault(FlowControlError, "window of the stream above 2^31-1")
+	errStreamWindowZero = fault(ProtocolError, "WINDOW_UPDATE of a stream by 0")
+	errSelfDependency   = fault(ProtocolError, "stream depends on itself")
+	errPrioritySize     = fault(FrameSizeError, "PRIORITY that is not 5 bytes long")
+	errTooManyStreams   = fault(RefusedStream, "more streams than allowed")
 	ErrStalledPeer      = fault(Cancel, "the peer opened no window for too long")
 	ErrStalledReader    = fault(Cancel, "nothing of the stream was read while others needed the room")
 	ErrPeerGoAway       = fault(RefusedStream, "the peer's GOAWAY is below the stream")
@@ -142,13 +142,13 @@ func (e sendError) Error() string { return "h2: " + string(e) }
 
 // The errors of methods that send.
 const (
-	ErrDead              = sendError("stream is over")
-	ErrOrder             = sendError("head, data and end are out of order")
+	errDead              = sendError("stream is over")
+	errOrder             = sendError("head, data and end are out of order")
 	ErrNoRoom            = sendError("no room for another stream")
 	ErrGoingAway         = sendError("connection takes no new streams")
 	ErrNoExtendedConnect = sendError("the peer takes no extended CONNECT")
-	ErrNotSwitched       = sendError("2xx without a tunnel as the answer to an extended CONNECT")
-	ErrFaulted           = sendError("connection is over")
+	errNotSwitched       = sendError("2xx without a tunnel as the answer to an extended CONNECT")
+	errFaulted           = sendError("connection is over")
 	ErrListSize          = sendError("larger than SETTINGS_MAX_HEADER_LIST_SIZE of the peer")
 	ErrUnsettled         = sendError("too large to be sent before the settings of the peer are known")
 )

@@ -90,7 +90,7 @@ func (c *Conn) late() *Error {
 		// RFC 9113 §6.5.3: if the sender of SETTINGS does not receive an acknowledgment within a reasonable amount of
 		// time, it MAY issue a connection error of type SETTINGS_TIMEOUT.
 		st.SettingsTimeout++
-		return ErrNoAck
+		return errNoAck
 	case due(c.headBy, c.now):
 		st.HeadTimeout++
 		return ErrHeadTimeout

@@ -456,15 +456,15 @@ func TestConn_sendsInOrder(t *testing.T) {
 	s.get(1, false)
 	s.recv()
 	st := s.stream[1]
-	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != ErrOrder {
+	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != errOrder {
 		t.Error("data before the head:", err)
 	}
-	if _, err := s.c.AppendTrailers(nil, st, new(message.Head)); err != ErrOrder {
+	if _, err := s.c.AppendTrailers(nil, st, new(message.Head)); err != errOrder {
 		t.Error("trailers before the head:", err)
 	}
 	s.respond(1, makeResponse(100), false)
 	s.respond(1, makeResponse(200), false)
-	if _, err := s.c.AppendHead(nil, st, makeResponse(200), false); err != ErrOrder {
+	if _, err := s.c.AppendHead(nil, st, makeResponse(200), false); err != errOrder {
 		t.Error("two heads:", err)
 	}
 	out, err := s.c.AppendTrailers(nil, st, new(message.Head))
@@ -473,13 +473,13 @@ func TestConn_sendsInOrder(t *testing.T) {
 		t.Error(err)
 	}
 	s.wantWire("HEADERS 1 :status=100", "HEADERS 1 :status=200", `DATA 1 "" end`)
-	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != ErrOrder {
+	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != errOrder {
 		t.Error("data behind the end:", err)
 	}
 	s.c.Reset(st, NoError)
 	s.c.Reset(st, NoError)
 	s.c.Release(st, 1)
-	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != ErrDead {
+	if _, _, err := s.c.AppendData(nil, st, []byte("x"), false); err != errDead {
 		t.Error("data on a dead stream:", err)
 	}
 	s.wantWire("RST_STREAM 1 NO_ERROR")

@@ -176,7 +176,7 @@ func (f *fuzzed) respond(s *Stream) {
 
 func (f *fuzzed) send(s *Stream, p []byte) int {
 	out, n, err := f.c.AppendData(f.out, s, p, true)
-	if err != nil && err != ErrFaulted {
+	if err != nil && err != errFaulted {
 		f.t.Fatal(err)
 	}
 	f.out, f.given = out, f.given+n+frameHead

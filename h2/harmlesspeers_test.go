@@ -29,7 +29,7 @@ func TestAbuse_callsGivenUpAmongOthers(t *testing.T) {
 	}
 	t.Run("two of three, never answered", func(t *testing.T) {
 		s := scriptFor(t, Server, Options{})
-		n := s.flood(ErrRapidReset, 3000, func(i int) {
+		n := s.flood(errRapidReset, 3000, func(i int) {
 			id := uint32(2*i + 1)
 			s.get(id, true)
 			s.recv()
@@ -55,7 +55,7 @@ func TestConn_faultResetsNoStream(t *testing.T) {
 	s.framer.WritePing(false, [8]byte{})
 	s.framer.WriteWindowUpdate(0, 0)
 	s.recv()
-	if s.c.fault != ErrWindowZero {
+	if s.c.fault != errWindowZero {
 		t.Fatal(s.c.fault)
 	}
 	s.c.AppendControl(nil)

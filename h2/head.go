@@ -18,13 +18,13 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 		if count > headerBomb*c.limits.FieldCount {
 			// Many tiny references: each takes a byte and makes a field.
 			c.arena.Stats.HeaderBomb++
-			return s, ErrHeaderBomb
+			return s, errHeaderBomb
 		}
 		switch {
 		case e == hpack.ErrListSize:
 			s.Refuse(section.FaultHeadTooLarge)
 		case e != nil:
-			return s, ErrCompression
+			return s, errCompression
 		case f.Line != nil:
 			s.Add(h, &f, &c.limits)
 		}

@@ -421,7 +421,7 @@ func TestConn_tunnels(t *testing.T) {
 	s.headers(3, false, ":method", "CONNECT", ":authority", "h:1")
 	s.recv()
 	s.want("HeadDone 1 GET /", "HeadDone 3 CONNECT h:1")
-	if _, err := s.c.AppendHead(nil, s.stream[1], makeResponse(200), false); err != ErrNotSwitched {
+	if _, err := s.c.AppendHead(nil, s.stream[1], makeResponse(200), false); err != errNotSwitched {
 		t.Error("200 without a tunnel to an extended CONNECT:", err)
 	}
 	s.respond(1, &message.Head{Status: 101, Tunnel: true, Upgrade: true, Length: -1}, false)

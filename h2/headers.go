@@ -10,22 +10,22 @@ import (
 // onHeaders takes a HEADERS frame. A block that is whole is decoded where it lies.
 func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Error) {
 	if f.id == 0 {
-		return ev, ErrStreamZero
+		return ev, errStreamZero
 	}
 	if f.has(flagPadded) {
 		if len(p) == 0 {
-			return ev, ErrPayloadSize
+			return ev, errPayloadSize
 		}
 		pad := int(p[0])
 		if p = p[1:]; pad > len(p) {
-			return ev, ErrPadding
+			return ev, errPadding
 		}
 		p = p[:len(p)-pad]
 	}
 	selfDep := false
 	if f.has(flagPriority) {
 		if len(p) < 5 {
-			return ev, ErrPayloadSize
+			return ev, errPayloadSize
 		}
 		// RFC 7540 §5.3.1: a stream cannot depend on itself. RFC 9113 does away with the rest of it.
 		selfDep = binary.BigEndian.Uint32(p)&idMax == f.id
@@ -35,7 +35,7 @@ func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Err
 		return c.onBlock(f.id, f.has(flagEndStream), selfDep, p, h)
 	}
 	if c.idle(f.id) && (c.role == Client || f.id&1 == 0) {
-		return ev, ErrStreamID
+		return ev, errStreamID
 	}
 	c.blockID, c.headEnd, c.selfDep, c.blockNum = f.id, f.has(flagEndStream), selfDep, 0
 	c.headBy = c.now + c.o.headTimeout()
@@ -49,7 +49,7 @@ func (c *Conn) onContinuation(f frame, p []byte, h *message.Head) (ev Event, err
 	// CVE-2024-24549 and kin: endless frames without END_HEADERS, empty ones among them.
 	if int(c.blockNum) > c.o.partsMax() || len(c.block)+len(p) > c.o.headBytes()+maxFrame {
 		c.arena.Stats.ContinuationFlood++
-		return ev, ErrContinuationFlood
+		return ev, errContinuationFlood
 	}
 	c.block = append(c.block, p...)
 	if !f.has(flagEndHeaders) {
@@ -84,7 +84,7 @@ func (c *Conn) onBlock(id uint32, end, selfDep bool, block []byte, h *message.He
 	}
 	if h.Status < 200 && !h.Tunnel {
 		if s.interim >= maxInterim {
-			return c.malformed(s, id, ErrManyInterim, end)
+			return c.malformed(s, id, errManyInterim, end)
 		}
 		s.interim++
 		return Event{Kind: HeadDone, Stream: s}, nil
@@ -111,10 +111,10 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 	var e *Error
 	switch {
 	case c.open >= c.o.maxStreams():
-		e = ErrTooManyStreams // §5.1.2
+		e = errTooManyStreams // §5.1.2
 		c.arena.Stats.Refused++
 	case selfDep:
-		e = ErrSelfDependency
+		e = errSelfDependency
 	default:
 		e = faults[m.Request(h, end, &c.limits)]
 	}
@@ -153,15 +153,15 @@ func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (e
 	e := faults[m.Fault()]
 	switch {
 	case s.flag&recvEnd != 0:
-		e = ErrHalfClosed
+		e = errHalfClosed
 	case s.flag&tunnelled != 0, c.role == Server && s.asked.Tunnel():
 		// §8.5: frame types other than DATA or stream management frames MUST NOT be sent on a connected stream.
-		e = ErrTunnelHeaders
+		e = errTunnelHeaders
 	case !end:
 		// §8.1: a HEADERS frame without the END_STREAM flag set after the opening HEADERS frame is malformed.
-		e = ErrTrailersNoEnd
+		e = errTrailersNoEnd
 	case e == nil && s.left > 0:
-		e = ErrLengthMismatch
+		e = errLengthMismatch
 	}
 	if e != nil {
 		return c.malformed(s, s.ID, e, end)
@@ -178,9 +178,9 @@ func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event,
 	// not know any more it has opened, and reset long ago. Were that a fault of the connection, a proxy that resets
 	// many requests at once would take the requests of others with it.
 	if c.idle(id) || c.role == Server && c.past.find(id) == unknown {
-		return ev, ErrStreamID
+		return ev, errStreamID
 	}
-	_, stray, err := c.receiver(id, ErrStreamID)
+	_, stray, err := c.receiver(id, errStreamID)
 	if err != nil {
 		return ev, err
 	}
@@ -207,7 +207,7 @@ func (c *Conn) malformed(s *Stream, id uint32, e *Error, end bool) (Event, *Erro
 	case ErrExpectation:
 		c.arena.Stats.Malformed++
 		code = c.answerFault(s, id, 417, code)
-	case ErrTooManyStreams:
+	case errTooManyStreams:
 	default:
 		c.arena.Stats.Malformed++
 	}

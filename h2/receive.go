@@ -7,28 +7,28 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 	if f.has(flagPadded) {
 		// RFC 9113 §6.1: if the length of the padding is the length of the frame payload or greater, PROTOCOL_ERROR.
 		if f.length == 0 {
-			return 0, ev, ErrPayloadSize
+			return 0, ev, errPayloadSize
 		}
 		if len(in) == frameHead {
 			return 0, ev, nil
 		}
 		n, c.pad = frameHead+1, int(in[frameHead])
 		if c.pad >= f.length {
-			return 0, ev, ErrPadding
+			return 0, ev, errPadding
 		}
 	}
 	if f.id == 0 {
-		return 0, ev, ErrStreamZero
+		return 0, ev, errStreamZero
 	}
 	c.headBy = 0
 	c.rest = f.length - (n - frameHead)
 	// §6.9.1: a receiver that receives more than the window allows… The entire frame payload is flow controlled, the
 	// padding too, also when the stream is closed.
 	if c.recvWindow -= int64(f.length); c.recvWindow < 0 {
-		return 0, ev, ErrWindow
+		return 0, ev, errWindow
 	}
 	c.end, c.state = f.has(flagEndStream), inData
-	s, stray, err := c.receiver(f.id, ErrIdleStream)
+	s, stray, err := c.receiver(f.id, errIdleStream)
 	if err != nil {
 		return 0, ev, err
 	}
@@ -60,18 +60,18 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 func (s *Stream) accepts(f frame, n int) *Error {
 	switch {
 	case s.flag&recvEnd != 0:
-		return ErrHalfClosed
+		return errHalfClosed
 	case s.flag&recvHead == 0:
-		return ErrDataFirst
+		return errDataFirst
 	case int64(f.length) > s.recvWindow:
-		return ErrStreamWindow
+		return errStreamWindow
 	case s.left < 0:
 		return nil
 	}
 	// §8.1.1: a request or response is malformed if the value of a Content-Length does not equal the sum of the DATA
 	// payload lengths. Tolerated, it would be a request smuggled into HTTP/1.
 	if s.left -= int64(n); s.left < 0 || s.left > 0 && f.has(flagEndStream) {
-		return ErrLengthMismatch
+		return errLengthMismatch
 	}
 	return nil
 }
@@ -154,9 +154,9 @@ func (c *Conn) receiver(id uint32, idle *Error) (s *Stream, stray, err *Error) {
 		// enqueued before the peer saw it. The history bounds how long.
 		return nil, nil, nil
 	case ended:
-		return nil, nil, ErrAfterEnd
+		return nil, nil, errAfterEnd
 	}
-	return nil, ErrClosed, nil
+	return nil, errStreamClosed, nil
 }
 
 // idle reports whether no stream of that number was ever open.

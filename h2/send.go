@@ -15,7 +15,7 @@ func (c *Conn) AppendHead(dst []byte, s *Stream, h *message.Head, end bool) ([]b
 		return dst, err
 	}
 	if s.flag&(sentHead|sentEnd) != 0 {
-		return dst, ErrOrder
+		return dst, errOrder
 	}
 	if c.role == Client {
 		return c.appendRequest(dst, s, h, end)
@@ -30,9 +30,9 @@ func (c *Conn) AppendHead(dst []byte, s *Stream, h *message.Head, end bool) ([]b
 func (c *Conn) sendable(s *Stream) error {
 	switch {
 	case s.flag&dead != 0 || s.conn != c:
-		return ErrDead
+		return errDead
 	case c.fault != nil:
-		return ErrFaulted
+		return errFaulted
 	}
 	return nil
 }
@@ -113,9 +113,9 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	interim := status < 200 && !h.Tunnel
 	switch {
 	case s.flag&recvHead == 0, interim && end:
-		return dst, ErrOrder
+		return dst, errOrder
 	case status == 101 && s.asked != section.ForUpgrade, interim && status == 101:
-		return dst, ErrNotSwitched
+		return dst, errNotSwitched
 	case h.Tunnel:
 		if s.asked == section.ForUpgrade {
 			status = 200
@@ -123,7 +123,7 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 		s.flag |= tunnelled
 	case s.asked.Tunnel() && status >= 200 && status < 300:
 		// RFC 8441 §5: 2xx means that the tunnel stands. An origin that answers so without switching has no tunnel.
-		return dst, ErrNotSwitched
+		return dst, errNotSwitched
 	}
 	if !interim {
 		s.flag |= sentHead
@@ -156,7 +156,7 @@ func (c *Conn) AppendTrailers(dst []byte, s *Stream, h *message.Head) ([]byte, e
 		return dst, err
 	}
 	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
-		return dst, ErrOrder
+		return dst, errOrder
 	}
 	if err := c.fits(s, h, section.Trailers); err != nil {
 		return dst, err
@@ -260,7 +260,7 @@ func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte
 		return dst, 0, err
 	}
 	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
-		return dst, 0, ErrOrder
+		return dst, 0, errOrder
 	}
 	dst = c.AppendControl(dst)
 	if len(p) == 0 {
@@ -281,7 +281,7 @@ func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte
 		} else if int(size) < len(rest) {
 			if err := c.spend(tinyWindow); err != nil {
 				c.fail(err)
-				return dst, n, ErrFaulted
+				return dst, n, errFaulted
 			}
 		}
 		flags := uint8(0)

@@ -25,7 +25,7 @@ func TestLog_refused(t *testing.T) {
 	e := newEngine(t, engine.Options{Reactors: 1})
 	defer e.Stop()
 	snapshot := newSnapshot(t, nil)
-	for cause, proto := range map[error]message.Proto{h2.ErrTrailersNoEnd: message.HTTP20, h1.ErrHost: message.HTTP11} {
+	for cause, proto := range map[error]message.Proto{h2.ErrTooManyFields: message.HTTP20, h1.ErrHost: message.HTTP11} {
 		log := &keptLog{}
 		s := proxy.New(e, snapshot).Service(&proxy.Listener{Log: []proxy.AccessLog{log}})
 		peer := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")}
