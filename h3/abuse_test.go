@@ -17,7 +17,7 @@ func TestServer_budgets(t *testing.T) {
 		count func(st *Stats) uint64
 		do    func(s *script, i int)
 	}{
-		{"streams reset at once", 400, ErrRapidReset, func(st *Stats) uint64 { return st.RapidReset },
+		{"streams reset at once", 400, errRapidReset, func(st *Stats) uint64 { return st.RapidReset },
 			func(s *script, i int) {
 				q := s.request(uint64(4 * i))
 				s.send(q, get())
@@ -25,43 +25,43 @@ func TestServer_budgets(t *testing.T) {
 				s.far.q.Reset(q, 0)
 				s.far.q.Done(q)
 			}},
-		{"streams reset before their head", 400, ErrRapidReset, func(st *Stats) uint64 { return st.RapidReset },
+		{"streams reset before their head", 400, errRapidReset, func(st *Stats) uint64 { return st.RapidReset },
 			func(s *script, i int) {
 				q := s.request(uint64(4 * i))
 				s.far.q.Reset(q, 0)
 				s.far.q.Done(q)
 			}},
-		{"malformed heads", 200, ErrMadeYouReset, func(st *Stats) uint64 { return st.MadeYouReset },
+		{"malformed heads", 200, errMadeYouReset, func(st *Stats) uint64 { return st.MadeYouReset },
 			func(s *script, i int) {
 				q := s.request(uint64(4 * i))
 				s.sendEnd(q, get("te", "gzip"))
 				s.recv()
 				s.far.q.Done(q)
 			}},
-		{"unknown frames", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"unknown frames", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) { s.send(s.oneWay(0), "21 00") }},
-		{"unknown streams", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"unknown streams", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) {
 				q := s.oneWay(1 + i)
 				s.send(q, "21")
 				s.recv()
 				s.far.q.Done(q)
 			}},
-		{"one-way streams that end at once", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"one-way streams that end at once", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) {
 				q := s.oneWay(1 + i)
 				s.sendBytes(q, nil, true)
 				s.recv()
 				s.far.q.Done(q)
 			}},
-		{"one-way streams that are reset", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"one-way streams that are reset", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) {
 				q := s.oneWay(1 + i)
 				s.far.q.Reset(q, 0)
 				s.recv()
 				s.far.q.Done(q)
 			}},
-		{"requests after GOAWAY", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"requests after GOAWAY", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) {
 				if i == 0 {
 					s.c.Shutdown(s.w.now)
@@ -72,18 +72,18 @@ func TestServer_budgets(t *testing.T) {
 				s.recv()
 				s.far.q.Done(q)
 			}},
-		{"GOAWAY", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"GOAWAY", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) { s.send(s.oneWay(0), "07 01 00") }},
-		{"cancellations of streams", 1000, ErrUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
+		{"cancellations of streams", 1000, errUnknownFlood, func(st *Stats) uint64 { return st.UnknownFlood },
 			func(s *script, i int) {
 				if i == 0 {
 					s.send(s.oneWay(1), "03")
 				}
 				s.send(s.oneWay(1), "41")
 			}},
-		{"PRIORITY_UPDATE", 1000, ErrPriorityFlood, func(st *Stats) uint64 { return st.PriorityFlood },
+		{"PRIORITY_UPDATE", 1000, errPriorityFlood, func(st *Stats) uint64 { return st.PriorityFlood },
 			func(s *script, i int) { s.send(s.oneWay(0), frame(framePriorityUpdate, "\x00u=1")) }},
-		{"empty DATA", 100, ErrEmptyFlood, func(st *Stats) uint64 { return st.EmptyFlood },
+		{"empty DATA", 100, errEmptyFlood, func(st *Stats) uint64 { return st.EmptyFlood },
 			func(s *script, i int) {
 				if i == 0 {
 					s.send(s.request(0), get())
@@ -174,7 +174,7 @@ func TestServer_manyHeadsInParts(t *testing.T) {
 			t.Fatalf("%d bytes after %d heads", s.c.joined, i)
 		}
 	}
-	if n := s.c.Stats().HeadTooLarge; n != 84 || s.c.Streams() != 16 || s.last.Err != ErrHeadsInParts {
+	if n := s.c.Stats().HeadTooLarge; n != 84 || s.c.Streams() != 16 || s.last.Err != errHeadsInParts {
 		t.Error(n, s.c.Streams(), s.last.Err)
 	}
 	s.sendEnd(s.request(400), get())

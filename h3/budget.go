@@ -19,14 +19,14 @@ const (
 var budgets = [abuseCount]budget.Rule[Stats, Error]{
 	// CVE-2023-44487: a stream is opened and reset at once, and costs us a request each time. The head of an answer
 	// pays for one.
-	rapidReset: budget.NewRule(400, 40, ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }),
+	rapidReset: budget.NewRule(400, 40, errRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }),
 	// CVE-2025-8671: the same attack, with a reset that the peer makes us send.
-	madeYouReset: budget.NewRule(200, 20, ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }),
+	madeYouReset: budget.NewRule(200, 20, errMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }),
 	// Frames and streams of unknown types, and frames that change nothing.
-	unknownFlood:  budget.NewRule(1000, 100, ErrUnknownFlood, func(s *Stats) *uint64 { return &s.UnknownFlood }),
-	priorityFlood: budget.NewRule(1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }),
+	unknownFlood:  budget.NewRule(1000, 100, errUnknownFlood, func(s *Stats) *uint64 { return &s.UnknownFlood }),
+	priorityFlood: budget.NewRule(1000, 100, errPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }),
 	// DATA frames without content. Those with content pay for one each.
-	emptyFlood: budget.NewRule(100, 10, ErrEmptyFlood, func(s *Stats) *uint64 { return &s.EmptyFlood }),
+	emptyFlood: budget.NewRule(100, 10, errEmptyFlood, func(s *Stats) *uint64 { return &s.EmptyFlood }),
 }
 
 // spend takes one of the budget of k, and returns the fault when that is not allowed.

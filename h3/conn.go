@@ -149,7 +149,7 @@ func (c *Conn) sweep() Event {
 		return Event{}
 	}
 	c.giveUp(s, RequestCancelled)
-	return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: ErrPeerGoAway}
+	return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: errPeerGoAway}
 }
 
 // fail ends the connection.

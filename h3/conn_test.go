@@ -89,67 +89,67 @@ func TestConn_faults(t *testing.T) {
 		sends  []string
 		want   *Error
 	}{
-		{"second SETTINGS", Server, "control", false, []string{"04 00"}, ErrFrameUnexpected},
-		{"DATA on the control stream", Server, "control", false, []string{"00 01 61"}, ErrFrameUnexpected},
-		{"HEADERS on it", Server, "control", false, []string{get()}, ErrFrameUnexpected},
-		{"PUSH_PROMISE on it", Client, "control", false, []string{"05 01 00"}, ErrFrameUnexpected},
-		{"PRIORITY of HTTP/2", Server, "control", false, []string{"02 01 00"}, ErrFrameUnexpected},
-		{"CANCEL_PUSH", Server, "control", false, []string{"03 01 00"}, ErrPush},
-		{"CANCEL_PUSH to a client", Client, "control", false, []string{"03 01 00"}, ErrPush},
-		{"MAX_PUSH_ID to a client", Client, "control", false, []string{"0d 01 00"}, ErrFrameUnexpected},
-		{"MAX_PUSH_ID that falls", Server, "control", false, []string{"0d 01 07 0d 01 06"}, ErrPush},
-		{"MAX_PUSH_ID with more", Server, "control", false, []string{"0d 02 07 07"}, ErrPayload},
-		{"GOAWAY with nothing", Server, "control", false, []string{"07 00"}, ErrPayload},
-		{"GOAWAY with half a number", Server, "control", false, []string{"07 01 40"}, ErrPayload},
-		{"GOAWAY of no request", Client, "control", false, []string{"07 01 01"}, ErrGoAwayID},
-		{"GOAWAY that grows", Client, "control", false, []string{"07 01 04 07 01 08"}, ErrGoAwayID},
-		{"GOAWAY of a client that grows", Server, "control", false, []string{"07 01 04 07 01 08"}, ErrGoAwayID},
-		{"PRIORITY_UPDATE to a client", Client, "control", false, []string{"800f0700 01 00"}, ErrFrameUnexpected},
-		{"PRIORITY_UPDATE of a push", Server, "control", false, []string{"800f0701 01 00"}, ErrPriorityID},
-		{"PRIORITY_UPDATE of no request", Server, "control", false, []string{"800f0700 01 02"}, ErrPriorityID},
-		{"PRIORITY_UPDATE above the limit", Server, "control", false, []string{"800f0700 02 42 00"}, ErrPriorityID},
-		{"PRIORITY_UPDATE without a number", Server, "control", false, []string{"800f0700 01 40"}, ErrPayload},
-		{"a large frame", Server, "control", false, []string{"07 44 01"}, ErrControlSize},
-		{"its end", Server, "control", true, []string{""}, ErrClosedCritical},
+		{"second SETTINGS", Server, "control", false, []string{"04 00"}, errFrameUnexpected},
+		{"DATA on the control stream", Server, "control", false, []string{"00 01 61"}, errFrameUnexpected},
+		{"HEADERS on it", Server, "control", false, []string{get()}, errFrameUnexpected},
+		{"PUSH_PROMISE on it", Client, "control", false, []string{"05 01 00"}, errFrameUnexpected},
+		{"PRIORITY of HTTP/2", Server, "control", false, []string{"02 01 00"}, errFrameUnexpected},
+		{"CANCEL_PUSH", Server, "control", false, []string{"03 01 00"}, errPush},
+		{"CANCEL_PUSH to a client", Client, "control", false, []string{"03 01 00"}, errPush},
+		{"MAX_PUSH_ID to a client", Client, "control", false, []string{"0d 01 00"}, errFrameUnexpected},
+		{"MAX_PUSH_ID that falls", Server, "control", false, []string{"0d 01 07 0d 01 06"}, errPush},
+		{"MAX_PUSH_ID with more", Server, "control", false, []string{"0d 02 07 07"}, errPayload},
+		{"GOAWAY with nothing", Server, "control", false, []string{"07 00"}, errPayload},
+		{"GOAWAY with half a number", Server, "control", false, []string{"07 01 40"}, errPayload},
+		{"GOAWAY of no request", Client, "control", false, []string{"07 01 01"}, errGoAwayID},
+		{"GOAWAY that grows", Client, "control", false, []string{"07 01 04 07 01 08"}, errGoAwayID},
+		{"GOAWAY of a client that grows", Server, "control", false, []string{"07 01 04 07 01 08"}, errGoAwayID},
+		{"PRIORITY_UPDATE to a client", Client, "control", false, []string{"800f0700 01 00"}, errFrameUnexpected},
+		{"PRIORITY_UPDATE of a push", Server, "control", false, []string{"800f0701 01 00"}, errPriorityID},
+		{"PRIORITY_UPDATE of no request", Server, "control", false, []string{"800f0700 01 02"}, errPriorityID},
+		{"PRIORITY_UPDATE above the limit", Server, "control", false, []string{"800f0700 02 42 00"}, errPriorityID},
+		{"PRIORITY_UPDATE without a number", Server, "control", false, []string{"800f0700 01 40"}, errPayload},
+		{"a large frame", Server, "control", false, []string{"07 44 01"}, errControlSize},
+		{"its end", Server, "control", true, []string{""}, errClosedCritical},
 
-		{"no SETTINGS", Server, "other", false, []string{"00 07 01 00"}, ErrMissingSettings},
-		{"unknown frame before SETTINGS", Server, "other", false, []string{"00 21 00"}, ErrMissingSettings},
-		{"half a setting", Server, "other", false, []string{"00 04 01 06"}, ErrPayload},
-		{"setting of HTTP/2", Server, "other", false, []string{"00 04 02 03 01"}, ErrSetting},
-		{"setting twice", Server, "other", false, []string{"00 04 04 06 01 06 01"}, ErrSetting},
-		{"setting out of range", Client, "other", false, []string{"00 04 02 08 02"}, ErrSetting},
-		{"second control stream", Server, "both", false, []string{"00 04 00"}, ErrStreamCreation},
-		{"second encoder stream", Server, "twice", false, []string{"02"}, ErrStreamCreation},
-		{"second decoder stream", Server, "twice", false, []string{"03"}, ErrStreamCreation},
-		{"push stream of a client", Server, "other", false, []string{"01 00"}, ErrStreamCreation},
-		{"push stream of a server", Client, "other", false, []string{"01 00"}, ErrPush},
-		{"end of the encoder stream", Server, "other", true, []string{"02"}, ErrClosedCritical},
-		{"end of the decoder stream", Server, "other", true, []string{"03"}, ErrClosedCritical},
-		{"insertion", Server, "other", false, []string{"02 c0 01 61"}, ErrEncoderStream},
-		{"capacity", Client, "other", false, []string{"02 20"}, ErrEncoderStream},
-		{"acknowledgement of a section", Server, "other", false, []string{"03 80"}, ErrDecoderStream},
-		{"increment", Server, "other", false, []string{"03 44 01"}, ErrDecoderStream},
-		{"endless integer", Server, "other", false, []string{"03 7f 80808080808080808080"}, ErrDecoderStream},
+		{"no SETTINGS", Server, "other", false, []string{"00 07 01 00"}, errMissingSettings},
+		{"unknown frame before SETTINGS", Server, "other", false, []string{"00 21 00"}, errMissingSettings},
+		{"half a setting", Server, "other", false, []string{"00 04 01 06"}, errPayload},
+		{"setting of HTTP/2", Server, "other", false, []string{"00 04 02 03 01"}, errSetting},
+		{"setting twice", Server, "other", false, []string{"00 04 04 06 01 06 01"}, errSetting},
+		{"setting out of range", Client, "other", false, []string{"00 04 02 08 02"}, errSetting},
+		{"second control stream", Server, "both", false, []string{"00 04 00"}, errStreamCreation},
+		{"second encoder stream", Server, "twice", false, []string{"02"}, errStreamCreation},
+		{"second decoder stream", Server, "twice", false, []string{"03"}, errStreamCreation},
+		{"push stream of a client", Server, "other", false, []string{"01 00"}, errStreamCreation},
+		{"push stream of a server", Client, "other", false, []string{"01 00"}, errPush},
+		{"end of the encoder stream", Server, "other", true, []string{"02"}, errClosedCritical},
+		{"end of the decoder stream", Server, "other", true, []string{"03"}, errClosedCritical},
+		{"insertion", Server, "other", false, []string{"02 c0 01 61"}, errEncoderStream},
+		{"capacity", Client, "other", false, []string{"02 20"}, errEncoderStream},
+		{"acknowledgement of a section", Server, "other", false, []string{"03 80"}, errDecoderStream},
+		{"increment", Server, "other", false, []string{"03 44 01"}, errDecoderStream},
+		{"endless integer", Server, "other", false, []string{"03 7f 80808080808080808080"}, errDecoderStream},
 
-		{"DATA before the head", Server, "request", false, []string{data("x")}, ErrFrameUnexpected},
-		{"SETTINGS on a request", Server, "request", false, []string{"04 00"}, ErrFrameUnexpected},
-		{"GOAWAY on a request", Server, "request", false, []string{"07 01 00"}, ErrFrameUnexpected},
-		{"PRIORITY_UPDATE on a request", Server, "request", false, []string{"800f0700 01 00"}, ErrFrameUnexpected},
-		{"PUSH_PROMISE of a client", Server, "request", false, []string{"05 01 00"}, ErrFrameUnexpected},
-		{"PUSH_PROMISE", Client, "request", false, []string{"05 01 00"}, ErrPush},
-		{"CONTINUATION", Server, "request", false, []string{"09 00"}, ErrFrameUnexpected},
+		{"DATA before the head", Server, "request", false, []string{data("x")}, errFrameUnexpected},
+		{"SETTINGS on a request", Server, "request", false, []string{"04 00"}, errFrameUnexpected},
+		{"GOAWAY on a request", Server, "request", false, []string{"07 01 00"}, errFrameUnexpected},
+		{"PRIORITY_UPDATE on a request", Server, "request", false, []string{"800f0700 01 00"}, errFrameUnexpected},
+		{"PUSH_PROMISE of a client", Server, "request", false, []string{"05 01 00"}, errFrameUnexpected},
+		{"PUSH_PROMISE", Client, "request", false, []string{"05 01 00"}, errPush},
+		{"CONTINUATION", Server, "request", false, []string{"09 00"}, errFrameUnexpected},
 		{"frame after the trailers", Server, "request", false, []string{get(), headers("a", "b"), data("x")},
-			ErrFrameUnexpected},
+			errFrameUnexpected},
 		{"HEADERS in a tunnel", Server, "request", false,
-			[]string{headers(":method", "CONNECT", ":authority", "a:1"), headers("a", "b")}, ErrFrameUnexpected},
-		{"DATA that is cut", Server, "request", true, []string{body, "00 05 61 62"}, ErrFrameCut},
-		{"HEADERS that are cut", Server, "request", true, []string{"01 05 00 00"}, ErrFrameCut},
-		{"the head of a frame that is cut", Server, "request", true, []string{get(), "00 40"}, ErrFrameCut},
-		{"an unknown frame that is cut", Server, "request", true, []string{get(), "21 02 00"}, ErrFrameCut},
-		{"no section", Server, "request", false, []string{"01 00"}, ErrDecompression},
-		{"reference to the dynamic table", Server, "request", false, []string{"01 03 00 00 80"}, ErrDecompression},
+			[]string{headers(":method", "CONNECT", ":authority", "a:1"), headers("a", "b")}, errFrameUnexpected},
+		{"DATA that is cut", Server, "request", true, []string{body, "00 05 61 62"}, errFrameCut},
+		{"HEADERS that are cut", Server, "request", true, []string{"01 05 00 00"}, errFrameCut},
+		{"the head of a frame that is cut", Server, "request", true, []string{get(), "00 40"}, errFrameCut},
+		{"an unknown frame that is cut", Server, "request", true, []string{get(), "21 02 00"}, errFrameCut},
+		{"no section", Server, "request", false, []string{"01 00"}, errDecompression},
+		{"reference to the dynamic table", Server, "request", false, []string{"01 03 00 00 80"}, errDecompression},
 		{"more fields than 10 times the limit", Server, "request", false,
-			[]string{frame(frameHeaders, "\x00\x00"+strings.Repeat("\xd1", 1001))}, ErrHeaderBomb},
+			[]string{frame(frameHeaders, "\x00\x00"+strings.Repeat("\xd1", 1001))}, errHeaderBomb},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScript(t, c.role, Options{})
@@ -192,13 +192,13 @@ func TestConn_resetOfCriticalStreams(t *testing.T) {
 		s.send(s.oneWay(0), first)
 		s.recv()
 		s.far.q.Reset(s.oneWay(0), 1)
-		if s.recv(); !errors.Is(s.last.Err, ErrClosedCritical) {
+		if s.recv(); !errors.Is(s.last.Err, errClosedCritical) {
 			t.Errorf("%s: %v", first, s.last.Err)
 		}
 	}
 	s := scriptFor(t, Server, Options{})
 	s.far.q.Stop(s.peer[3], 1)
-	if s.recv(); !errors.Is(s.last.Err, ErrClosedCritical) {
+	if s.recv(); !errors.Is(s.last.Err, errClosedCritical) {
 		t.Error(s.last.Err)
 	}
 }
@@ -228,13 +228,13 @@ func TestServer_malformed(t *testing.T) {
 		{"no :path", []string{headers(":method", "GET", ":scheme", "https", ":authority", "h")}, true, nil, nil},
 		{"connection", request("connection", "close"), true, nil, nil},
 		{"upper case", []string{frame(frameHeaders, fieldSection()+"\xd1\xd7\xc1\x50\x01h\x21A\x01b")}, true, nil, nil},
-		{"no head", nil, true, ErrIncomplete, []string{"RESET 0 H3_REQUEST_INCOMPLETE"}},
-		{"too little data", []string{get("content-length", "5"), data("four")}, true, ErrLengthMismatch, nil},
+		{"no head", nil, true, errIncomplete, []string{"RESET 0 H3_REQUEST_INCOMPLETE"}},
+		{"too little data", []string{get("content-length", "5"), data("four")}, true, errLengthMismatch, nil},
 		{"no data", []string{get("content-length", "5")}, true, nil, nil},
-		{"too much data", []string{get("content-length", "5"), data("sixsix")}, false, ErrLengthMismatch,
+		{"too much data", []string{get("content-length", "5"), data("sixsix")}, false, errLengthMismatch,
 			[]string{"RESET 0 H3_MESSAGE_ERROR", "STOP 0 H3_MESSAGE_ERROR"}},
 		{"trailers before all data", []string{get("content-length", "5"), headers("a", "b")}, false,
-			ErrLengthMismatch, nil},
+			errLengthMismatch, nil},
 		{"pseudo-field in trailers", []string{get(), headers(":path", "/")}, true, nil, nil},
 		{"a long target", []string{headers(":method", "GET", ":scheme", "https", ":authority", "h", ":path",
 			"/"+strings.Repeat("a", 9000))}, true, ErrTargetTooLong, []string{"HEADERS 0 :status=414", "END 0"}},
@@ -490,7 +490,7 @@ func TestConn_settings(t *testing.T) {
 	big := makeRequest("GET", "/", "h", "x", strings.Repeat("a", 9000))
 	st, err := s.c.Open(s.w.now)
 	testutil.Must(t, err)
-	if err := s.c.SendHead(st, big, true); err != ErrUnsettled {
+	if err := s.c.SendHead(st, big, true); err != errUnsettled {
 		t.Error(err)
 	}
 	if s.c.ExtendedConnect() {
@@ -512,7 +512,7 @@ func TestConn_extendedConnect(t *testing.T) {
 	if !s.head.Upgrade || string(s.head.Peek(message.Upgrade)) != "websocket" {
 		t.Errorf("%+v", s.head)
 	}
-	if err := s.c.SendHead(s.stream[0], makeResponse(200), false); err != ErrNotSwitched {
+	if err := s.c.SendHead(s.stream[0], makeResponse(200), false); err != errNotSwitched {
 		t.Error(err)
 	}
 	answer := makeResponse(101)
@@ -668,24 +668,24 @@ func TestConn_order(t *testing.T) {
 	s.send(s.request(0), get())
 	s.recv()
 	st := s.stream[0]
-	if _, err := s.c.SendData(st, []byte("x"), false); err != ErrOrder {
+	if _, err := s.c.SendData(st, []byte("x"), false); err != errOrder {
 		t.Error(err)
 	}
-	if err := s.c.SendTrailers(st, makeResponse(0)); err != ErrOrder {
+	if err := s.c.SendTrailers(st, makeResponse(0)); err != errOrder {
 		t.Error(err)
 	}
-	if err := s.c.SendHead(st, makeResponse(100), true); err != ErrOrder {
+	if err := s.c.SendHead(st, makeResponse(100), true); err != errOrder {
 		t.Error(err)
 	}
 	s.respond(0, makeResponse(103, "Link", "</a>"), false)
 	s.respond(0, makeResponse(200), false)
-	if err := s.c.SendHead(st, makeResponse(200), false); err != ErrOrder {
+	if err := s.c.SendHead(st, makeResponse(200), false); err != errOrder {
 		t.Error(err)
 	}
 	if err := s.c.SendTrailers(st, makeResponse(0, "X-Sum", "1")); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.c.SendData(st, []byte("x"), false); err != ErrOrder {
+	if _, err := s.c.SendData(st, []byte("x"), false); err != errOrder {
 		t.Error(err)
 	}
 	s.wantWire("HEADERS 0 :status=103 link=</a>", "HEADERS 0 :status=200", "HEADERS 0 x-sum=1", "END 0")

@@ -52,16 +52,16 @@ func (c *Conn) onType(s *Stream, kind uint64) *Error {
 	switch role := streamRole(kind); role {
 	case control, encoder, decoder:
 		if c.got>>kind&1 != 0 {
-			return ErrStreamCreation
+			return errStreamCreation
 		}
 		c.got |= 1 << kind
 		s.role = role
 		return nil
 	case push:
 		if c.role == Client {
-			return ErrPush // §4.6: we have sent no MAX_PUSH_ID
+			return errPush // §4.6: we have sent no MAX_PUSH_ID
 		}
-		return ErrStreamCreation
+		return errStreamCreation
 	}
 	c.giveUp(s, StreamCreationError)
 	return c.spend(unknownFlood)
@@ -75,12 +75,12 @@ func (c *Conn) readDecoderStream(s *Stream, b []byte) (n int, err *Error) {
 			if s.rest--; octet&0x80 == 0 {
 				s.rest = 0
 			} else if s.rest == 0 {
-				return 0, ErrDecoderStream
+				return 0, errDecoderStream
 			}
 			continue
 		}
 		if octet&0xc0 != 0x40 {
-			return 0, ErrDecoderStream
+			return 0, errDecoderStream
 		}
 		if octet&0x3f == 0x3f {
 			s.rest = 9
@@ -97,22 +97,22 @@ func (c *Conn) beginControl(s *Stream, kind, length uint64) (ev Event, err *Erro
 	settings := kind == frameSettings
 	if settings == (c.flag&gotSettings != 0) {
 		if settings {
-			return ev, ErrFrameUnexpected // §7.2.4
+			return ev, errFrameUnexpected // §7.2.4
 		}
-		return ev, ErrMissingSettings // §6.2.1
+		return ev, errMissingSettings // §6.2.1
 	}
 	switch kind {
 	case frameSettings, frameGoAway, frameCancelPush:
 	case frameMaxPushID, framePriorityUpdate, framePriorityPush:
 		if c.role == Client {
-			return ev, ErrFrameUnexpected
+			return ev, errFrameUnexpected
 		}
 	default:
 		return ev, c.beginOther(s, kind, length)
 	}
 	switch {
 	case length > controlMax:
-		return ev, ErrControlSize
+		return ev, errControlSize
 	case length == 0:
 		return c.onControl(kind, nil)
 	}
@@ -128,18 +128,18 @@ func (c *Conn) onControl(kind uint64, p []byte) (ev Event, err *Error) {
 	}
 	id, n := quic.ReadInteger(p)
 	if n == 0 {
-		return ev, ErrPayload
+		return ev, errPayload
 	}
 	if kind == framePriorityUpdate || kind == framePriorityPush {
 		return ev, c.onPriorityUpdate(kind, id, n, p)
 	}
 	switch {
 	case n != len(p):
-		return ev, ErrPayload
+		return ev, errPayload
 	case kind == frameGoAway:
 		return c.onGoAway(id)
 	case kind == frameCancelPush, id < c.pushMax:
-		return ev, ErrPush // §7.2.3: of a push that was never promised; §7.2.7: the maximum cannot be reduced
+		return ev, errPush // §7.2.3: of a push that was never promised; §7.2.7: the maximum cannot be reduced
 	}
 	c.pushMax = id
 	return ev, c.spend(unknownFlood)
@@ -151,14 +151,14 @@ func (c *Conn) onSettings(p []byte) *Error {
 	for len(p) > 0 {
 		id, v, n := parseHead(p)
 		if n == 0 {
-			return ErrPayload
+			return errPayload
 		}
 		p = p[n:]
 		if id >= 64 {
 			continue // §7.2.4: unknown ones are ignored
 		}
 		if (seen|settingsReserved)>>id&1 != 0 {
-			return ErrSetting
+			return errSetting
 		}
 		seen |= 1 << id
 		switch id {
@@ -168,7 +168,7 @@ func (c *Conn) onSettings(p []byte) *Error {
 			}
 		case settingExtendedConnect:
 			if v > 1 {
-				return ErrSetting
+				return errSetting
 			}
 			if v == 1 {
 				c.flag |= peerExtended
@@ -181,7 +181,7 @@ func (c *Conn) onSettings(p []byte) *Error {
 // onGoAway takes GOAWAY (§5.2): of a server with the lowest request that it does not process, of a client with a push.
 func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
 	if id > c.peerLast || c.role == Client && id&3 != 0 {
-		return ev, ErrGoAwayID
+		return ev, errGoAwayID
 	}
 	if err := c.spend(unknownFlood); err != nil {
 		return ev, err
@@ -193,7 +193,7 @@ func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
 // onPriorityUpdate takes PRIORITY_UPDATE (RFC 9218 §7.2): a stream and a Priority field. n is the length of id in p.
 func (c *Conn) onPriorityUpdate(kind, id uint64, n int, p []byte) *Error {
 	if kind == framePriorityPush || id&3 != 0 || !c.q.Allows(id) { // RFC 9218 §7.2: also above the limit of streams
-		return ErrPriorityID
+		return errPriorityID
 	}
 	// For a stream that is yet to come the update is not kept: the request can say it itself.
 	for s := c.streams.First(); s != nil; s = s.opening.Next() {

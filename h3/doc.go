@@ -32,6 +32,6 @@
 // A Conn, its streams and its Arena belong to the reactor of the quic.Conn. A Stream is dead after Reset, and after
 // both ends; it is another exchange's from the next Next or Expire on. QUIC limits windows and the number of
 // streams, Options limit heads, and each abuse has a budget and a counter in Stats. A stream makes room for another
-// one when it is dead, a reset one too: ErrRapidReset bounds that. An idle connection holds two streams: the control
-// streams of both ends.
+// one when it is dead, a reset one too: how often a peer may reset is bounded. An idle connection holds two streams:
+// the control streams of both ends.
 package h3

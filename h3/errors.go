@@ -56,8 +56,8 @@ func (c Code) String() string {
 	return "code 0x" + strconv.FormatUint(uint64(c), 16)
 }
 
-// Error is a fault of the peer. The values are the Err variables of this package, and errors of malformed sections:
-// compare with errors.Is or ==. Immutable.
+// Error is a fault of the peer. Code and the text tell faults apart. The few that a caller treats in its own way are
+// Err variables of this package: compare with errors.Is or ==. Immutable.
 type Error struct {
 	Code Code // what the peer is told
 	text string
@@ -78,19 +78,19 @@ var faults = func() (all [section.FaultCount]*Error) {
 
 // Faults of the connection: CONNECTION_CLOSE, and it is over.
 var (
-	ErrStreamCreation  = fault(StreamCreationError, "stream of a type that exists once, or that this end must not open")
-	ErrClosedCritical  = fault(ClosedCriticalStream, "end of a stream that must stay open")
-	ErrMissingSettings = fault(MissingSettings, "the first frame of the control stream is not SETTINGS")
-	ErrFrameUnexpected = fault(FrameUnexpected, "frame that must not come here")
-	ErrFrameCut        = fault(FrameError, "stream that ends within a frame")
-	ErrPayload         = fault(FrameError, "frame with a payload of the wrong size")
-	ErrSetting         = fault(SettingsError, "setting that is reserved, out of range or there twice")
-	ErrPush            = fault(IDError, "push that was not allowed")
-	ErrGoAwayID        = fault(IDError, "GOAWAY with a wrong number, or a higher one than before")
-	ErrPriorityID      = fault(IDError, "PRIORITY_UPDATE of something that can be no request")
-	ErrDecompression   = fault(DecompressionFailed, "field section cannot be decoded")
-	ErrEncoderStream   = fault(EncoderStreamError, "instruction for a dynamic table that has no room")
-	ErrDecoderStream   = fault(DecoderStreamError, "instruction about a dynamic table that is not used")
+	errStreamCreation  = fault(StreamCreationError, "stream of a type that exists once, or that this end must not open")
+	errClosedCritical  = fault(ClosedCriticalStream, "end of a stream that must stay open")
+	errMissingSettings = fault(MissingSettings, "the first frame of the control stream is not SETTINGS")
+	errFrameUnexpected = fault(FrameUnexpected, "frame that must not come here")
+	errFrameCut        = fault(FrameError, "stream that ends within a frame")
+	errPayload         = fault(FrameError, "frame with a payload of the wrong size")
+	errSetting         = fault(SettingsError, "setting that is reserved, out of range or there twice")
+	errPush            = fault(IDError, "push that was not allowed")
+	errGoAwayID        = fault(IDError, "GOAWAY with a wrong number, or a higher one than before")
+	errPriorityID      = fault(IDError, "PRIORITY_UPDATE of something that can be no request")
+	errDecompression   = fault(DecompressionFailed, "field section cannot be decoded")
+	errEncoderStream   = fault(EncoderStreamError, "instruction for a dynamic table that has no room")
+	errDecoderStream   = fault(DecoderStreamError, "instruction about a dynamic table that is not used")
 )
 
 // The reasons for which a connection is over that are no fault of HTTP.
@@ -101,13 +101,13 @@ var (
 
 // Abuse: CONNECTION_CLOSE, and it is over. Each has a counter in Stats.
 var (
-	ErrRapidReset    = fault(ExcessiveLoad, "too many streams reset by the peer")
-	ErrMadeYouReset  = fault(ExcessiveLoad, "too many streams that had to be reset")
-	ErrHeaderBomb    = fault(ExcessiveLoad, "field section far above the limit")
-	ErrUnknownFlood  = fault(ExcessiveLoad, "too many frames, streams or instructions without effect")
-	ErrPriorityFlood = fault(ExcessiveLoad, "too many PRIORITY_UPDATE")
-	ErrEmptyFlood    = fault(ExcessiveLoad, "too many DATA frames without content")
-	ErrControlSize   = fault(ExcessiveLoad, "frame of the control stream that is too large")
+	errRapidReset    = fault(ExcessiveLoad, "too many streams reset by the peer")
+	errMadeYouReset  = fault(ExcessiveLoad, "too many streams that had to be reset")
+	errHeaderBomb    = fault(ExcessiveLoad, "field section far above the limit")
+	errUnknownFlood  = fault(ExcessiveLoad, "too many frames, streams or instructions without effect")
+	errPriorityFlood = fault(ExcessiveLoad, "too many PRIORITY_UPDATE")
+	errEmptyFlood    = fault(ExcessiveLoad, "too many DATA frames without content")
+	errControlSize   = fault(ExcessiveLoad, "frame of the control stream that is too large")
 )
 
 // Faults of one stream: it is reset, the others go on. Faults of sections that are answered have names here.
@@ -116,13 +116,13 @@ var (
 	ErrHeadTooLarge   = faults[section.FaultHeadTooLarge]
 	ErrTooManyFields  = faults[section.FaultTooManyFields]
 	ErrExpectation    = faults[section.FaultExpectation]
-	ErrLengthMismatch = faults[section.FaultLengthMismatch]
-	ErrManyInterim    = fault(MessageError, "too many interim answers")
-	ErrHeadsInParts   = fault(ExcessiveLoad, "too much of heads that have come in part")
-	ErrNoHead         = fault(MessageError, "stream that ends before the head of the answer")
-	ErrIncomplete     = fault(RequestIncomplete, "stream that ends before the head of the request")
+	errLengthMismatch = faults[section.FaultLengthMismatch]
+	errManyInterim    = fault(MessageError, "too many interim answers")
+	errHeadsInParts   = fault(ExcessiveLoad, "too much of heads that have come in part")
+	errNoHead         = fault(MessageError, "stream that ends before the head of the answer")
+	errIncomplete     = fault(RequestIncomplete, "stream that ends before the head of the request")
 	ErrHeadTimeout    = fault(RequestIncomplete, "head that did not come to its end in time")
-	ErrPeerGoAway     = fault(RequestRejected, "the peer's GOAWAY is below the stream")
+	errPeerGoAway     = fault(RequestRejected, "the peer's GOAWAY is below the stream")
 	ErrPeerReset      = fault(RequestCancelled, "the peer reset the stream")
 )
 
@@ -134,12 +134,12 @@ func (e sendError) Error() string { return "h3: " + string(e) }
 // The errors of methods that send.
 const (
 	ErrDead              = sendError("stream is over")
-	ErrOrder             = sendError("head, data and end are out of order")
+	errOrder             = sendError("head, data and end are out of order")
 	ErrNoRoom            = sendError("no room for another stream")
 	ErrGoingAway         = sendError("connection takes no new streams")
-	ErrNoExtendedConnect = sendError("the peer takes no extended CONNECT")
-	ErrNotSwitched       = sendError("2xx without a tunnel as the answer to an extended CONNECT")
-	ErrFaulted           = sendError("connection is over")
+	errNoExtendedConnect = sendError("the peer takes no extended CONNECT")
+	errNotSwitched       = sendError("2xx without a tunnel as the answer to an extended CONNECT")
+	errFaulted           = sendError("connection is over")
 	ErrListSize          = sendError("larger than SETTINGS_MAX_FIELD_SECTION_SIZE of the peer")
-	ErrUnsettled         = sendError("too large to be sent before the settings of the peer are known")
+	errUnsettled         = sendError("too large to be sent before the settings of the peer are known")
 )

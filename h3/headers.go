@@ -16,7 +16,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 	d.Init(qpack.DecoderOptions{ListMax: listMax(&c.limits)})
 	n, e := d.Begin(block)
 	if e != nil {
-		return s, ErrDecompression
+		return s, errDecompression
 	}
 	for count := 1; n < len(block); count++ {
 		k, f, e := d.Next(block[n:])
@@ -24,7 +24,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 		if count > headerBomb*c.limits.FieldCount {
 			// Many tiny references: each takes a byte and makes a field.
 			c.arena.Stats.HeaderBomb++
-			return s, ErrHeaderBomb
+			return s, errHeaderBomb
 		}
 		switch e {
 		case nil:
@@ -32,7 +32,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 		case qpack.ErrListSize:
 			s.Refuse(section.FaultHeadTooLarge)
 		default:
-			return s, ErrDecompression
+			return s, errDecompression
 		}
 	}
 	c.arena.render = h.Base[:0]
@@ -70,7 +70,7 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 			if s.interim++; s.interim <= maxInterim {
 				return Event{Kind: HeadDone, Stream: s}, nil
 			}
-			e = ErrManyInterim
+			e = errManyInterim
 		}
 		if e != nil {
 			return c.malformed(s, e)
@@ -78,7 +78,7 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 	default:
 		e := faults[m.Fault()]
 		if e == nil && s.left > 0 {
-			e = ErrLengthMismatch
+			e = errLengthMismatch
 		}
 		if e != nil {
 			return c.malformed(s, e)
@@ -112,7 +112,7 @@ func (c *Conn) malformed(s *Stream, e *Error) (Event, *Error) {
 		status, count = 431, &c.arena.Stats.HeadTooLarge
 	case ErrTargetTooLong: // RFC 9110 §15.5.15
 		status, count = 414, &c.arena.Stats.HeadTooLarge
-	case ErrHeadsInParts:
+	case errHeadsInParts:
 		count = &c.arena.Stats.HeadTooLarge
 	case ErrExpectation:
 		status = 417

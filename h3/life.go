@@ -12,7 +12,7 @@ func (c *Conn) Open(now int64) (*Stream, error) {
 	c.now = now
 	switch {
 	case c.fault != nil:
-		return nil, ErrFaulted
+		return nil, errFaulted
 	case c.role != Client || c.GoingAway():
 		return nil, ErrGoingAway
 	case c.Room() <= 0:

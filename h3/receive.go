@@ -57,7 +57,7 @@ func (c *Conn) streamOf(qs *quic.Stream) (*Stream, *Error) {
 		return s, nil
 	}
 	if c.role == Client {
-		return nil, ErrStreamCreation // RFC 9114 §6.1
+		return nil, errStreamCreation // RFC 9114 §6.1
 	}
 	c.nextPeer = max(c.nextPeer, qs.ID+4)
 	s := c.newStream(request)
@@ -110,7 +110,7 @@ func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head) (n int, ev E
 	switch {
 	case s.role == encoder:
 		// RFC 9204 §3.2.3: an encoder MUST NOT send any instructions when the table has no room.
-		return 0, ev, ErrEncoderStream
+		return 0, ev, errEncoderStream
 	case s.role == decoder:
 		n, err = c.readDecoderStream(s, b)
 		return n, ev, err
@@ -126,7 +126,7 @@ func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head) (n int, ev E
 		case whole:
 			ev, err = c.onHeaders(s, block, end && n == len(b), h)
 		case s.role == request && c.joined > joinedMax*c.limits.HeadBytes:
-			ev, err = c.malformed(s, ErrHeadsInParts)
+			ev, err = c.malformed(s, errHeadsInParts)
 		}
 		if whole {
 			c.dropBlock(s)
@@ -154,11 +154,11 @@ func (c *Conn) beginRequest(s *Stream, kind, length uint64) (ev Event, err *Erro
 	case frameHeaders:
 		switch {
 		case s.flag&(recvEnd|tunnelled) != 0, c.role == Server && s.flag&recvHead != 0 && s.asked.Tunnel():
-			return ev, ErrFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
+			return ev, errFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
 		case length > uint64(c.limits.HeadBytes):
 			return c.malformed(s, ErrHeadTooLarge)
 		case length == 0:
-			return ev, ErrDecompression // a field section has a prefix
+			return ev, errDecompression // a field section has a prefix
 		}
 		s.begin(inBlock, kind, length)
 		return ev, nil
@@ -177,15 +177,15 @@ func (c *Conn) beginOther(s *Stream, kind, length uint64) *Error {
 	switch kind {
 	case framePushPromise:
 		if c.role == Client && s.role == request {
-			return ErrPush // §7.2.5: we have sent no MAX_PUSH_ID
+			return errPush // §7.2.5: we have sent no MAX_PUSH_ID
 		}
-		return ErrFrameUnexpected
+		return errFrameUnexpected
 	case frameData, frameHeaders, frameCancelPush, frameSettings, frameGoAway, frameMaxPushID, framePriorityUpdate,
 		framePriorityPush:
-		return ErrFrameUnexpected
+		return errFrameUnexpected
 	}
 	if kind < 64 && framesOfHTTP2>>kind&1 != 0 {
-		return ErrFrameUnexpected
+		return errFrameUnexpected
 	}
 	s.begin(inSkip, kind, length) // §9: implementations MUST discard data on unknown types
 	return c.spend(unknownFlood)
@@ -241,7 +241,7 @@ func (c *Conn) drop(buf []byte) {
 // beginData takes the head of a DATA frame.
 func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
 	if s.flag&(recvHead|recvEnd) != recvHead {
-		return ev, ErrFrameUnexpected // §4.1: before the head, or after the trailers
+		return ev, errFrameUnexpected // §4.1: before the head, or after the trailers
 	}
 	if length == 0 {
 		return ev, c.spend(emptyFlood)
@@ -251,7 +251,7 @@ func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
 		// §4.1.2: malformed if the value of Content-Length does not equal the sum of the DATA frame lengths. Tolerated,
 		// it would be a request smuggled into HTTP/1.
 		if length > uint64(s.left) {
-			return c.malformed(s, ErrLengthMismatch)
+			return c.malformed(s, errLengthMismatch)
 		}
 		s.left -= int64(length)
 	}
@@ -264,7 +264,7 @@ func (c *Conn) readData(s *Stream, b []byte, end bool) (n int, ev Event, err *Er
 	n = s.skip(b)
 	if end = end && n == len(b) && s.rest == 0; end {
 		if s.left > 0 {
-			ev, err = c.malformed(s, ErrLengthMismatch)
+			ev, err = c.malformed(s, errLengthMismatch)
 			return n, ev, err
 		}
 		c.peerEnded(s)
@@ -279,16 +279,16 @@ func (c *Conn) onEnd(s *Stream) (ev Event, err *Error) {
 		c.finish(s)
 		err = c.spend(unknownFlood)
 	case s.role != request:
-		err = ErrClosedCritical
+		err = errClosedCritical
 	case s.state != atHead || s.partLen > 0:
-		err = ErrFrameCut // §7.1
+		err = errFrameCut // §7.1
 	case s.flag&recvEnd != 0: // told with the last bytes
 	case s.flag&recvHead == 0 && c.role == Server:
-		return c.malformed(s, ErrIncomplete) // §4.1
+		return c.malformed(s, errIncomplete) // §4.1
 	case s.flag&recvHead == 0:
-		return c.malformed(s, ErrNoHead)
+		return c.malformed(s, errNoHead)
 	case s.left > 0:
-		return c.malformed(s, ErrLengthMismatch)
+		return c.malformed(s, errLengthMismatch)
 	default:
 		c.peerEnded(s)
 		ev = Event{Kind: Data, Stream: s, End: true}
@@ -307,7 +307,7 @@ func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
 		c.finish(s)
 		err = c.spend(unknownFlood)
 	case s.role != request:
-		err = ErrClosedCritical
+		err = errClosedCritical
 	case s.flag&recvEnd == 0: // else its end had come without FIN
 		return c.peerReset(s, Code(in.Code))
 	}
@@ -337,7 +337,7 @@ func (c *Conn) onStopped(in *quic.Event) (ev Event, err *Error) {
 		return ev, err
 	}
 	if s.role != request {
-		return ev, ErrClosedCritical
+		return ev, errClosedCritical
 	}
 	if c.role == Server || Code(in.Code) != NoError {
 		return c.peerReset(s, Code(in.Code))

@@ -82,9 +82,9 @@ func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
 	case s.flag&dead != 0 || s.conn != c:
 		return ErrDead
 	case c.fault != nil:
-		return ErrFaulted
+		return errFaulted
 	case s.flag&(sentHead|sentEnd) != 0:
-		return ErrOrder
+		return errOrder
 	case c.role == Client:
 		return c.sendRequest(s, h, end)
 	}
@@ -96,7 +96,7 @@ func (c *Conn) SendHead(s *Stream, h *message.Head, end bool) error {
 
 func (c *Conn) sendRequest(s *Stream, h *message.Head, end bool) error {
 	if h.Upgrade && c.flag&peerExtended == 0 {
-		return ErrNoExtendedConnect
+		return errNoExtendedConnect
 	}
 	if c.peerLast != noGoAway {
 		return ErrGoingAway
@@ -156,9 +156,9 @@ func (c *Conn) sendResponse(s *Stream, h *message.Head, end bool) error {
 	interim := status < 200 && !h.Tunnel
 	switch {
 	case s.flag&recvHead == 0, interim && end:
-		return ErrOrder
+		return errOrder
 	case status == 101 && s.asked != section.ForUpgrade, interim && status == 101:
-		return ErrNotSwitched
+		return errNotSwitched
 	case h.Tunnel:
 		if s.asked == section.ForUpgrade {
 			status = 200
@@ -166,7 +166,7 @@ func (c *Conn) sendResponse(s *Stream, h *message.Head, end bool) error {
 		s.flag |= tunnelled
 	case s.asked.Tunnel() && status >= 200 && status < 300:
 		// RFC 9220 §3: 2xx means that the tunnel stands. An origin that answers so without switching has no tunnel.
-		return ErrNotSwitched
+		return errNotSwitched
 	}
 	if !interim {
 		s.flag |= sentHead
@@ -207,9 +207,9 @@ func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 	case s.flag&dead != 0 || s.conn != c:
 		return false, ErrDead
 	case c.fault != nil:
-		return false, ErrFaulted
+		return false, errFaulted
 	case s.flag&(sentHead|sentEnd|endDue) != sentHead:
-		return false, ErrOrder
+		return false, errOrder
 	}
 	return false, nil
 }
@@ -269,11 +269,11 @@ func (c *Conn) appendLength(b []byte, n int64) []byte {
 }
 
 // fits returns ErrListSize when h is larger than the peer accepts (RFC 9114 §4.2.2). Before the settings of a server
-// have come there is no limit: ErrUnsettled is for a head that many servers would refuse, which should wait for them.
+// have come there is no limit: errUnsettled is for a head that many servers would refuse, which should wait for them.
 func (c *Conn) fits(s *Stream, h *message.Head, kind section.Kind) error {
 	most, err := c.peerList, ErrListSize
 	if c.flag&gotSettings == 0 && c.role == Client {
-		most, err = listUnsettled, ErrUnsettled
+		most, err = listUnsettled, errUnsettled
 	}
 	if section.Fits(h, kind, s.asked, c.scheme(h), most) {
 		return nil
