@@ -41,8 +41,8 @@ func (x *Exchange) fail(f *Error) {
 		case own.final():
 			v = own
 		case own.kind != next:
-			x.fault, x.up.Detail = FilterFailed, "" // a failure of filters, so that none is asked about it
-			v = RespondPage(FilterFailed.Status)
+			x.fault, x.up.Detail = filterFailed, "" // a failure of filters, so that none is asked about it
+			v = RespondPage(filterFailed.Status)
 		case e.Status != f.Status || e.Text != f.Text || e.Token != f.Token:
 			x.fault, v = changed(f, e), RespondPage(e.Status)
 		}
@@ -64,17 +64,17 @@ func failFork(f *Forked, e *Error) {
 // countFailure counts f, which is answered.
 func (l *local) countFailure(f *Error) {
 	switch f {
-	case Overload, NoDescriptors:
+	case Overload, noDescriptors:
 		l.stats.Shed++
-	case MaxRequests:
+	case maxRequests:
 		l.stats.ShedRequests++
-	case ConcurrencyLimit:
+	case concurrencyLimit:
 		l.stats.ShedAdaptive++
-	case MaxPending:
+	case maxPending:
 		l.stats.ShedPending++
 	case BodyTooLarge:
 		l.stats.TooLarge++
-	case LoopDetected:
+	case loopDetected:
 		l.stats.Loops++
 	}
 }
@@ -167,11 +167,11 @@ func ask(x *Exchange, list []named[onFailure], e *Error) (v Verdict, rest []name
 func (x *Exchange) respond(v Verdict) {
 	switch {
 	case x.answering:
-		x.cut(FilterFailed)
+		x.cut(filterFailed)
 	case v.kind == fail:
 		x.fail(v.failure)
 	case !v.final():
-		x.fail(FilterFailed)
+		x.fail(filterFailed)
 	case x.fork != nil:
 		x.fail(answeredBy(v))
 	default:
@@ -182,7 +182,7 @@ func (x *Exchange) respond(v Verdict) {
 // answeredBy returns the failure of a fork that a filter has answered with v. Apart, so that v is in memory of its own
 // here alone.
 func answeredBy(v Verdict) *Error {
-	own := *FilterFailed
+	own := *filterFailed
 	own.answer = &v
 	return &own
 }
@@ -268,7 +268,7 @@ func (d *storedSide) readFile(f *content.File) session.Stream {
 func (x *Exchange) sendResponse() {
 	h := &x.Response
 	if x.Request.Upgrade && !x.tunnel && unswitched(&x.Request, h) {
-		x.fail(UpgradeFailed)
+		x.fail(upgradeFailed)
 		return
 	}
 	bodyless := x.toDown.Ended && !x.toDown.Waiting && x.toDown.Trailers == nil &&
@@ -288,9 +288,9 @@ func (x *Exchange) sendResponse() {
 	}
 	x.answering = true
 	body := x.local.unlend(x)
-	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != AnswerHeadTooLarge {
+	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != answerHeadTooLarge {
 		x.answering = false
-		x.fail(AnswerHeadTooLarge)
+		x.fail(answerHeadTooLarge)
 		return
 	} else if err != nil {
 		downError(x, err)

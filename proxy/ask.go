@@ -37,7 +37,8 @@ const (
 // A sub-request comes from the client of x, as far as routes, filters, logs and backends see, with its fields but for
 // those about the body, about ranges and conditions, and about the connection. It has a log record of its own, whose
 // member parent is the ID of x. With To it meets no filter and no route. Sub-requests of sub-requests are made to a
-// depth of 4, and 16 for an exchange at a time: Err is SubTooDeep, or SubTooMany. The end of x ends them.
+// depth of 4, and 16 for an exchange at a time: Kind of Err is sub_too_deep, or sub_too_many. The end of x ends
+// them.
 func Ask(x *Exchange, s *Sub) Verdict {
 	if x.origin != nil {
 		panic(errAskOnWorker)
@@ -60,9 +61,9 @@ func Ask(x *Exchange, s *Sub) Verdict {
 		s.next, k.first = k.first, s
 		switch {
 		case k.depth >= subDepthMax:
-			s.fault = SubTooDeep
+			s.fault = subTooDeep
 		case n > subsMax:
-			s.fault = SubTooMany
+			s.fault = subTooMany
 		}
 	}
 	x.local.stats.Subs++
@@ -277,7 +278,7 @@ func (s *Sub) due(*engine.Reactor) {
 		s.tell()
 	} else if s.y != nil { // it takes too long
 		s.giveUp()
-		s.fault = TotalTimeout
+		s.fault = totalTimeout
 		s.tellSoon()
 	}
 }

@@ -42,7 +42,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 		var err error
 		if p, err = x.call.decode(x.local, p, end); err != nil {
 			x.up.Body.Owed += in
-			x.fail(BadBase64)
+			x.fail(badBase64)
 			return nil, false
 		}
 	}
@@ -51,7 +51,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 		if p, v = x.local.transform(x, list, p, end); v.kind != next {
 			x.up.Body.Owed += in
 			if v.kind == park { // a body has nowhere to wait
-				x.fail(FilterFailed)
+				x.fail(filterFailed)
 			} else {
 				x.judge(v)
 			}
@@ -139,7 +139,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 			x.cut(Internal)
 			return nil, false
 		} else if v.kind != next {
-			x.cut(FilterFailed)
+			x.cut(filterFailed)
 			return nil, false
 		}
 	}
@@ -192,9 +192,9 @@ func downError(x *Exchange, err error) {
 	case session.ErrDead:
 		x.dropUp()
 	case session.ErrHeadSize:
-		x.cut(AnswerHeadTooLarge)
+		x.cut(answerHeadTooLarge)
 	default:
-		x.cut(BodyLengthMismatch)
+		x.cut(bodyLengthMismatch)
 	}
 }
 
@@ -221,7 +221,7 @@ func upError(x *Exchange, err error) {
 		x.fail(err)
 	default:
 		if err != session.ErrDead {
-			x.fail(BodyLengthMismatch)
+			x.fail(bodyLengthMismatch)
 		}
 	}
 }

@@ -87,8 +87,8 @@ const deadlineSlack = 5 * int64(time.Millisecond)
 
 // cancelled returns why an origin took its answer to a call back: it does so at the deadline, as the client would.
 func (c *call) cancelled(f *Error, now int64) *Error {
-	if c.deadline > 0 && f == BackendCancelled && now+deadlineSlack >= c.deadline {
-		return DeadlinePassed
+	if c.deadline > 0 && f == backendCancelled && now+deadlineSlack >= c.deadline {
+		return deadlinePassed
 	}
 	return f
 }

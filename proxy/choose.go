@@ -17,7 +17,7 @@ func findRoute(x *Exchange) bool {
 	switch err {
 	case nil:
 	case route.ErrParameters:
-		x.fail(ParametersRefused)
+		x.fail(parametersRefused)
 		return false
 	default: // ErrPath
 		x.fail(AmbiguousPath)
@@ -78,11 +78,11 @@ func (l *local) otherMethods(s *Snapshot, h *message.Head, by *arrival) message.
 // failRouteless answers a request that no route takes. RFC 9110 §15.5.6: where a route would take another method it is
 // 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
 func failRouteless(x *Exchange) {
-	f := NoRoute
+	f := routeNotFound
 	if x.allow = x.local.otherMethods(x.snapshot, &x.Request, (*arrival)(x)); x.allow.Len > 0 {
-		f = MethodRefused
+		f = methodRefused
 	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
-		f = MethodRefused
+		f = methodRefused
 	}
 	x.fail(f)
 }
@@ -126,14 +126,14 @@ func lastHop(h *message.Head) Verdict {
 	n, err := strconv.ParseUint(string(v), 10, 32)
 	switch {
 	case err != nil:
-		return Fail(BadMaxForwards)
+		return Fail(badMaxForwards)
 	case n > 0:
 		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 		return Next
 	case h.Verb == message.VerbOptions:
 		return Respond(200, "").With("Allow", allowed)
 	}
-	return Fail(MethodRefused)
+	return Fail(methodRefused)
 }
 
 // chooseRoute chooses the route of the request. It reports false where the request was answered instead.

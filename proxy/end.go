@@ -214,9 +214,9 @@ func armTotal(x *Exchange) {
 func expire(x *Exchange) {
 	defer x.rescue()
 	x.local.stats.Expired++
-	f := TotalTimeout
+	f := totalTimeout
 	if x.call.deadline > 0 {
-		f = DeadlinePassed
+		f = deadlinePassed
 	}
 	switch {
 	case x.working: // its Done ends it

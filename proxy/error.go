@@ -20,11 +20,11 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// Error is a failure of an exchange, with its answer. From and Kind name it in one word each. Reason is what the access
-// log and edge why have for it, "backend:connect", and Token what Proxy-Status has. Immutable, but for the copy that a
-// filter is given: see Filter.Error. The failures of this package are variables of it, which errors.Is finds. A
-// Destination may have its own, made by NewError: Open returns one, and the streams that it makes give one as the cause
-// of OnReset.
+// Error is a failure of an exchange, with its answer. A filter tells failures apart by From and Kind: SideBackend and
+// "connect_timeout". Reason is what the access log and edge why have for it, "backend:connect", and Token what
+// Proxy-Status has. Immutable, but for the copy that a filter is given: see Filter.Error. Some failures that filters
+// and destinations compare with or return are variables, such as ConnectRefused, which errors.Is finds. A Destination
+// may have its own, made by NewError: Open returns one, and the streams that it makes give one as the cause of OnReset.
 type Error struct {
 	Kind   Kind
 	From   Side   // that ended the exchange
@@ -110,7 +110,7 @@ func (e *Error) Reason() string {
 // About returns what e says of a backend: see package forward.
 func (e *Error) About() forward.About {
 	return forward.About{
-		Trouble: e.trouble, Own: e == NoPorts || e == NoDescriptors, Text: e.Text, Reason: e.Reason(), Try: e.try,
+		Trouble: e.trouble, Own: e == noPorts || e == noDescriptors, Text: e.Text, Reason: e.Reason(), Try: e.try,
 	}
 }
 
@@ -147,40 +147,40 @@ func (e *Error) after() string {
 	return "1"
 }
 
-// The failures of a proxy: docs/operations.md says what each of them means. errors.Is finds them.
+// The failures of a proxy: docs/operations.md says what each of them means.
 var (
-	NoRoute       = failure(SideProxy, "route", 404, "destination_not_found", "There is nothing at this address.")
-	MethodRefused = failure(SideProxy, "method", 405, "http_request_denied", "No route takes this method.", allows)
+	routeNotFound = failure(SideProxy, "route", 404, "destination_not_found", "There is nothing at this address.")
+	methodRefused = failure(SideProxy, "method", 405, "http_request_denied", "No route takes this method.", allows)
 	TargetTooLong = failure(SideProxy, "rewrite", 414, "http_request_error",
 		"The request target is too long to be rewritten.")
-	SchemeMismatch = failure(SideProxy, "scheme", 421, "http_request_error",
+	schemeMismatch = failure(SideProxy, "scheme", 421, "http_request_error",
 		"This connection is not secured, and https was asked for.")
-	NotSecured = failure(SideProxy, "plain", 421, "http_request_error",
+	notSecured = failure(SideProxy, "plain", 421, "http_request_error",
 		"This connection is not secured, and has to be: use https.", calls(grpc.Unauthenticated))
-	NoClientCert = failure(SideProxy, "client_cert", 421, "http_request_error",
+	noClientCert = failure(SideProxy, "client_cert", 421, "http_request_error",
 		"This connection was made without a client certificate that is trusted.", calls(grpc.Unauthenticated))
-	SNIMismatch = failure(SideProxy, "sni", 421, "http_request_error",
+	sniMismatch = failure(SideProxy, "sni", 421, "http_request_error",
 		"This connection was secured for another host.")
-	TermsMismatch = failure(SideProxy, "tls_rules", 421, "http_request_error",
+	termsMismatch = failure(SideProxy, "tls_rules", 421, "http_request_error",
 		"This connection was secured on other terms than this request needs.", calls(grpc.Unauthenticated))
-	LoopDetected = failure(SideProxy, "loop", 508, "proxy_loop_detected", "The request goes in circles.")
-	// SubTooDeep and SubTooMany are what a filter that asks by a sub-request gets for an answer.
-	SubTooDeep = failure(SideProxy, "sub_too_deep", 508, "proxy_loop_detected", "A sub-request is too deep.")
-	SubTooMany = failure(SideProxy, "sub_too_many", 500, "proxy_internal_error",
+	loopDetected = failure(SideProxy, "loop", 508, "proxy_loop_detected", "The request goes in circles.")
+	// subTooDeep and subTooMany are what a filter that asks by a sub-request gets for an answer.
+	subTooDeep = failure(SideProxy, "sub_too_deep", 508, "proxy_loop_detected", "A sub-request is too deep.")
+	subTooMany = failure(SideProxy, "sub_too_many", 500, "proxy_internal_error",
 		"There are too many sub-requests.")
-	BadMaxForwards = failure(SideClient, "max_forwards", 400, "http_request_error",
+	badMaxForwards = failure(SideClient, "max_forwards", 400, "http_request_error",
 		"Max-Forwards is not a number.")
 	BodyTooLarge = failure(SideProxy, "request_body", 413, "http_request_error",
 		"The request body is too large.")
-	RequestHeadTooLarge = failure(SideBackend, "head_size", 431, "http_request_error",
+	requestHeadTooLarge = failure(SideBackend, "head_size", 431, "http_request_error",
 		"The head of the request is too large.")
-	AnswerHeadTooLarge = failure(SideClient, "head_size", 502, "http_response_header_section_size",
+	answerHeadTooLarge = failure(SideClient, "head_size", 502, "http_response_header_section_size",
 		"The head of the answer is larger than the client takes.", calls(grpc.Exhausted))
 	// Internal says that code of the proxy's own panicked.
 	Internal           = failure(SideProxy, "internal", 500, "proxy_internal_error", "The proxy failed.")
-	BodyLengthMismatch = failure(SideProxy, "body_length", 500, "proxy_internal_error",
+	bodyLengthMismatch = failure(SideProxy, "body_length", 500, "proxy_internal_error",
 		"A filter changed the body, not its length.")
-	FilterFailed = failure(SideProxy, "filter", 500, "proxy_internal_error", "A filter ended the answer.")
+	filterFailed = failure(SideProxy, "filter", 500, "proxy_internal_error", "A filter ended the answer.")
 	// Overload refuses a request for which there is no room at the moment.
 	Overload = failure(SideProxy, "shed", 503, "proxy_internal_response", "The proxy is overloaded.", waits)
 	// ListsBusy refuses the list of a folder: four lists are being made, or memory is short.
@@ -190,102 +190,102 @@ var (
 		"No backend is available.", retries(RetryAlways), waits)
 	ConnectRefused = failure(SideBackend, "connect", 502, "connection_refused", "The backend refused the connection.",
 		connectTrouble("does it run, and listen there? In a container, localhost is the container itself"))
-	NoSocket = failure(SideBackend, "no_socket", 502, "destination_unavailable",
+	noSocket = failure(SideBackend, "no_socket", 502, "destination_unavailable",
 		"The socket of the backend does not exist.",
 		connectTrouble("is the path right, and does the process run that makes the file?"))
-	ConnectForbidden = failure(SideProxy, "permission", 502, "proxy_configuration_error",
+	connectForbidden = failure(SideProxy, "permission", 502, "proxy_configuration_error",
 		"The proxy may not connect to the backend.",
 		connectTrouble("for a socket: the user of edge needs the right to write to the file, and to enter its "+
 			"folders; else a firewall of this machine forbids it"))
-	NetUnreachable = failure(SideBackend, "no_route", 502, "destination_ip_unroutable",
+	netUnreachable = failure(SideBackend, "no_route", 502, "destination_ip_unroutable",
 		"There is no route to the backend.",
 		connectTrouble("has this machine an address and a route for that network (ip route get ADDRESS)?"))
-	Unreachable = failure(SideBackend, "unreachable", 502, "destination_ip_unroutable",
+	unreachable = failure(SideBackend, "unreachable", 502, "destination_ip_unroutable",
 		"The backend cannot be reached.",
 		connectTrouble("is the machine up? A router or firewall may refuse the way to it"))
-	NoPorts = failure(SideProxy, "ports", 503, "connection_limit_reached",
+	noPorts = failure(SideProxy, "ports", 503, "connection_limit_reached",
 		"The proxy has no local port left.", retries(RetryAlways), waits,
 		advice("more of net.ipv4.ip_local_port_range, or more idle connections (pool.idle)"))
-	NoDescriptors = failure(SideProxy, "descriptors", 503, "connection_limit_reached",
+	noDescriptors = failure(SideProxy, "descriptors", 503, "connection_limit_reached",
 		"The proxy has no descriptor left.", retries(RetryAlways), waits,
 		advice("a larger limit: LimitNOFILE of the service, or ulimit -n"))
-	BackendLimit = failure(SideProxy, "backend_limit", 503, "connection_limit_reached",
+	backendLimit = failure(SideProxy, "backend_limit", 503, "connection_limit_reached",
 		"The backend has as many connections as it may.", retries(RetryAlways), waits)
-	MaxRequests = failure(SideProxy, "max_requests", 503, "connection_limit_reached",
+	maxRequests = failure(SideProxy, "max_requests", 503, "connection_limit_reached",
 		"The backends have as many requests as they may.", retries(RetryAlways), waitsApart)
-	ConcurrencyLimit = failure(SideProxy, "concurrency", 503, "connection_limit_reached",
+	concurrencyLimit = failure(SideProxy, "concurrency", 503, "connection_limit_reached",
 		"The backends take no more requests at present.", retries(RetryAlways), waitsApart)
-	MaxPending = failure(SideProxy, "max_pending", 503, "connection_limit_reached",
+	maxPending = failure(SideProxy, "max_pending", 503, "connection_limit_reached",
 		"Too many requests wait for a backend.", retries(RetryAlways), waitsApart)
-	ConnectTimeout = failure(SideBackend, "connect_timeout", 504, "connection_timeout",
+	connectTimeout = failure(SideBackend, "connect_timeout", 504, "connection_timeout",
 		"The backend did not accept in time.", inPhase("connect"),
 		connectTrouble("is the machine up, and does no firewall drop what is sent to it? timeouts.connect says how "+
 			"long it has"))
-	AnswerTimeout = failure(SideBackend, "first_byte", 504, "http_response_timeout",
+	answerTimeout = failure(SideBackend, "first_byte", 504, "http_response_timeout",
 		"The backend did not answer in time.", retries(RetryIdempotent),
 		answerTrouble("it took the request; timeouts.first_byte and timeouts.read say how long it has"))
-	MalformedAnswer = failure(SideBackend, "malformed", 502, "http_protocol_error",
+	malformedAnswer = failure(SideBackend, "malformed", 502, "http_protocol_error",
 		"The backend's answer is malformed.", answerTrouble("does it speak HTTP there?"))
-	AnswerHeadSize = failure(SideBackend, "answer_head", 502, "http_response_header_section_size",
+	answerHeadSize = failure(SideBackend, "answer_head", 502, "http_response_header_section_size",
 		"The head of the backend's answer is too large.",
 		answerTrouble("limits.header_size, header_count and field_size of the upstream bound it"))
-	SpeaksTLS = failure(SideBackend, "speaks_tls", 502, "http_protocol_error",
+	speaksTLS = failure(SideBackend, "speaks_tls", 502, "http_protocol_error",
 		"The backend answered with TLS.", answerTrouble("write https:// before its address"))
-	SpeaksHTTP1 = failure(SideBackend, "speaks_http1", 502, "http_protocol_error",
+	speaksHTTP1 = failure(SideBackend, "speaks_http1", 502, "http_protocol_error",
 		"The backend was asked by HTTP/2 and answered by HTTP/1.",
 		answerTrouble(`it speaks HTTP/1 there: no grpc = true, h2c:// or protocol = "h2"`))
-	SpeaksHTTP2 = failure(SideBackend, "speaks_http2", 502, "http_protocol_error",
+	speaksHTTP2 = failure(SideBackend, "speaks_http2", 502, "http_protocol_error",
 		"The backend was asked by HTTP/1 and answered by HTTP/2.",
 		answerTrouble("it speaks HTTP/2 there: grpc = true for gRPC, or h2c:// before its address"))
-	TruncatedAnswer = failure(SideBackend, "truncated", 502, "http_response_incomplete",
+	truncatedAnswer = failure(SideBackend, "truncated", 502, "http_response_incomplete",
 		"The backend's answer is incomplete.", retries(RetryIdempotent),
 		answerTrouble("it closed the connection inside the answer; its own log says why"))
-	ConnectionLost = failure(SideBackend, "lost", 502, "connection_terminated",
+	connectionLost = failure(SideBackend, "lost", 502, "connection_terminated",
 		"The backend closed the connection.", retries(RetryIdempotent),
 		answerTrouble("it closed without an answer; if the port is for TLS, write https:// before its address"))
-	StreamRefused = failure(SideBackend, "refused", 503, "destination_unavailable",
+	streamRefused = failure(SideBackend, "refused", 503, "destination_unavailable",
 		"The backend refuses the request.", retries(RetryAlways), waits)
-	CertificateRefused = failure(SideBackend, "certificate", 502, "tls_certificate_error",
+	certificateRefused = failure(SideBackend, "certificate", 502, "tls_certificate_error",
 		"The backend's certificate is not accepted.",
 		connectTrouble("this machine does not know its authority (tls.ca names another), or it is for another name "+
 			"(tls.sni)"))
-	TLSAlert = failure(SideBackend, "tls_alert", 502, "tls_alert_received",
+	tlsAlert = failure(SideBackend, "tls_alert", 502, "tls_alert_received",
 		"The backend refused the secured connection.",
 		connectTrouble("does it want a client certificate (tls.cert), or another name (tls.sni)?"))
-	TLSFailed = failure(SideBackend, "tls", 502, "tls_protocol_error",
+	tlsFailed = failure(SideBackend, "tls", 502, "tls_protocol_error",
 		"The connection to the backend could not be secured.",
 		connectTrouble("does it speak TLS there, in a version that both know? http:// is without"))
-	TLSMisconfigured = failure(SideProxy, "tls", 500, "proxy_configuration_error",
+	tlsMisconfigured = failure(SideProxy, "tls", 500, "proxy_configuration_error",
 		"The proxy cannot secure connections to the backend.", retries(RetryAlways))
-	BackendCancelled = failure(SideBackend, "cancelled", 502, "connection_terminated",
+	backendCancelled = failure(SideBackend, "cancelled", 502, "connection_terminated",
 		"The backend cancelled the exchange.", calls(grpc.Cancelled))
-	BackendReset = failure(SideBackend, "reset", 502, "connection_terminated",
+	backendReset = failure(SideBackend, "reset", 502, "connection_terminated",
 		"The backend gave the exchange up.", retries(RetryIdempotent), calls(grpc.Internal))
 	BadTarget     = failure(SideClient, "target", 400, "http_request_error", "The request target is malformed.")
 	AmbiguousPath = failure(SideClient, "path", 400, "http_request_error", "The path can be read in two ways.", closes)
-	ConditionCut  = failure(SideClient, "cut", 400, "http_request_error",
+	conditionCut  = failure(SideClient, "cut", 400, "http_request_error",
 		"The request is too long for the conditions that it has to meet.")
-	JSONUnreadable = failure(SideClient, "json", 400, "http_request_error",
+	jsonUnreadable = failure(SideClient, "json", 400, "http_request_error",
 		"A JSON text of the request is not one that all of its readers understand in the same way.")
 	BadHost = failure(SideClient, "host", 400, "http_request_error",
 		"What the connection says of the client is no host.")
-	UnderscoreRefused = failure(SideClient, "underscore", 400, "http_request_error",
+	underscoreRefused = failure(SideClient, "underscore", 400, "http_request_error",
 		"The name of a field has an underscore.")
-	ParametersRefused = failure(SideClient, "path_parameters", 400, "http_request_error",
+	parametersRefused = failure(SideClient, "path_parameters", 400, "http_request_error",
 		"The path has parameters.", closes)
-	TotalTimeout   = failure(SideProxy, "total", 504, "http_response_timeout", "The request took too long.")
-	DeadlinePassed = failure(SideClient, "deadline", 504, "http_response_timeout",
+	totalTimeout   = failure(SideProxy, "total", 504, "http_response_timeout", "The request took too long.")
+	deadlinePassed = failure(SideClient, "deadline", 504, "http_response_timeout",
 		"The deadline of the call has passed.")
-	BadBase64      = failure(SideClient, "base64", 400, "http_request_error", "The body is not base64.")
-	UpgradeRefused = failure(SideProxy, "upgrade", 501, "http_request_denied", "This protocol is not passed on.")
-	UpgradeFailed  = failure(SideBackend, "upgrade", 502, "http_upgrade_failed",
+	badBase64      = failure(SideClient, "base64", 400, "http_request_error", "The body is not base64.")
+	upgradeRefused = failure(SideProxy, "upgrade", 501, "http_request_denied", "This protocol is not passed on.")
+	upgradeFailed  = failure(SideBackend, "upgrade", 502, "http_upgrade_failed",
 		"The backend did not change to the protocol.")
-	SlowBody      = failure(SideClient, "request_body", 408, "", "")
-	TunnelIdle    = failure(SideProxy, "tunnel_idle", 0, "", "")
-	Drained       = failure(SideProxy, "drain", 499, "", "", silently)
-	ClientGone    = failure(SideClient, "gone", 499, "", "")
-	MalformedBody = failure(SideClient, "malformed", 400, "", "")
-	ClientSlow    = failure(SideClient, "timeout", 499, "", "")
+	slowBody      = failure(SideClient, "request_body", 408, "", "")
+	tunnelIdle    = failure(SideProxy, "tunnel_idle", 0, "", "")
+	drained       = failure(SideProxy, "drain", 499, "", "", silently)
+	clientGone    = failure(SideClient, "gone", 499, "", "")
+	malformedBody = failure(SideClient, "malformed", 400, "", "")
+	clientSlow    = failure(SideClient, "timeout", 499, "", "")
 )
 
 // failure returns a row of the table above. more sets fields that most rows leave at zero.
@@ -330,25 +330,25 @@ func errorOfReset(code session.Code, cause error) *Error {
 	case code == session.ConnectFailed:
 		return errorOfDial(cause)
 	case code == session.Malformed:
-		return cmp.Or(errorOfCause(answerCauses, cause), MalformedAnswer)
+		return cmp.Or(errorOfCause(answerCauses, cause), malformedAnswer)
 	case errorOfCode[code] != nil:
 		return errorOfCode[code]
 	case isAlert(cause): // with TLS 1.3 a server looks at our certificate when the handshake is done for us
-		return TLSAlert
+		return tlsAlert
 	}
-	return ConnectionLost
+	return connectionLost
 }
 
 // errorOfCode has the failures of resets that need no look at the cause.
 var errorOfCode = map[session.Code]*Error{
-	session.ConnectTimeout: ConnectTimeout,
-	session.Timeout:        AnswerTimeout,
-	session.Truncated:      TruncatedAnswer,
-	session.Refused:        StreamRefused,
-	session.Cancelled:      BackendCancelled,
-	session.Aborted:        BackendReset,
-	session.NoUpgrade:      UpgradeFailed,
-	session.HeadSize:       RequestHeadTooLarge,
+	session.ConnectTimeout: connectTimeout,
+	session.Timeout:        answerTimeout,
+	session.Truncated:      truncatedAnswer,
+	session.Refused:        streamRefused,
+	session.Cancelled:      backendCancelled,
+	session.Aborted:        backendReset,
+	session.NoUpgrade:      upgradeFailed,
+	session.HeadSize:       requestHeadTooLarge,
 }
 
 // errorOfDial returns the failure of a connection that was not established.
@@ -370,13 +370,13 @@ func errorOfHandshake(err error) *Error {
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, tlsconn.ErrTimeout), errors.Is(err, tlsconn.ErrLate):
-		return ConnectTimeout
+		return connectTimeout
 	case errors.As(err, &certificate):
-		return CertificateRefused
+		return certificateRefused
 	case isAlert(err):
-		return TLSAlert
+		return tlsAlert
 	}
-	return TLSFailed
+	return tlsFailed
 }
 
 // isAlert reports whether err is an alert of the peer.
@@ -387,15 +387,15 @@ func isAlert(err error) bool {
 
 // errorOfErrno has what connect(2) says that is no refusal.
 var errorOfErrno = map[syscall.Errno]*Error{
-	syscall.ETIMEDOUT:     ConnectTimeout,
-	syscall.ENOENT:        NoSocket,
-	syscall.EACCES:        ConnectForbidden,
-	syscall.EPERM:         ConnectForbidden,
-	syscall.ENETUNREACH:   NetUnreachable,
-	syscall.ENETDOWN:      NetUnreachable,
-	syscall.EHOSTUNREACH:  Unreachable,
-	syscall.EHOSTDOWN:     Unreachable,
-	syscall.EADDRNOTAVAIL: NoPorts,
+	syscall.ETIMEDOUT:     connectTimeout,
+	syscall.ENOENT:        noSocket,
+	syscall.EACCES:        connectForbidden,
+	syscall.EPERM:         connectForbidden,
+	syscall.ENETUNREACH:   netUnreachable,
+	syscall.ENETDOWN:      netUnreachable,
+	syscall.EHOSTUNREACH:  unreachable,
+	syscall.EHOSTDOWN:     unreachable,
+	syscall.EADDRNOTAVAIL: noPorts,
 	syscall.ENOBUFS:       Overload,
 	syscall.ENOMEM:        Overload,
 }
@@ -417,15 +417,15 @@ func errorOfCause(causes []knownCause, err error) *Error {
 }
 
 var dialCauses = []knownCause{
-	{forward.ErrMaxPending, MaxPending}, {forward.ErrMaxRequests, MaxRequests},
-	{forward.ErrConcurrency, ConcurrencyLimit}, {forward.ErrNoBackend, NoBackend}, {upstream.ErrNoAddress, NoBackend},
-	{upstream.ErrQueueFull, BackendLimit}, {upstream.ErrQueueTimeout, BackendLimit},
-	{engine.ErrNoDescriptors, NoDescriptors}, {engine.ErrConnectTimeout, ConnectTimeout},
-	{upstream.ErrNotSecured, TLSMisconfigured}, {session.ErrNotH2, TLSFailed},
+	{forward.ErrMaxPending, maxPending}, {forward.ErrMaxRequests, maxRequests},
+	{forward.ErrConcurrency, concurrencyLimit}, {forward.ErrNoBackend, NoBackend}, {upstream.ErrNoAddress, NoBackend},
+	{upstream.ErrQueueFull, backendLimit}, {upstream.ErrQueueTimeout, backendLimit},
+	{engine.ErrNoDescriptors, noDescriptors}, {engine.ErrConnectTimeout, connectTimeout},
+	{upstream.ErrNotSecured, tlsMisconfigured}, {session.ErrNotH2, tlsFailed},
 }
 
 var answerCauses = []knownCause{
-	{session.ErrSpeaksTLS, SpeaksTLS}, {session.ErrSpeaksH1, SpeaksHTTP1}, {session.ErrSpeaksH2, SpeaksHTTP2},
-	{h1.ErrHeadTooLarge, AnswerHeadSize}, {h1.ErrFieldTooLarge, AnswerHeadSize},
-	{h1.ErrTooManyFields, AnswerHeadSize}, {h2.ErrHeadTooLarge, AnswerHeadSize}, {h2.ErrTooManyFields, AnswerHeadSize},
+	{session.ErrSpeaksTLS, speaksTLS}, {session.ErrSpeaksH1, speaksHTTP1}, {session.ErrSpeaksH2, speaksHTTP2},
+	{h1.ErrHeadTooLarge, answerHeadSize}, {h1.ErrFieldTooLarge, answerHeadSize},
+	{h1.ErrTooManyFields, answerHeadSize}, {h2.ErrHeadTooLarge, answerHeadSize}, {h2.ErrTooManyFields, answerHeadSize},
 }

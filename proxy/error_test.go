@@ -73,7 +73,7 @@ func TestError_Is(t *testing.T) {
 	testutil.Get(t, http.DefaultClient, r.url)
 	for at, err := range map[string]error{"Error": <-told, "Log": <-logged} {
 		if !errors.Is(err, proxy.ConnectRefused) || !errors.Is(err, syscall.ECONNREFUSED) ||
-			errors.Is(err, proxy.ConnectTimeout) || errors.Is(err, proxy.TLSFailed) {
+			errors.Is(err, proxy.NoBackend) || errors.Is(err, proxy.Overload) {
 			t.Errorf("%s: %v is something else", at, err)
 		}
 		e := (*proxy.Error)(nil)
@@ -81,12 +81,13 @@ func TestError_Is(t *testing.T) {
 			t.Errorf("%s: %+v", at, err)
 		}
 	}
-	if errors.Is(proxy.NoRoute, (*proxy.Error)(nil)) {
+	if errors.Is(proxy.ConnectRefused, (*proxy.Error)(nil)) {
 		t.Error("a failure is none")
 	}
-	if !errors.Is(&proxy.Error{Kind: "tls", From: proxy.SideBackend}, proxy.TLSFailed) ||
-		errors.Is(proxy.TLSMisconfigured, proxy.TLSFailed) {
-		t.Error("kinds of two sides are one")
+	if !errors.Is(&proxy.Error{Kind: "connect", From: proxy.SideBackend}, proxy.ConnectRefused) ||
+		errors.Is(&proxy.Error{Kind: "connect", From: proxy.SideProxy}, proxy.ConnectRefused) ||
+		errors.Is(&proxy.Error{Kind: "connect_timeout", From: proxy.SideBackend}, proxy.ConnectRefused) {
+		t.Error("another kind, or the kind of another side, is the same failure")
 	}
 }
 

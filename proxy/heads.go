@@ -321,6 +321,6 @@ func sendOn(x *Exchange, noVia bool) {
 		NoVia: noVia,
 	})
 	if !ok {
-		x.refusal = LoopDetected
+		x.refusal = loopDetected
 	}
 }

@@ -56,16 +56,16 @@ func RefuseUnasked(x *Exchange, s *lang.State, before lang.Unasked) *Error {
 	case now == before || x.step >= stepForward:
 		return nil
 	case now.JSON != before.JSON:
-		x.refusal = JSONUnreadable
+		x.refusal = jsonUnreadable
 	default:
-		x.refusal = ConditionCut
+		x.refusal = conditionCut
 	}
 	return x.refusal
 }
 
 // unasked returns why RefuseUnasked has the exchange refused, before it is sent on; nil: it has not.
 func (p *progress) unasked() *Error {
-	if f := p.refusal; p.step < stepForward && (f == ConditionCut || f == JSONUnreadable) {
+	if f := p.refusal; p.step < stepForward && (f == conditionCut || f == jsonUnreadable) {
 		return f
 	}
 	return nil

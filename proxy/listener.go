@@ -143,7 +143,7 @@ func secured(k *record, h *message.Head) *Error {
 	case k.listener.RedirectToHTTPS != 0 && !h.HTTPS:
 		return askedPlainly
 	}
-	return NotSecured
+	return notSecured
 }
 
 // answeredHere ends a request for which Answers has a body.
@@ -156,15 +156,15 @@ func answeredHere(k *record, h *message.Head) *Error {
 }
 
 // certified refuses a client without a certificate, as on a connection that stood before certificates were asked for.
-func certified(k *record, _ *message.Head) *Error { return NoClientCert.unless(k.digest.Verified) }
+func certified(k *record, _ *message.Head) *Error { return noClientCert.unless(k.digest.Verified) }
 
 // fitting refuses a request for a host that a handshake would not have been for on the terms of this connection.
 func fitting(k *record, h *message.Head) *Error {
-	return TermsMismatch.unless(k.digest == nil || k.listener.Fits(k.digest, h.Host()))
+	return termsMismatch.unless(k.digest == nil || k.listener.Fits(k.digest, h.Host()))
 }
 
 func withoutUnderscores(_ *record, h *message.Head) *Error {
-	return UnderscoreRefused.unless(!h.Underscores)
+	return underscoreRefused.unless(!h.Underscores)
 }
 
 // namedByHandshake refuses another host than the host that the handshake was for. A host that is an address has none.
@@ -184,7 +184,7 @@ func namedByHandshake(k *record, h *message.Head) *Error {
 		_, err := netip.ParseAddr(string(host))
 		ok = err == nil
 	}
-	return SNIMismatch.unless(ok)
+	return sniMismatch.unless(ok)
 }
 
 func askedByHTTPS(_ *record, h *message.Head) *Error { return askedPlainly.unless(h.HTTPS) }
@@ -284,7 +284,7 @@ func (l *Listener) toHTTPS(h *message.Head, local uint16) Verdict {
 	target := h.Bytes(h.Target)
 	switch {
 	case len(target) == 0 || target[0] != '/': // "*", or the authority of CONNECT
-		return Fail(SchemeMismatch)
+		return Fail(schemeMismatch)
 	case h.Authority.Len == 0:
 		return Fail(BadTarget)
 	}

@@ -124,9 +124,9 @@ func (x *Exchange) upFailed(f *Error) {
 		discardBody(x)
 		x.up.Body.EndSent = true
 		x.answerSent()
-	case x.tunnel && x.answering && f == AnswerTimeout:
+	case x.tunnel && x.answering && f == answerTimeout:
 		x.local.stats.TunnelsIdle++
-		x.cut(TunnelIdle)
+		x.cut(tunnelIdle)
 	case x.toDown.Ended && (x.answering || x.parked || x.working):
 		// The answer is here; that it came before the whole request was sent harms nobody.
 		discardBody(x)

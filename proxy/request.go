@@ -34,7 +34,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.fail(Overload)
 		return
 	case asked && !x.trusted && x.digest == nil:
-		x.fail(SchemeMismatch) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
+		x.fail(schemeMismatch) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 		return
 	case x.Request.Underscores && x.listener.Underscores == UnderscoresDrop:
 		dropUnderscores(&x.Request)
@@ -137,17 +137,17 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 func (k *record) whyLeft(answering bool, code session.Code, cause error) *Error {
 	switch {
 	case k.tunnel && k.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
-		return Drained
+		return drained
 	case cause == session.ErrSlowBody && !answering: // the session answers it
 		k.local.answered = sessionEnd{cause, k.ID()}
-		return SlowBody
+		return slowBody
 	case code == session.Timeout:
-		return ClientSlow
+		return clientSlow
 	case code == session.Malformed: // the session answers it
 		k.local.answered = sessionEnd{cause, k.ID()}
-		return MalformedBody
+		return malformedBody
 	}
-	return ClientGone
+	return clientGone
 }
 
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.

@@ -207,7 +207,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	defer x.rescue()
 	x.up.Ended()
 	if cause == engine.ErrStopped { // it is not the backend that ended it
-		x.upFailed(Drained)
+		x.upFailed(drained)
 		return
 	}
 	if cause == error(Internal) {

@@ -106,9 +106,6 @@ type Snapshot struct {
 // snapshots is how many were made.
 var snapshots atomic.Uint32
 
-// Number returns the number of s, which no other Snapshot of this process has.
-func (s *Snapshot) Number() uint32 { return s.number }
-
 // Name gives d a name by which filters choose it: see Named. To be called before s is used.
 func (s *Snapshot) Name(name string, d Destination) {
 	if s.named == nil {

@@ -87,7 +87,7 @@ func (x *Exchange) judge(v Verdict) {
 		}
 		x.respond(v)
 	case resend: // nothing has failed
-		x.fail(FilterFailed)
+		x.fail(filterFailed)
 	case panicked:
 		x.fail(Internal)
 	}

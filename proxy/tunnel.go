@@ -88,7 +88,7 @@ func (s *socket) ask(h *message.Head, t *Tunnels, l *Listener) *Error {
 			s.asked, s.made = true, askWebSocket(h)
 		}
 	case h.Proto.Shared(): // RFC 8441: nothing is left of an extended CONNECT without its protocol
-		return UpgradeRefused
+		return upgradeRefused
 	default:
 		h.Upgrade = false
 	}
@@ -104,16 +104,16 @@ func (s *socket) ask(h *message.Head, t *Tunnels, l *Listener) *Error {
 // The end of either is passed on, and the exchange is over when both have ended.
 func openTunnel(x *Exchange, h *message.Head) bool {
 	if h.Status == 101 && !message.EqualFoldBytes(h.Bytes(h.Protocol), x.Request.Bytes(x.Request.Protocol)) {
-		x.fail(MalformedAnswer)
+		x.fail(malformedAnswer)
 		return false
 	}
 	if x.socket.asked {
 		switch acceptWebSocket(&x.Request, h, x.socket.made) {
 		case errNoKey:
-			x.fail(UpgradeRefused)
+			x.fail(upgradeRefused)
 			return false
 		case errAccept:
-			x.fail(MalformedAnswer)
+			x.fail(malformedAnswer)
 			return false
 		}
 	}
