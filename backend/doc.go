@@ -1,8 +1,9 @@
-// Package backend keeps the members of a service: their addresses and weights, and which of them may be picked.
+// Package backend keeps the list of servers that a load balancer chooses from: their addresses and weights, which of
+// them are up, and why others are not. A request picks one of them by a method of package balance.
 //
-// It knows no HTTP and opens no connection: package upstream keeps connections to the members of a Set, and other
-// protocols can do the same. It looks no name up and checks no member: packages discovery and health do, and say so by
-// SetAddresses and by a Reason.
+// It knows no HTTP and opens no connection. A proxy of this module keeps connections to the members of a Set, and other
+// protocols can do the same. It looks no name up and checks no member: package discovery, checks and the program do,
+// and say so by Apply, by SetAddresses and by a Reason.
 //
 // # A set and its members
 //
@@ -20,7 +21,8 @@
 // # Reasons
 //
 // A member serves while no Reason against it holds. Each Reason has one writer, so that two writers never undo each
-// other's decision: a member that fails its checks and is drained serves again when neither holds.
+// other's decision: a member that fails its checks and is drained serves again when neither holds. Outliers write the
+// Reason Ejected: the users of a Set report to them how requests end.
 //
 // # Parts
 //
@@ -34,10 +36,6 @@
 //
 // Policy may prefer members of one zone, as far as they can carry the requests, and may have a process use a subset of
 // the members: others are no members, so that nothing connects to them.
-//
-// # Ejection
-//
-// Outliers write the Reason Ejected. The users of a Set report to them how requests end; package ejection decides.
 //
 // # Views
 //

@@ -1,4 +1,4 @@
-// Package balance chooses a backend for a request.
+// Package balance has methods of load balancing: each picks a backend for a request, in turn, by load, or by a key.
 //
 // It opens no connection and probes nothing, and knows neither time nor I/O. A View says which backends there are, what
 // they weigh and which of them are open; Loads say what is under way at each and how fast it answers; a Picker chooses

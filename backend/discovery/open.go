@@ -24,7 +24,7 @@ type Opening struct {
 	Makers map[string]Maker // by scheme, for the kinds that a program adds
 }
 
-// Open makes the source that a text names: see package locator. Nothing is asked before it runs.
+// Open makes the source that a text names: the package comment lists them. Nothing is asked before it runs.
 func Open(text string, o Opening) (Source, error) {
 	l, err := locator.Parse(text, slices.Collect(maps.Keys(o.Makers))...)
 	if err != nil {

@@ -52,8 +52,8 @@ type ClientOptions struct {
 // Never is no limit.
 const Never = time.Duration(-1)
 
-// New makes a Client of servers, as Bases returns them. Nothing is asked before the first call. The error is about the
-// file of authorities.
+// NewClient makes a Client of servers, such as "http://10.0.0.5:2379". Nothing is asked before the first call. The
+// error is about the file of authorities.
 func NewClient(bases []string, o ClientOptions) (*Client, error) {
 	alive := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 	dialer := &net.Dialer{Timeout: registryConnect, KeepAliveConfig: alive} // a watch is silent for long

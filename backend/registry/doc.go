@@ -1,8 +1,8 @@
-// Package registry asks registries over HTTP with JSON, and makes an instance of a service known in one, so that others
-// find it by package discovery: the program itself, or another one beside it.
+// Package registry registers a server in etcd, in Consul or in a file, so that clients and proxies find it there, and
+// takes it out when it ends. Others find it by package discovery.
 //
-// It looks for no backend and checks none: discovery does, by a Client of this package. The text that says where an
-// instance is registered also finds it:
+// It looks for no backend and checks none: discovery does, by a Client of this package, which asks any registry that
+// speaks JSON over HTTP. The text that says where an instance is registered also finds it:
 //
 //	etcd://HOST:PORT,…/PREFIX     a key with a lease, and in it the address as JSON
 //	consul://HOST:PORT/SERVICE    a service of that agent, with a check of TTL or by HTTP
@@ -24,7 +24,7 @@
 //
 // # A client
 //
-//	c, err := registry.NewClient(registry.Bases(l), registry.ClientOptions{…})
+//	c, err := registry.NewClient([]string{"https://10.0.0.5:8500"}, registry.ClientOptions{})
 //	c.Call(ctx, "POST", path, body, &to)      one answer
 //	s, err := c.Open(ctx, "GET", path, nil)   one value after another: a watch
 //	s.Next(&to); s.Close()

@@ -19,8 +19,8 @@ type Opening struct {
 	Makers map[string]Maker // by scheme, for the kinds that a program adds
 }
 
-// Open makes the registry that a text names: see package locator. Nothing is asked before the first Put. Each
-// Registration needs one of its own.
+// Open makes the registry that a text names: the package comment lists them. Nothing is asked before the first Put.
+// Each Registration needs one of its own.
 func Open(text string, o Opening) (Registry, error) {
 	l, err := locator.ParseRegistry(text, slices.Collect(maps.Keys(o.Makers))...)
 	if err != nil {

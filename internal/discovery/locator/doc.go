@@ -2,21 +2,11 @@
 // of them also say where an instance of a service is registered.
 //
 // It is text alone: nothing is opened and nothing is asked. A configuration checks a text by it, and package discovery
-// makes the source. It knows no system, so that a configuration can be checked on any.
-//
-//	dns://HOST:PORT          each address of the host
-//	srv+dns://NAME           the SRV records of the name
-//	file:///PATH             the lines of a file
-//	etcd://HOST:PORT,…/PREFIX      the values of keys; ?tls=true&ca=/file
-//	consul://HOST:PORT/SERVICE     the instances that pass; ?tag=&dc=&near=&tls=&ca=&token_file=
-//	k8s://NAMESPACE/SERVICE:PORT   EndpointSlices; ?api=https://host:port&ca=&token_file=
-//	docker://LABEL=VALUE           containers; ?network=&port=&socket=
+// lists them and makes the source. It knows no system, so that a configuration can be checked on any.
 //
 // A program may have schemes of its own, whose texts have the form scheme://host/path?name=value. What these parts mean
 // is up to the maker of the source; Parse only cuts the text.
 //
 // Parse reads a text once, when a configuration is read; a Locator is immutable. Names have up to 253 bytes, in labels
 // of up to 63 (RFC 1035 §2.3.4), and may have underscores (RFC 2782). Parse is safe for any goroutine.
-//
-// An error says what is missing, and which schemes there are.
 package locator
