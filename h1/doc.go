@@ -1,7 +1,7 @@
-// Package h1 is the codec of HTTP/1: bytes in, events out; heads in, bytes out.
+// Package h1 parses and writes HTTP/1 without the network: bytes in, events out; heads in, bytes out.
 //
 // It does no I/O, holds no descriptor and reads no clock. Connections, deadlines, pipelining and the order of answers
-// are the session's; routing and hop-by-hop fields are the proxy's.
+// belong to package session; routing and hop-by-hop fields to package proxy.
 //
 // # Decoding
 //

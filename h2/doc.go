@@ -1,8 +1,8 @@
-// Package h2 is the codec of HTTP/2: bytes in, events out; heads and data in, bytes out.
+// Package h2 is HTTP/2 without the network, at both ends: bytes in, events out; heads and data in, bytes out.
 //
 // It does no I/O, holds no descriptor and reads no clock: the time is a parameter. Connections and timers belong to
-// the session, routing and hop-by-hop fields to the proxy. Heads have the normal form of HTTP/1: a WebSocket over
-// HTTP/2 is a GET with Upgrade and its answer a 101, whatever they were on the wire.
+// package session, routing and hop-by-hop fields to package proxy. Heads have the normal form of HTTP/1: a WebSocket
+// over HTTP/2 is a GET with Upgrade and its answer a 101, whatever they were on the wire.
 //
 // # Receiving
 //

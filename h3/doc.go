@@ -1,9 +1,9 @@
-// Package h3 is the codec of HTTP/3 (RFC 9114) over a quic.Conn, for both ends: events of QUIC in, events of HTTP out;
+// Package h3 is HTTP/3 (RFC 9114) without the network, at both ends: events of a quic.Conn in, events of HTTP out;
 // heads and data in, bytes on streams of QUIC out.
 //
 // It does no I/O, holds no descriptor and reads no clock: the time is a parameter. Datagrams and timers belong to the
-// program around it, routing and hop-by-hop fields to the proxy. Heads have the normal form of HTTP/1: a WebSocket over
-// HTTP/3 is a GET with Upgrade and its answer a 101, whatever they were on the wire.
+// program around it, routing and hop-by-hop fields to package proxy. Heads have the normal form of HTTP/1: a WebSocket
+// over HTTP/3 is a GET with Upgrade and its answer a 101, whatever they were on the wire.
 //
 // # Receiving
 //

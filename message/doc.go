@@ -1,4 +1,4 @@
-// Package message holds the heads of HTTP requests and responses, free of any version of the protocol.
+// Package message holds the heads of HTTP requests and responses, in one form for HTTP/1, HTTP/2 and HTTP/3.
 //
 // A Head is a base buffer and a table of fields that are offsets into it. Nothing in it points into the buffer, so a
 // head survives a move of its bytes (MoveTo copies the bytes and swaps the tables) and the garbage collector has one

@@ -1,8 +1,8 @@
-// Package poller is the seam between a reactor and the operating system.
+// Package poller has the system calls of an event loop: sockets that never block, and a wait until one of them can be
+// read or written, by epoll. Most programs want package engine, the event loops that are built on it.
 //
-// Kernel is that seam: an interface which the reactor holds and through which every system call of it goes. Epoll is
-// the real one; the simulation implements the same interface and produces orders of events that real sockets cannot be
-// forced into. The package knows descriptors and readiness, nothing of connections or protocols.
+// Kernel is the interface through which an event loop, a reactor, makes its system calls. Epoll is the real one; a test
+// can have a simulated one. The package knows descriptors and readiness, nothing of connections or protocols.
 //
 // # How it waits
 //

@@ -1,5 +1,5 @@
-// Package quic is a codec of QUIC version 1 (RFC 8999, 9000, 9001, 9002) with CUBIC (RFC 9438) and HyStart++ (RFC
-// 9406), both ends: datagrams and the time in, events and datagrams out.
+// Package quic is QUIC version 1 without the network, at both ends: datagrams and time in, events and datagrams out. It
+// has RFC 8999, 9000, 9001 and 9002, with CUBIC (RFC 9438) and HyStart++ (RFC 9406).
 //
 // It does no I/O, holds no socket, reads no clock and knows no TLS and no HTTP. The program around it has the sockets,
 // finds the Conn of a datagram by its connection id, and drives crypto/tls as the other side of the handshake.

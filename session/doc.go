@@ -1,4 +1,4 @@
-// Package session joins connections and messages: one Stream contract over all versions of HTTP, for both ends.
+// Package session has servers and clients of HTTP on package engine: one Stream contract over all versions of HTTP.
 //
 // A Server takes connections of a listener and makes Streams of the requests that come in; a Client or a Mux is one
 // connection to an origin on which requests are opened. All drive a codec that does no I/O over an engine.Conn that

@@ -1,4 +1,4 @@
-// Package hpack is the header compression of HTTP/2 (RFC 7541): a Decoder and an Encoder for one connection.
+// Package hpack compresses the header fields of HTTP/2 (RFC 7541): an Encoder and a Decoder for one connection.
 //
 // It knows no frames: a header block is one slice, its CONTINUATION frames joined by the caller. It does not decide
 // what a message may hold either, but tells with each field what RFC 9113 §8.2.1 has to say about its bytes

@@ -1,5 +1,5 @@
-// Package qpack is the field compression of HTTP/3 (RFC 9204) by the static table alone: a Decoder and an Encoder. Both
-// ends say by their SETTINGS that the dynamic table has no room, so no field section waits for another stream, and
+// Package qpack compresses the header fields of HTTP/3 (RFC 9204) by the static table alone: an Encoder and a Decoder.
+// Both ends say by their SETTINGS that the dynamic table has no room, so no field section waits for another stream, and
 // sections may be decoded in any order.
 //
 // It knows no frames and has the shape of h2/hpack. Fields are decoded to the line that HTTP/1 writes for them,
