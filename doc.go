@@ -1,8 +1,7 @@
-// Package edge is a proxy as a part of a program: an engine with listeners and a set of routes, in a few lines.
+// Package edge puts an HTTP reverse proxy into a Go program, in a few lines: addresses to listen on, routes, and the
+// servers that requests are sent to.
 //
-//	go get github.com/edge-proxy/edge
-//
-// The first program has two backends, which get requests by load and latency:
+// The first program is a load balancer before two servers, which get requests by load and latency:
 //
 //	package main
 //
@@ -31,17 +30,19 @@
 //
 //	proxy          routes, filters, answers, exchanges
 //	proxy/handler  an http.Handler as the destination of a route
-//	upstream       options of connections to backends; backend has the set of them
+//	proxy/cache    a cache of answers before the destination of a route
+//	backend        the servers of a service: addresses and weights, and which of them are up
+//	program        a main with a configuration file, flags, reloads and upgrades
 //	session        an HTTP server without a proxy
 //	engine         connections and event loops without HTTP
 //
-// Backends makes a Destination of addresses alone; the Server connects them with its engine. A program that has an
-// engine of its own uses packages engine, upstream and proxy directly.
+// Backends makes a Destination of addresses alone, To also takes options of the connections. Either is for the routes
+// of a Server, which connects them with its engine.
 //
 // # Configuration
 //
-// Nothing here reads a configuration file. A program that wants one, with filters of its own, is in
-// examples/configured.
+// Nothing here reads a configuration file. A program that wants one begins with package program, and keeps its filters:
+// examples/configured is one of a few lines.
 //
 // # Concurrency
 //

@@ -1,4 +1,4 @@
-// Package lang is the language of conditions and templates: what a rule says about a request, and texts with values.
+// Package lang is a small language about HTTP requests: conditions of rules, and templates, texts with values in them.
 //
 //	path starts_with "/api/" and client.ip not in {10.0.0.0/8}
 //	https://{host}{target}

@@ -1,4 +1,4 @@
-// Package limits counts and limits what comes by key: requests by client, calls by customer, connections by address.
+// Package limits limits and counts events by key: requests of a client, calls of a customer, connections of an address.
 //
 // It reads no clock, starts no goroutine, knows no HTTP and keeps no state outside the process: each call is told the
 // time and the hash of a key, and costs some nanoseconds and no allocation. The memory is fixed when a structure is

@@ -1,5 +1,5 @@
-// Package pool is a table of idle connections: park one under its key when it is done, take it again when the key is
-// wanted, lose the oldest when there are too many.
+// Package pool is a table of idle connections for a client or a proxy: park one under its key when it is done, take it
+// again when the key is wanted, lose the oldest when there are too many.
 //
 // It knows no connection: it opens, reads and closes nothing, holds no file descriptor and reads no clock. A key is
 // whatever makes two connections not interchangeable, a connection is whatever embeds a Node.

@@ -1,5 +1,5 @@
-// Package program is a server of one's own with the life of edge: a configuration, flags, a daemon, signals, reloads
-// and upgrades, around filters and destinations that the program has in code.
+// Package program makes a proxy server that an operator runs, of filters and destinations in Go: it adds a
+// configuration file, flags, a daemon, signals, reloads, and upgrades that lose no request.
 //
 //	s := program.New(program.Flags())     // -c -d -t -u -h -V
 //	s.Config(text)                        // TOML, under the file of -c
@@ -9,8 +9,8 @@
 //	s.Background("name", run)             // work beside connections
 //	program.Exit(s.Run())
 //
-// It is for programs that an operator configures. A program with its routes in code, and nothing to read, needs the
-// package at the root of the module, which links less.
+// A program with its routes in code, and no file to read, needs package edge alone, at the root of the module, which
+// links less. docs/framework.md has more about a server of one's own.
 //
 // # Configuration
 //
@@ -21,7 +21,7 @@
 //
 //	Flags ─► New ─► Config, Filter, Destination, Add, Background ─► Run ─► a signal ─► nil or an error ─► Exit
 //
-// Run is the whole life of the process, as package internal/process says: SIGHUP reads the file again, with the text of
+// Run is the whole life of the process, the same as of "edge run": SIGHUP reads the file again, with the text of
 // Config under it as before; SIGUSR2, or a second start with -u, hands over to a new process. Names and values are
 // checked when Run begins: a name that was given twice, or nothing under a name, is its error.
 //

@@ -12,9 +12,8 @@ import (
 )
 
 // Run serves until a signal ends it: the whole life of the process, as "edge run" has it, with daemon, reload, upgrade
-// and drain (see package process). It returns nil then, and in a parent whose daemon serves. Once per process. The
-// error, for Exit, says why the program could not start, or what it could not finish: a *ConfigError, a Code where all
-// was said, or an error of process.Run.
+// and drain. It returns nil then, and in a parent whose daemon serves. Once per process. The error, for Exit, says why
+// the program could not start, or what it could not finish: a *ConfigError, a Code where all was said, or another one.
 func (p *Program) Run() error {
 	if p.options.Test {
 		return p.Check(CheckOptions{})

@@ -1,8 +1,10 @@
-// Package proxy joins a stream from a client with one of a destination: routes, filters, attempts, answers of its own.
+// Package proxy has the parts of an HTTP proxy: routes, which choose where a request goes; filters, which look at
+// requests and answers and change them; and destinations, which answer: backends, handlers, or the proxy by itself.
+// Package edge makes a server of them.
 //
-// It holds no connection: streams come from package session, connections from package upstream. Which version of HTTP
-// either side speaks decides nothing but what a version cannot say: Via, how a tunnel is asked for, and whether an
-// answer may close the connection. Both sides of an exchange live on one reactor, so nothing here takes a lock.
+// It holds no connection: package session has the streams of clients, package edge the connections to backends. Which
+// version of HTTP either side speaks decides nothing but what a version cannot say: Via, how a tunnel is asked for, and
+// whether an answer may close the connection. Both sides of an exchange live on one reactor, so nothing here locks.
 //
 // # The way of a request
 //
@@ -29,7 +31,7 @@
 // # Failures
 //
 // Every failure is an Error: an answer, a Proxy-Status field (RFC 9209) with its reason, and a defined fate of the
-// connection; docs/operations.md has the table. An exchange is tried again by a retry.Policy: where the origin has
+// connection; docs/operations.md has the table. An exchange is tried again by its policy: where the origin has
 // provably processed nothing, or where the request is idempotent, and its body, if any, was kept.
 //
 // # Limits

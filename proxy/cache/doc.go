@@ -1,7 +1,10 @@
-// Package cache is an HTTP cache (RFC 9111) before a destination of package proxy.
+// Package cache keeps answers of backends, in memory and on disk, and answers later requests by them (RFC 9111).
 //
-// It decides by package policy, keeps records in a tinyufo.Bytes outside of the heap, and makes no connection: the
-// cache is a proxy.Front, and a miss is a proxy.Fork, a request of its own that any number of clients follow.
+//	zone, err := cache.New(cache.Options{Memory: 64 << 20})
+//	route.To = zone.Before(edge.Backends("10.0.0.1:80"), cache.Route{}, nil)
+//
+// It keeps records in a tinyufo.Bytes outside of the heap, and makes no connection: the cache is a proxy.Front, and a
+// miss is a proxy.Fork, a request of its own that any number of clients follow.
 //
 //	Open ─► key ─► record? purged since it was asked for: none, or expired
 //	                        ├ fresh ────────► hit: the record is copied, its body lent to the client

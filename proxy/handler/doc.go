@@ -1,5 +1,5 @@
-// Package handler makes an http.Handler a destination of the proxy, so that a ServeMux moves over as it is and its
-// routes can be mixed with backends.
+// Package handler serves an http.Handler by the proxy, as the destination of a route: a ServeMux moves over as it is,
+// and its routes can be mixed with backends.
 //
 //	proxy.Route{Path: "/app", To: handler.FromHTTP(mux)}
 //
