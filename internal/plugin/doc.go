@@ -23,8 +23,8 @@
 // *lang.Template (phase:"answer" where they are evaluated when an answer is there), and a struct, which is a table
 // inside.
 //
-// What types cannot say, a method Check(r *Report) of *Config does. The function of a type begins with Completed, which
-// does for a program what a file has done already: zero fields get their defaults, and all is checked.
+// What types cannot say, a method Check(r *Report) of *Config does. The function of a type of a module begins with
+// Completed, which does for a program what a file has done already: zero fields get their defaults, and all is checked.
 //
 // # Life cycle
 //

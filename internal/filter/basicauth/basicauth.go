@@ -70,10 +70,6 @@ func (c *Config) Check(r *plugin.Report) {
 
 // New makes the filter.
 func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	a := &auth{
 		file: c.File, forward: c.Forward, remember: int64(c.Remember), log: b.Log(),
 		busy:       proxy.RespondPage(503).With("Retry-After", "1"),

@@ -32,7 +32,7 @@ func serve(t *testing.T, c *basicauth.Config) string {
 		fmt.Fprint(w, r.Header.Get("Authorization"))
 	}))
 	t.Cleanup(origin.Close)
-	f, err := basicauth.New(c, nil)
+	f, err := filterrig.Made(basicauth.New, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestNew_refuses(t *testing.T) {
 		"no printable character":  {Users: map[string]string{"ann": h}, Realm: "a\nb"},
 		"no printable  character": {Users: map[string]string{"ann": h}, Realm: "wörld"},
 	} {
-		_, err := basicauth.New(&c, nil)
+		_, err := filterrig.Made(basicauth.New, &c, nil)
 		if err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "  ", " ")) {
 			t.Errorf("%s: %v", want, err)
 		}
@@ -231,7 +231,7 @@ func TestNew_refuses(t *testing.T) {
 // A request whose password is remembered goes on without a worker, and without an allocation.
 func TestFilter_allocatesNothing(t *testing.T) {
 	for _, forward := range []bool{false, true} {
-		f, err := basicauth.New(&basicauth.Config{
+		f, err := filterrig.Made(basicauth.New, &basicauth.Config{
 			Users:    map[string]string{"ann": basicauth.CheapHash("secret")},
 			Remember: time.Hour, Forward: forward,
 		}, nil)
@@ -252,7 +252,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ask, err := basicauth.New(&basicauth.Config{Users: map[string]string{"ann": hash}}, nil)
+	ask, err := filterrig.Made(basicauth.New, &basicauth.Config{Users: map[string]string{"ann": hash}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -51,10 +51,6 @@ func init() {
 
 // NewAccess makes a filter of c.
 func NewAccess(c *Access, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	allow, err := prefixList("allow", c.Allow)
 	if err != nil {
 		return nil, err

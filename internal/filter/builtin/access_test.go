@@ -79,13 +79,14 @@ func TestAccess_drops(t *testing.T) {
 }
 
 func TestNewAccess_refusesAFilterForEverybody(t *testing.T) {
-	if _, err := builtin.NewAccess(nil, nil); err == nil || !strings.Contains(err.Error(), "everybody") {
+	_, err := filterrig.Made(builtin.NewAccess, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "everybody") {
 		t.Error(err)
 	}
 }
 
 func TestAccess_allocatesNothing(t *testing.T) {
-	f, err := builtin.NewAccess(&builtin.Access{
+	f, err := filterrig.Made(builtin.NewAccess, &builtin.Access{
 		Allow: prefixes("0.0.0.0/0"), Deny: prefixes("10.0.0.0/8", "fd00::/8"),
 	}, nil)
 	if err != nil {
@@ -98,7 +99,7 @@ func TestAccess_allocatesNothing(t *testing.T) {
 }
 
 func ExampleAccess() {
-	office, err := builtin.NewAccess(&builtin.Access{Allow: prefixes("10.0.0.0/8")}, nil)
+	office, err := filterrig.Made(builtin.NewAccess, &builtin.Access{Allow: prefixes("10.0.0.0/8")}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

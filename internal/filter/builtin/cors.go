@@ -62,10 +62,6 @@ type corsPolicy struct {
 
 // NewCORS makes the filter.
 func NewCORS(c *CORS, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	origins, wrong := newOriginSet(c.Origins)
 	if wrong != nil {
 		return nil, wrong

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/exchange/variables"
 	"github.com/edge-proxy/edge/internal/filter/builtin"
 	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -151,6 +150,8 @@ func TestCORS_anyOrigin(t *testing.T) {
 // What other filters do does not take the fields from an answer: one that answers, one that gives the backend another
 // Origin.
 func TestCORS_besideOthers(t *testing.T) {
+	inside, err := edge.Template("https://inside.example", lang.Request)
+	testutil.Must(t, err)
 	url := serveCORS(t, &builtin.CORS{Origins: []string{"https://app.example"}},
 		&proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 			if string(x.Request.Path()) == "/private" {
@@ -158,9 +159,7 @@ func TestCORS_besideOthers(t *testing.T) {
 			}
 			return proxy.Next
 		}},
-		proxy.SetFields(map[string]*lang.Template{
-			"Origin": variables.MustTemplate("https://inside.example", lang.Request),
-		}, nil))
+		proxy.SetFields(map[string]*lang.Template{"Origin": inside}, nil))
 	for path, want := range map[string]string{
 		"/private": "401 Allow-Origin=https://app.example Vary=Accept|Origin",
 		"/":        "200 Allow-Origin=https://app.example Vary=Origin",
@@ -177,7 +176,8 @@ func TestCORS_besideOthers(t *testing.T) {
 
 // Of two filters each asks its own list: the second one does not take the word of the first.
 func TestCORS_twice(t *testing.T) {
-	strict, err := builtin.NewCORS(&builtin.CORS{Origins: []string{"https://app.example"}, Credentials: true}, nil)
+	strict, err := filterrig.Made(builtin.NewCORS,
+		&builtin.CORS{Origins: []string{"https://app.example"}, Credentials: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestNewCORS_refuses(t *testing.T) {
 		"part of a name":    {Origins: []string{"https://*example.com"}},
 		`"https://a.b"`:     {Origins: []string{"https://a.b/"}},
 	} {
-		if _, err := builtin.NewCORS(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := filterrig.Made(builtin.NewCORS, &c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
@@ -235,7 +235,7 @@ func TestCORS_allocatesNothing(t *testing.T) {
 
 // A page of another site reads an answer; one that is not listed does not.
 func ExampleCORS() {
-	share, err := builtin.NewCORS(&builtin.CORS{Origins: []string{"https://*.example.com"}}, nil)
+	share, err := filterrig.Made(builtin.NewCORS, &builtin.CORS{Origins: []string{"https://*.example.com"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

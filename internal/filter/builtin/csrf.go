@@ -64,10 +64,6 @@ func (c *CSRF) Check(r *plugin.Report) {
 
 // NewCSRF makes the filter.
 func NewCSRF(c *CSRF, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	trusted, wrong := newOriginSet(c.TrustedOrigins)
 	if wrong != nil {
 		return nil, wrong

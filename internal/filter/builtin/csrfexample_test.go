@@ -9,12 +9,13 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/filter/builtin"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // A form of another site is refused, one of the site itself is not.
 func ExampleCSRF() {
-	protect, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{"https://pay.example"}}, nil)
+	protect, err := filterrig.Made(builtin.NewCSRF, &builtin.CSRF{TrustedOrigins: []string{"https://pay.example"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

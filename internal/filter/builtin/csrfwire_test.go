@@ -101,7 +101,7 @@ func TestCSRF_bypass(t *testing.T) {
 
 func TestNewCSRF_refuses(t *testing.T) {
 	for text, want := range map[string]string{"*": "refuse nothing", "null": "null", "https://*example.com": "star"} {
-		if _, err := builtin.NewCSRF(&builtin.CSRF{TrustedOrigins: []string{text}}, nil); err == nil ||
+		if _, err := filterrig.Made(builtin.NewCSRF, &builtin.CSRF{TrustedOrigins: []string{text}}, nil); err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -82,10 +82,6 @@ type faults struct {
 
 // NewFault makes a filter of c.
 func NewFault(c *Fault, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	f := &faults{
 		delayFor: c.DelayFor, key: c.Key, held: filter.NewDelayLine(c.DelayMost),
 		aborted: b.Counter("aborted"), delayed: b.Counter("delayed"), undelayed: b.Counter("undelayed"),

@@ -30,7 +30,7 @@ func made[C any](
 	t testing.TB, build func(*C, *plugin.Build) (*proxy.Filter, error), c *C, b *plugin.Build,
 ) *proxy.Filter {
 	t.Helper()
-	f, err := build(c, b)
+	f, err := filterrig.Made(build, c, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,14 +153,14 @@ func TestNewFault_refusesMistakes(t *testing.T) {
 		`delay: "NaN%" is no share`: {Delay: "NaN%"},
 		"delay_for: it must be":     {Delay: "1%", DelayFor: time.Hour},
 	} {
-		if _, err := builtin.NewFault(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := filterrig.Made(builtin.NewFault, c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
 }
 
 func ExampleFault() {
-	chaos, err := builtin.NewFault(&builtin.Fault{Abort: "100%", Status: 504}, nil)
+	chaos, err := filterrig.Made(builtin.NewFault, &builtin.Fault{Abort: "100%", Status: 504}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

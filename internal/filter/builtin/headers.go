@@ -140,10 +140,6 @@ type headerField struct {
 
 // NewSecurityHeaders makes the filter.
 func NewSecurityHeaders(c *SecurityHeaders, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	p := &headerPolicy{override: c.Override, set: b.Counter("set")}
 	values := headerPresets[c.Preset]
 	for i, value := range c.values() {

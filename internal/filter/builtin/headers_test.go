@@ -108,7 +108,8 @@ func TestNewSecurityHeaders_refuses(t *testing.T) {
 		"SAMEORIGIN": {Frame: "ALLOWALL"}, "same-site": {Resource: "none"},
 		"not a value": {CSP: "default-src 'self'\r\nSet-Cookie: a=b"},
 	} {
-		if _, err := builtin.NewSecurityHeaders(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := filterrig.Made(builtin.NewSecurityHeaders, &c, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
@@ -127,7 +128,7 @@ func TestSecurityHeaders_allocatesNothing(t *testing.T) {
 func BenchmarkSecurityHeaders(b *testing.B) {
 	for _, preset := range []string{"none", "basic", "strict"} {
 		b.Run(preset, func(b *testing.B) {
-			f, err := builtin.NewSecurityHeaders(&builtin.SecurityHeaders{Preset: preset}, nil)
+			f, err := filterrig.Made(builtin.NewSecurityHeaders, &builtin.SecurityHeaders{Preset: preset}, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -142,7 +143,8 @@ func BenchmarkSecurityHeaders(b *testing.B) {
 
 // An answer of the proxy has the fields of the preset, but for one that the configuration leaves out.
 func ExampleSecurityHeaders() {
-	careful, err := builtin.NewSecurityHeaders(&builtin.SecurityHeaders{Preset: "basic", Referrer: "off"}, nil)
+	careful, err := filterrig.Made(builtin.NewSecurityHeaders,
+		&builtin.SecurityHeaders{Preset: "basic", Referrer: "off"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -96,10 +96,6 @@ type gate struct {
 
 // NewMaintenance makes a filter of c.
 func NewMaintenance(c *Maintenance, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	g, err := newGate(c, b)
 	if err != nil {
 		return nil, err

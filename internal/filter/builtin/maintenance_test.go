@@ -90,7 +90,8 @@ func TestNewMaintenance_refusesMistakes(t *testing.T) {
 		"not a directory":     {File: filepath.Join(file, "closed")},
 		"between 400 and 599": {On: true, Status: 200},
 	} {
-		if _, err := builtin.NewMaintenance(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := filterrig.Made(builtin.NewMaintenance, c, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
@@ -107,7 +108,7 @@ func TestMaintenance_isCounted(t *testing.T) {
 }
 
 func ExampleMaintenance() {
-	closed, err := builtin.NewMaintenance(&builtin.Maintenance{On: true, Body: "back at noon\n"}, nil)
+	closed, err := filterrig.Made(builtin.NewMaintenance, &builtin.Maintenance{On: true, Body: "back at noon\n"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -97,10 +97,6 @@ var counting = proxy.NewLocal[*requestLimiter]()
 
 // NewRequestLimits makes a filter of c.
 func NewRequestLimits(c *RequestLimits, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	l := &requestLimiter{body: c.Body, large: b.Counter("body")}
 	l.addChecks(c, b)
 	f := &proxy.Filter{Request: l.request}

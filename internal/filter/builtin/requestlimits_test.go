@@ -176,14 +176,15 @@ func TestNewRequestLimits_refusesMistakes(t *testing.T) {
 		`"*/*" is no type`:   {ContentTypes: []string{"*/*"}},
 		"fields: it must be": {Fields: -1},
 	} {
-		if _, err := builtin.NewRequestLimits(c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := filterrig.Made(builtin.NewRequestLimits, c, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one that says %q", err, want)
 		}
 	}
 }
 
 func ExampleRequestLimits() {
-	bounds, err := builtin.NewRequestLimits(&builtin.RequestLimits{Methods: []string{"GET"}}, nil)
+	bounds, err := filterrig.Made(builtin.NewRequestLimits, &builtin.RequestLimits{Methods: []string{"GET"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -79,10 +79,6 @@ func (l *lenders) on(r *engine.Reactor) *compress.Lender {
 
 // New makes the filter.
 func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
 	f := &compressor{level: levels[c.Level]}
 	f.policy.MinSize, f.policy.Secrets = c.MinSize, c.CompressSecrets
 	for _, name := range c.Encodings {
@@ -95,6 +91,7 @@ func New(c *Config, b *plugin.Build) (*proxy.Filter, error) {
 		b.Log().Warn("images, films and archives are compressed once more, which takes time and makes them no smaller",
 			"types", strings.Join(c.Types, " "))
 	}
+	var err error
 	if f.lenders, err = plugin.Keep(b, "encoders", func() (*lenders, error) { return &lenders{}, nil }); err != nil {
 		return nil, err
 	}

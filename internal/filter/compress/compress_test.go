@@ -86,7 +86,7 @@ func serve(t *testing.T, c *compress.Config) string {
 	t.Helper()
 	back := httptest.NewServer(http.HandlerFunc(origin))
 	t.Cleanup(back.Close)
-	f, err := compress.New(c, nil)
+	f, err := filterrig.Made(compress.New, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,8 @@ func TestConfig_Check(t *testing.T) {
 		{compress.Config{Level: "12"}, "level"},
 		{compress.Config{MinSize: -1}, "min_size"},
 	} {
-		if _, err := compress.New(&c.config, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+		_, err := filterrig.Made(compress.New, &c.config, nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.config, err)
 		}
 	}
@@ -237,7 +238,7 @@ func TestNew_warns(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		b := &plugin.Build{Logger: slog.New(slog.NewTextHandler(&log, nil))}
-		_, err := compress.New(&compress.Config{Types: []string{pattern}}, b)
+		_, err := filterrig.Made(compress.New, &compress.Config{Types: []string{pattern}}, b)
 		if err != nil || (log.Len() > 0) != warns {
 			t.Errorf("%s: %v, logged %q", pattern, err, log.String())
 		}

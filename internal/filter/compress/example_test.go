@@ -11,12 +11,13 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/filter/compress"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // A program that compresses its answers.
 func ExampleNew() {
-	small, err := compress.New(&compress.Config{Encodings: []string{"gzip"}}, nil)
+	small, err := filterrig.Made(compress.New, &compress.Config{Encodings: []string{"gzip"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/filter/compress"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/internal/test/warm"
 	"github.com/edge-proxy/edge/proxy"
@@ -13,7 +14,7 @@ import (
 // An exchange whose answer is compressed, and one whose answer stays as it is, allocate nothing.
 func TestCompress_allocatesNothing(t *testing.T) {
 	for _, accept := range []string{"gzip", "zstd", "br"} {
-		f, err := compress.New(&compress.Config{MinSize: 1}, nil)
+		f, err := filterrig.Made(compress.New, &compress.Config{MinSize: 1}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/filter/static"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -24,7 +25,7 @@ func ExampleNew() {
 	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte("<p>app"), 0o644); err != nil {
 		log.Fatal(err)
 	}
-	site, err := static.New(&static.Config{Root: dir, Try: []string{"{path}", "/index.html"}}, nil)
+	site, err := filterrig.Made(static.New, &static.Config{Root: dir, Try: []string{"{path}", "/index.html"}}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -21,11 +21,7 @@ func init() {
 }
 
 // New opens the folder of c and returns the destination.
-func New(c *Config, b *plugin.Build) (proxy.Destination, error) {
-	c, err := plugin.Completed(c, b)
-	if err != nil {
-		return nil, err
-	}
+func New(c *Config, _ *plugin.Build) (proxy.Destination, error) {
 	root, err := os.OpenRoot(c.Root)
 	if err != nil {
 		return nil, fmt.Errorf("root: %w", err)

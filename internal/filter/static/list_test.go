@@ -30,7 +30,7 @@ func many(t testing.TB, files int) (dir string) {
 // until it is forgotten.
 func TestLists_madeOnce(t *testing.T) {
 	const files = 5000
-	to, err := static.New(&static.Config{Root: many(t, files), Listing: true}, nil)
+	to, err := filterrig.Made(static.New, &static.Config{Root: many(t, files), Listing: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func (d byHTTP) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 // both serves a folder by its plain answers, below /plain/, and by net/http alone, below /http/.
 func both(t testing.TB, c *static.Config, filters ...*proxy.Filter) (url string, plain *counted) {
 	t.Helper()
-	to, err := static.New(c, nil)
+	to, err := filterrig.Made(static.New, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func site(t testing.TB, files map[string]string) string {
 // serve serves a folder and returns the URL of the server.
 func serve(t testing.TB, c *static.Config) string {
 	t.Helper()
-	to, err := static.New(c, nil)
+	to, err := filterrig.Made(static.New, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestConfig_Check(t *testing.T) {
 		"cannot stand in a fi": {Root: dir, CacheControl: map[string]string{"*": "a\nb"}},
 		"no charset":           {Root: dir, Charset: "a b"},
 	} {
-		if _, err := static.New(&c, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := filterrig.Made(static.New, &c, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/filter/static"
+	"github.com/edge-proxy/edge/internal/test/filterrig"
 	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/internal/test/warm"
 	"github.com/edge-proxy/edge/internal/upstream"
@@ -44,7 +45,7 @@ func TestFirst_allocatesNothing(t *testing.T) {
 		} else {
 			ask(t, url, "GET", "/plain/small")
 		}
-		to, err := static.New(c, nil)
+		to, err := filterrig.Made(static.New, c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
