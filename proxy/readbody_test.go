@@ -193,7 +193,9 @@ func TestReadBody_attempts(t *testing.T) {
 	})
 	opened := &proxy.Filter{Connected: func(x *proxy.Exchange) {
 		v := proxy.View(x)
-		keys <- string(variables.MustTemplate(`{json(body, "k")}`, lang.Content).Append(nil, v))
+		key, err := scope(t).Template(`{json(body, "k")}`, lang.Content)
+		testutil.Must(t, err)
+		keys <- string(key.Append(nil, v))
 		if x.Attempts() == 1 {
 			x.Request.Set("X-Attempt", "2") // for the next one
 		}
@@ -308,7 +310,7 @@ func TestReadBody_tunnels(t *testing.T) {
 
 // A member that may be in the part that was not read is counted, once a request, and logged.
 func TestReadBody_cut(t *testing.T) {
-	small := variables.MustCondition(`json(body, "model") == "small"`, lang.Content)
+	small := condition(t, `json(body, "model") == "small"`, lang.Content)
 	rig := readRig(t, 1000, &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		for range 2 {
 			if proxy.Evaluate(x, proxy.View(x), small) {
@@ -348,7 +350,7 @@ func TestReadBody_warmAllocatesNothing(t *testing.T) {
 	}
 	body := `{"messages":[{"role":"user","content":"` + strings.Repeat("words ", 160) + `"}],"model":"small"}`
 	request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	small := variables.MustCondition(`json(body, "model") == "small"`, lang.Content)
+	small := condition(t, `json(body, "model") == "small"`, lang.Content)
 	held := 0
 	g := warm.NewRouted(t, request, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
 		return []proxy.Route{{To: proxy.To(origin, nil), ReadBody: 4 << 10, Filters: []*proxy.Filter{{
@@ -441,4 +443,18 @@ func TestReadBody_isInTheBudget(t *testing.T) {
 	on <- true
 	w.Send("67890")
 	w.ReadResponse("PUT")
+}
+
+func condition(t testing.TB, text string, in lang.Phases) *lang.Condition {
+	t.Helper()
+	c, err := scope(t).Condition(text, in)
+	testutil.Must(t, err)
+	return c
+}
+
+func scope(t testing.TB) *lang.Scope {
+	t.Helper()
+	s, err := variables.Scope(lang.Names{})
+	testutil.Must(t, err)
+	return s
 }

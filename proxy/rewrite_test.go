@@ -7,7 +7,17 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
-func text(s string) *lang.Template { return variables.MustTemplate(s, lang.Request) }
+func text(s string) *lang.Template {
+	scope, err := variables.Scope(lang.Names{})
+	if err != nil {
+		panic(err)
+	}
+	t, err := scope.Template(s, lang.Request)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
 
 func TestRewrite_prefixes(t *testing.T) {
 	for _, c := range []struct {

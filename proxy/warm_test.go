@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/internal/base/invariant"
 	"github.com/edge-proxy/edge/internal/exchange/forwarding"
 	"github.com/edge-proxy/edge/internal/exchange/meter"
-	"github.com/edge-proxy/edge/internal/exchange/variables"
 	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/internal/route"
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -130,9 +129,9 @@ func TestProxy_warmLogAllocatesNothing(t *testing.T) {
 // What an access log chooses allocates nothing, whether there is a record or none. A share is one of the numbers that
 // the proxy itself gives requests, too.
 func TestProxy_warmLogChoiceAllocatesNothing(t *testing.T) {
-	when := variables.MustCondition(`path != "/health"`, lang.Log)
-	always := []*lang.Condition{variables.MustCondition(`status >= 500`, lang.Log),
-		variables.MustCondition(`attempts > 1 or duration > 1h`, lang.Log)}
+	when := condition(t, `path != "/health"`, lang.Log)
+	always := []*lang.Condition{condition(t, `status >= 500`, lang.Log),
+		condition(t, `attempts > 1 or duration > 1h`, lang.Log)}
 	for _, share := range []float64{0, 0.25, 1} {
 		to := &countedLog{}
 		log := proxy.ChooseLog(to, &proxy.LogChoice{When: when, Always: always, Sample: proxy.SampleLog(share)})

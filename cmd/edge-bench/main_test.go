@@ -23,7 +23,7 @@ const asChild = "EDGE_BENCH_TEST_CHILD"
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		if len(os.Args) == 4 && os.Args[1] == "run" {
-			cfg, _ := config.Load(os.Args[3])
+			cfg, _ := config.Options{}.Load(os.Args[3])
 			if err := process.Run(cfg, process.Options{}); err != nil {
 				panic(err)
 			}

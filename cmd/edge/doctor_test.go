@@ -18,7 +18,7 @@ func found(t *testing.T, dir string) (code int, all map[string]doctor.Finding) {
 	t.Helper()
 	code, out := in(t, dir, "doctor", "--json")
 	var r doctor.Report
-	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Checks != len(doctor.Names()) {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Checks == 0 {
 		t.Fatalf("%v: %s", err, out)
 	}
 	all = map[string]doctor.Finding{}

@@ -38,7 +38,7 @@ func loaded(t *testing.T, dir, text string) (*Config, *Report) {
 	t.Helper()
 	path := filepath.Join(dir, "edge.toml")
 	write(t, path, text)
-	return Load(path)
+	return Options{}.Load(path)
 }
 
 func TestLoad_opensCertificates(t *testing.T) {
@@ -210,7 +210,7 @@ func TestLoad_filesOfOthers(t *testing.T) {
 		}
 		path := filepath.Join(dir, name)
 		write(t, path, string(text))
-		if cfg, rep := Load(path); cfg == nil {
+		if cfg, rep := (Options{}).Load(path); cfg == nil {
 			t.Errorf("%s is refused:\n%s", name, rendered(t, rep))
 		}
 	}

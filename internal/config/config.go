@@ -18,7 +18,6 @@ type Files = schema.Files
 type (
 	Sent    = schema.Sent
 	Under   = schema.Under
-	Naming  = schema.Naming
 	Namings = schema.Namings
 )
 

@@ -112,7 +112,7 @@ func TestLoad_reportsUnreadableFile(t *testing.T) {
 		filepath.Join(dir, "none.toml"): "none.toml: error: cannot read: no such file or directory\n",
 		dir:                             ": error: cannot read: is a directory\n",
 	} {
-		c, rep := Load(path)
+		c, rep := Options{}.Load(path)
 		if c != nil || !strings.HasSuffix(rendered(t, rep), want) {
 			t.Errorf("Load(%s) = %v, %q, want an error ending in %q", path, c, rendered(t, rep), want)
 		}
@@ -124,7 +124,7 @@ func TestLoad_acceptsFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\xef\xbb\xbf[http]\r\nlisten = \":80\"\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, rep := Load(path)
+	c, rep := Options{}.Load(path)
 	if c == nil {
 		t.Fatal(rendered(t, rep))
 	}

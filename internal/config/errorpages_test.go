@@ -24,7 +24,7 @@ host = ["a.test", "b.test"]
 dest = "h:80"
 error_pages = { 5xx = "pages/whole.txt" }
 `)
-	c, rep := Load(file)
+	c, rep := Options{}.Load(file)
 	if c == nil {
 		t.Fatal(rendered(t, rep))
 	}
@@ -89,7 +89,7 @@ func TestLoad_errorPagesThatCannotBeRead(t *testing.T) {
 	} {
 		write(t, file, "[http]\nlisten = \":80\"\nerror_pages = { 404 = "+page+" }\n"+
 			"[[routes]]\npattern = \"/\"\ndest = \"h:80\"\n")
-		c, rep := Load(file)
+		c, rep := Options{}.Load(file)
 		if got := rendered(t, rep); c != nil || !strings.Contains(got, want) {
 			t.Errorf("%s:\n%swant %s", page, got, want)
 		}

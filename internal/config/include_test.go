@@ -32,7 +32,7 @@ func TestLoad_includesFromTheFolderOfTheFile(t *testing.T) {
 	write(t, filepath.Join(odd, "sub", "a.toml"), "include = 'b.toml.part'\n")
 	write(t, filepath.Join(odd, "sub", "b.toml.part"), "[http]\nlisten = '127.0.0.1:80'\n")
 	write(t, filepath.Join(dir, "abs.toml"), "[[routes]]\npattern = '/*'\ndest = 'status:204'\n")
-	c, rep := Load(filepath.Join(odd, "edge.toml"))
+	c, rep := Options{}.Load(filepath.Join(odd, "edge.toml"))
 	if c == nil || !rep.OK() || len(rep.Warnings) > 0 {
 		t.Fatal(rendered(t, rep))
 	}
@@ -49,7 +49,7 @@ func TestLoad_limitsFiles(t *testing.T) {
 	for i := range 4096 {
 		write(t, filepath.Join(dir, "d", fmt.Sprintf("%04d.toml", i)), "")
 	}
-	_, rep := Load(filepath.Join(dir, "edge.toml"))
+	_, rep := Options{}.Load(filepath.Join(dir, "edge.toml"))
 	if len(rep.Errors) != 1 || rep.Errors[0].Message != "more than 4096 files" {
 		t.Errorf("got %s", rendered(t, rep))
 	}
@@ -61,7 +61,7 @@ func TestLoad_limitsBytesOfAllFiles(t *testing.T) {
 	for _, name := range []string{"1.toml", "2.toml"} {
 		write(t, filepath.Join(dir, name), "#"+strings.Repeat(" ", 8<<20))
 	}
-	_, rep := Load(filepath.Join(dir, "edge.toml"))
+	_, rep := Options{}.Load(filepath.Join(dir, "edge.toml"))
 	if len(rep.Errors) != 1 || !strings.HasSuffix(rep.Errors[0].Message, "larger than 16 MiB") {
 		t.Errorf("got %s", rendered(t, rep))
 	}
@@ -223,7 +223,7 @@ func TestLoad_includesRegularFilesAlone(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "d", "b.toml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, rep := Load(filepath.Join(dir, "edge.toml"))
+	c, rep := Options{}.Load(filepath.Join(dir, "edge.toml"))
 	want := "edge.toml:1:11: error: cannot read \"" + filepath.Join(dir, "d", "b.toml") + "\": not a regular file"
 	if got := rendered(t, rep); c != nil || !strings.Contains(got, want) {
 		t.Errorf("got %s, want %s", got, want)

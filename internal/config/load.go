@@ -71,15 +71,12 @@ const (
 	SeverityWarning = syntax.SeverityWarning
 )
 
-// Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
-func Load(path string) (*Config, *Report) { return Options{}.Load(path) }
-
 // Parse checks the text of a configuration; name stands for the file in messages, and its extension tells the format.
 // An empty text is a configuration too: the hello page. src must not change afterwards. The Config is nil when the
 // Report has errors.
 func Parse(name string, src []byte) (*Config, *Report) { return Options{}.Parse(name, src) }
 
-// Load is like the function Load, with options.
+// Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
 func (o Options) Load(path string) (*Config, *Report) {
 	var now time.Time
 	if !o.TextOnly {

@@ -65,7 +65,7 @@ func TestLoad_filesInTheWorkingDirectory(t *testing.T) {
 		write(t, filepath.Join(dir, from, "edge.toml"), `working_directory = "`+dir+`"
 https = { listen = ":443", cert = "good.pem", key = "good.key" }
 `)
-		c, rep := Load(filepath.Join(dir, from, "edge.toml"))
+		c, rep := Options{}.Load(filepath.Join(dir, from, "edge.toml"))
 		if c == nil {
 			t.Fatal(rendered(t, rep))
 		}
@@ -82,7 +82,7 @@ ca_file = "beside.pem"
 		t.Fatal(err)
 	}
 	write(t, "beside.pem", string(ca))
-	c, rep := Load("edge.toml")
+	c, rep := Options{}.Load("edge.toml")
 	if c == nil {
 		t.Fatal(rendered(t, rep))
 	}

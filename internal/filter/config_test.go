@@ -209,7 +209,7 @@ func TestConfig_mergesFilters(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 	file("more.toml", "[filters.a]\nrate = \"8/m\"\n")
-	if _, rep = config.Load(main); len(rep.Errors) != 1 ||
+	if _, rep = (config.Options{}).Load(main); len(rep.Errors) != 1 ||
 		!strings.Contains(rep.Errors[0].Message, `"rate" is set twice to different values`) {
 		t.Errorf("got %v", rep.Errors)
 	}

@@ -73,6 +73,3 @@ func (l *DelayLine) Leave(x *proxy.Exchange) {
 	x.Reactor().Disarm(&p.timer)
 	l.held.Add(-1)
 }
-
-// Held returns how many exchanges are held back now. Safe for any goroutine.
-func (l *DelayLine) Held() int { return int(l.held.Load()) }

@@ -46,7 +46,7 @@ func newRig(t *testing.T, places int) *rig {
 
 func (g *rig) holds(t *testing.T, n int) {
 	t.Helper()
-	testutil.Eventually(t, testutil.Patience, func() bool { return g.line.Held() == n }, "%d are held", n)
+	testutil.Eventually(t, testutil.Patience, func() bool { return filter.Held(g.line) == n }, "%d are held", n)
 }
 
 func TestDelayLine_holdsForATime(t *testing.T) {

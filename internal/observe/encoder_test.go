@@ -477,7 +477,7 @@ func TestHasMember_allThatLinesHave(t *testing.T) {
 	delete(want, "tenant") // Fields of the samples
 	delete(want, "note")
 	noted := regexp.MustCompile(`\.LogField\("(\w+)"`)
-	for _, folder := range []string{"../../proxy", "../filter"} {
+	for _, folder := range []string{"../../proxy", "../filter", "../forward"} {
 		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

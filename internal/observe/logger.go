@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -60,7 +59,6 @@ type window struct {
 type limits struct {
 	root      slog.Handler // for lines of our own
 	perSecond int
-	total     atomic.Uint64
 
 	mu    sync.Mutex
 	kinds map[kind]*window
@@ -105,9 +103,6 @@ func (l *Limited) WithGroup(name string) slog.Handler {
 	return &Limited{next: l.next.WithGroup(name), shared: l.shared}
 }
 
-// Suppressed is how many lines were not passed on.
-func (l *Limited) Suppressed() uint64 { return l.shared.total.Load() }
-
 // admit decides about one line. suppressed is for that line to tell; late are lines that tell of
 // kinds gone quiet.
 func (s *limits) admit(k kind, now time.Time) (pass bool, suppressed uint64, late []slog.Record) {
@@ -133,7 +128,6 @@ func (s *limits) admit(k kind, now time.Time) (pass bool, suppressed uint64, lat
 	}
 	if w.passed >= s.perSecond {
 		w.suppressed++
-		s.total.Add(1)
 		return false, 0, late
 	}
 	w.passed++

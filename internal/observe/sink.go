@@ -21,11 +21,10 @@ const (
 	flushDefault     = time.Second
 	closeWaitDefault = 5 * time.Second
 
-	// Lines are gathered until there are pourBytes of them, and then written in pieces. Each time
+	// Lines are gathered until there are three quarters of a batch of them, and then written in pieces. Each time
 	// that a write finds the runtime's monitor asleep it wakes it, for up to 50 looks at the process
 	// within some milliseconds: with one write for each 64 KiB that took 3 % of a core and more.
 	batchBytes = 2 << 20
-	pourBytes  = batchBytes / 4 * 3 // as much of a batch of any size
 	pieceBytes = 64 << 10
 
 	// reportEvery is how often the event log may hear of the same trouble.

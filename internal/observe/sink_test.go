@@ -120,6 +120,7 @@ func TestSink_fullRingsAreGathered(t *testing.T) {
 		r.Write([]byte("first\n"))
 		synctest.Wait()
 		line := []byte(strings.Repeat("x", 1023) + "\n")
+		pourBytes := s.writer.pourBytes()
 		written, calls := 6, 1
 		for n := 1; n <= pourBytes/len(line); n++ {
 			if !r.Write(line) {

@@ -58,7 +58,7 @@ func withPages(t *testing.T) (s *Server, dir string, load func() *config.Config)
 	text := fmt.Sprintf(paged, testutil.FreeAddr(t)) + secured(t, testutil.NewAuthority(t), dir)
 	writePage(t, dir, "edge.toml", text)
 	load = func() *config.Config {
-		c, rep := config.Load(filepath.Join(dir, "edge.toml"))
+		c, rep := (config.Options{}).Load(filepath.Join(dir, "edge.toml"))
 		if c == nil {
 			var b strings.Builder
 			_ = rep.Render(&b)
@@ -168,7 +168,7 @@ func TestErrorPages_reload(t *testing.T) {
 	wants("/own/x", "<p>own, new</p>")
 	wants("/dead/", "<p>down: 502 Bad Gateway</p>")
 	testutil.Must(t, os.Remove(filepath.Join(dir, "404.html")))
-	if c, _ := config.Load(filepath.Join(dir, "edge.toml")); c != nil {
+	if c, _ := (config.Options{}).Load(filepath.Join(dir, "edge.toml")); c != nil {
 		t.Fatal("a page that is gone is no error")
 	}
 	wants("/none", "<p>new</p>")

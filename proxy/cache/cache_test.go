@@ -87,7 +87,7 @@ func (g *rig) start(t testing.TB, route cache.Route, origin string, filters ...*
 	g.memory, g.bodies = cmp.Or(g.memory, 16<<20), cmp.Or(g.bodies, 32<<20)
 	o := cache.Options{Reactors: 2, Memory: g.memory + g.bodies, Bodies: g.bodies}
 	if g.disk {
-		o.Disk = disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
+		o.Disk = disk.Options{Path: t.TempDir(), Size: 64 << 20}
 	}
 	if g.zone, err = cache.New(o); err != nil {
 		t.Fatal(err)

@@ -303,7 +303,7 @@ func TestOffer_nobodyTakes(t *testing.T) {
 
 // A process whose disk has another seed takes nothing: it cannot know what a purge of the other process names.
 func TestOffer_anotherDisk(t *testing.T) {
-	o := disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
+	o := disk.Options{Path: t.TempDir(), Size: 64 << 20}
 	before := zoneOf(t, Options{Disk: o})
 	if err := before.OpenDisk(); err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func TestZone_changeInAnotherProcess(t *testing.T) {
 	if name := uint64(s.new.generations.name(PurgeURL, &of.at[0])); !s.new.generations.urls.knows(name) {
 		t.Error("unknown after the records are handed over")
 	}
-	folder := disk.Options{Path: t.TempDir(), Size: disk.SizeMin}
+	folder := disk.Options{Path: t.TempDir(), Size: 64 << 20}
 	for _, before := range []bool{false, true} {
 		z := zoneOf(t, Options{Disk: folder})
 		if err := z.OpenDisk(); err != nil {

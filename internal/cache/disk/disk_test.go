@@ -19,6 +19,11 @@ import (
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
+const (
+	sizeMin  = 64 << 20 // bytes: the least Options.Size
+	slotSize = 16
+)
+
 // rig is a Store in a folder.
 type rig struct {
 	*Store
@@ -33,7 +38,7 @@ type rig struct {
 }
 
 func begin(t *testing.T) *rig {
-	r := &rig{t: t, opts: Options{Path: t.TempDir(), Size: SizeMin, Memory: 1 << 20, Seed: 7}}
+	r := &rig{t: t, opts: Options{Path: t.TempDir(), Size: sizeMin, Memory: 1 << 20, Seed: 7}}
 	r.opts.Replay = func(all []Purged, last uint64) { r.purged, r.last = all, last }
 	r.opts.Tell = func(err error) {
 		r.mu.Lock()
@@ -489,7 +494,7 @@ func TestOpen_errors(t *testing.T) {
 	if _, err := Open(o); !errors.As(err, &space) || space.Room <= 0 {
 		t.Errorf("no room: %v", err)
 	}
-	o.Size = SizeMin
+	o.Size = sizeMin
 	if err := os.WriteFile(filepath.Join(o.Path, "journal.new"), nil, 0o400); err != nil {
 		t.Fatal(err)
 	}

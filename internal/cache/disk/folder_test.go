@@ -31,7 +31,7 @@ func TestOpen_followsNothingInTheFolder(t *testing.T) {
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
-					o := Options{Path: dir, Size: SizeMin, Memory: 1 << 20, Seed: SeedOf(dir) | 1,
+					o := Options{Path: dir, Size: sizeMin, Memory: 1 << 20, Seed: SeedOf(dir) | 1,
 						Replay: func([]Purged, uint64) {}}
 					if s, err := Open(o); err == nil {
 						s.Close()
@@ -65,7 +65,7 @@ func TestOpen_refusesAFolderOfOthers(t *testing.T) {
 			if err := errors.Join(os.Chown(dir, c.uid, -1), os.Chmod(dir, c.mode)); err != nil {
 				t.Skip(err)
 			}
-			s, err := Open(Options{Path: dir, Size: SizeMin, Memory: 1 << 20, Replay: func([]Purged, uint64) {}})
+			s, err := Open(Options{Path: dir, Size: sizeMin, Memory: 1 << 20, Replay: func([]Purged, uint64) {}})
 			if err == nil {
 				s.Close()
 			}

@@ -29,7 +29,6 @@ func (p place) same(o place) bool { return p>>usesBits == o>>usesBits }
 
 const (
 	indexShards = 256
-	slotSize    = 16
 	// A shard is at most 17/20 full, and grows by a quarter: it takes 24 bytes for a record at the most.
 	fullNumerator, fullDenominator = 17, 20
 	entryMax                       = 24

@@ -20,7 +20,7 @@ import (
 // Options say what a Store is. Path, Size, Memory and Seed are needed.
 type Options struct {
 	Path   string // of the folder, which is there
-	Size   int64  // bytes of all segments, SizeMin at least
+	Size   int64  // bytes of all segments, 64 MiB at least
 	Memory int64  // bytes of the index, of which a record takes 24
 	Seed   uint64 // of hashes: what a folder with another one has is removed. See SeedOf
 	// Replay is given the journal before any record is found. last is the greatest stamp of the newest segment.
@@ -29,9 +29,6 @@ type Options struct {
 
 	fail func(call string) error // for tests
 }
-
-// SizeMin is the least Options.Size.
-const SizeMin = 64 << 20
 
 const (
 	segmentMax   = 64 << 20 // bytes after which a segment is full, unless there would be too many of them

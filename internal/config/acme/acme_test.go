@@ -23,7 +23,7 @@ func load(t *testing.T, text string) (*config.Config, *config.Report) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return config.Load(path)
+	return config.Options{}.Load(path)
 }
 
 const (

@@ -116,7 +116,7 @@ func TestCheck_triesTheFolderOfTheDisk(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, rep := config.Load(path)
+		_, rep := config.Options{}.Load(path)
 		said := ""
 		for _, p := range rep.Errors {
 			said += p.Error()

@@ -150,8 +150,6 @@ func (g *Geo) ChangedKeys(next *Geo) []string {
 	return geoKeys().ChangedKeys(&geoEntry{Geo: *g}, &geoEntry{Geo: *next})
 }
 
-var kinds = []string{"addresses", "texts"}
-
 // Compiled is the type of fields for texts that Language compiles when all entries are known: reading stores nothing.
 func Compiled(t schema.Type) schema.FieldType {
 	return schema.FieldType{Type: t, Set: func(reflect.Value, any) {}}

@@ -22,8 +22,6 @@ const TablesMax = 1 << 30
 
 // handle is a list or a map.
 type handle interface {
-	Name() string
-	Keys() table.Keys
 	Prepare(s table.Source) (*table.Update, error)
 	Refresh() (*table.Update, error)
 	Stats() table.Stats

@@ -332,6 +332,3 @@ func (t *Template) String() string { return t.text.String() }
 
 // NamesMatch reports whether t names match.N.
 func (t *Template) NamesMatch() bool { return t.text.NamesMatch() }
-
-// Plain reports whether t has no values but {path}, {rest}, {query}, {host}, {scheme} and {method}.
-func (t *Template) Plain() bool { return t.plain }

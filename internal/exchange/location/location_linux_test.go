@@ -127,7 +127,7 @@ func TestLocation_olderNames(t *testing.T) {
 			t.Errorf("%q: %v", c.template, err)
 			continue
 		}
-		if got := made(tm, c.target, "www.example.org:8080", c.rest); got != c.want || !tm.Plain() {
+		if got := made(tm, c.target, "www.example.org:8080", c.rest); got != c.want || !location.Plain(tm) {
 			t.Errorf("%q of %q: %q, want %q", c.template, c.target, got, c.want)
 		}
 	}
@@ -249,7 +249,9 @@ func TestLocation_refuses(t *testing.T) {
 }
 
 func TestTemplate_allocatesNothing(t *testing.T) {
-	tm, err := location.Location(variables.MustTemplate("https://{host}{path}?a={query.c}&{query}", lang.Request))
+	text, err := scope(t).Template("https://{host}{path}?a={query.c}&{query}", lang.Request)
+	testutil.Must(t, err)
+	tm, err := location.Location(text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/tls/tlsconn"
@@ -63,33 +62,6 @@ func All() []lang.Variable { return slices.Concat(connection, made, Geo(nil), an
 func Scope(n lang.Names) (*lang.Scope, error) {
 	n.Variables = slices.Concat(All(), n.Variables)
 	return lang.NewScope(n)
-}
-
-// plainScope has no names of a configuration.
-var plainScope = sync.OnceValue(func() *lang.Scope {
-	s, err := Scope(lang.Names{})
-	if err != nil {
-		panic(err)
-	}
-	return s
-})
-
-// MustTemplate compiles a template that stands in a program, without names of a configuration: a wrong one panics.
-func MustTemplate(text string, in lang.Phases) *lang.Template {
-	t, err := plainScope().Template(text, in)
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
-
-// MustCondition is MustTemplate for a condition.
-func MustCondition(text string, in lang.Phases) *lang.Condition {
-	c, err := plainScope().Condition(text, in)
-	if err != nil {
-		panic(err)
-	}
-	return c
 }
 
 // When something is known.

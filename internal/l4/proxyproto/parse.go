@@ -56,10 +56,8 @@ const (
 
 // Types of TLVs: section 2.2.
 const (
-	TypeALPN      = 0x01 // the protocol that ALPN agreed upon
 	TypeAuthority = 0x02 // the host that the client asked for: SNI
 	TypeCRC32C    = 0x03 // CRC32c of the header
-	TypeUniqueID  = 0x05 // at most 128 bytes
 )
 
 // Parse reads the header that b begins with, and returns its length in bytes. 0 without an error says that b may be the

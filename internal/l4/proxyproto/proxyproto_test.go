@@ -165,7 +165,7 @@ func TestAppend(t *testing.T) {
 		if string(one) != "x"+tt.v1 {
 			t.Errorf("%q, want %q", one, tt.v1)
 		}
-		tlvs := []TLV{{TypeALPN, []byte("h2")}, {TypeAuthority, []byte("a.test")}, {TypeUniqueID, nil}}
+		tlvs := []TLV{{0x01, []byte("h2")}, {TypeAuthority, []byte("a.test")}, {0x05, nil}}
 		two := AppendV2([]byte("x"), source, destination, tlvs...)
 		h1, n1, err1 := Parse(one[1:])
 		h2, n2, err2 := Parse(two[1:])
@@ -186,7 +186,7 @@ func TestAllocs(t *testing.T) {
 	for name, f := range map[string]func(){
 		"Parse":    func() { Parse(two) },
 		"AppendV1": func() { AppendV1(dst, source, destination) },
-		"AppendV2": func() { AppendV2(dst, source, destination, TLV{TypeALPN, two}) },
+		"AppendV2": func() { AppendV2(dst, source, destination, TLV{0x01, two}) },
 	} {
 		if n := testutil.Allocs(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", name, n)

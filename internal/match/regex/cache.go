@@ -22,9 +22,6 @@ func NewBudget(bytes int64) *Budget {
 	return &Budget{limit: bytes}
 }
 
-// Used returns how many bytes the tables have, about.
-func (b *Budget) Used() int64 { return b.used.Load() }
-
 func (b *Budget) take(bytes int64) bool {
 	if b.used.Add(bytes) > b.limit {
 		b.used.Add(-bytes)

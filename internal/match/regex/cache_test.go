@@ -204,7 +204,7 @@ func TestBudget_boundsAllCaches(t *testing.T) {
 			}
 			checkTables(t, c, p)
 		}
-		if used := budget.Used(); used > budgetBytes || used != caches[0].Stats().Bytes+caches[1].Stats().Bytes {
+		if used := budget.used.Load(); used > budgetBytes || used != caches[0].Stats().Bytes+caches[1].Stats().Bytes {
 			t.Fatalf("%d bytes used, %+v %+v", used, caches[0].Stats(), caches[1].Stats())
 		}
 	}
@@ -215,8 +215,8 @@ func TestBudget_boundsAllCaches(t *testing.T) {
 	for _, c := range caches {
 		c.Close()
 	}
-	if budget.Used() != 0 {
-		t.Errorf("%d bytes used after Close", budget.Used())
+	if budget.used.Load() != 0 {
+		t.Errorf("%d bytes used after Close", budget.used.Load())
 	}
 }
 
@@ -261,8 +261,8 @@ func TestCache_givesUpTablesOfPatternsThatAreGone(t *testing.T) {
 		}
 		runtime.GC()
 	}
-	if c.budget.Used() != 0 {
-		t.Errorf("%d bytes used", c.budget.Used())
+	if c.budget.used.Load() != 0 {
+		t.Errorf("%d bytes used", c.budget.used.Load())
 	}
 	for { // numbers are free a little later than the patterns are gone
 		numbers.Lock()

@@ -89,8 +89,8 @@ func checkTables(t *testing.T, c *Cache, patterns ...*Pattern) {
 			sum += a.bytes
 		}
 	}
-	if sum != c.stats.Bytes || sum > c.budget.Used() {
-		t.Fatalf("tables have %d bytes, stats %d, budget %d", sum, c.stats.Bytes, c.budget.Used())
+	if sum != c.stats.Bytes || sum > c.budget.used.Load() {
+		t.Fatalf("tables have %d bytes, stats %d, budget %d", sum, c.stats.Bytes, c.budget.used.Load())
 	}
 	for _, p := range patterns {
 		if a := c.lookUp(p); p.classes != nil && a != nil && a.table != nil {

@@ -227,8 +227,8 @@ func TestPrepare_keepsBounds(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.HasSuffix(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %s", c.opts, err, c.want)
 		}
-		if b := c.opts.Budget; b != nil && b.Used() != 0 {
-			t.Errorf("%d bytes of the budget are used by nobody", b.Used())
+		if b := c.opts.Budget; b != nil && b.used.Load() != 0 {
+			t.Errorf("%d bytes of the budget are used by nobody", b.used.Load())
 		}
 	}
 }
@@ -366,13 +366,13 @@ func TestHandle_givesMemoryBack(t *testing.T) {
 	func() {
 		l := NewList("l", Options{Budget: budget})
 		u := load(t, l, Source{File: write(t, prefixes(20_000, false))})
-		if budget.Used() != u.Stats.Bytes || !l.current.Load().memory.isMapped() {
-			t.Errorf("%d bytes are used, not %d", budget.Used(), u.Stats.Bytes)
+		if budget.used.Load() != u.Stats.Bytes || !l.current.Load().memory.isMapped() {
+			t.Errorf("%d bytes are used, not %d", budget.used.Load(), u.Stats.Bytes)
 		}
 	}()
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		runtime.GC()
-		return budget.Used() == 0
+		return budget.used.Load() == 0
 	}, "0 bytes are used")
 }
 

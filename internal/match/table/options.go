@@ -78,9 +78,6 @@ type Budget struct {
 // NewBudget makes a budget of so many bytes.
 func NewBudget(bytes int64) *Budget { return &Budget{max: bytes} }
 
-// Used is how many bytes the tables have.
-func (b *Budget) Used() int64 { return b.used.Load() }
-
 // take counts bytes, or returns false when there are not so many left. A nil budget has them always.
 func (b *Budget) take(bytes int64) bool {
 	if b == nil {

@@ -106,7 +106,7 @@ func TestSockets_thatCannotBeMade(t *testing.T) {
 			text := "[http]\nlisten = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n[" + section +
 				"]\nlisten = \"unix:" + dir + "/none/s\"\n"
 			testutil.Must(t, os.WriteFile(file, []byte(text), 0o600))
-			_, report := config.Load(file)
+			_, report := config.Options{}.Load(file)
 			if len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Message, "the folder of") {
 				t.Errorf("%+v", report.Errors)
 			}

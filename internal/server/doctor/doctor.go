@@ -149,14 +149,6 @@ var checks = []struct {
 	{"resolver", (*exam).resolver},
 }
 
-// Names returns the names of all checks.
-func Names() (names []string) {
-	for _, c := range checks {
-		names = append(names, c.name)
-	}
-	return names
-}
-
 // Examine looks at a host for what c needs. running is the process that serves c, or 0.
 func Examine(h Host, c *config.Config, running int) *Report {
 	e := &exam{Host: h, config: c, running: running, report: &Report{Checks: len(checks), Findings: []Finding{}}}

@@ -78,7 +78,6 @@ var (
 	ErrEncrypted     = errors.New("the private key is encrypted, and there is nobody to ask for its password")
 	ErrOrder         = errors.New("the server's own certificate has to come first, then its authorities")
 	ErrDamaged       = errors.New("holds a certificate that is damaged or not whole")
-	ErrLarge         = private.ErrLarge
 )
 
 // Mismatch says that a certificate and a key do not belong together.

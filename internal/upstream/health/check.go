@@ -112,9 +112,6 @@ func (c *Check) Rule(rules *Rules, seed uint64, now int64) (first int64) {
 // IsUp reports whether the member serves as far as its checks go.
 func (c *Check) IsUp() bool { return c.up }
 
-// Decided reports whether a result has decided.
-func (c *Check) Decided() bool { return c.decided }
-
 // Contrary returns how many results in a row contradict the state.
 func (c *Check) Contrary() int { return c.contrary }
 

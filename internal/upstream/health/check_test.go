@@ -98,7 +98,7 @@ func FuzzCheck_decidesAsTheModel(f *testing.F) {
 			if got != want {
 				t.Fatalf("result %d of %v, rules %+v: decides %d, want %d", i, bytes, r, got, want)
 			}
-			if up, decided := m.state(); up != c.IsUp() || decided != c.Decided() {
+			if up, decided := m.state(); up != c.IsUp() || decided != c.decided {
 				t.Fatalf("result %d of %v: up %v, want %v", i, bytes, c.IsUp(), up)
 			}
 			period := int64(r.Interval)
@@ -108,7 +108,7 @@ func FuzzCheck_decidesAsTheModel(f *testing.F) {
 			if next < now || next < result.Began+period-period/10 {
 				t.Fatalf("result %d of %v: %d ns after a check that began at %d", i, bytes, next, result.Began)
 			}
-			if c.Decided() && c.IsUp() && next > max(result.Began+period, now) {
+			if c.decided && c.IsUp() && next > max(result.Began+period, now) {
 				t.Fatalf("result %d of %v: %d ns after a check that began at %d", i, bytes, next, result.Began)
 			}
 			now = next
@@ -211,7 +211,7 @@ func TestCheck_newRulesKeepTheState(t *testing.T) {
 	next := *r
 	next.Start, next.Rise = StartUp, 1
 	now = c.Rule(&next, 9, now)
-	if c.IsUp() || !c.Decided() {
+	if c.IsUp() || !c.decided {
 		t.Fatalf("new rules made it up")
 	}
 	if _, v := c.Step(now, Result{Began: now}); v != Up {

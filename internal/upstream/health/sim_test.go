@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,11 @@ func TestMain(m *testing.M) {
 }
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// failedBy returns how many checks have failed for a reason, one of health.Words.
+func failedBy(s health.Stats, word string) uint64 {
+	return s.Failed[slices.Index(health.Words(), word)]
+}
 
 // world is members of one set that are checked, on simulated sockets.
 type world struct {
@@ -197,7 +203,7 @@ func TestWatch_triesAgainOnAFreshConnection(t *testing.T) {
 		}
 		x.run("checks", func() bool { return x.asked == 8 })
 		x.pass(time.Second)
-		if s := x.watch.Stats(); s.Passed < 8 || s.FailedBy("reset") > 0 || x.down(0) {
+		if s := x.watch.Stats(); s.Passed < 8 || failedBy(s, "reset") > 0 || x.down(0) {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -214,7 +220,7 @@ func TestWatch_boundsThoseThatConnect(t *testing.T) {
 		}
 		all := func() bool {
 			s := x.watch.Stats()
-			return s.FailedBy("connect_timeout") >= 400
+			return failedBy(s, "connect_timeout") >= 400
 		}
 		most := 0
 		x.run("all have failed", func() bool {
@@ -439,7 +445,7 @@ func TestWatch_nameThatDoesNotResolve(t *testing.T) {
 		if m.Reasons() != 0 {
 			t.Errorf("down by %v", m.Reasons())
 		}
-		if s := x.watch.Stats(); s.FailedBy("dns") == 0 || s.Excused != s.FailedBy("dns") {
+		if s := x.watch.Stats(); failedBy(s, "dns") == 0 || s.Excused != failedBy(s, "dns") {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -2,7 +2,6 @@ package health
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -156,14 +155,6 @@ type Stats struct {
 
 	Members int64 // that are checked
 	Down    int64 // that are down because of their checks
-}
-
-// FailedBy returns how many checks have failed for a reason, one of Words.
-func (s *Stats) FailedBy(word string) uint64 {
-	if i := slices.Index(words[:], word); i >= 0 {
-		return s.Failed[i]
-	}
-	return 0
 }
 
 // counters are what a Watch counts. Safe for any goroutine.
