@@ -18,6 +18,4 @@
 // Life cycle: Load or Parse returns a *Config and a *Report. The Config is nil when the Report has errors; otherwise it
 // is complete, immutable by convention, and safe for any goroutine to read. A Report keeps the text of its files so
 // that it can show the lines in question; drop it when it has been shown.
-//
-// Limits: the limits of packages syntax and schema.
 package config

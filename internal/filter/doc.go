@@ -1,25 +1,8 @@
 // Package filter has what types of filters are made of: a filter has one name, in a configuration and in Go.
 //
-// A type is a struct, whose fields are the keys of its table, and a function that makes a proxy.Filter of one:
-//
-//	type Config struct {
-//		Message string `edge:"message" doc:"Text of the answer." default:"go away" example:"\"later\""`
-//	}
-//
-//	func init() { plugin.Register(plugin.Filters, "polite", "Asks for manners.", New) }
-//
-//	func New(c *Config, b *plugin.Build) (*proxy.Filter, error)
-//
-// A file then says
-//
-//	[filters.manners]
-//	type = "polite"
-//
-// and a program calls polite.New(&polite.Config{}, nil): it is the same filter. The packages below this one have the
-// types that edge itself has, one each.
-//
-// The registry is package plugin, as it is for destinations and all other kinds of types: it says what fields and tags
-// there are, what Completed does, and what outlives a reload.
+// A type is a struct, whose fields are the keys of its table, and a function that makes a proxy.Filter of one. The
+// packages below this one have the types that edge itself has. The registry is package plugin, as it is for
+// destinations and all other kinds of types: it says what fields and tags there are, and what outlives a reload.
 //
 // # Life cycle
 //

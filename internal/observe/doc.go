@@ -1,8 +1,7 @@
 // Package observe says what a proxy did: access log, event log, counters.
 //
-// It is not a metrics exporter and not a log shipper: Registry.Each lists what is counted, for
-// a caller that speaks a wire format, and a Sink writes lines to a file or a pipe. The package knows no
-// connection and no configuration, and imports the standard library only.
+// Registry.Each lists what is counted, for a caller that speaks a wire format, and a Sink writes
+// lines to a file or a pipe. The package knows no connection and no configuration.
 //
 // # Access log
 //

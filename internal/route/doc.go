@@ -1,11 +1,6 @@
 // Package route finds the most specific of many rules for a request. It is pure: no I/O, no clock, no state beside what
 // the caller gives it. What a rule leads to is the caller's: a Table is generic over it.
 //
-//	var t route.Table[string]
-//	t.Add(route.Rule{Host: "*.example.com", Path: "/api"}, "api")
-//	t.Add(route.Rule{}, "everything else")
-//	found, err := t.Find(head, arrival, route.Reading{}, &local)
-//
 // # What wins
 //
 // The order in which rules are added never decides. The host comes first (exact, then the longest name above it,

@@ -2,7 +2,7 @@
 // Stream sends the one half of an exchange, a Receiver receives the other. Package session explains it, and makes
 // streams; programs use the names that session has for them.
 //
-// The rest is for makers of streams. Pace is the time that a client has for a body or an answer, Patience the time that
+// The rest is for the makers of streams, which bound times and sizes. Pace is the time that a client has for a body or an answer, Patience the time that
 // an origin has. Framing and TunnelState say how far a message and an exchange have come. It knows no version of HTTP
 // and no codec.
 //
@@ -10,8 +10,4 @@
 //
 // A Stream, its Receiver and all that is kept for them belong to the reactor of their connection. Heads and bytes are
 // borrowed for the time of one call, in both directions.
-//
-// # Limits
-//
-// There is none here: the makers of streams bound times and sizes, see package session.
 package stream

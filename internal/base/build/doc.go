@@ -3,8 +3,6 @@
 // It knows also which modules of others are linked into it: those that edge build was asked for, and the modules of a
 // program that imports edge.
 //
-// It is not about the machine or the Go release: cmd/edge prints those beside it.
-//
 // The version and the commit come from the linker in releases and in what make builds:
 //
 //	go build -ldflags "-X github.com/edge-proxy/edge/internal/build.version=1.2.3
@@ -16,7 +14,5 @@
 // empty one, so that each machine makes the same file. The version alone is no help either: a build of a changed tree
 // has the version of its last commit.
 //
-// # Threads
-//
-// All functions are safe for any goroutine. Own and Sum read a file of about 13 MB, so they do not belong on a reactor.
+// Own and Sum read a file of about 13 MB, so they do not belong on a reactor.
 package build

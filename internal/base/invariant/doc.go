@@ -2,8 +2,7 @@
 //
 // An assertion states what must be true of our own code: an owner, an order, a state that a
 // callback may be called in. It is never about bytes from a peer: those are answered with an
-// error, whatever they are. A failed assertion is a bug in edge or in the program that
-// imports it, and it panics on the spot.
+// error, whatever they are. A failed assertion is a bug, and it panics on the spot.
 //
 // Assertions exist only in a build with
 //
@@ -20,7 +19,4 @@
 //
 // An Owner is the goroutine of a reactor: OnReactor fails a method of what the reactor owns when another goroutine
 // calls it.
-//
-// The package has no state, starts nothing, imports nothing of edge, and is safe for any
-// goroutine. Its one limit: a message is formatted only when the assertion has failed.
 package invariant

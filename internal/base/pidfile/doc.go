@@ -1,7 +1,5 @@
 // Package pidfile keeps the file that holds the number of a process, and finds the process by it.
 //
-// It starts nothing and sends no signal by itself: which process is told what is for the caller.
-//
 // # Whose file it is
 //
 // The process that serves has the file open and holds it by flock(2). The number in the file is for people and scripts.

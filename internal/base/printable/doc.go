@@ -5,11 +5,5 @@
 // could change what the terminal shows, its title, or what it sends. The package does not parse escape sequences:
 // whatever strconv.IsPrint does not take is shown, bytes that are no UTF-8 among it.
 //
-// # Threads and ownership
-//
-// It has functions alone, which are safe for any goroutine.
-//
-// # Limits
-//
 // A backslash stays as it is, so a text that has the letters of an escape looks like one.
 package printable

@@ -20,8 +20,4 @@
 //   - lines end in "\n" without blanks before it, the last one too; inside strings of several lines nothing changes.
 //
 // Formatting a result again changes nothing.
-//
-// Life cycle: TOML is a function of its input, for any goroutine.
-//
-// Limits: the limits of package syntax.
 package format

@@ -3,19 +3,8 @@
 // merger of files, the hints, the reference page and the keys that wait for a restart are all read from them.
 //
 // It is not edge's configuration: it knows no section. Package config has the sections of the proxy. A package that
-// brings a feature registers its own with config.Register:
-//
-//	type cache struct {
-//		schema.Given
-//		Memory int64 `edge:"memory" unit:"size" default:"64m" doc:"Its size."`
-//	}
-//
-//	func init() {
-//		config.Register[cache](nil, schema.Section{Path: "cache", Doc: "Answers that are kept."})
-//	}
-//
-// and finds its entries by their type: schema.Only[*cache](c.Features). A section with the path "routes.cache" stands
-// inside the entries of another one.
+// brings a feature registers its own with config.Register, as config/caching does, and finds its entries by their type
+// with schema.Only. A section with the path "routes.cache" stands inside the entries of another one.
 //
 // The way of a configuration:
 //

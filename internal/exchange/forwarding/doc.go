@@ -8,13 +8,5 @@
 //
 // A request that came through proxies of the same Name too often goes in circles: Request says so.
 //
-// The package works on heads alone. It does no I/O and keeps nothing.
-//
-// # Concurrency
-//
-// Name and Trust are immutable, for any goroutine. A head belongs to its caller.
-//
-// # Limits
-//
-// A request may have come 8 times through proxies of our name. Of X-Forwarded-For 32 addresses are looked at.
+// Name and Trust are immutable, for any goroutine. A head belongs to its caller. A request may have come 8 times through proxies of our name. Of X-Forwarded-For 32 addresses are looked at.
 package forwarding

@@ -7,13 +7,5 @@
 //
 // A failure of the proxy's own is said as grpc-status: StatusOf maps a status of HTTP, AddStatus writes it.
 //
-// The package works on heads and bytes alone. It does no I/O.
-//
-// # Concurrency
-//
-// A Quartet belongs to one goroutine, as the heads do.
-//
-// # Limits
-//
-// Of a text 256 bytes go into grpc-message. A deadline is 1000 hours at the most.
+// A Quartet belongs to one goroutine, as the heads do. Of a text 256 bytes go into grpc-message. A deadline is 1000 hours at the most.
 package grpc

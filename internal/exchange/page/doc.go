@@ -7,13 +7,6 @@
 // All that a peer has said is escaped as the type of the body needs it. The bodies tell nothing of what is behind the
 // proxy: what went wrong there is in its logs, where the number of the request finds it.
 //
-// The package works on bytes alone. It does no I/O.
-//
-// # Concurrency
-//
-// A Page and a Set are immutable once they are in use. Safe for any goroutine.
-//
-// # Limits
-//
-// A Page is as large as it is given; a host in it is cut off after 256 bytes.
+// A Page and a Set are immutable once they are in use. A Page is as large as it is given; a host in it is cut off after
+// 256 bytes.
 package page

@@ -1,9 +1,6 @@
 // Package variables has the variables that texts of the language (package lang) may name beside the language's own:
 // what a proxy knows of a client, its connection, TLS, the route, the upstream and the answer.
 //
-//	scope, err := variables.Scope(lang.Names{Lists: lists})
-//	when, err := scope.Condition(`client.ip in list.office and tls.version == "TLS 1.3"`, lang.Request)
-//
 // It knows names and kinds, not exchanges: a Subject tells what they are. Package proxy makes one of each exchange
 // (proxy.View); a configuration needs the names alone. It is apart from package proxy so that a configuration can
 // compile texts without it.

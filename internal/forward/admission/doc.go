@@ -1,8 +1,8 @@
 // Package admission bounds the requests that are under way at the members of a service, and keeps those in a line that
 // have to wait for room.
 //
-// It knows no HTTP, opens no connection and does not choose the member: its caller, package proxy, picks one and asks
-// for a place there. Package upstream has the line of exchanges that wait for a connection.
+// It does not choose the member: its caller, package proxy, picks one and asks for a place there. Package upstream has
+// the line of exchanges that wait for a connection.
 //
 // # Life of a request
 //

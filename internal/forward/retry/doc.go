@@ -3,8 +3,6 @@
 //
 // It is pure: it knows no connection, no member and no clock. Package proxy tells it what happened, and when.
 //
-//	policy := retry.Policy{On: conditions, Budget: retry.NewBudget(reactors, 20)}
-//
 //	good answer ─► Budget.Good      pays a share of a retry in
 //	failure     ─► Conditions.Has, Status or Call ─► Budget.Take ─► another attempt, after Pause if need be
 //	                    │ no                             │ no

@@ -21,7 +21,5 @@
 //   - An IPv4 address in the form of IPv6 (::ffff:192.0.2.1) is an IPv4 address.
 //   - A TLV that is cut, and a CRC32c that is wrong, are errors. Other TLVs are skipped.
 //
-// # Threads and memory
-//
-// All functions are pure and safe for any goroutine. A Header holds values only: nothing of the input is kept.
+// A Header holds values only: nothing of the input is kept.
 package proxyproto

@@ -9,10 +9,7 @@
 // # Life cycle
 //
 // The reader of a file makes each Place by AppendPlace, puts it into a table.Map and tells which Fields there are.
-// Databases are asked one after another, and give functions that find one field:
-//
-//	country := geo.Databases{{Map: m, Fields: has}}.Text(geo.Country)
-//	text := country(client) // nil: it is missing
+// Databases are asked one after another, and give functions that find one field.
 //
 // # Threads and memory
 //

@@ -4,10 +4,6 @@
 // bytes, valid UTF-8 or not. It is for many short texts that are asked about many patterns, such as the fields of
 // requests. It finds no place of a match except by Submatches, and replaces nothing.
 //
-//	pattern, err := regex.Compile(`(?i)(bot|crawl|spider)[/ ]v?\d+`, regex.Limits{})
-//	cache := regex.NewCache(regex.NewBudget(16 << 20)) // one for each event loop
-//	if pattern.Match(cache, userAgent) { … }
-//
 // A pattern is matched by the first rung of a ladder that can do it:
 //
 //	Literal  it means that a text is, begins with, ends with or contains one of 16 words at most, in

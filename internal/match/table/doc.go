@@ -13,11 +13,6 @@
 // a configuration prepares all its tables first, and commits them when nothing can fail any more. When Prepare fails,
 // the handle goes on with what it has. A source with the content of the current generation is not built again.
 //
-//	l := table.NewList("office", table.Options{Keys: table.Addresses})
-//	u, err := l.Prepare(table.Source{File: "/etc/edge/office.txt"}) // on a worker: it reads, sorts, sleeps
-//	u.Commit()
-//	l.HasAddr(client)                                              // on any goroutine, some nanoseconds
-//
 // # Threads and memory
 //
 // Look-ups are for any goroutine, reactors above all: no lock, no allocation, no shared word is written. Prepare and

@@ -13,8 +13,8 @@
 //
 // # Life cycle
 //
-// New, then observe.Open with the Exporter as Options.Records, or as Options.Writer for an error log. At the end
-// Sink.Close, which waits Options.CloseWait for what is under way, and then Exporter.Close, which loses the rest.
+// At the end Sink.Close comes first, which waits Options.CloseWait for what is under way, and then Exporter.Close,
+// which loses the rest.
 //
 // # Failures
 //

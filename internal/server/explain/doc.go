@@ -4,10 +4,6 @@
 //
 // It decides nothing by itself. The request is given to the proxy, with the listeners and routes that a server would
 // have: see server.DryRun. What is said of a route that does not take it comes from the search of package route.
-//
-//	answer, err := explain.Explain(cfg, &explain.Ask{URL: "https://example.com/api"})
-//	answer.WriteText(os.Stdout)
-//
 // The configuration is to be loaded with config.Options.Places; without it no place of a key is known.
 //
 // # What it cannot know

@@ -9,9 +9,6 @@
 // A search ends after 3 s, and reads the first 8 MiB of a table. Of TCP it reads no further than the sockets that
 // listen, which come first.
 //
-// Sockets of other network namespaces are not seen, sockets of other users only by root.
-//
-// # Threads
-//
-// All functions are safe for any goroutine. They read many files, so they do not belong on a reactor.
+// Sockets of other network namespaces are not seen, sockets of other users only by root. The functions read many files,
+// so they do not belong on a reactor.
 package holder

@@ -1,6 +1,4 @@
-// Package logsink has the types of [log_sinks] that edge has itself: syslog, otlp. A program imports it to have them:
-//
-//	import _ "github.com/edge-proxy/edge/internal/server/logsink"
+// Package logsink has the types of [log_sinks] that edge has itself: syslog, otlp.
 //
 // It has no queue and no goroutine: each type makes an output of package observe from the keys of a table, and an
 // observe.Sink writes to it.

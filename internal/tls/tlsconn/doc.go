@@ -5,10 +5,7 @@
 // # Life cycle
 //
 // A Handshaker belongs to an Engine. Server wraps what Engine.Listen wants; Dial is Reactor.Dial with a handshake. The
-// handler's OnOpen comes when the handshake is done, and from then on it sees plaintext and does not notice:
-//
-//	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
-//	e.Listen(engine.ListenOptions{Addr: addr, Gate: hs}, hs.Server(tlsconn.ServerOptions{Config: config}, accept))
+// handler's OnOpen comes when the handshake is done, and from then on it sees plaintext and does not notice.
 //
 // DigestOf tells what is known of a connection: version, names, certificates, times. FIN without close_notify is OnEOF
 // with Conn.Truncated; a handshake that failed is a *HandshakeError.

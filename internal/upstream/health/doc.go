@@ -1,7 +1,6 @@
 // Package health finds out which members of a backend.Set are well, by asking them again and again.
 //
-// It serves no client and chooses no backend: what it finds out is the reason backend.Health of a member, which it
-// writes alone. It knows no configuration either.
+// What it finds out is the reason backend.Health of a member, which it writes alone.
 //
 // # The parts
 //

@@ -15,14 +15,8 @@
 //
 // # Life cycle
 //
-// Options are the options of a table.Map. It is prepared, committed and refreshed as any other:
-//
-//	m := table.NewMap("GeoLite2-Country.mmdb", mmdb.Options(budget))
-//	u, err := m.Prepare(table.Source{File: path})
-//	u.Commit()
-//	database := geo.Database{Map: m, Fields: geo.Fields(u.Stats.Marks)}
-//
-// A Refresh keeps the old content where the new one lacks fields that it has: a country that is asked for does not go
+// Options are the options of a table.Map, which is prepared, committed and refreshed as any other. The Marks of its
+// Stats are the geo.Fields. A Refresh keeps the old content where the new one lacks fields that it has: a country that is asked for does not go
 // missing because somebody has put another database in the place of that one.
 //
 // # Threads
