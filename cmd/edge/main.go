@@ -44,10 +44,8 @@ func (u usage) help() string {
 
 func main() {
 	admin.ProfileMemory(false) // until pprof of [admin] asks for it
-	os.Exit(run())
+	os.Exit(conclude(newRoot().Execute()))
 }
-
-func run() int { return conclude(newRoot().Execute()) }
 
 // conclude prints what the process ends with, unless that was printed already, and returns its exit code.
 func conclude(err error) int {

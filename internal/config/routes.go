@@ -74,7 +74,7 @@ func (r *resolver) resolveRoutes() {
 				one.PathKind = PathExact
 			}
 			if one.Name == "" {
-				one.Name = patternName(e, p)
+				one.Name = cmp.Or(e.Pattern, value.PatternText(p))
 				id := one.Name + " " + one.Host
 				if made[id]++; made[id] > 1 {
 					one.Name += " #" + strconv.Itoa(made[id])
@@ -83,11 +83,6 @@ func (r *resolver) resolveRoutes() {
 			r.c.Routes = append(r.c.Routes, one)
 		}
 	}
-}
-
-// patternName returns the name of a route that has none: its pattern, as the file writes it where it does.
-func patternName(e *routeEntry, p route.Pattern) string {
-	return cmp.Or(e.Pattern, value.PatternText(p))
 }
 
 // patternsOf returns what the route matches, one pattern for each of its hosts.

@@ -206,16 +206,14 @@ func AppendLine(dst []byte, name string, labels ...Label) []byte {
 		}
 		dst = append(append(dst, between), l.Name...)
 		dst = append(dst, `="`...)
-		dst = append(appendLabel(dst, l.Value), '"')
+		// Both formats are UTF-8: bytes that are none become U+FFFD.
+		dst = append(appendHelp(dst, l.Value, true), '"')
 	}
 	if len(labels) > 0 {
 		dst = append(dst, '}')
 	}
 	return append(dst, ' ')
 }
-
-// appendLabel appends the value of a label. Both formats are UTF-8: bytes that are none become U+FFFD.
-func appendLabel(dst []byte, text string) []byte { return appendHelp(dst, text, true) }
 
 // appendHelp appends the text of a HELP line. Only OpenMetrics has quotes escaped there.
 func appendHelp(dst []byte, text string, quotes bool) []byte {

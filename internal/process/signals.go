@@ -75,16 +75,11 @@ func (s *Signals) next(done <-chan struct{}) os.Signal {
 		case sig := <-s.upgrades:
 			return sig
 		case sig := <-s.others:
-			tellIgnored(sig)
+			// SIGWINCH and SIGPWR end some other servers, and are what their containers are stopped by.
+			slog.Warn("a signal that does nothing", "signal", sig.String(),
+				"try", "SIGTERM drains and ends, SIGINT ends at once")
 		case <-done:
 			return nil
 		}
 	}
-}
-
-// tellIgnored answers a signal that does nothing here: SIGWINCH and SIGPWR end some other servers, and are what their
-// containers are stopped by.
-func tellIgnored(sig os.Signal) {
-	slog.Warn("a signal that does nothing", "signal", sig.String(),
-		"try", "SIGTERM drains and ends, SIGINT ends at once")
 }

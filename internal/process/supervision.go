@@ -59,9 +59,6 @@ func (v *supervision) serving(s *server.Server) {
 	go v.notify(v.now)
 }
 
-// reloading says that a configuration is read.
-func (v *supervision) reloading() { v.to.Reloading("reading the configuration again") }
-
 // reloaded says that the process serves on, by another configuration or by the one before.
 func (v *supervision) reloaded(applied bool) {
 	if v.done == nil {
@@ -97,7 +94,7 @@ func (v *supervision) takeBack(s *server.Server) {
 // reloadWithNotice reloads, and has the supervisor hear of it.
 func (p *running) reloadWithNotice(reload func() os.Signal) (end os.Signal) {
 	before := p.reloads.config()
-	p.supervision.reloading()
+	p.supervision.to.Reloading("reading the configuration again")
 	if end = reload(); end == nil {
 		p.supervision.reloaded(p.reloads.config() != before)
 	}

@@ -111,7 +111,7 @@ func (t *letter) unpack(s *site, w *Waiter) *Conn {
 	}
 	l.stats.Connections++
 	if w == nil {
-		c.client.SetIdleTimeout(idleFor(idle))
+		c.client.SetIdleTimeout(max(time.Duration(idle), 1)) // 0 would mean no limit
 	}
 	return c
 }
@@ -124,6 +124,3 @@ func (s *site) receiveSlot() {
 	}
 	s.origin.release(s.local)
 }
-
-// idleFor returns the idle time that is left, at least 1 ns: 0 would mean no limit.
-func idleFor(ns int64) time.Duration { return max(time.Duration(ns), 1) }

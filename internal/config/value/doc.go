@@ -15,5 +15,6 @@
 // recognised where that is possible, and the hint says how the same is written here. A hint that suggests a value
 // suggests a value that is taken.
 //
-// Nothing here opens a file, resolves a name, or looks at the machine. The limits are 32 conditions of a kind for each route, regular expressions of 1 KiB, paths of Unix sockets of 107 bytes.
+// Nothing here opens a file, resolves a name, or looks at the machine. The limits are 32 conditions of a kind for each
+// route, regular expressions of 1 KiB, paths of Unix sockets of 107 bytes.
 package value

@@ -8,5 +8,6 @@
 //
 // A request that came through proxies of the same Name too often goes in circles: Request says so.
 //
-// Name and Trust are immutable, for any goroutine. A head belongs to its caller. A request may have come 8 times through proxies of our name. Of X-Forwarded-For 32 addresses are looked at.
+// Name and Trust are immutable, for any goroutine. A head belongs to its caller. A request may have come 8 times
+// through proxies of our name. Of X-Forwarded-For 32 addresses are looked at.
 package forwarding

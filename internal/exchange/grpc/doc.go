@@ -7,5 +7,6 @@
 //
 // A failure of the proxy's own is said as grpc-status: StatusOf maps a status of HTTP, AddStatus writes it.
 //
-// A Quartet belongs to one goroutine, as the heads do. Of a text 256 bytes go into grpc-message. A deadline is 1000 hours at the most.
+// A Quartet belongs to one goroutine, as the heads do. Of a text 256 bytes go into grpc-message. A deadline is 1000
+// hours at the most.
 package grpc

@@ -7,5 +7,6 @@
 //	Of ──► Context ──► Sampler.Take ──► Context.Set
 //	the request came     is it recorded?   the request is sent on
 //
-// A Sampler is shared by all reactors, and has counters for each of them, which it alone writes. A Traceparent counts where there is one, well formed, and not more than 4 KiB of Tracestate; else a trace begins.
+// A Sampler is shared by all reactors, and has counters for each of them, which it alone writes. A Traceparent counts
+// where there is one, well formed, and not more than 4 KiB of Tracestate; else a trace begins.
 package trace

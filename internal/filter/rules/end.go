@@ -26,13 +26,6 @@ type counters struct {
 	responded, redirected, denied, dropped, tarpitted, full *plugin.Counter
 }
 
-func countersOf(b *plugin.Build) counters {
-	return counters{
-		b.Counter("responded"), b.Counter("redirected"), b.Counter("denied"), b.Counter("dropped"),
-		b.Counter("tarpitted"), b.Counter("tarpit_full"),
-	}
-}
-
 // refusalOf returns the failure that a rule makes of requests; nil: it makes none.
 func refusalOf(r *Rule) *proxy.Error {
 	switch {

@@ -18,7 +18,10 @@ import (
 // newSet makes a filter of rules, which runs in one phase: proxy.PhaseBeforeRoute, for a filter of a Snapshot, or
 // proxy.PhaseRequest. It checks them. b may be nil.
 func newSet(rules []Rule, in proxy.Phase, b *plugin.Build) (*set, *proxy.Filter, error) {
-	s := &set{before: in == proxy.PhaseBeforeRoute, counters: countersOf(b)}
+	s := &set{before: in == proxy.PhaseBeforeRoute, counters: counters{
+		b.Counter("responded"), b.Counter("redirected"), b.Counter("denied"), b.Counter("dropped"),
+		b.Counter("tarpitted"), b.Counter("tarpit_full"),
+	}}
 	f := &proxy.Filter{Name: "rules"}
 	noted := false
 	for i := range rules {

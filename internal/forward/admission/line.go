@@ -78,7 +78,7 @@ func (w *Waiter) Waiting() bool { return w.line != nil }
 func (w *Waiter) Since() int64 { return w.since }
 
 // Crowded reports whether requests wait.
-func (l *Limiter) Crowded() bool { return l.line.Waiting() > 0 }
+func (l *Limiter) Crowded() bool { return l.line.waiting.Load() > 0 }
 
 // anyAhead reports whether requests wait that go before one of a rank that comes now.
 func (l *Limiter) anyAhead(rank int) bool {

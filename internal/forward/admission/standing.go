@@ -50,9 +50,6 @@ func (l *Line) Leave() {
 	}
 }
 
-// Waiting returns how many wait.
-func (l *Line) Waiting() int { return int(l.waiting.Load()) }
-
 // Freed notes that a place came free while somebody waits.
 func (l *Line) Freed() { l.freed.Add(1) }
 

@@ -24,9 +24,6 @@ type Stats struct {
 	Marks   uint64        // of Options.Decode
 }
 
-// noContent is what a handle has before its first commit.
-func noContent() *generation { return &generation{v4: &ranges{}, v6: &ranges{}, memory: &memory{}} }
-
 // own ties the memory of g to its end.
 func (g *generation) own(m *memory) {
 	g.memory = m

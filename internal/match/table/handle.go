@@ -117,7 +117,7 @@ type origin struct {
 func (h *handle) init(name string, o Options, pairs bool) {
 	o.setDefaults()
 	h.name, h.opts, h.pairs = name, o, pairs
-	h.current.Store(noContent())
+	h.current.Store(&generation{v4: &ranges{}, v6: &ranges{}, memory: &memory{}})
 }
 
 // Name is the name that the table was made with.

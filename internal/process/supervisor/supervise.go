@@ -75,7 +75,7 @@ func Run(args []string) (code int, err error) {
 		}
 		if len(s.all) == 0 && !asked { // a process that has ended may have named another one just before
 			asked = true
-			told.end()
+			told.send(told.name, endText)
 		}
 	}
 }
@@ -202,9 +202,6 @@ func (n *news) environment() (env []string) {
 	}
 	return append(env, "NOTIFY_SOCKET="+n.name)
 }
-
-// end has last come after all that was said before.
-func (n *news) end() { n.send(n.name, endText) }
 
 // hear reads what the service says, until the process ends.
 func (n *news) hear() {

@@ -109,13 +109,9 @@ func answer(in *issue.Challenges, proof *acme.Challenge) (remove func(), err err
 // proofs returns the key of certmagic below which the proofs of all processes are.
 func (a *authority) proofs() string { return path.Join("acme", a.key, "challenge_tokens") }
 
-func (a *authority) proofKey(proof *acme.Challenge) string {
-	return path.Join(a.proofs(), issue.Safe(answered(proof))+".json")
-}
-
 // share has other processes answer for a proof, see Share. Where the Storage fails, this one answers alone.
 func (c *call) share(ctx context.Context, proof *acme.Challenge) (remove func(ctx context.Context)) {
-	key := c.proofKey(proof)
+	key := path.Join(c.proofs(), issue.Safe(answered(proof))+".json")
 	text, err := json.Marshal(proof)
 	if err == nil {
 		storing, cancel := context.WithTimeout(ctx, shareTime)
