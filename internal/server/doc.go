@@ -35,8 +35,4 @@
 //
 // A Server is safe for any goroutine. One mutex orders Start, Apply and Stop, another one guards what they change and
 // is free while an Apply waits for registries. Requests take neither.
-//
-// # Counters
-//
-// Each reactor counts for itself. Registry copies everything out by a task on each reactor.
 package server

@@ -189,11 +189,7 @@ func (p *listeners) setting(i int, c *config.Listener, pages *page.Set) (set set
 		return set, err
 	}
 	log := p.reload.config.LogOf(c, nil)
-	logs, err := p.logs.by(&log)
-	if err != nil {
-		return set, err
-	}
-	requests := proxyListener(c, logs)
+	requests := proxyListener(c, p.logs.by(&log))
 	if p.certificates.issuing.next != nil && c.TLS != config.TLSOn {
 		requests.Answers = p.certificates.issuing.challenges.Answer
 	}

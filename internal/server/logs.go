@@ -302,19 +302,19 @@ func LogFiles(c *config.Config) []string {
 }
 
 // by returns the logs that l asks for, one for each reactor; nil: there is none.
-func (p *accessLogs) by(l *config.Log) ([]proxy.AccessLog, error) {
+func (p *accessLogs) by(l *config.Log) []proxy.AccessLog {
 	format := constant[observe.Format](&l.Logging, &l.Format)
 	if p.opts.Explain && format == observe.FormatCommon {
 		format = observe.FormatTimed
 	}
 	if len(l.Output) == 0 {
-		return nil, nil
+		return nil
 	}
 	logs := make([]proxy.AccessLog, p.Reactors())
 	for _, path := range l.Output {
 		out := p.next[outputKey(p.reload.config, path)]
 		if out == nil {
-			return nil, nil // prepare has reported it
+			return nil // prepare has reported it
 		}
 		for i, log := range out.of(format, len(logs)) {
 			if l.Line != nil {
@@ -340,7 +340,7 @@ func (p *accessLogs) by(l *config.Log) ([]proxy.AccessLog, error) {
 			logs[i] = proxy.ChooseLog(logs[i], choice)
 		}
 	}
-	return logs, nil
+	return logs
 }
 
 // of returns the logs of k in a format. It makes them once: a ring lives as long as its sink.
@@ -450,9 +450,9 @@ func (nowhere) Append(*observe.Record) {}
 func (nowhere) Choose(*proxy.Exchange) (proxy.AccessLog, string) { return nil, "" }
 
 // ofRoute gives r the logs that c says; without any, the logs of the listener of each request stay.
-func (p *accessLogs) ofRoute(r *proxy.Route, c *config.Route) error {
+func (p *accessLogs) ofRoute(r *proxy.Route, c *config.Route) {
 	if c.AccessLog.IsZero() {
-		return nil
+		return
 	}
 	same := true
 	var first config.Log
@@ -464,28 +464,22 @@ func (p *accessLogs) ofRoute(r *proxy.Route, c *config.Route) error {
 		same = same && schema.Equal(first, l)
 	}
 	if same {
-		logs, err := p.byOrNone(&first)
-		r.Log = logs
-		return err
+		r.Log = p.byOrNone(&first)
+		return
 	}
 	r.LogsBy = make(map[string][]proxy.AccessLog)
 	for i := range p.reload.config.Listeners {
 		of := &p.reload.config.Listeners[i]
 		l := p.reload.config.LogOf(of, c)
-		logs, err := p.byOrNone(&l)
-		if err != nil {
-			return err
-		}
-		r.LogsBy[of.Name] = logs
+		r.LogsBy[of.Name] = p.byOrNone(&l)
 	}
-	return nil
 }
 
 // byOrNone returns what l says, for a route: logs that have nothing where that is so.
-func (p *accessLogs) byOrNone(l *config.Log) ([]proxy.AccessLog, error) {
-	logs, err := p.by(l)
-	if logs == nil && err == nil {
+func (p *accessLogs) byOrNone(l *config.Log) []proxy.AccessLog {
+	logs := p.by(l)
+	if logs == nil {
 		logs = slices.Repeat([]proxy.AccessLog{nowhere{}}, p.Reactors())
 	}
-	return logs, err
+	return logs
 }

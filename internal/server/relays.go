@@ -69,9 +69,7 @@ func (p *relays) prepare() error {
 	p.next, p.nextLogs = make(map[string]*l4.Service), make(map[string]*[]proxy.AccessLog)
 	p.reload.onFailure(func() { p.next, p.nextLogs = nil, nil })
 	c := p.reload.config
-	if err := p.prepareLog("", c.Log.OfConnections()); err != nil {
-		return err
-	}
+	p.prepareLog("", c.Log.OfConnections())
 	if p.log.Load() == nil {
 		p.log.Store(p.nextLogs[""])
 	}
@@ -92,10 +90,7 @@ func (p *relays) prepareOne(l *config.Listener) error {
 		return nil
 	}
 	if l.Service == nil || !l.AccessLog.IsZero() {
-		of := c.LogOf(l, nil).OfConnections()
-		if err := p.prepareLog(l.Name, of); err != nil {
-			return err
-		}
+		p.prepareLog(l.Name, c.LogOf(l, nil).OfConnections())
 	}
 	one := p.relayOf(l.Name)
 	if one.log.Load() == nil {
@@ -215,10 +210,9 @@ func (p *relays) passing(
 }
 
 // prepareLog makes the next logs of a service, or of all without a key of their own.
-func (p *relays) prepareLog(service string, of config.Log) error {
-	logs, err := p.logs.by(&of)
+func (p *relays) prepareLog(service string, of config.Log) {
+	logs := p.logs.by(&of)
 	p.nextLogs[service] = &logs
-	return err
 }
 
 func (p *relays) retire() {

@@ -286,9 +286,7 @@ func (p *routes) route(c *config.Route) (r proxy.Route, err error) {
 		}
 		r.Filters = append(r.Filters, files.(interface{ First() *proxy.Filter }).First())
 	}
-	if err = p.logs.ofRoute(&r, c); err != nil {
-		return r, err
-	}
+	p.logs.ofRoute(&r, c)
 	r.Meter, r.Tracing = p.traffic.Route(c.Name, p.untimed), p.traces.of(c)
 	r.Intercept = c.InterceptErrors
 	r.Pages, err = pagesOf(c.ErrorPages, nil)

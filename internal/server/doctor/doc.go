@@ -18,8 +18,5 @@
 //	warning  it fails or loses connections under load
 //	note     an operator may want to know it
 //
-// # Threads
-//
-// Examine runs on the goroutine that calls it and takes up to some seconds: it reads many files and looks names up.
-// A Host is used by that goroutine alone.
+// Examine takes up to some seconds: it reads many files and looks names up.
 package doctor
