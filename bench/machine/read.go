@@ -17,7 +17,7 @@ import (
 // that the toolchain has noted, if any, takes its place.
 func Read(version string) Facts {
 	f := read(os.DirFS("/"))
-	f.Cgroup = Cgroup{CPUs: math.Round(cgroup.CPUs()*1000) / 1000, Memory: cgroup.Memory()}
+	f.Cgroup = Cgroup{CPUs: math.Round(cgroup.CPUsIn(os.DirFS("/"))*1000) / 1000, Memory: cgroup.Memory()}
 	f.Go = Go{Version: runtime.Version(), Arch: runtime.GOARCH, MaxProcs: runtime.GOMAXPROCS(0)}
 	f.Version = version
 	build, ok := debug.ReadBuildInfo()

@@ -16,6 +16,7 @@
 // feature has rows of its own and registers them: see Register.
 //
 // Life cycle: Load or Parse returns a *Config and a *Report. The Config is nil when the Report has errors; otherwise it
-// is complete, immutable by convention, and safe for any goroutine to read. A Report keeps the text of its files so
+// is complete, immutable by convention, and safe for any goroutine to read, with what the packages below have added to
+// it: caching, acme, tracing. A Report keeps the text of its files so
 // that it can show the lines in question; drop it when it has been shown.
 package config

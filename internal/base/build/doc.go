@@ -5,8 +5,8 @@
 //
 // The version and the commit come from the linker in releases and in what make builds:
 //
-//	go build -ldflags "-X github.com/edge-proxy/edge/internal/build.version=1.2.3
-//	                   -X github.com/edge-proxy/edge/internal/build.commit=0123456789abcdef…"
+//	go build -ldflags "-X github.com/edge-proxy/edge/internal/base/build.version=1.2.3
+//	                   -X github.com/edge-proxy/edge/internal/base/build.commit=0123456789abcdef…"
 //
 // Without these, Version returns what the go command has noted: the version of the module, else its commit.
 //

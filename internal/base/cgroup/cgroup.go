@@ -44,9 +44,6 @@ func MemoryIn(root fs.FS) int64 {
 	return least
 }
 
-// CPUs is CPUsIn on this machine.
-func CPUs() float64 { return CPUsIn(os.DirFS("/")) }
-
 // CPUsIn returns how many CPUs' worth of time the process may have in a system whose files are root: the least quota of
 // its cgroup and of those above it, in either version; 0 when there is none.
 func CPUsIn(root fs.FS) float64 {

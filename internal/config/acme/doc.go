@@ -10,8 +10,4 @@
 // The section is registered with package config, which knows its entry as config.Orders: it asks it for each host of a
 // route without a certificate, and tells it of each cert = "acme". Routes, listeners and files of certificates are
 // known by then.
-//
-// # Threads and ownership
-//
-// All is immutable once a configuration was read, and safe for any goroutine. The entry belongs to its config.Config.
 package acme

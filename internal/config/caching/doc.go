@@ -18,9 +18,4 @@
 // A route is cached as its own cache says, else as [defaults] says; a rule may say otherwise for a request. [defaults]
 // and [[rules]] are not for routes that lead to no backend or whose dest has variables: a cache of their own has no
 // effect there, or is an error.
-//
-// # Threads and ownership
-//
-// All is immutable once a configuration was read, and safe for any goroutine. A Cache and a Route belong to their
-// config.Config.
 package caching

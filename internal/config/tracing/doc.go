@@ -15,8 +15,4 @@
 //
 // Collector has the keys of the way to a collector, for [tracing] and for log sinks. What a file leaves out, the
 // variables of the environment may have that OpenTelemetry gives a name, as they are when the file is read.
-//
-// # Threads and ownership
-//
-// All is immutable once a configuration was read, and safe for any goroutine. Entries belong to their config.Config.
 package tracing

@@ -1,12 +1,6 @@
 // Package ratelimit is the filter type "rate_limit": so many requests of each client, or of each value of another key,
 // in a time.
 //
-//	[filters.api]
-//	type  = "rate_limit"
-//	key   = "{header.x-api-key}"
-//	rate  = "100/s"
-//	burst = 200
-//
 // It bounds no connections and no requests at a time: `limits` of a listener and `breaker` of an upstream do.
 //
 // # What is counted

@@ -1,10 +1,6 @@
 // Package static has a destination that answers with the files of a folder: the type "static" of [destinations], and
 // dest = "static:/srv/www".
 //
-//	[destinations.site]
-//	type = "static"
-//	root = "/srv/www"
-//
 // Conditions and types are the work of http.ServeContent, and a Range is read by internal/cache/policy: one reader for
 // files and stored answers. This package chooses the file:
 //

@@ -28,6 +28,4 @@
 //
 // A default and an example stand as a file has them, but a text without its quotes, and a list as JSON has it. A map
 // has none, and a bool none that is true: nothing tells a false one from an unset one. A *bool may have one.
-//
-// A Row belongs to the caller of Of or Held. All functions are safe for any goroutine.
 package tags
