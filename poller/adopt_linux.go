@@ -15,7 +15,7 @@ var (
 )
 
 // Adopt takes over fd, which another process or another engine opened.
-func (k *Epoll) Adopt(fd FD, o *ListenOptions) (Addr, error) {
+func (k *epoll) Adopt(fd FD, o *ListenOptions) (Addr, error) {
 	a, err := k.adopt(fd, o)
 	if err != nil {
 		return a, fmt.Errorf("adopt descriptor %d: %w", fd, err)
@@ -23,7 +23,7 @@ func (k *Epoll) Adopt(fd FD, o *ListenOptions) (Addr, error) {
 	return a, nil
 }
 
-func (k *Epoll) adopt(fd FD, o *ListenOptions) (Addr, error) {
+func (k *epoll) adopt(fd FD, o *ListenOptions) (Addr, error) {
 	s := int(fd)
 	if err := own(s); err != nil {
 		return Addr{}, err
@@ -59,7 +59,7 @@ func own(s int) error {
 
 // tune sets the options of a listening TCP socket again. Its former owner may have been about to close it: see
 // SetIntake.
-func (k *Epoll) tune(fd FD, o *ListenOptions) {
+func (k *epoll) tune(fd FD, o *ListenOptions) {
 	s := int(fd)
 	o.set(s)
 	if o.DeferAccept {
@@ -93,7 +93,7 @@ func V6Only(fd FD) bool {
 }
 
 // Duplicate returns a second descriptor of what fd stands for, which is closed on its own.
-func (k *Epoll) Duplicate(fd FD) (FD, syscall.Errno) {
+func (k *epoll) Duplicate(fd FD) (FD, syscall.Errno) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return NoFD, errnoOf(err)

@@ -28,7 +28,7 @@ func TestEpoll_nowDoesNotLagTheTimer(t *testing.T) {
 		"before": {func(try int) time.Duration { return long * time.Duration((try+1)%3) }, none},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var k Epoll
+			var k epoll
 			try := 0
 			err := k.tie(func() (int64, error) {
 				spin(c.before(try))
@@ -52,7 +52,7 @@ func TestEpoll_nowDoesNotLagTheTimer(t *testing.T) {
 }
 
 func TestEpoll_tieFails(t *testing.T) {
-	var k Epoll
+	var k epoll
 	want := errors.New("no clock")
 	if err := k.tie(func() (int64, error) { return 0, want }); err != want {
 		t.Errorf("got %v", err)

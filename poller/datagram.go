@@ -8,6 +8,9 @@ import (
 	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
+// ReceiveWanted is how many bytes of unread datagrams a UDP socket asks the kernel to keep, see Kernel.ReceiveRoom.
+const ReceiveWanted = 4 << 20
+
 const (
 	// BatchMax is the largest number of messages that one call reads or writes.
 	BatchMax = 64

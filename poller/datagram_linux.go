@@ -12,12 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReceiveWanted is how many bytes of unread datagrams a UDP socket asks the kernel to keep, see Kernel.ReceiveRoom.
-const ReceiveWanted = 4 << 20
-
 var errNoDatagrams = errors.New("not a UDP socket")
 
-// port is a UDP socket of an Epoll. Each datagram that has left makes an edge for writing, whether or not the socket
+// port is a UDP socket of an epoll. Each datagram that has left makes an edge for writing, whether or not the socket
 // was full. So it is registered for writing only from EAGAIN until the next datagram has left.
 type port struct {
 	token Token
@@ -64,7 +61,7 @@ func (h *headers) init() {
 }
 
 // ListenDatagrams opens a UDP socket.
-func (k *Epoll) ListenDatagrams(a Addr, o *DatagramOptions) (FD, Addr, error) {
+func (k *epoll) ListenDatagrams(a Addr, o *DatagramOptions) (FD, Addr, error) {
 	s, err := bindDatagrams(a, o)
 	if err != nil {
 		return NoFD, a, fmt.Errorf("listen udp %s: %w", a, err)
@@ -111,7 +108,7 @@ func bindDatagrams(a Addr, o *DatagramOptions) (s int, err error) {
 }
 
 // AdoptDatagrams takes over fd, which another process or another engine opened.
-func (k *Epoll) AdoptDatagrams(fd FD) (Addr, error) {
+func (k *epoll) AdoptDatagrams(fd FD) (Addr, error) {
 	err := own(int(fd))
 	if err == nil {
 		family, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -145,7 +142,7 @@ func tuneDatagrams(s, family int) error {
 }
 
 // Steer attaches program to the group of fd's socket.
-func (k *Epoll) Steer(fd FD, program []Instruction) syscall.Errno {
+func (k *epoll) Steer(fd FD, program []Instruction) syscall.Errno {
 	// SAFETY: Instruction is laid out as unix.SockFilter, whose program the kernel copies.
 	p := unix.SockFprog{Len: uint16(len(program)), Filter: (*unix.SockFilter)(unsafe.Pointer(&program[0]))}
 	if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &p); err != nil {
@@ -155,7 +152,7 @@ func (k *Epoll) Steer(fd FD, program []Instruction) syscall.Errno {
 }
 
 // takePort has k know fd as a UDP socket, and returns its address.
-func (k *Epoll) takePort(fd FD) Addr {
+func (k *epoll) takePort(fd FD) Addr {
 	if k.datagrams == nil {
 		k.datagrams, k.ports = &datagrams{}, map[FD]*port{}
 		k.datagrams.in.init()
@@ -168,14 +165,14 @@ func (k *Epoll) takePort(fd FD) Addr {
 }
 
 // ReceiveRoom asks for SO_RCVBUF, which net.core.rmem_max has cut.
-func (k *Epoll) ReceiveRoom(fd FD) int {
+func (k *epoll) ReceiveRoom(fd FD) int {
 	// socket(7): the kernel doubles the value, for its own records of datagrams, and returns the double.
 	v, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
 	return v / 2
 }
 
 // ReadBatch reads messages into b.
-func (k *Epoll) ReadBatch(fd FD, b *Batch) (int, syscall.Errno) {
+func (k *epoll) ReadBatch(fd FD, b *Batch) (int, syscall.Errno) {
 	u := k.datagrams
 	if b.n = 0; b != u.reading {
 		if e := u.readInto(b); e != 0 {
@@ -243,7 +240,7 @@ func (h *headers) decode(i int, d *Datagram, slot []byte) {
 }
 
 // WriteBatch sends messages of b.
-func (k *Epoll) WriteBatch(fd FD, b *SendBatch, from int) (int, syscall.Errno) {
+func (k *epoll) WriteBatch(fd FD, b *SendBatch, from int) (int, syscall.Errno) {
 	left := b.messages[from:]
 	left = left[:min(len(left), BatchMax)]
 	out := &k.datagrams.out

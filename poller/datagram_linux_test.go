@@ -19,10 +19,10 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// udp is a UDP socket of an Epoll, alone there.
+// udp is a UDP socket of an epoll, alone there.
 type udp struct {
 	t   testing.TB
-	k   *poller.Epoll
+	k   poller.Kernel
 	fd  poller.FD
 	at  poller.Addr
 	in  poller.Batch

@@ -1,12 +1,12 @@
 // Package poller has the system calls of an event loop: sockets that never block, and a wait until one of them can be
 // read or written, by epoll. Most programs want package engine, the event loops that are built on it.
 //
-// Kernel is the interface through which an event loop, a reactor, makes its system calls. Epoll is the real one; a test
-// can have a simulated one. The package knows descriptors and readiness, nothing of connections or protocols.
+// Kernel is the interface through which an event loop, a reactor, makes its system calls. NewEpoll makes the real one;
+// a test can have a simulated one. The package knows descriptors and readiness, nothing of connections or protocols.
 //
 // # How it waits
 //
-// An epoll descriptor is itself pollable. Epoll therefore does not block a thread in epoll_wait(2): its descriptor is
+// An epoll descriptor is itself pollable. epoll therefore does not block a thread in epoll_wait(2): its descriptor is
 // registered with the poller of the Go runtime, asked with a time-out of zero, and when there is nothing the goroutine
 // parks like any other that waits for the network. That costs no hand-off between threads. While its sleeps are short
 // it dozes instead, see doze_linux.go. The other ways to park are there for machines on which a bench says otherwise.
@@ -38,7 +38,7 @@
 // # Threads and ownership
 //
 // A Kernel is owned by one goroutine, its reactor; Wake alone is safe for any goroutine. Memory that the kernel reads
-// or fills during a call (events, iovecs, socket addresses) are fields of the Epoll, so that nothing escapes to the
+// or fills during a call (events, iovecs, socket addresses) are fields of the epoll, so that nothing escapes to the
 // heap for each call.
 //
 // # Limits

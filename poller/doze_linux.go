@@ -43,7 +43,7 @@ func (n *nap) slept(took int64) {
 }
 
 // doze waits without the runtime, or reports that now it had better not.
-func (k *Epoll) doze() (n int, ok bool) {
+func (k *epoll) doze() (n int, ok bool) {
 	if k.nap.short < dozeFrom {
 		return 0, false
 	}
@@ -66,7 +66,7 @@ func (k *Epoll) doze() (n int, ok bool) {
 }
 
 // sleep waits in the poller of the runtime.
-func (k *Epoll) sleep() int {
+func (k *epoll) sleep() int {
 	began := k.Now()
 	k.nap.looks = 0
 	// The only error is that the file was closed, by Shut.

@@ -13,17 +13,18 @@ import (
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
-func newAuto(t testing.TB) *Epoll {
+func newAuto(t testing.TB) *epoll {
 	t.Helper()
-	k, err := NewEpoll(ParkAuto)
+	made, err := NewEpoll(ParkAuto)
 	testutil.Must(t, err)
-	t.Cleanup(k.Shut)
+	t.Cleanup(made.Shut)
+	k := made.(*epoll)
 	k.want = EventsMax
 	return k
 }
 
 // drowsy makes k as it is after many short sleeps.
-func drowsy(k *Epoll) { k.nap = nap{short: dozeFrom, last: k.Now()} }
+func drowsy(k *epoll) { k.nap = nap{short: dozeFrom, last: k.Now()} }
 
 func TestDoze_onlyWhileSleepsAreShort(t *testing.T) {
 	k := newAuto(t)
@@ -69,7 +70,7 @@ func TestDoze_runtimeLooks(t *testing.T) {
 
 // Each of these keeps a drowsy Kernel from dozing for a while.
 func TestDoze_notWhere(t *testing.T) {
-	pipe := func(t *testing.T, k *Epoll) (r, w FD) {
+	pipe := func(t *testing.T, k *epoll) (r, w FD) {
 		r, w, _, e := k.Pipe(64 << 10)
 		if e != 0 {
 			t.Fatal(e)
@@ -77,14 +78,14 @@ func TestDoze_notWhere(t *testing.T) {
 		t.Cleanup(func() { k.Close(r); k.Close(w) })
 		return r, w
 	}
-	for name, does := range map[string]func(t *testing.T, k *Epoll){
-		"a connection comes": func(t *testing.T, k *Epoll) {
+	for name, does := range map[string]func(t *testing.T, k *epoll){
+		"a connection comes": func(t *testing.T, k *epoll) {
 			r, _ := pipe(t, k)
 			if e := k.Add(r, 1); e != 0 {
 				t.Fatal(e)
 			}
 		},
-		"a read in bulk": func(t *testing.T, k *Epoll) {
+		"a read in bulk": func(t *testing.T, k *epoll) {
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 			testutil.Must(t, err)
 			t.Cleanup(func() { k.Close(FD(pair[0])); k.Close(FD(pair[1])) })
@@ -93,7 +94,7 @@ func TestDoze_notWhere(t *testing.T) {
 				t.Fatal(n, e)
 			}
 		},
-		"a splice": func(t *testing.T, k *Epoll) {
+		"a splice": func(t *testing.T, k *epoll) {
 			r, w := pipe(t, k)
 			k.Splice(r, w, 10)
 		},

@@ -33,12 +33,12 @@ const (
 	tokenTimer Token = 1<<64 - 2
 )
 
-// Epoll is the Kernel of Linux: epoll(7), with an eventfd to be woken and a timerfd for the deadline.
+// epoll is the Kernel of Linux: epoll(7), with an eventfd to be woken and a timerfd for the deadline.
 // Owned by its reactor, except Wake, which is safe for any goroutine.
 //
 //	armed != 0 <=> the timerfd is set to armed, or has fired since and no Wait has told
 //	shut and waking == 0 => nobody writes to wakeFD any more; it is NoFD from then on
-type Epoll struct {
+type epoll struct {
 	epfd   int
 	wakeFD FD
 	waking atomic.Int32
@@ -69,8 +69,8 @@ type Epoll struct {
 }
 
 // NewEpoll opens an epoll instance that sleeps as park says.
-func NewEpoll(park Park) (*Epoll, error) {
-	k := &Epoll{park: park, wakeFD: NoFD, timer: NoFD}
+func NewEpoll(park Park) (Kernel, error) {
+	k := &epoll{park: park, wakeFD: NoFD, timer: NoFD}
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -83,7 +83,7 @@ func NewEpoll(park Park) (*Epoll, error) {
 	return k, nil
 }
 
-func (k *Epoll) open() error {
+func (k *epoll) open() error {
 	w, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("eventfd: %w", err)
@@ -120,7 +120,7 @@ const (
 // tie makes Now what clock says, from which the timerfd takes its time, without a system call for each. Our clock is
 // read first: what passes in between makes Now lead, so that timers are late by that. If Now lagged, each would fire
 // before its time had come, and the reactor would spin until then.
-func (k *Epoll) tie(clock func() (int64, error)) error {
+func (k *epoll) tie(clock func() (int64, error)) error {
 	best := time.Duration(math.MaxInt64)
 	for n := 0; n < clockTries && best > clockNear; n++ {
 		start := time.Now()
@@ -143,7 +143,7 @@ func monotonic() (int64, error) {
 }
 
 // register hands the epoll descriptor to the poller of the runtime.
-func (k *Epoll) register() error {
+func (k *epoll) register() error {
 	if err := unix.SetNonblock(k.epfd, true); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
@@ -162,10 +162,10 @@ func (k *Epoll) register() error {
 }
 
 // Now reads the monotonic clock.
-func (k *Epoll) Now() int64 { return k.base + int64(time.Since(k.start)) }
+func (k *epoll) Now() int64 { return k.base + int64(time.Since(k.start)) }
 
 // Wait fills dst with what is ready.
-func (k *Epoll) Wait(dst []Event, until int64) int {
+func (k *epoll) Wait(dst []Event, until int64) int {
 	k.want = min(len(dst), EventsMax)
 	if until == 0 {
 		return k.deliver(dst, rawEpollPoll(k.epfd, k.events[:k.want]))
@@ -197,7 +197,7 @@ func (k *Epoll) Wait(dst []Event, until int64) int {
 }
 
 // arm makes sure that the timerfd fires at until or earlier. It reports false when until has passed.
-func (k *Epoll) arm(until int64) bool {
+func (k *epoll) arm(until int64) bool {
 	if k.armed != 0 && k.armed <= until {
 		return true
 	}
@@ -213,7 +213,7 @@ func (k *Epoll) arm(until int64) bool {
 	return true
 }
 
-func (k *Epoll) deliver(dst []Event, n int) int {
+func (k *epoll) deliver(dst []Event, n int) int {
 	out := 0
 	for i := range max(n, 0) {
 		ev := &k.events[i]
@@ -259,7 +259,7 @@ var wakeOne = func() (one [8]byte) {
 //
 // Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially
 // consistent, so the descriptor is never written to once its number may be somebody else's.
-func (k *Epoll) Wake() {
+func (k *epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {
 		k.checkWake()
@@ -269,7 +269,7 @@ func (k *Epoll) Wake() {
 }
 
 // Add registers fd, edge-triggered, for its whole life: for both directions, but a UDP socket for reading alone.
-func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
+func (k *epoll) Add(fd FD, t Token) syscall.Errno {
 	if p := k.ports[fd]; p != nil {
 		p.token = t
 		return k.add(fd, t, p.events())
@@ -277,23 +277,23 @@ func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
 	return k.add(fd, t, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
-func (k *Epoll) add(fd FD, t Token, events uint32) syscall.Errno {
+func (k *epoll) add(fd FD, t Token, events uint32) syscall.Errno {
 	k.nap.short = 0
 	return k.control(unix.EPOLL_CTL_ADD, fd, t, events)
 }
 
-func (k *Epoll) control(op int, fd FD, t Token, events uint32) syscall.Errno {
+func (k *epoll) control(op int, fd FD, t Token, events uint32) syscall.Errno {
 	k.ctl = unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
 	return rawEpollCtl(k.epfd, op, fd, &k.ctl)
 }
 
 // Del takes fd out of the set.
-func (k *Epoll) Del(fd FD) syscall.Errno {
+func (k *epoll) Del(fd FD) syscall.Errno {
 	return rawEpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, &k.ctl)
 }
 
 // Read reads into p.
-func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) {
+func (k *epoll) Read(fd FD, p []byte) (int, syscall.Errno) {
 	n, e := rawRead(fd, p)
 	if e == unix.ENOTSOCK {
 		return rawReadPipe(fd, p)
@@ -305,7 +305,7 @@ func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) {
 }
 
 // Pipe opens a pipe.
-func (k *Epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
+func (k *epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		return NoFD, NoFD, 0, errnoOf(err)
@@ -322,27 +322,27 @@ func (k *Epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
 }
 
 // Splice moves bytes.
-func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) {
+func (k *epoll) Splice(from, to FD, n int) (int, syscall.Errno) {
 	k.nap.short = 0
 	return rawSplice(from, to, n)
 }
 
 // SendFile writes a part of a file.
-func (k *Epoll) SendFile(to FD, from File, at int64, n int) (int, syscall.Errno) {
+func (k *epoll) SendFile(to FD, from File, at int64, n int) (int, syscall.Errno) {
 	return sendFile(to, from, at, n)
 }
 
 // Write writes p.
-func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p, 0) }
+func (k *epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p, 0) }
 
 // WriteLast writes p before CloseWrite or SendFile. MSG_MORE holds the last segment back, for 200 ms at most, until FIN
 // or other bytes join it.
-func (k *Epoll) WriteLast(fd FD, p []byte) (int, syscall.Errno) {
+func (k *epoll) WriteLast(fd FD, p []byte) (int, syscall.Errno) {
 	return rawWrite(fd, p, unix.MSG_MORE)
 }
 
 // Writev writes bufs in turn.
-func (k *Epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {
+func (k *epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {
 	n := 0
 	for _, b := range bufs[:min(len(bufs), IOVMax)] {
 		if len(b) == 0 {
@@ -360,22 +360,22 @@ func (k *Epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {
 }
 
 // CloseWrite sends FIN.
-func (k *Epoll) CloseWrite(fd FD) syscall.Errno { return rawShutdown(fd, unix.SHUT_WR) }
+func (k *epoll) CloseWrite(fd FD) syscall.Errno { return rawShutdown(fd, unix.SHUT_WR) }
 
 // Close closes fd, which leaves the set with it.
-func (k *Epoll) Close(fd FD) {
+func (k *epoll) Close(fd FD) {
 	delete(k.ports, fd)
 	rawClose(fd)
 }
 
 // Reset closes fd with RST.
-func (k *Epoll) Reset(fd FD) {
+func (k *epoll) Reset(fd FD) {
 	unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) //nolint:errcheck
 	k.Close(fd)
 }
 
-// Shut closes what the Epoll itself holds. Called by its reactor, after its last Wait.
-func (k *Epoll) Shut() {
+// Shut closes what the epoll itself holds. Called by its reactor, after its last Wait.
+func (k *epoll) Shut() {
 	k.shut.Store(true)
 	for k.waking.Load() != 0 {
 		runtime.Gosched()

@@ -8,8 +8,8 @@ import (
 	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
-// check panics when the invariants of Epoll do not hold: it asks the timerfd when it fires.
-func (k *Epoll) check() {
+// check panics when the invariants of epoll do not hold: it asks the timerfd when it fires.
+func (k *epoll) check() {
 	var left unix.ItimerSpec
 	before, err1 := monotonic()
 	err2 := unix.TimerfdGettime(int(k.timer), &left)
@@ -29,6 +29,6 @@ func (k *Epoll) check() {
 	}
 }
 
-// checkWake panics when Wake is about to write to a descriptor that Shut has closed: an invariant of Epoll. Safe for
+// checkWake panics when Wake is about to write to a descriptor that Shut has closed: an invariant of epoll. Safe for
 // any goroutine.
-func (k *Epoll) checkWake() { invariant.That(k.wakeFD != NoFD, "Wake after Shut") }
+func (k *epoll) checkWake() { invariant.That(k.wakeFD != NoFD, "Wake after Shut") }

@@ -3,5 +3,5 @@
 package poller
 
 // check does something with -tags invariants only.
-func (k *Epoll) check()     {}
-func (k *Epoll) checkWake() {}
+func (k *epoll) check()     {}
+func (k *epoll) checkWake() {}

@@ -1,8 +1,11 @@
 package poller
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -76,6 +79,29 @@ func (a Addr) String() string {
 	return a.IP.String()
 }
 
+var errParse = errors.New("an address is :port, IP:port, localhost:port or unix:/path; a name may stand for several")
+
+// ParseAddr reads an address to listen on or to connect to, as String formats it: "127.0.0.1:80", "[::1]:80",
+// "unix:/run/app.sock", "unix:@name" for the abstract one. ":80" is every address of the machine, "localhost:80" is
+// 127.0.0.1; other names are not resolved.
+func ParseAddr(s string) (Addr, error) {
+	path, isUnix := strings.CutPrefix(s, "unix:")
+	if isUnix && path != "" {
+		return Addr{Path: path}, nil
+	}
+	host := s
+	if strings.HasPrefix(s, ":") {
+		host = "[::]" + s
+	} else if port, ok := strings.CutPrefix(s, "localhost:"); ok {
+		host = "127.0.0.1:" + port
+	}
+	ip, err := netip.ParseAddrPort(host)
+	if err != nil {
+		return Addr{}, fmt.Errorf("%q: %w", s, errParse)
+	}
+	return Addr{IP: ip}, nil
+}
+
 // ListenOptions are set on a listening socket; accepted ones inherit them. The zero value is good.
 type ListenOptions struct {
 	Backlog     int  // 0: 4096, cut by net.core.somaxconn
@@ -127,7 +153,7 @@ type ConnectOptions struct {
 const UserTimeout = 5 * time.Minute
 
 // Kernel is the seam between a reactor and the operating system: every system call a reactor makes is one of these
-// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/test/sim has a scripted one.
+// methods. Owned by its reactor, except Wake. The real one is epoll; internal/test/sim has a scripted one.
 //
 // Every descriptor is non-blocking. Calls never return EINTR: they try again. Errors are plain numbers, 0 for none,
 // so that nothing is allocated; EAGAIN is one of them.

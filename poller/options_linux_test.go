@@ -82,7 +82,7 @@ func TestEpoll_fastOpen(t *testing.T) {
 }
 
 // bothEnds returns two ends of a connection, both of k.
-func bothEnds(t *testing.T, k *poller.Epoll, lo poller.ListenOptions, co poller.ConnectOptions) (c, s poller.FD) {
+func bothEnds(t *testing.T, k poller.Kernel, lo poller.ListenOptions, co poller.ConnectOptions) (c, s poller.FD) {
 	t.Helper()
 	l, at, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &lo)
 	testutil.Must(t, err)
@@ -91,7 +91,7 @@ func bothEnds(t *testing.T, k *poller.Epoll, lo poller.ListenOptions, co poller.
 	return c, acceptNext(t, k, l)
 }
 
-func connect(t *testing.T, k *poller.Epoll, at poller.Addr, o poller.ConnectOptions) poller.FD {
+func connect(t *testing.T, k poller.Kernel, at poller.Addr, o poller.ConnectOptions) poller.FD {
 	t.Helper()
 	c, e := k.Connect(at, &o)
 	if e != 0 && e != syscall.EINPROGRESS {
@@ -101,7 +101,7 @@ func connect(t *testing.T, k *poller.Epoll, at poller.Addr, o poller.ConnectOpti
 	return c
 }
 
-func acceptNext(t *testing.T, k *poller.Epoll, l poller.FD) poller.FD {
+func acceptNext(t *testing.T, k poller.Kernel, l poller.FD) poller.FD {
 	t.Helper()
 	for {
 		s, _, e := k.Accept(l)

@@ -17,7 +17,7 @@ var parks = map[string]poller.Park{
 	"auto": poller.ParkAuto, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
-func newEpoll(t testing.TB, park poller.Park) *poller.Epoll {
+func newEpoll(t testing.TB, park poller.Park) poller.Kernel {
 	t.Helper()
 	k, err := poller.NewEpoll(park)
 	testutil.Must(t, err)
@@ -26,7 +26,7 @@ func newEpoll(t testing.TB, park poller.Park) *poller.Epoll {
 }
 
 // each runs f for every way to park, and fails it when it hangs.
-func each(t *testing.T, f func(t *testing.T, k *poller.Epoll)) {
+func each(t *testing.T, f func(t *testing.T, k poller.Kernel)) {
 	for name, park := range parks {
 		t.Run(name, func(t *testing.T) {
 			watch := time.AfterFunc(testutil.Patience, func() { panic("a Wait hangs: " + t.Name()) })
@@ -37,7 +37,7 @@ func each(t *testing.T, f func(t *testing.T, k *poller.Epoll)) {
 }
 
 func TestEpoll_waitEndsAtItsDeadline(t *testing.T) {
-	each(t, func(t *testing.T, k *poller.Epoll) {
+	each(t, func(t *testing.T, k poller.Kernel) {
 		ev := make([]poller.Event, 8)
 		for i := range 20 {
 			until := k.Now() + int64(time.Millisecond)
@@ -61,7 +61,7 @@ func TestEpoll_waitEndsAtItsDeadline(t *testing.T) {
 }
 
 func TestEpoll_anEarlierDeadlineReplacesALaterOne(t *testing.T) {
-	each(t, func(t *testing.T, k *poller.Epoll) {
+	each(t, func(t *testing.T, k poller.Kernel) {
 		ev := make([]poller.Event, 8)
 		k.Wake()
 		k.Wait(ev, k.Now()+int64(time.Hour)) // arms the timer for later
@@ -76,7 +76,7 @@ func TestEpoll_anEarlierDeadlineReplacesALaterOne(t *testing.T) {
 }
 
 func TestEpoll_wakeIsNeverLost(t *testing.T) {
-	each(t, func(t *testing.T, k *poller.Epoll) {
+	each(t, func(t *testing.T, k poller.Kernel) {
 		ev := make([]poller.Event, 8)
 		k.Wake() // before Wait: it counts for the next one
 		k.Wait(ev, -1)
@@ -149,7 +149,7 @@ func TestEpoll_shutClosesItsDescriptors(t *testing.T) {
 }
 
 // dial connects two descriptors of k with each other.
-func dial(t *testing.T, k *poller.Epoll, a poller.Addr) (client, server poller.FD) {
+func dial(t *testing.T, k poller.Kernel, a poller.Addr) (client, server poller.FD) {
 	t.Helper()
 	l, a, err := k.Listen(a, &poller.ListenOptions{})
 	testutil.Must(t, err)
@@ -310,7 +310,7 @@ func BenchmarkKernel_seam(b *testing.B) {
 	})
 	var seam poller.Kernel = direct
 	if time.Now().IsZero() { // never: the compiler must not know what seam is
-		seam = &poller.Epoll{}
+		seam, _ = poller.NewEpoll(poller.ParkAuto)
 	}
 	b.Run("interface", func(b *testing.B) {
 		b.ReportAllocs()

@@ -8,7 +8,7 @@ import (
 )
 
 // The calls of this file bypass the scheduler: they are made on non-blocking descriptors only, or with a time-out of
-// zero, so that none can block. The pointers they are given lie in the Epoll or in the caller's live buffer.
+// zero, so that none can block. The pointers they are given lie in the epoll or in the caller's live buffer.
 // The functions are taken from package syscall; the functions of x/sys/unix go through a trampoline first.
 
 func rawRead(fd FD, p []byte) (int, syscall.Errno) {
@@ -83,7 +83,7 @@ func rawNotify(fd FD, p *[8]byte) {
 
 func rawSendmsg(fd FD, m *unix.Msghdr) (int, syscall.Errno) {
 	for {
-		// SAFETY: m and the iovecs it points to are fields of the Epoll; their bases are kept alive by its caller.
+		// SAFETY: m and the iovecs it points to are fields of the epoll; their bases are kept alive by its caller.
 		n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(m)), unix.MSG_NOSIGNAL)
 		if e != unix.EINTR {
 			return count(n, e), e
@@ -94,7 +94,7 @@ func rawSendmsg(fd FD, m *unix.Msghdr) (int, syscall.Errno) {
 // rawRecvmmsg has no time-out and the socket is non-blocking: it ends where nothing is left.
 func rawRecvmmsg(fd FD, m []unix.Mmsghdr) (int, syscall.Errno) {
 	for {
-		// SAFETY: m and what its headers point to are fields of the Epoll, but for the memory of the caller's Batch,
+		// SAFETY: m and what its headers point to are fields of the epoll, but for the memory of the caller's Batch,
 		// which lives until the call returns. The kernel fills at most as much as their lengths say.
 		n, _, e := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m[0])),
 			uintptr(len(m)), 0, 0, 0)
@@ -121,7 +121,7 @@ func rawSendmmsg(fd FD, m []unix.Mmsghdr) (int, syscall.Errno) {
 func rawAccept(l FD, sa *unix.RawSockaddrAny, size *uint32) (FD, syscall.Errno) {
 	for {
 		*size = uint32(unsafe.Sizeof(*sa))
-		// SAFETY: sa and size are fields of the Epoll; the kernel fills at most *size bytes.
+		// SAFETY: sa and size are fields of the epoll; the kernel fills at most *size bytes.
 		n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l), uintptr(unsafe.Pointer(sa)),
 			uintptr(unsafe.Pointer(size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		if e != unix.EINTR {
@@ -131,7 +131,7 @@ func rawAccept(l FD, sa *unix.RawSockaddrAny, size *uint32) (FD, syscall.Errno) 
 }
 
 func rawConnect(fd FD, sa *unix.RawSockaddrAny, size uint32) syscall.Errno {
-	// SAFETY: sa is a field of the Epoll. EINTR means that the connection goes on in the background, as EINPROGRESS.
+	// SAFETY: sa is a field of the epoll. EINTR means that the connection goes on in the background, as EINPROGRESS.
 	_, _, e := syscall.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(sa)), uintptr(size))
 	if e == unix.EINTR {
 		return unix.EINPROGRESS
@@ -151,7 +151,7 @@ func rawClose(fd FD) {
 }
 
 func rawEpollCtl(epfd, op int, fd FD, ev *unix.EpollEvent) syscall.Errno {
-	// SAFETY: ev is a field of the Epoll; the kernel only reads it.
+	// SAFETY: ev is a field of the epoll; the kernel only reads it.
 	_, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd),
 		uintptr(unsafe.Pointer(ev)), 0, 0)
 	return e
@@ -160,7 +160,7 @@ func rawEpollCtl(epfd, op int, fd FD, ev *unix.EpollEvent) syscall.Errno {
 // rawEpollPoll asks without sleeping: the time-out is zero.
 func rawEpollPoll(epfd int, ev []unix.EpollEvent) int {
 	for {
-		// SAFETY: ev is a field of the Epoll; the kernel fills at most len(ev) entries.
+		// SAFETY: ev is a field of the epoll; the kernel fills at most len(ev) entries.
 		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&ev[0])),
 			uintptr(len(ev)), 0, 0, 0)
 		if e != unix.EINTR {
@@ -172,14 +172,14 @@ func rawEpollPoll(epfd int, ev []unix.EpollEvent) int {
 // rawEpollDoze asks and sleeps for at most ms milliseconds. A signal ends it with -1: the runtime, which asks a
 // goroutine to stop by one, does not wait for it.
 func rawEpollDoze(epfd int, ev []unix.EpollEvent, ms int) int {
-	// SAFETY: ev is a field of the Epoll; the kernel fills at most len(ev) entries.
+	// SAFETY: ev is a field of the epoll; the kernel fills at most len(ev) entries.
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&ev[0])),
 		uintptr(len(ev)), uintptr(ms), 0, 0)
 	return count(n, e)
 }
 
 func rawTimerSet(fd FD, ts *unix.ItimerSpec) syscall.Errno {
-	// SAFETY: ts is a field of the Epoll; the kernel only reads it.
+	// SAFETY: ts is a field of the epoll; the kernel only reads it.
 	_, _, e := syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(fd), unix.TFD_TIMER_ABSTIME,
 		uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 	return e

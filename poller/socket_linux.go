@@ -69,7 +69,7 @@ func milliseconds(d time.Duration) int {
 const backlogDefault = 4096 // cut by net.core.somaxconn
 
 // Listen opens a listening socket with o's options, which accepted connections inherit.
-func (k *Epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
+func (k *epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
 	size, family := a.encode(&k.sa)
 	if size == 0 {
 		return NoFD, a, fmt.Errorf("listen %s: %w", a, errAddr)
@@ -94,7 +94,7 @@ func (k *Epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
 	return fd, k.LocalAddr(fd), nil
 }
 
-func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error {
+func (k *epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error {
 	s := int(fd)
 	if family == unix.AF_UNIX {
 		removeStale(a)
@@ -172,7 +172,7 @@ func removeStale(a Addr) {
 }
 
 // Accept takes the next waiting connection.
-func (k *Epoll) Accept(l FD) (FD, Addr, syscall.Errno) {
+func (k *epoll) Accept(l FD) (FD, Addr, syscall.Errno) {
 	fd, e := rawAccept(l, &k.sa, &k.saLen)
 	if e != 0 {
 		return NoFD, Addr{}, e
@@ -191,7 +191,7 @@ var dropSYN = []unix.SockFilter{
 }
 
 // SetIntake changes which connections l takes. What the system refuses is done without.
-func (k *Epoll) SetIntake(l FD, i Intake) {
+func (k *epoll) SetIntake(l FD, i Intake) {
 	s := int(l)
 	if family, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && family == unix.AF_UNIX {
 		if i == IntakeBegun {
@@ -209,12 +209,12 @@ func (k *Epoll) SetIntake(l FD, i Intake) {
 }
 
 // SetBacklog is a second listen(2), which does nothing but that.
-func (k *Epoll) SetBacklog(l FD, n int) {
+func (k *epoll) SetBacklog(l FD, n int) {
 	unix.Listen(int(l), cmp.Or(n, backlogDefault)) //nolint:errcheck // it listens: nothing can be refused
 }
 
 // ConnectsBegun looks for sockets in the state SYN_RECV, in which TCP_DEFER_ACCEPT leaves clients that send nothing.
-func (k *Epoll) ConnectsBegun(l FD) bool {
+func (k *epoll) ConnectsBegun(l FD) bool {
 	port := fmt.Appendf(nil, ":%04X", k.LocalAddr(l).IP.Port())
 	for _, table := range []string{"tcp", "tcp6"} {
 		text, err := os.ReadFile("/proc/self/net/" + table)
@@ -231,7 +231,7 @@ func (k *Epoll) ConnectsBegun(l FD) bool {
 }
 
 // Connect begins a connection.
-func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
+func (k *epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
 	size, family := a.encode(&k.sa)
 	if size == 0 {
 		return NoFD, unix.EADDRNOTAVAIL
@@ -266,7 +266,7 @@ func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
 }
 
 // SockError takes the pending error of fd.
-func (k *Epoll) SockError(fd FD) syscall.Errno {
+func (k *epoll) SockError(fd FD) syscall.Errno {
 	v, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return errnoOf(err)
@@ -275,12 +275,15 @@ func (k *Epoll) SockError(fd FD) syscall.Errno {
 }
 
 // AckNow asks for one acknowledgement. Any even value but 0 leaves delaying on for what comes later.
-func (k *Epoll) AckNow(fd FD) {
+func (k *epoll) AckNow(fd FD) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 2) //nolint:errcheck // it comes by itself, later
 }
 
 // LocalAddr is the address of our end; the zero Addr when the kernel does not say.
-func (k *Epoll) LocalAddr(fd FD) Addr {
+func (k *epoll) LocalAddr(fd FD) Addr { return LocalAddr(fd) }
+
+// LocalAddr is the address of a socket; the zero Addr when the kernel does not say.
+func LocalAddr(fd FD) Addr {
 	sa, err := unix.Getsockname(int(fd))
 	if err != nil {
 		return Addr{}

@@ -158,7 +158,7 @@ func SocketOf(fd int) (Socket, error) {
 	if err := accepts(fd); err != nil {
 		return Socket{}, fmt.Errorf("descriptor %d: %w", fd, err)
 	}
-	addr := (*poller.Epoll)(nil).LocalAddr(poller.FD(fd))
+	addr := poller.LocalAddr(poller.FD(fd))
 	only := poller.V6Only(poller.FD(fd))
 	return Socket{Address: addr.String(), V6Only: only, Purpose: PurposeHTTP, Held: true, FD: fd}, nil
 }

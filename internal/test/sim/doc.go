@@ -40,7 +40,7 @@
 // EAGAIN while too much has not left, and reports CanWrite after that alone. Datagrams of one peer may come as a run.
 // The conformance tests run one table for streams and one for datagrams against this package and the real kernel.
 //
-// EINTR does not exist: it is hidden below the seam, by poller.Epoll as well.
+// EINTR does not exist: it is hidden below the seam, by the one of poller as well.
 //
 // # Misuse
 //
