@@ -60,7 +60,7 @@ func (u *Outliers) Bad(r *engine.Reactor, m *Member, f ejection.Failed) {
 // OrEjected returns next, which v has picked for q, or an ejected member where no other is left. On r.
 func (u *Outliers) OrEjected(v *View, r *engine.Reactor, q *balance.Request, next *Member) *Member {
 	none := next == nil || next.Reasons() == Unreachable // in a panic ejected ones are picked anyway
-	if none && u.LastResort(r) {
+	if none && u.lastResort(r) {
 		return v.Pick(r, q)
 	}
 	return next
@@ -89,9 +89,9 @@ func (u *Outliers) Ejections() (counts ejection.Counts) {
 // OnTrial reports whether m was ejected and gets few requests. On any reactor.
 func (u *Outliers) OnTrial(m *Member) bool { return u.detector.OnTrial(m.Slot(), m) }
 
-// LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
+// lastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
 // r.
-func (u *Outliers) LastResort(r *engine.Reactor) bool {
+func (u *Outliers) lastResort(r *engine.Reactor) bool {
 	all := u.detector.LastResort(r.Now())
 	u.apply(all)
 	return len(all) > 0

@@ -165,19 +165,6 @@ func (c *Conn) Socket() poller.Addr {
 	return c.peer
 }
 
-// Told makes peer and local the addresses of c, which came through another server: a trusted one has told them, by the
-// PROXY protocol for instance. They hold for Peer and Local from now on, and so for whatever is handed c later. Such a
-// connection is not given to another process, which would know the socket's addresses alone.
-func (c *Conn) Told(peer, local poller.Addr) {
-	c.mustOwn()
-	if c.extra == nil {
-		c.extra = &extra{}
-	}
-	c.extra.socket, c.extra.local = c.Socket(), local
-	c.peer = peer
-	c.flags |= told
-}
-
 // AtEnd has f called when c is over, whatever ends it and whichever handler it has by then: after OnClose, or without
 // it where c goes on in another process or on another reactor. The peer cannot see before f that the descriptor is
 // closed. Functions of several calls all run, on c's reactor; they take next to no time, and do not panic.

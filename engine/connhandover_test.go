@@ -144,9 +144,9 @@ func TestGive_aBusyConnection(t *testing.T) {
 // What has a Layer, is not a Releaser, was dialled or is about to close stays. So does all after End.
 func TestGive_notThese(t *testing.T) {
 	for name, begin := range map[string]func(g *rig, h *guest, c *engine.Conn){
-		"a layer": func(g *rig, h *guest, c *engine.Conn) { g.on(func() { c.Hold(h, h) }) },
+		"a layer": func(g *rig, h *guest, c *engine.Conn) { g.on(func() { c.Wire().Hold(h, h) }) },
 		"told addresses": func(g *rig, _ *guest, c *engine.Conn) {
-			g.on(func() { c.Told(poller.Addr{}, poller.Addr{}) })
+			g.on(func() { c.Wire().Told(poller.Addr{}, poller.Addr{}) })
 		},
 		"no handler": func(g *rig, _ *guest, c *engine.Conn) { g.on(func() { c.SetHandler(&script{}) }) },
 		"a closing one": func(g *rig, _ *guest, c *engine.Conn) {

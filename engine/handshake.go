@@ -2,19 +2,27 @@ package engine
 
 import "github.com/edge-proxy/edge/poller"
 
-// Hold begins a handshake: until Secure via is c's handler, which reads the wire and writes to it by WriteWire. Bytes
-// that are queued already are for the wire; what is written in other ways from now on waits. next becomes the handler
-// at Secure; SetHandler, PauseRead and ResumeRead take effect then.
-func (c *Conn) Hold(via, next Handler) {
+// Wire is a Conn as it is below its Layer, for handlers that make handshakes and read headers which other servers put
+// before a connection. Owned by the reactor of the Conn.
+type Wire Conn
+
+// Wire returns c below its Layer.
+func (c *Conn) Wire() *Wire { return (*Wire)(c) }
+
+// Hold begins a handshake: until Secure via is the handler, which reads the wire and writes to it by Write. Bytes that
+// are queued already are for the wire; what is written to the Conn from now on waits. next becomes the handler at
+// Secure; SetHandler, PauseRead and ResumeRead take effect then.
+func (w *Wire) Hold(via, next Handler) {
+	c := (*Conn)(w)
 	c.mustOwn()
 	c.handler = via
 	c.layer = &layered{next: next, out: c.out, sealed: c.queued}
 	c.out = bufChain{}
 }
 
-// Unhold gives a handshake up: what waited for Secure is lost, and c is a plain connection whose handler is still the
-// handshake's.
-func (c *Conn) Unhold() {
+// Unhold gives a handshake up: what waited for Secure is lost. The Conn is plain, and its handler the handshake.
+func (w *Wire) Unhold() {
+	c := (*Conn)(w)
 	c.mustOwn()
 	ly := c.layer
 	if !c.inHandshake() || c.state == closed {
@@ -27,8 +35,9 @@ func (c *Conn) Unhold() {
 	c.makeDirty()
 }
 
-// WriteWire queues p for the wire as it is, for handshakes. p is borrowed until return.
-func (c *Conn) WriteWire(p []byte) error {
+// Write queues p for the wire as it is. p is borrowed until return.
+func (w *Wire) Write(p []byte) error {
+	c := (*Conn)(w)
 	c.mustOwn()
 	if c.layer == nil {
 		return c.Write(p)
@@ -41,8 +50,9 @@ func (c *Conn) WriteWire(p []byte) error {
 	return nil
 }
 
-// ReadWire pauses reading, or resumes it, for the handshake itself.
-func (c *Conn) ReadWire(on bool) {
+// Read resumes reading for the handshake itself, or pauses it.
+func (w *Wire) Read(on bool) {
+	c := (*Conn)(w)
 	c.mustOwn()
 	if !on {
 		c.flags &^= wantRead
@@ -52,11 +62,12 @@ func (c *Conn) ReadWire(on bool) {
 	}
 }
 
-// Secure puts l between c and its socket and hands c to next, or to the handler that Hold was given when next is
-// nil. OnOpen comes first. rest holds the bytes of the wire that the handshake took and did not use; unread bytes
-// follow them. Not inside a callback of c. The Carrier of a carried Conn encrypts: there l is what Layer returns, and
-// no more.
-func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
+// Secure puts l between the Conn and its socket and hands it to next, or to the handler that Hold was given when next
+// is nil. OnOpen comes first. rest holds the bytes of the wire that the handshake took and did not use; unread bytes
+// follow them. Not inside a callback of the Conn. The Carrier of a carried Conn encrypts: there l is what Layer
+// returns, and no more.
+func (w *Wire) Secure(l Layer, next Handler, rest []byte) {
+	c := (*Conn)(w)
 	c.mustOwn()
 	if c.state != open {
 		return
@@ -121,4 +132,38 @@ func (c *Conn) begin(h Handler) {
 	c.setTimeout(0)
 	c.flags |= openDue
 	c.reactor.makeReady(c)
+}
+
+// Held returns the handler that waits for Secure; nil: none does.
+func (w *Wire) Held() Handler {
+	c := (*Conn)(w)
+	if !c.inHandshake() {
+		return nil
+	}
+	return c.layer.next
+}
+
+// Told makes peer and local the addresses of the Conn, which came through another server: a trusted one has told them,
+// by the PROXY protocol for instance. They hold for Peer and Local from now on, and so for later handlers. Such a
+// connection is not given to another process, which would know the socket's addresses alone.
+func (w *Wire) Told(peer, local poller.Addr) {
+	c := (*Conn)(w)
+	c.mustOwn()
+	if c.extra == nil {
+		c.extra = &extra{}
+	}
+	c.extra.socket, c.extra.local = c.Socket(), local
+	c.peer = peer
+	c.flags |= told
+}
+
+// AckNow acknowledges the last bytes of the peer at once, where they were few and more are due. A peer that writes a
+// message in pieces, with Nagle's algorithm on, sends the next small piece only then, and TCP acknowledges up to 40 ms
+// late. It is for OnData.
+func (w *Wire) AckNow() {
+	c := (*Conn)(w)
+	c.mustOwn()
+	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() && c.fd != poller.NoFD {
+		c.reactor.kernel.AckNow(c.fd)
+	}
 }

@@ -47,14 +47,6 @@ func (c *Conn) Layer() Layer {
 	return c.layer.layer
 }
 
-// Held returns the handler that waits for Secure; nil when c does not.
-func (c *Conn) Held() Handler {
-	if !c.inHandshake() {
-		return nil
-	}
-	return c.layer.next
-}
-
 // Truncated reports, from OnEOF on, that the peer sent FIN without having said that nothing follows: a third party
 // may have cut the connection. It is always false for a plain connection.
 func (c *Conn) Truncated() bool {

@@ -52,7 +52,7 @@ func (m *mask) End(dst []byte) []byte { return append(dst, "[end]"...) }
 func (g *rig) secured(h *script) (*engine.Conn, func(wire string), func() string) {
 	g.t.Helper()
 	c, fd := g.open(&script{})
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	return c, func(s string) { g.inject(fd, s) }, func() string { return g.sent(fd) }
 }
 
@@ -124,7 +124,7 @@ func TestLayer_truncation(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	h := &script{}
 	c, fd := g.open(&script{})
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	g.inject(fd, "d03abcd05par")
 	g.loop.Finish(fd)
 	g.ticks(2)
@@ -188,7 +188,7 @@ func TestLayer_replyBehindTheEnd(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	h := &script{}
 	c, fd := g.open(&script{})
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	g.on(c.CloseWrite)
 	g.ticks(1)
 	g.inject(fd, "r00")
@@ -207,8 +207,8 @@ func TestSecure_oneWrite(t *testing.T) {
 	c, fd := g.open(&script{})
 	before := g.loop.Calls()
 	g.on(func() {
-		c.WriteWire([]byte("ticket;"))
-		c.Secure(&mask{}, h, nil)
+		c.Wire().Write([]byte("ticket;"))
+		c.Wire().Secure(&mask{}, h, nil)
 	})
 	g.want(g.sent(fd), "ticket;[answer]")
 	if d := g.loop.Calls().Minus(before); d.Write+d.Writev != 1 {
@@ -233,7 +233,7 @@ func TestLayer_closeWrite(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	h := &script{}
 	c, fd := g.open(&script{})
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	g.on(c.CloseWrite)
 	g.ticks(1)
 	g.want(g.sent(fd), "[end]")
@@ -251,7 +251,7 @@ func TestLayer_fullSocket(t *testing.T) {
 	h := &script{}
 	c, fd := g.open(&script{})
 	sent := func() string { return g.sent(fd) }
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	g.on(func() {
 		c.Write(make([]byte, 300<<10))
 		c.Write(make([]byte, 300<<10))
@@ -273,20 +273,20 @@ func TestHold_thenSecure(t *testing.T) {
 	via, next := &script{}, &script{}
 	c, fd := g.dial(via)
 	g.on(func() {
-		c.Hold(via, &script{})
+		c.Wire().Hold(via, &script{})
 		c.Write([]byte("EARLY "))
 		c.Write([]byte("BIRD"))
 	})
 	g.ticks(2)
 	g.on(func() {
-		c.WriteWire([]byte("hello;"))
+		c.Wire().Write([]byte("hello;"))
 		c.SetHandler(next)
 		c.PauseRead()
 	})
 	g.inject(fd, "hello back")
 	g.want(g.sent(fd), "hello;")
 	g.want(via.log[len(via.log)-1], "data(hello back)")
-	g.on(func() { c.Secure(&mask{}, nil, []byte("d02")) })
+	g.on(func() { c.Wire().Secure(&mask{}, nil, []byte("d02")) })
 	g.inject(fd, "hi")
 	g.want(g.sent(fd), "hello;[early bird]")
 	g.want(next.events(), "open")
@@ -299,10 +299,10 @@ func TestHold_thenUnhold(t *testing.T) {
 	via := &script{}
 	c, fd := g.dial(via)
 	g.on(func() {
-		c.Hold(via, &script{})
+		c.Wire().Hold(via, &script{})
 		c.Write([]byte("SECRET"))
-		c.WriteWire([]byte("alert"))
-		c.Unhold()
+		c.Wire().Write([]byte("alert"))
+		c.Wire().Unhold()
 		c.Close(nil)
 	})
 	g.ticks(1)
@@ -315,7 +315,7 @@ func TestHold_closed(t *testing.T) {
 	via := &script{}
 	c, fd := g.dial(via)
 	g.on(func() {
-		c.Hold(via, &script{})
+		c.Wire().Hold(via, &script{})
 		c.Write([]byte("SECRET"))
 		c.Close(nil)
 	})
@@ -342,7 +342,7 @@ func TestLayer_moves(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	c, fd := g.open(&script{})
 	h, next := &script{}, &script{}
-	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(func() { c.Wire().Secure(&mask{}, h, nil) })
 	g.inject(fd, "d01a")
 	g.on(func() {
 		m, ok := c.Leave()
@@ -361,7 +361,7 @@ func TestLayer_moves(t *testing.T) {
 func TestLayer_warmEcho(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	c, fd := g.open(&script{})
-	g.on(func() { c.Secure(null{}, sink{}, nil) })
+	g.on(func() { c.Wire().Secure(null{}, sink{}, nil) })
 	p := []byte("some bytes to echo")
 	g.loop.Sock(fd).Sent = make([]byte, 0, 1<<10)
 	task := &engine.Task{Run: func(*engine.Reactor) {}}

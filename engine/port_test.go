@@ -612,15 +612,15 @@ func TestConn_withoutSocketRefuses(t *testing.T) {
 	c := g.carry(f, h)
 	r := g.e.Reactors()[0]
 	for name, do := range map[string]func(){
-		"AckNow": c.AckNow,
+		"AckNow": c.Wire().AckNow,
 		"Leave": func() {
 			if _, ok := c.Leave(); ok {
 				t.Error("it left")
 			}
 		},
-		"WriteWire": func() {
-			if err := c.WriteWire([]byte("x")); err != engine.ErrClosed {
-				t.Error("WriteWire: ", err)
+		"Wire.Write": func() {
+			if err := c.Wire().Write([]byte("x")); err != engine.ErrClosed {
+				t.Error("Wire.Write: ", err)
 			}
 		},
 		"SendFile": func() {
@@ -635,14 +635,14 @@ func TestConn_withoutSocketRefuses(t *testing.T) {
 		},
 		"others": func() {
 			c.CloseWrite()
-			c.Unhold()
-			c.ReadWire(false)
-			c.ReadWire(true)
+			c.Wire().Unhold()
+			c.Wire().Read(false)
+			c.Wire().Read(true)
 			c.PauseRead()
 			c.ResumeRead()
 			c.SetHandler(h)
 			c.OfferLater()
-			if c.Truncated() || c.Held() != nil || c.Layer() != nil || c.Unread() || engine.Gives(c) {
+			if c.Truncated() || c.Wire().Held() != nil || c.Layer() != nil || c.Unread() || engine.Gives(c) {
 				t.Error("it has what it cannot have")
 			}
 		},
@@ -656,7 +656,7 @@ func TestConn_withoutSocketRefuses(t *testing.T) {
 	ended := false
 	g.on(func() {
 		c.AtEnd(func() { ended = f.drops == 0 })
-		c.Told(loopback, loopback)
+		c.Wire().Told(loopback, loopback)
 		if c.Local() != loopback || c.Socket().IP.Port() != 9 {
 			t.Error(c.Local(), c.Socket())
 		}

@@ -13,16 +13,6 @@ const bulkReads = 4
 // readLeast is the least room after kept bytes that is worth a read.
 const readLeast = 1 << 10
 
-// AckNow acknowledges the last bytes of the peer at once, where they were few and more are due. A peer that writes a
-// message in pieces, with Nagle's algorithm on, sends the next small piece only then, and TCP acknowledges up to 40 ms
-// late. It is for OnData.
-func (c *Conn) AckNow() {
-	c.mustOwn()
-	if c.state == open && c.flags&bulk == 0 && !c.peer.IsUnix() && c.fd != poller.NoFD {
-		c.reactor.kernel.AckNow(c.fd)
-	}
-}
-
 // pauseReading pauses reading of c if it holds more than its share, until the retry timer fires. It reports
 // whether it did.
 func (c *Conn) pauseReading() bool {

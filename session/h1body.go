@@ -58,10 +58,10 @@ func (b *bodyWriter) sendFitting(c *engine.Conn, p []byte, end bool) (err error)
 		// The answer to HEAD, or one whose status forbids a body: body bytes are not sent.
 	case stream.Counted:
 		if int64(len(p)) > b.left {
-			return ErrTooMuch
+			return stream.ErrTooMuch
 		}
 		if b.left -= int64(len(p)); b.left > 0 && end {
-			return ErrTooLittle
+			return stream.ErrTooLittle
 		}
 		err = c.Write(p)
 	case stream.UntilClose:

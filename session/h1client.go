@@ -88,7 +88,7 @@ func (c *Client) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) 
 
 // DialTLS is Dial with TLS. ALPN in co must offer nothing but HTTP/1.1.
 func (c *Client) DialTLS(
-	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *Handshaker, co *TLSClient,
 ) error {
 	conn, err := hs.Dial(r, to, c, o, co)
 	c.conn = conn
@@ -259,7 +259,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		c.setDeadline()
 	}
 	if due && !c.tunnel {
-		conn.AckNow()
+		conn.Wire().AckNow()
 	}
 	return used
 }

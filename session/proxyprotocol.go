@@ -42,7 +42,7 @@ type ProxyProtocol struct {
 	Read func(c *engine.Conn, h proxyproto.Header, err error)
 	// Expect, if set, hears on its reactor of a connection that awaits its header, by 1, and by -1 when accept is about
 	// to be called, or when that does not come soon. It is for what bounds the connections that accept gets, such as
-	// tlsconn.Handshaker.Expect: they were accepted, so that they cannot wait in the backlog any more.
+	// Handshaker.Expect: they were accepted, so that they cannot wait in the backlog any more.
 	Expect func(r *engine.Reactor, n int)
 }
 
@@ -118,7 +118,7 @@ func (p *preamble) OnData(c *engine.Conn, in []byte) int {
 		return 0
 	}
 	if h.Told() {
-		c.Told(poller.Addr{IP: h.Source}, poller.Addr{IP: h.Destination})
+		c.Wire().Told(poller.Addr{IP: h.Source}, poller.Addr{IP: h.Destination})
 	}
 	p.rules.report(c, h, err)
 	p.settle(c)

@@ -33,12 +33,10 @@ const (
 
 // The errors of a Stream.
 var (
-	ErrDead      = stream.ErrDead
-	ErrOrder     = stream.ErrOrder
-	ErrTooMuch   = stream.ErrTooMuch
-	ErrTooLittle = stream.ErrTooLittle
-	ErrHeadSize  = stream.ErrHeadSize
-	ErrSlowBody  = stream.ErrSlowBody
+	ErrDead     = stream.ErrDead
+	ErrOrder    = stream.ErrOrder
+	ErrHeadSize = stream.ErrHeadSize
+	ErrSlowBody = stream.ErrSlowBody
 )
 
 // eventsPerBatch is how many events of a connection are worked on before other connections have a turn. Bytes are

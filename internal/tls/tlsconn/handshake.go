@@ -98,7 +98,7 @@ func (h *handshake) OnData(c *engine.Conn, in []byte) int {
 	h.mu.Unlock()
 	if full {
 		h.readPaused = true
-		c.ReadWire(false)
+		c.Wire().Read(false)
 	}
 	return len(in)
 }
@@ -287,7 +287,7 @@ func (h *handshake) run(*engine.Reactor) {
 		return
 	}
 	if len(out) > 0 {
-		c.WriteWire(out) //nolint:errcheck // a queue that is nearly empty takes it
+		c.Wire().Write(out) //nolint:errcheck // a queue that is nearly empty takes it
 	}
 	switch {
 	case !done:
@@ -297,7 +297,7 @@ func (h *handshake) run(*engine.Reactor) {
 		}
 		if h.readPaused {
 			h.readPaused = false
-			c.ReadWire(true)
+			c.Wire().Read(true)
 		}
 	case err != nil:
 		h.failFor(err, name)
@@ -313,9 +313,9 @@ func (h *handshake) finish() {
 	l.pipe.shake = nil
 	l.loan.init(l.conn)
 	if h.server != nil {
-		c.Secure(l, h, h.in)
+		c.Wire().Secure(l, h, h.in)
 	} else {
-		c.Secure(l, nil, h.in)
+		c.Wire().Secure(l, nil, h.in)
 	}
 }
 
@@ -344,8 +344,8 @@ func (h *handshake) failFor(reason error, name string) {
 		c.Close(h.failure)
 		return
 	}
-	h.next = c.Held()
-	c.Unhold()
+	h.next = c.Wire().Held()
+	c.Wire().Unhold()
 	c.Close(nil)
 }
 
@@ -396,7 +396,7 @@ func (h *handshake) OnClose(c *engine.Conn, cause error) {
 	case h.phase >= connected && cause != nil:
 		cause = &HandshakeError{Reason: cause}
 	}
-	if next := c.Held(); next != nil {
+	if next := c.Wire().Held(); next != nil {
 		next.OnClose(c, cause)
 	} else if h.next != nil {
 		h.next.OnClose(c, cause)

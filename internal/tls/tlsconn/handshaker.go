@@ -183,7 +183,7 @@ func (h *Handshaker) Dial(
 		return nil, err
 	}
 	s.conn = c
-	c.Hold(s, hd)
+	c.Wire().Hold(s, hd)
 	return c, nil
 }
 

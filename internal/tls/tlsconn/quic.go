@@ -299,7 +299,7 @@ func (s *QUIC) finish() {
 	s.succeed(c.Reactor().Now())
 	s.tls, s.in = nil, nil
 	s.codec.HandshakeDone()
-	c.Secure(s.layer, s, nil)
+	c.Wire().Secure(s.layer, s, nil)
 	s.handOn(c)
 	s.flush()
 }
