@@ -32,7 +32,7 @@ const (
 	ProxyAuthorization
 
 	Accept
-	AcceptCharset
+	acceptCharset
 	AcceptEncoding
 	AcceptLanguage
 	AcceptRanges
@@ -42,7 +42,7 @@ const (
 	AccessControlAllowOrigin
 	AccessControlExposeHeaders
 	AccessControlMaxAge
-	AccessControlRequestHeaders
+	accessControlRequestHeaders
 	AccessControlRequestMethod
 	Age
 	Allow
@@ -61,10 +61,10 @@ const (
 	ContentSecurityPolicy
 	ContentType
 	Cookie
-	CrossOriginOpenerPolicy
-	CrossOriginResourcePolicy
+	crossOriginOpenerPolicy
+	crossOriginResourcePolicy
 	Date
-	DNT
+	dnt
 	ETag
 	Expires
 	FastlyClientIP
@@ -83,21 +83,21 @@ const (
 	Pragma
 	Priority
 	Proxy
-	ProxyAuthenticationInfo
+	proxyAuthenticationInfo
 	ProxyClientIP
 	ProxyStatus
 	Range
 	Referer
 	ReferrerPolicy
 	RetryAfter
-	SecChUA
-	SecChUAMobile
-	SecChUAPlatform
+	secChUA
+	secChUAMobile
+	secChUAPlatform
 	SecFetchDest
 	SecFetchMode
 	SecFetchSite
-	SecFetchUser
-	SecGPC
+	secFetchUser
+	secGPC
 	SecWebSocketAccept
 	SecWebSocketExtensions
 	SecWebSocketKey
@@ -110,7 +110,7 @@ const (
 	TraceParent
 	TraceState
 	TrueClientIP
-	UpgradeInsecureRequests
+	upgradeInsecureRequests
 	UserAgent
 	Vary
 	Via
@@ -127,14 +127,14 @@ const (
 	XOriginalHost
 	XOriginalURI
 	XOriginalURL
-	XPoweredBy
+	xPoweredBy
 	XRealIP
-	XRequestedWith
+	xRequestedWith
 	XRequestID
 	XRewriteURL
 
-	CFIPCountry
-	CloudFrontViewerCountry
+	cfIPCountry
+	cloudFrontViewerCountry
 	FrontEndHTTPS
 	XOriginalMethod
 	XOriginatingIP
@@ -151,7 +151,7 @@ var canonical = [NameCount]string{
 	Host: "Host", Connection: "Connection", KeepAlive: "Keep-Alive", ProxyConnection: "Proxy-Connection", TE: "TE",
 	TransferEncoding: "Transfer-Encoding", ContentLength: "Content-Length", Upgrade: "Upgrade",
 	HTTP2Settings: "HTTP2-Settings", Expect: "Expect", Trailer: "Trailer", ProxyAuthenticate: "Proxy-Authenticate",
-	ProxyAuthorization: "Proxy-Authorization", Accept: "Accept", AcceptCharset: "Accept-Charset",
+	ProxyAuthorization: "Proxy-Authorization", Accept: "Accept", acceptCharset: "Accept-Charset",
 	AcceptEncoding: "Accept-Encoding", AcceptLanguage: "Accept-Language", AcceptRanges: "Accept-Ranges",
 	AccessControlAllowCredentials: "Access-Control-Allow-Credentials",
 	AccessControlAllowHeaders:     "Access-Control-Allow-Headers",
@@ -159,42 +159,42 @@ var canonical = [NameCount]string{
 	AccessControlAllowOrigin:      "Access-Control-Allow-Origin",
 	AccessControlExposeHeaders:    "Access-Control-Expose-Headers",
 	AccessControlMaxAge:           "Access-Control-Max-Age",
-	AccessControlRequestHeaders:   "Access-Control-Request-Headers",
+	accessControlRequestHeaders:   "Access-Control-Request-Headers",
 	AccessControlRequestMethod:    "Access-Control-Request-Method",
 	Age:                           "Age", Allow: "Allow", AltSvc: "Alt-Svc", Authorization: "Authorization",
 	CacheControl: "Cache-Control", CFConnectingIP: "CF-Connecting-IP",
-	CFIPCountry: "CF-IPCountry", ClientCert: "Client-Cert", CloudFrontViewerCountry: "CloudFront-Viewer-Country",
+	cfIPCountry: "CF-IPCountry", ClientCert: "Client-Cert", cloudFrontViewerCountry: "CloudFront-Viewer-Country",
 	ClientCertChain: "Client-Cert-Chain", ClientIP: "Client-IP",
 	ContentDisposition: "Content-Disposition", ContentEncoding: "Content-Encoding",
 	ContentLanguage: "Content-Language", ContentLocation: "Content-Location", ContentRange: "Content-Range",
 	ContentSecurityPolicy: "Content-Security-Policy", ContentType: "Content-Type", Cookie: "Cookie",
-	CrossOriginOpenerPolicy:   "Cross-Origin-Opener-Policy",
-	CrossOriginResourcePolicy: "Cross-Origin-Resource-Policy",
-	Date:                      "Date", DNT: "DNT", ETag: "ETag", Expires: "Expires",
+	crossOriginOpenerPolicy:   "Cross-Origin-Opener-Policy",
+	crossOriginResourcePolicy: "Cross-Origin-Resource-Policy",
+	Date:                      "Date", dnt: "DNT", ETag: "ETag", Expires: "Expires",
 	FastlyClientIP: "Fastly-Client-IP", FlyClientIP: "Fly-Client-IP", Forwarded: "Forwarded",
 	FrontEndHTTPS: "Front-End-Https",
 	IfMatch:       "If-Match", IfModifiedSince: "If-Modified-Since", IfNoneMatch: "If-None-Match", IfRange: "If-Range",
 	IfUnmodifiedSince: "If-Unmodified-Since", LastModified: "Last-Modified", Link: "Link", Location: "Location",
 	MaxForwards: "Max-Forwards", Origin: "Origin", Pragma: "Pragma", Priority: "Priority",
-	Proxy: "Proxy", ProxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyClientIP: "Proxy-Client-IP",
+	Proxy: "Proxy", proxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyClientIP: "Proxy-Client-IP",
 	ProxyStatus: "Proxy-Status", Range: "Range",
-	Referer: "Referer", ReferrerPolicy: "Referrer-Policy", RetryAfter: "Retry-After", SecChUA: "Sec-CH-UA",
-	SecChUAMobile: "Sec-CH-UA-Mobile", SecChUAPlatform: "Sec-CH-UA-Platform", SecFetchDest: "Sec-Fetch-Dest",
-	SecFetchMode: "Sec-Fetch-Mode", SecFetchSite: "Sec-Fetch-Site", SecFetchUser: "Sec-Fetch-User", SecGPC: "Sec-GPC",
+	Referer: "Referer", ReferrerPolicy: "Referrer-Policy", RetryAfter: "Retry-After", secChUA: "Sec-CH-UA",
+	secChUAMobile: "Sec-CH-UA-Mobile", secChUAPlatform: "Sec-CH-UA-Platform", SecFetchDest: "Sec-Fetch-Dest",
+	SecFetchMode: "Sec-Fetch-Mode", SecFetchSite: "Sec-Fetch-Site", secFetchUser: "Sec-Fetch-User", secGPC: "Sec-GPC",
 	SecWebSocketAccept: "Sec-WebSocket-Accept", SecWebSocketExtensions: "Sec-WebSocket-Extensions",
 	SecWebSocketKey: "Sec-WebSocket-Key", SecWebSocketProtocol: "Sec-WebSocket-Protocol",
 	SecWebSocketVersion: "Sec-WebSocket-Version", Server: "Server", ServerTiming: "Server-Timing",
 	SetCookie: "Set-Cookie", StrictTransportSecurity: "Strict-Transport-Security", TraceParent: "Traceparent",
 	TraceState: "Tracestate", TrueClientIP: "True-Client-IP",
-	UpgradeInsecureRequests: "Upgrade-Insecure-Requests", UserAgent: "User-Agent",
+	upgradeInsecureRequests: "Upgrade-Insecure-Requests", UserAgent: "User-Agent",
 	Vary: "Vary", Via: "Via", WLProxyClientIP: "WL-Proxy-Client-IP", WWWAuthenticate: "WWW-Authenticate",
 	XClientIP: "X-Client-IP", XClusterClientIP: "X-Cluster-Client-IP", XContentTypeOptions: "X-Content-Type-Options",
 	XForwardedFor: "X-Forwarded-For", XForwardedHost: "X-Forwarded-Host", XForwardedPort: "X-Forwarded-Port",
 	XForwardedProto: "X-Forwarded-Proto", XFrameOptions: "X-Frame-Options",
 	XOriginalHost: "X-Original-Host", XOriginalMethod: "X-Original-Method", XOriginalURI: "X-Original-URI",
-	XOriginalURL: "X-Original-URL", XOriginatingIP: "X-Originating-IP", XPoweredBy: "X-Powered-By",
+	XOriginalURL: "X-Original-URL", XOriginatingIP: "X-Originating-IP", xPoweredBy: "X-Powered-By",
 	XProxyUserIP: "X-ProxyUser-Ip", XRemoteAddr: "X-Remote-Addr", XRemoteIP: "X-Remote-IP",
-	XRealIP: "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
+	XRealIP: "X-Real-IP", xRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
 	XRewriteURL: "X-Rewrite-URL", XScheme: "X-Scheme", XURLScheme: "X-Url-Scheme",
 }
 
@@ -219,7 +219,7 @@ func (n Name) Claims() bool {
 	case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XRealIP,
 		ClientIP, TrueClientIP, XClientIP, XClusterClientIP, CFConnectingIP, FastlyClientIP, FlyClientIP,
 		ProxyClientIP, WLProxyClientIP, XOriginatingIP, XProxyUserIP, XRemoteAddr, XRemoteIP,
-		CFIPCountry, CloudFrontViewerCountry, FrontEndHTTPS, XScheme, XURLScheme,
+		cfIPCountry, cloudFrontViewerCountry, FrontEndHTTPS, XScheme, XURLScheme,
 		XOriginalHost, XOriginalMethod, XOriginalURI, XOriginalURL, XRewriteURL, // as some frameworks route it
 		Proxy,                       // httpoxy: CGI makes HTTP_PROXY of it
 		ClientCert, ClientCertChain: // RFC 9440 §2.4: MUST be removed or overwritten
@@ -242,7 +242,7 @@ func (n Name) InTrailers() bool {
 	switch n {
 	case Expect, Trailer, MaxForwards, Via,
 		Authorization, ProxyAuthenticate, ProxyAuthorization, WWWAuthenticate,
-		ProxyAuthenticationInfo, Cookie, SetCookie, Range, CacheControl,
+		proxyAuthenticationInfo, Cookie, SetCookie, Range, CacheControl,
 		Pragma, IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince,
 		IfRange, ContentEncoding, ContentType, ContentRange, Age,
 		Expires, Date, Location, RetryAfter, Vary:
