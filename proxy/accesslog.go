@@ -9,8 +9,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
-// AccessLog takes records; *observe.AccessLog is one. Append copies what it keeps and never waits. Each is owned by one
-// reactor.
+// AccessLog takes records. Append copies what it keeps and never waits. Each is owned by one reactor.
 type AccessLog interface {
 	// Append takes a record. r and what it refers to are borrowed until return.
 	Append(r *observe.Record)

@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/exchange/content"
-	"github.com/edge-proxy/edge/internal/forward/retry"
-	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 )
@@ -20,7 +17,7 @@ import (
 // A filter answers with a file.
 func ExampleRespondFile() {
 	_ = func() (*proxy.Filter, error) {
-		report, err := content.Open("/srv/report.pdf")
+		report, err := proxy.OpenFile("/srv/report.pdf")
 		if err != nil {
 			return nil, err
 		}
@@ -45,13 +42,13 @@ func ExampleExchange_Body() {
 
 // A destination with conditions, a time for each try and a budget of its own.
 func ExampleToOptions() {
-	_ = func(u *upstream.Upstream) (proxy.Destination, error) {
-		on, err := retry.Parse("connect", "reset", "503")
+	_ = func(u *edge.Upstream) (proxy.Destination, error) {
+		on, err := proxy.RetryOn("connect", "reset", "503")
 		if err != nil {
 			return nil, err
 		}
-		return proxy.To(u, &proxy.ToOptions{Retry: &retry.Policy{
-			On: on, PerTry: 2 * time.Second, Budget: retry.NewBudget(u.Reactors(), retry.RatioDefault),
+		return proxy.To(u, &proxy.ToOptions{Retry: &proxy.RetryPolicy{
+			On: on, PerTry: 2 * time.Second, Budget: proxy.NewRetryBudget(u.Reactors(), 20),
 		}}), nil
 	}
 }

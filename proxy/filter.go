@@ -37,7 +37,7 @@ type Filter struct {
 	// UpstreamRequest runs once, before the head is sent on for the first time.
 	UpstreamRequest func(x *Exchange)
 	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is. Where
-	// two attempts are made at a time (retry.Hedge), and the other one goes on, it does not run.
+	// two attempts are made at a time (a hedge), and the other one goes on, it does not run.
 	ConnectFailed func(x *Exchange, e *Error) Verdict
 	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh connection that
 	// may still be connecting. The second one of two attempts at a time is not told of.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge/internal/exchange/forwarding"
 	"github.com/edge-proxy/edge/internal/exchange/meter"
-	"github.com/edge-proxy/edge/internal/exchange/page"
 	"github.com/edge-proxy/edge/internal/exchange/trace"
 	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/internal/route"
@@ -22,24 +21,24 @@ import (
 // Listener is what the proxy has to know of where a request came in. The zero value is good.
 //
 // StrictSNI, ClientCert and Fits guard every request of the listener, whatever its connections may be: one on a
-// connection without TLS, as tlsconn.ServerOptions.Auto lets through, is sent to RedirectToHTTPS or answered 421.
+// connection without TLS, as session.TLSServer.Auto lets through, is sent to RedirectToHTTPS or answered 421.
 // Immutable.
 type Listener struct {
 	Name      string
-	BodyMax   int64             // largest request body; 0: no limit
-	Log       []AccessLog       // by Reactor.Index; nil: no log
-	Meter     *meter.Listener   // its requests are counted, for each route; nil: they are not
-	Trusted   *forwarding.Trust // peers whose forwarding fields are believed; nil: nobody
-	Forwarded bool              // write Forwarded (RFC 7239) beside X-Forwarded-*
-	Paths     route.Paths       // how the paths of requests are read; the zero value is the safe way
+	BodyMax   int64           // largest request body; 0: no limit
+	Log       []AccessLog     // by Reactor.Index; nil: no log
+	Meter     *meter.Listener // its requests are counted, for each route; nil: they are not
+	Trusted   *Trust          // peers whose forwarding fields are believed; nil: nobody
+	Forwarded bool            // write Forwarded (RFC 7239) beside X-Forwarded-*
+	Paths     route.Paths     // how the paths of requests are read; the zero value is the safe way
 
 	Parameters  route.Parameters // how the parameters of paths are read
 	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way
 
-	RequestID   *RequestID         // the field that has the number of a request; nil: none has
-	Tracing     *Tracing           // its requests have parts of traces; nil: fields of traces are passed on
-	Redact      *observe.Redaction // hides values of queries in records and lines of access logs; nil: nothing
-	Traceparent bool               // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
+	RequestID   *RequestID // the field that has the number of a request; nil: none has
+	Tracing     *Tracing   // its requests have parts of traces; nil: fields of traces are passed on
+	Redact      *Redaction // hides values of queries in records and lines of access logs; nil: nothing
+	Traceparent bool       // requests that name no trace by a valid Traceparent (W3C Trace Context) begin one
 
 	HSTS            string  // Strict-Transport-Security of answers on connections that are secured; "": none
 	AltSvc          *AltSvc // tells clients of TLS over TCP that there is HTTP/3; nil: nothing does
@@ -61,7 +60,7 @@ type Listener struct {
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
 
-	Pages *page.Set // in place of the proxy's own for failures, where a route has none; nil: none
+	Pages *Pages // in place of the proxy's own for failures, where a route has none; nil: none
 
 	// Made by composed.
 	guards       []guard

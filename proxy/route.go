@@ -11,7 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/exchange/meter"
-	"github.com/edge-proxy/edge/internal/exchange/page"
 	"github.com/edge-proxy/edge/internal/forward/admission"
 	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/internal/route"
@@ -22,22 +21,22 @@ import (
 // Immutable once it is part of a Snapshot.
 type Route struct {
 	Name    string
-	Host    string            // without a port; "*.example.com": every name below example.com; "": every host
-	Path    string            // "" or "/": every path
-	Exact   bool              // Path is the whole path; else a prefix by segments: /api takes /api and /api/x
-	Methods []string          // nil: all but CONNECT and TRACE, which have to be named
-	Header  []route.Condition // every one has to hold, for the head as it came
-	Query   []route.Condition // likewise
-	Class   admission.Class   // what it is served before and after where there is not room for all: see ToOptions
-	Weight  int               // its share of the requests that other routes would take just as well
-	Rewrite *Rewrite          // nil: the target is sent on as it came
+	Host    string           // without a port; "*.example.com": every name below example.com; "": every host
+	Path    string           // "" or "/": every path
+	Exact   bool             // Path is the whole path; else a prefix by segments: /api takes /api and /api/x
+	Methods []string         // nil: all but CONNECT and TRACE, which have to be named
+	Header  []FieldCondition // every one has to hold, for the head as it came
+	Query   []FieldCondition // likewise
+	Class   admission.Class  // what it is served before and after where there is not room for all: see ToOptions
+	Weight  int              // its share of the requests that other routes would take just as well
+	Rewrite *Rewrite         // nil: the target is sent on as it came
 	To      Destination
 	GRPC    Switch      // whether requests of type application/grpc are gRPC, and application/grpc-web is made so
 	GRPCTo  Destination // where those go; nil: To
 
-	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
-	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
-	When       *lang.Condition   // condition: of the phase lang.Request, of one scope, asked last; nil: none
+	Listeners  []string             // condition: by Listener.Name, those that the request may have come by; nil: all
+	ClientCert *ClientCertCondition // condition: what the client has to have shown; nil: anything or nothing
+	When       *lang.Condition      // condition: of the phase lang.Request, of one scope, asked last; nil: none
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Timeout time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
@@ -58,8 +57,8 @@ type Route struct {
 
 	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 
-	Pages     *page.Set // in place of the proxy's own for failures, before the listener's; nil: none
-	Intercept bool      // pages take the place of what comes from To with their statuses too
+	Pages     *Pages // in place of the proxy's own for failures, before the listener's; nil: none
+	Intercept bool   // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
 	captures       bool              // templates name match.N, the groups of When
@@ -70,8 +69,8 @@ type Route struct {
 	pattern        string // of paths, as traces have it
 }
 
-// NewRoute makes a Route of a pattern such as "api.example.com/v1/*", as a configuration has it: see
-// route.ParsePattern. Its name is the pattern.
+// NewRoute makes a Route of a pattern such as "api.example.com/v1/*", as a configuration has it: a host,
+// which may be left out, and a path, of which "*" at the end takes all that follows. Its name is the pattern.
 func NewRoute(pattern string, to Destination) (Route, error) {
 	p, err := route.ParsePattern(pattern)
 	if err != nil {
@@ -272,7 +271,7 @@ func (r *Route) rule() route.Rule {
 }
 
 // pages returns the pages of r, which may be nil.
-func (r *Route) pages() *page.Set {
+func (r *Route) pages() *Pages {
 	if r == nil {
 		return nil
 	}

@@ -8,9 +8,7 @@ import (
 	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/internal/exchange/meter"
 	"github.com/edge-proxy/edge/internal/forward"
-	"github.com/edge-proxy/edge/internal/forward/admission"
 	"github.com/edge-proxy/edge/internal/forward/retry"
-	"github.com/edge-proxy/edge/internal/forward/sticky"
 	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
@@ -45,9 +43,9 @@ type ToOptions struct {
 	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
 	// compress then. Requests that go in circles are not found without it.
 	NoVia bool
-	// Retry says which failures are tried again; nil: retry.Default, with a budget of the destination's own. Those that
-	// lead to the same upstream share one.
-	Retry *retry.Policy
+	// Retry says which failures are tried again; nil: connections that cannot be made, are lost or refuse the stream,
+	// with a budget of the destination's own. Destinations that lead to the same upstream share one.
+	Retry *RetryPolicy
 	// Outliers are told how the backends answer, and eject some; nil: nobody is told. Destinations that lead to the
 	// same members share them.
 	Outliers *backend.Outliers
@@ -55,14 +53,14 @@ type ToOptions struct {
 	Meter *meter.Upstream
 	// Sticky keeps clients at backends by a cookie, which has to be made of the backends of the upstream; nil: none
 	// does. Destinations that lead to the same backends share it.
-	Sticky *sticky.Cookie
+	Sticky *Sticky
 	// Failover gets the requests that no backend of the upstream can take: none serves, or none of the attempts may
 	// have been processed, or else Retry allows that another one follows. What a backend has answered stays the answer,
 	// and requests that wait in vain for a connection of a limited number fail. Via is as this destination says. nil:
 	// they fail. A chain of failovers is followed for up to 8 of them.
 	Failover Destination
 	// Limits bound the requests under way; nil: nothing does. Destinations that lead to the same members share them.
-	Limits *admission.Limiter
+	Limits *Limits
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.

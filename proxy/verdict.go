@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"slices"
-
-	"github.com/edge-proxy/edge/internal/exchange/content"
 )
 
 // Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. One of Respond is also what a Destination that
@@ -14,10 +12,10 @@ type Verdict struct {
 	page        bool // the body is the page of the status
 	status      int
 	body        string
-	file        *content.File // in place of body; nil: there is none
-	contentType string        // of the body; "": plain text
-	fields      []string      // further ones of the answer: names and values in turn
-	failure     *Error        // of Fail
+	file        *File    // in place of body; nil: there is none
+	contentType string   // of the body; "": plain text
+	fields      []string // further ones of the answer: names and values in turn
+	failure     *Error   // of Fail
 }
 
 type verdictKind uint8
@@ -54,10 +52,10 @@ func Respond[B ~string | ~[]byte](status int, body B) Verdict {
 // RespondFile answers with status and all of a file instead of going on. Nothing of it is copied where the kernel can
 // send it, and no reactor waits for a disk. A file that was closed is the failure Internal.
 //
-//	large, err := content.Open("/srv/large.iso") // where the proxy is set up: opening may block
+//	large, err := proxy.OpenFile("/srv/large.iso") // where the proxy is set up: opening may block
 //	…
 //	return proxy.RespondFile(200, large).Type("application/x-iso9660-image")
-func RespondFile(status int, f *content.File) Verdict {
+func RespondFile(status int, f *File) Verdict {
 	return Verdict{kind: respond, status: status, file: f, contentType: "application/octet-stream"}
 }
 

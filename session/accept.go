@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 )
 
-// Accept makes the handler of a connection: it is the function that Engine.Listen or a tlsconn.Handshaker is given.
+// Accept makes the handler of a connection: it is the function that Engine.Listen or a Handshaker is given.
 // ALPN decides the version; without TLS the first bytes do, if H2C allows HTTP/2.
 func (s *Server) Accept(c *engine.Conn) engine.Handler {
 	d := tlsconn.DigestOf(c)

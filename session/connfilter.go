@@ -32,8 +32,8 @@ type ConnFilter struct {
 type ConnInfo struct {
 	Listener    string // its name
 	Peer, Local poller.Addr
-	Reactor     int             // the index of the reactor, on which the function runs
-	TLS         *tlsconn.Digest // nil in Accept
+	Reactor     int     // the index of the reactor, on which the function runs
+	TLS         *Digest // nil in Accept
 }
 
 // FilterAccepted makes handlers by accept for the connections that Accept of all filters lets through. listener is the

@@ -172,4 +172,4 @@ func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
 func (c *Client) Local() poller.Addr { return c.conn.Local() }
 
 // TLS is what is known of a TLS connection.
-func (c *Client) TLS() *tlsconn.Digest { return tlsconn.DigestOf(c.conn) }
+func (c *Client) TLS() *Digest { return tlsconn.DigestOf(c.conn) }

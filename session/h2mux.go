@@ -67,7 +67,7 @@ func (m *Mux) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) err
 
 // DialTLS is Dial with TLS. ALPN in co must offer h2 alone.
 func (m *Mux) DialTLS(
-	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *Handshaker, co *TLSClient,
 ) error {
 	m.settings.Scheme = "https"
 	return m.dialled(hs.Dial(r, to, m, o, co))
@@ -188,7 +188,7 @@ func (m *Mux) Peer() poller.Addr { return m.link.Conn().Peer() }
 func (m *Mux) Local() poller.Addr { return m.link.Conn().Local() }
 
 // TLS is what is known of a TLS connection.
-func (m *Mux) TLS() *tlsconn.Digest { return tlsconn.DigestOf(m.link.Conn()) }
+func (m *Mux) TLS() *Digest { return tlsconn.DigestOf(m.link.Conn()) }
 
 // OnOpen starts the deadlines of the exchanges that waited for the connection, and asks for their bodies.
 func (m *Mux) OnOpen(c *engine.Conn) {

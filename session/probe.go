@@ -35,7 +35,7 @@ func (p *Probe) Init(owner ProbeOwner) { *p = Probe{owner: owner} }
 
 // Dial connects. co offers both versions by ALPN; an origin that does not choose is taken to speak HTTP/1.1.
 func (p *Probe) Dial(
-	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *Handshaker, co *TLSClient,
 ) error {
 	conn, err := hs.Dial(r, to, p, o, co)
 	p.conn = conn

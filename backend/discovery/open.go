@@ -15,8 +15,11 @@ import (
 // agent is what registries know edge by.
 const agent = "edge-discovery"
 
+// Locator is the text that names a source or a registry, as in discover = "sockets:///run/app", in its parts.
+type Locator = locator.Locator
+
 // Maker makes a source of a program's own kind. It must return at once, and open nothing.
-type Maker func(l *locator.Locator) (Source, error)
+type Maker func(l *Locator) (Source, error)
 
 // Opening says what Open needs beside a text. The zero value is good.
 type Opening struct {

@@ -12,7 +12,7 @@ import (
 
 // Explained is what the cache of a route does with a request, while nothing is stored or under way; and what is stored.
 type Explained struct {
-	Passed policy.Reason // why the request goes by the cache; ReasonNone: it does not
+	Passed Reason // why the request goes by the cache; ReasonNone: it does not
 
 	// Of the key, where it has one:
 
@@ -25,8 +25,8 @@ type Explained struct {
 // Entry is what a Zone has for a request.
 type Entry struct {
 	State  string
-	Reason policy.Reason // why an answer is used or not, or none is stored
-	Vary   []string      // names of the fields by which the answers for the key vary, in lower case
+	Reason Reason   // why an answer is used or not, or none is stored
+	Vary   []string // names of the fields by which the answers for the key vary, in lower case
 
 	// Of an answer:
 

@@ -13,7 +13,7 @@ import (
 
 // Route says how answers of a route are cached. The zero value is good. Immutable once it is used.
 type Route struct {
-	Rules policy.Rules
+	Rules Rules
 	// Identity names the backends, and what the route tells them beside the request. Routes with the same Identity
 	// share answers, also routes with "".
 	Identity string
@@ -23,9 +23,9 @@ type Route struct {
 	// Key appends what else is a part of the key to dst, and returns that. Requests for which it appends the same share
 	// answers. On the reactor of x, at each request. nil: nothing else is.
 	Key func(x *proxy.Exchange, dst []byte) []byte
-	// Store returns why an answer is not stored, which Rules would store: policy.ReasonProgram, or another reason;
-	// policy.ReasonNone: it is. It may not change the heads, and is asked on a reactor. nil: all of them are stored.
-	Store func(request, answer *message.Head) policy.Reason
+	// Store returns why an answer is not stored, which Rules would store: ReasonProgram, or another Reason;
+	// ReasonNone: it is. It may not change the heads, and is asked on a reactor. nil: all of them are stored.
+	Store func(request, answer *message.Head) Reason
 	Tags  []string // names of fields of answers that have tags, by which answers can be purged
 	// LockTimeout is how long a request waits for the head of the answer to another one; 0: 5 s. Then one of the
 	// waiting requests goes to the backend, and the others wait for its answer. After three such times a request goes
