@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os/signal"
 	"slices"
 	"strings"
@@ -67,10 +66,10 @@ type Server struct {
 
 // Traces says which requests of a Server are recorded as spans, and where: see proxy.Tracing.
 type Traces struct {
-	Exporter observe.RecordWriter // takes records on a goroutine, such as an otlp.Exporter; it is not closed
-	Share    float64              // of the traces that begin here, from 0 to 1
-	Most     float64              // traces a second at the most; 0: any number
-	Tracing  proxy.Tracing        // what else is said of them; Server sets its To and its Sampler
+	Exporter RecordWriter  // takes records on a goroutine, such as one of NewOTLP; it is not closed
+	Share    float64       // of the traces that begin here, from 0 to 1
+	Most     float64       // traces a second at the most; 0: any number
+	Tracing  proxy.Tracing // what else is said of them; Server sets its To and its Sampler
 }
 
 // Listener is a further listener of a Server. Its fields are as in the Server.
@@ -162,8 +161,8 @@ type check struct {
 }
 
 // Check has the backends of set checked from Start on: a backend that fails gets no requests until it passes again.
-// With health.StartChecked they get none before their first check either. Call it before Start, once for each set.
-func (s *Server) Check(set *backend.Set, o health.Options) {
+// With HealthStartChecked they get none before their first check either. Call it before Start, once for each set.
+func (s *Server) Check(set *backend.Set, o HealthOptions) {
 	if o.Rules.Start != health.StartUp {
 		set.JoinWith(backend.Health)
 		for _, m := range set.Members() {
@@ -229,9 +228,9 @@ func (s *Server) openTraces() (err error) {
 
 // listen opens l.
 func (s *Server) listen(l *Listener) error {
-	addr, err := parseAddr(l.Addr)
+	addr, err := poller.ParseAddr(cmp.Or(l.Addr, addrDefault))
 	if err != nil {
-		return err
+		return fmt.Errorf("listen on %w", err)
 	}
 	if l.Listener.Log == nil {
 		l.Listener.Log = s.logs
@@ -339,7 +338,7 @@ func Backends(addresses ...string) proxy.Destination {
 }
 
 // To is proxy.To for the routes of a Server, which makes the upstream on its engine. to may be nil.
-func To(o upstream.Options, to *proxy.ToOptions) proxy.Destination { return &unbound{o, to} }
+func To(o UpstreamOptions, to *proxy.ToOptions) proxy.Destination { return &unbound{o, to} }
 
 // unbound is an upstream for which there is no engine yet.
 type unbound struct {
@@ -429,25 +428,4 @@ func checkBackend(address string) error {
 		return errBackend
 	}
 	return nil
-}
-
-var errListen = errors.New("an address to listen on is :port, IP:port or unix:/path; a name may stand for several")
-
-// parseAddr parses an address to listen on. A host name is not one: it may stand for several.
-func parseAddr(address string) (poller.Addr, error) {
-	address = cmp.Or(address, addrDefault)
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return poller.Addr{Path: path}, nil
-	}
-	if strings.HasPrefix(address, ":") {
-		address = "[::]" + address
-	}
-	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
-		address = "127.0.0.1:" + port
-	}
-	ip, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return poller.Addr{}, fmt.Errorf("listen on %q: %w", address, errListen)
-	}
-	return poller.Addr{IP: ip}, nil
 }

@@ -11,8 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/internal/upstream"
-	"github.com/edge-proxy/edge/internal/upstream/health"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -25,7 +23,7 @@ func ExampleServer() {
 	defer origin.Close()
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
 		{Path: "/healthz", Exact: true, To: proxy.Answer(200, "text/plain", "fine\n")},
-		{To: edge.To(upstream.Options{
+		{To: edge.To(edge.UpstreamOptions{
 			Backends:   backend.Of(origin.Listener.Addr().String()),
 			Connect:    time.Second,
 			PerBackend: 100,
@@ -62,8 +60,9 @@ func ExampleServer_Check() {
 	defer well.Close()
 	defer ill.Close()
 	set := backend.Of(well.Listener.Addr().String(), ill.Listener.Addr().String())
-	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.To(upstream.Options{Backends: set}, nil)}}}
-	s.Check(set, health.Options{Path: "/healthz", Rules: health.Rules{Start: health.StartChecked}})
+	to := edge.To(edge.UpstreamOptions{Backends: set}, nil)
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: to}}}
+	s.Check(set, edge.HealthOptions{Path: "/healthz", Rules: edge.HealthRules{Start: edge.HealthStartChecked}})
 	if err := s.Start(); err != nil {
 		log.Fatal(err)
 	}

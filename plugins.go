@@ -6,7 +6,6 @@ import (
 	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/internal/plugin"
-	"github.com/edge-proxy/edge/internal/tls/certs/issue"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -83,7 +82,7 @@ func RegisterDNS[C any](name, doc string, create func(c *C, b *Build) (DNSProvid
 
 // RegisterStorage is RegisterFilter for [storages.NAME]: storage of [acme] is NAME. Accounts, certificates and locks
 // are in it, for all processes that use it. Any Storage of certmagic is one.
-func RegisterStorage[C any](name, doc string, create func(c *C, b *Build) (issue.Storage, error)) {
+func RegisterStorage[C any](name, doc string, create func(c *C, b *Build) (Storage, error)) {
 	plugin.Register(plugin.Storages, name, doc, create)
 }
 
