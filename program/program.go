@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/internal/base/build"
 	"github.com/edge-proxy/edge/internal/config"
 	"github.com/edge-proxy/edge/internal/config/syntax"
@@ -45,10 +46,10 @@ type Options struct {
 	// Log is given the lines of the error log too, as far as it is Enabled for them. Event loops write to it: it must
 	// not wait. nil: nobody asks.
 	Log slog.Handler
-	// Server has what else there is to add, such as sources of backends.
+	// Server is for the command of edge, but for Lookup, Registries and StateDir.
 	Server server.Options
 	// Started is called when s serves what cfg says. nil: nobody asks.
-	Started func(s *server.Server, cfg *config.Config)
+	Started func(s *Server, cfg *Config)
 }
 
 // Program is a server of one's own: a configuration, with what the program adds to it.
@@ -72,7 +73,7 @@ func New(o Options) *Program {
 		o.Version = build.Version()
 	}
 	o.Server.Filters, o.Server.Destinations = own(o.Server.Filters), own(o.Server.Destinations)
-	o.Server.Services = own(o.Server.Services)
+	o.Server.Services, o.Server.Sources = own(o.Server.Services), own(o.Server.Sources)
 	return &Program{options: o, given: make(map[string]string), serving: make(chan struct{})}
 }
 
@@ -103,6 +104,12 @@ func (p *Program) Filter(name string, f *proxy.Filter) {
 func (p *Program) Destination(name string, d proxy.Destination) {
 	p.note("the destination", name, d != nil)
 	p.options.Server.Destinations[name] = d
+}
+
+// Source adds a kind of sources of backends, which discover of an upstream names by its scheme: discover = "NAME:…".
+func (p *Program) Source(scheme string, open discovery.Maker) {
+	p.note("the source", scheme, open != nil)
+	p.options.Server.Sources[scheme] = open
 }
 
 // note remembers where something is given, and the first mistake. It returns the place.
