@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/cache/policy"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/cache"
@@ -31,9 +30,9 @@ func phone(x *proxy.Exchange, dst []byte) []byte {
 	return strconv.AppendBool(dst, bytes.Contains(x.Request.Peek(message.UserAgent), []byte("Mobile")))
 }
 
-func noDraft(_, answer *message.Head) policy.Reason {
+func noDraft(_, answer *message.Head) cache.Reason {
 	if answer.Get("X-Draft") != "" {
-		return policy.ReasonProgram
+		return cache.ReasonProgram
 	}
-	return policy.ReasonNone
+	return cache.ReasonNone
 }

@@ -10,8 +10,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
-	"github.com/edge-proxy/edge/internal/discovery/locator"
-	"github.com/edge-proxy/edge/internal/server"
 	"github.com/edge-proxy/edge/program"
 )
 
@@ -37,9 +35,7 @@ func (s *sockets) Run(ctx context.Context, publish func([]backend.Spec, error)) 
 }
 
 func main() {
-	sources := map[string]discovery.Maker{
-		"sockets": func(l *locator.Locator) (discovery.Source, error) { return &sockets{l.Path}, nil },
-	}
-	s := program.New(program.Options{Conf: "edge.toml", Server: server.Options{Sources: sources}})
+	s := program.New(program.Options{Conf: "edge.toml"})
+	s.Source("sockets", func(l *discovery.Locator) (discovery.Source, error) { return &sockets{l.Path}, nil })
 	program.Exit(s.Run())
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/lang"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -76,7 +75,7 @@ func (r *rules) request(x *proxy.Exchange) proxy.Verdict {
 }
 
 // log runs once the exchange is over.
-func (r *rules) log(x *proxy.Exchange, record *observe.Record) {
+func (r *rules) log(x *proxy.Exchange, record *edge.Record) {
 	x.LogField("tenant", local.Of(x).name)
 	if time.Duration(record.Dur) > r.Slow {
 		r.slow.Add(x)

@@ -8,15 +8,14 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/config"
-	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/program/programtest"
 	"github.com/edge-proxy/edge/proxy"
 )
 
 // logs keeps the last member of each record.
-type logs chan observe.Field
+type logs chan edge.Field
 
-func (l logs) Append(r *observe.Record) { l <- r.Fields[len(r.Fields)-1] }
+func (l logs) Append(r *edge.Record) { l <- r.Fields[len(r.Fields)-1] }
 
 // serve serves one route with a filter of c.
 func serve(t *testing.T, c *Config) (address string, log logs) {
@@ -81,11 +80,7 @@ func TestNew_refuses(t *testing.T) {
 func TestConfig_ofAFile(t *testing.T) {
 	const file = "[http]\nlisten = \":0\"\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\nfilters = [\"a\"]\n" +
 		"[filters.a]\ntype = \"tenant\"\n"
-	c, report := config.Parse("edge.toml", []byte(file+"known = \"acme\"\n"))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
-	got := c.Defined[0].Config.(*Config)
+	got := programtest.Read[*Config](t, file+"known = \"acme\"\n")[0]
 	if got.From.String() != "{header.x-tenant}" || got.Field != "X-Tenant" || got.Slow != time.Second ||
 		len(got.Known) != 1 {
 		t.Errorf("%+v", got)
@@ -95,9 +90,8 @@ func TestConfig_ofAFile(t *testing.T) {
 		"know = \"acme\"\n":          "unknown key \"know\"",
 		"known = [\"acme\", \"\"]\n": "edge.toml:9:",
 	} {
-		if _, report := config.Parse("edge.toml", []byte(file+text)); report.OK() ||
-			!strings.Contains(report.Errors[0].Error(), want) {
-			t.Errorf("%q: %v, want %s", text, report.Errors, want)
+		if found := programtest.Check(file + text); len(found) == 0 || !strings.Contains(found[0], want) {
+			t.Errorf("%q: %q, want %s", text, found, want)
 		}
 	}
 }

@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/observe"
-	"github.com/edge-proxy/edge/internal/observe/otlp"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -38,8 +36,8 @@ func run(from, to, collector string, share float64) error {
 	if err != nil {
 		return err
 	}
-	exporter := otlp.New(otlp.Options{
-		Signal: otlp.Traces, Endpoint: endpoint, Resource: []observe.Field{{Name: "service.name", Value: "front"}},
+	exporter := edge.NewOTLP(edge.OTLPOptions{
+		Signal: edge.OTLPTraces, Endpoint: endpoint, Resource: []edge.Field{{Name: "service.name", Value: "front"}},
 	})
 	defer exporter.Close()
 	s := &edge.Server{

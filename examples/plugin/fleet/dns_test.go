@@ -11,8 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/config"
-	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/program/programtest"
 )
 
 // primaryServer is a server of a zone that takes updates, of miekg/dns. Safe for any goroutine.
@@ -95,12 +94,7 @@ func TestZone_ofAFile(t *testing.T) {
 	_, text, _ := strings.Cut(string(page), "### DNS providers")
 	_, text, _ = strings.Cut(text, "```toml\n")
 	text, _, _ = strings.Cut(text, "```")
-	c, report := config.Parse("edge.toml", []byte(text))
-	if c == nil {
-		t.Fatal(report.Errors)
-	}
-	d := c.Find(plugin.DNSProviders, "zone")
-	if d == nil || d.Config.(*ZoneConfig).Server != "10.0.0.53:53" {
-		t.Errorf("%+v", d)
+	if all := programtest.Read[*ZoneConfig](t, text); len(all) != 1 || all[0].Server != "10.0.0.53:53" {
+		t.Errorf("%+v", all)
 	}
 }

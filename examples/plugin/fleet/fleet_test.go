@@ -17,14 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/config"
-	"github.com/edge-proxy/edge/internal/server"
-	"github.com/edge-proxy/edge/internal/tls/tlsconn"
+	"github.com/edge-proxy/edge/program/programtest"
 	"github.com/edge-proxy/edge/session"
 )
 
 // parse returns the configuration of this folder with other addresses.
-func parse(t *testing.T, others ...string) *config.Config {
+func fleet(t *testing.T, others ...string) string {
 	t.Helper()
 	others = append(others, "/var/lib/edge/usage.json", filepath.Join(t.TempDir(), "usage.json"))
 	text, err := os.ReadFile("edge.toml")
@@ -35,30 +33,14 @@ func parse(t *testing.T, others ...string) *config.Config {
 		":7007", "127.0.0.1:0",
 		"\"stdout\", ", "", "10.0.0.9:5170", "127.0.0.1:1",
 		"10.0.0.5/users.json", "127.0.0.1:1")
-	whole := strings.NewReplacer(others...).Replace(string(text))
-	cfg, report := config.Parse("edge.toml", []byte(whole))
-	if cfg == nil {
-		t.Fatal(report.Errors)
-	}
-	return cfg
+	return strings.NewReplacer(others...).Replace(string(text))
 }
 
 // serve serves a configuration on a free port.
-func serve(t *testing.T, cfg *config.Config) (s *server.Server, address string) {
+func serve(t *testing.T, text string) (s *programtest.Server, address string) {
 	t.Helper()
-	s, err := server.New(cfg, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return s, "http://" + s.Parts().Listeners[0].Open.Addr().String()
+	s = programtest.Start(t, text)
+	return s, "http://" + s.Addr(0)
 }
 
 // get asks for a path.
@@ -82,14 +64,14 @@ func get(t *testing.T, address, path string) (int, string) {
 
 // The destination answers, and counts on over a reload.
 func TestInfo(t *testing.T) {
-	s, address := serve(t, parse(t))
+	s, address := serve(t, fleet(t))
 	var said struct {
 		Region string
 		Asked  int
 	}
 	for i, region := range []string{"eu-1", "eu-2"} {
 		if i > 0 {
-			if _, err := s.Apply(parse(t, "eu-1", region)); err != nil {
+			if err := s.Reload(fleet(t, "eu-1", region)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -120,7 +102,7 @@ func TestCollector(t *testing.T) {
 			lines <- line
 		}
 	}()
-	_, address := serve(t, parse(t, "10.0.0.9:5170", l.Addr().String()))
+	_, address := serve(t, fleet(t, "10.0.0.9:5170", l.Addr().String()))
 	deadline := time.Now().Add(20 * time.Second)
 	for seen := 0; seen < 2; {
 		get(t, address, "/info")
@@ -140,7 +122,7 @@ func TestCollector(t *testing.T) {
 // The file has the bytes of both requests.
 func TestUsage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sums.json")
-	_, address := serve(t, parse(t, "/var/lib/edge/usage.json", file))
+	_, address := serve(t, fleet(t, "/var/lib/edge/usage.json", file))
 	_, one := get(t, address, "/info")
 	_, two := get(t, address, "/info")
 	want := fmt.Sprintf(`{"/info":%d}`, len(one)+len(two))
@@ -169,7 +151,7 @@ func TestPrimary(t *testing.T) {
 	}
 	first, second := backend("first"), backend("second")
 	defer second.Close()
-	_, address := serve(t, parse(t, "10.0.0.7:80", first.Listener.Addr().String(),
+	_, address := serve(t, fleet(t, "10.0.0.7:80", first.Listener.Addr().String(),
 		"10.0.0.8:80", second.Listener.Addr().String()))
 	for range 5 {
 		if status, body := get(t, address, "/api/"); status != 200 || body != "first" {
@@ -184,12 +166,12 @@ func TestPrimary(t *testing.T) {
 
 // The listener with the filter closes what it denies, and a reload changes that.
 func TestDoor(t *testing.T) {
-	s, _ := serve(t, parse(t))
-	address := func() string { return "http://" + s.Parts().Listeners[1].Open.Addr().String() }
+	s, _ := serve(t, fleet(t))
+	address := func() string { return "http://" + s.Addr(1) }
 	if status, _ := get(t, address(), "/info"); status != 200 {
 		t.Errorf("got %d", status)
 	}
-	if _, err := s.Apply(parse(t, "192.0.2.0/24", "127.0.0.0/8")); err != nil {
+	if err := s.Reload(fleet(t, "192.0.2.0/24", "127.0.0.0/8")); err != nil {
 		t.Fatal(err)
 	}
 	c := &http.Client{Transport: &http.Transport{}}
@@ -202,7 +184,7 @@ func TestDoor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"a.example": true, "b.example": false, "": false} {
-		if got := f.Secure(session.ConnInfo{TLS: &tlsconn.Digest{ServerName: name}}); got != want {
+		if got := f.Secure(session.ConnInfo{TLS: &session.Digest{ServerName: name}}); got != want {
 			t.Errorf("%q passes: %v, want %v", name, got, want)
 		}
 	}
@@ -211,9 +193,9 @@ func TestDoor(t *testing.T) {
 // The service greets and answers. A reload changes the greeting for new connections, and a connection that is open goes
 // on; what was counted stays.
 func TestPager(t *testing.T) {
-	s, _ := serve(t, parse(t))
+	s, _ := serve(t, fleet(t))
 	dial := func(greeting string) (net.Conn, *bufio.Reader) {
-		c, err := net.Dial("tcp", s.Parts().Listeners[2].Open.Addr().String())
+		c, err := net.Dial("tcp", s.Addr(2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +207,7 @@ func TestPager(t *testing.T) {
 		return c, r
 	}
 	one, lines := dial("hello")
-	if _, err := s.Apply(parse(t, "\"hello\"", "\"good day\"")); err != nil {
+	if err := s.Reload(fleet(t, "\"hello\"", "\"good day\"")); err != nil {
 		t.Fatal(err)
 	}
 	other, _ := dial("good day")
@@ -257,7 +239,7 @@ func TestDirectory(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "[%q]", backend.Listener.Addr())
 	}))
 	defer list.Close()
-	_, address := serve(t, parse(t, "http://10.0.0.5/users.json\"", list.URL+"\"\nevery = \"20ms\""))
+	_, address := serve(t, fleet(t, "http://10.0.0.5/users.json\"", list.URL+"\"\nevery = \"20ms\""))
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		if status, body := get(t, address, "/users/"); status == 200 && body == "found" {
 			break

@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/tls/certs/issue"
 )
 
 // SealedConfig has the keys of a table [storages.NAME] with type = "fleet_sealed".
@@ -23,12 +22,12 @@ func init() {
 
 // sealed is a storage. What it has of a folder, it does as that does: List, Delete, Lock, Unlock.
 type sealed struct {
-	*issue.Folder
+	edge.Storage
 	aead cipher.AEAD
 }
 
 // NewSealed makes a storage of c.
-func NewSealed(c *SealedConfig, b *edge.Build) (issue.Storage, error) {
+func NewSealed(c *SealedConfig, b *edge.Build) (edge.Storage, error) {
 	c, err := edge.Completed(c, b)
 	if err != nil {
 		return nil, err
@@ -45,7 +44,7 @@ func NewSealed(c *SealedConfig, b *edge.Build) (issue.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := issue.NewFolder(c.Folder, 0, 0)
+	folder, err := edge.NewFolder(c.Folder, 0, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +53,12 @@ func NewSealed(c *SealedConfig, b *edge.Build) (issue.Storage, error) {
 
 // Store keeps a value. It is sealed with its name, so that nobody can put one value in the place of another.
 func (s *sealed) Store(ctx context.Context, key string, value []byte) error {
-	return s.Folder.Store(ctx, key, s.aead.Seal(nil, nil, value, []byte(key)))
+	return s.Storage.Store(ctx, key, s.aead.Seal(nil, nil, value, []byte(key)))
 }
 
 // Load returns a value.
 func (s *sealed) Load(ctx context.Context, key string) ([]byte, error) {
-	value, err := s.Folder.Load(ctx, key)
+	value, err := s.Storage.Load(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/observe"
 )
 
 // UsageConfig has the keys of a table [log_sinks.NAME] with type = "fleet_usage".
@@ -19,7 +18,7 @@ func init() {
 	edge.RegisterLogSink("fleet_usage", "Adds up the bytes of each route.", NewUsage)
 }
 
-// usage is a log sink that takes records in place of lines: it is an observe.RecordWriter. One goroutine writes to it.
+// usage is a log sink that takes records in place of lines: it is an edge.RecordWriter. One goroutine writes to it.
 type usage struct {
 	*UsageConfig
 	bytes map[string]int64 // by route
@@ -36,10 +35,10 @@ func NewUsage(c *UsageConfig, b *edge.Build) (io.Writer, error) {
 
 // WriteRecords adds up records. Their texts are borrowed until it returns, so that a new key of the map is copied.
 func (u *usage) WriteRecords(p []byte) (n int, err error) {
-	var r observe.Record
+	var r edge.Record
 	sums := maps.Clone(u.bytes)
 	for rest := p; len(rest) > 0; {
-		if rest, err = observe.ReadRecord(rest, &r); err != nil {
+		if rest, err = edge.ReadRecord(rest, &r); err != nil {
 			return 0, err
 		}
 		sums[string([]byte(r.Route))] += r.BytesIn + r.BytesOut

@@ -7,9 +7,8 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/config"
-	"github.com/edge-proxy/edge/internal/server"
 	"github.com/edge-proxy/edge/lang"
+	"github.com/edge-proxy/edge/program/programtest"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -47,7 +46,7 @@ func wantGreetings(t *testing.T, addr, text string) {
 
 // The same type of filters works in a configuration file and in a program.
 func TestGreet(t *testing.T) {
-	cfg, rep := config.Parse("edge.toml", []byte(`log.output = []
+	s := programtest.Start(t, `log.output = []
 http.listen = "127.0.0.1:0"
 defaults.filters = ["hello"]
 routes = [{ pattern = "/*", dest = "status:204" }]
@@ -55,19 +54,8 @@ routes = [{ pattern = "/*", dest = "status:204" }]
 type = "greet"
 key = "k"
 text = "welcome {path}"
-`))
-	if cfg == nil {
-		t.Fatal(rep.Errors)
-	}
-	s, err := server.New(cfg, server.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	wantGreetings(t, s.Addresses()[0].Addr.String(), "welcome /you")
+`)
+	wantGreetings(t, s.Addr(0), "welcome /you")
 
 	text, err := edge.Template("{path} it is", lang.Request)
 	if err != nil {
@@ -97,9 +85,8 @@ func TestGreet_mistakes(t *testing.T) {
 		"key = \"k\"\ntext = \"{pth}\"": `5:10: error: `,
 	} {
 		text := "http.listen = \":0\"\n[filters.hello]\ntype = \"greet\"\n" + text + "\n"
-		_, rep := config.Parse("edge.toml", []byte(text))
-		if len(rep.Errors) != 1 || !strings.Contains(rep.Errors[0].Error(), want) {
-			t.Errorf("%s: got %v, want %s", text, rep.Errors, want)
+		if found := programtest.Check(text); len(found) == 0 || !strings.Contains(found[0], want) {
+			t.Errorf("%s: got %q, want %s", text, found, want)
 		}
 	}
 	if _, err := NewGreet(nil, nil); err == nil || err.Error() != "key: it is required" {

@@ -7,10 +7,10 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/balance"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -32,7 +32,7 @@ func TestMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := backend.Of(one.Listener.Addr().String(), two.Listener.Addr().String())
-	u := upstream.New(e, upstream.Options{Backends: set})
+	u := edge.NewUpstream(e, edge.UpstreamOptions{Backends: set})
 	view := set.View(1, &balance.Method{New: func(int, int) balance.Picker { return First{} }})
 	routes, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(u, &proxy.ToOptions{View: view})}}, nil)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge"
-	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -48,9 +47,9 @@ func TestAdditionsAreShort(t *testing.T) {
 }
 
 // logs keeps the last member of each record.
-type logs chan observe.Field
+type logs chan edge.Field
 
-func (l logs) Append(r *observe.Record) { l <- r.Fields[len(r.Fields)-1] }
+func (l logs) Append(r *edge.Record) { l <- r.Fields[len(r.Fields)-1] }
 
 func TestDestinationAndLogField(t *testing.T) {
 	log := make(logs, 1)
@@ -77,7 +76,7 @@ func TestDestinationAndLogField(t *testing.T) {
 		if err != nil || resp.StatusCode != 200 || string(got) != strings.ToUpper(body) {
 			t.Errorf("%d, %d bytes, %v", resp.StatusCode, len(got), err)
 		}
-		if f := <-log; f != (observe.Field{Name: "tenant", Value: "acme"}) {
+		if f := <-log; f != (edge.Field{Name: "tenant", Value: "acme"}) {
 			t.Errorf("logged %v", f)
 		}
 	}
