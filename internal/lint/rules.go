@@ -39,6 +39,8 @@ var rules = []rule{
 	{name: "phrase", tree: checkPhrase},
 	{name: "doc", source: checkDoc},
 	{name: "package-doc", tree: checkPackageDoc},
+	{name: "public", tree: checkPublic},
+	{name: "outside-view", source: checkOutsideView},
 	{name: "machine-path", tree: checkMachinePath},
 	{name: "link", tree: checkLink},
 	{name: "listed", tree: checkListed},
