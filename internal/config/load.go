@@ -308,7 +308,7 @@ func resolveDefined(r *resolver, destinations []string) {
 	plugins.Filters.RefuseTaken(r.file, r.filters)
 	named, _ := plugins.Filters.Names(r.file)
 	r.choosing = len(r.filters) > 0 || slices.ContainsFunc(r.c.Defined, func(d Definition) bool {
-		return d.Kind == plugin.Filters && !slices.Contains(plugins.Filters.Own, d.Type)
+		return d.Kind == plugin.Filters && !slices.Contains(plugins.OwnFilters, d.Type)
 	})
 	r.filters = slices.Concat(r.filters, named)
 	plugins.Destinations.RefuseTaken(r.file, destinations)

@@ -38,6 +38,8 @@ func TestRun_refuses(t *testing.T) {
 			"needs edge v1.9.0, and v1.2.0 is built"},
 		{"a package of no edge", dir(v120, "import _ \""+Edge+"/none\"\n"),
 			"a module imports " + Edge + "/none, which " + Edge + "@v1.2.0 does not have"},
+		{"a package that moved", dir(v120, "import _ \""+Edge+"/balance\"\n"),
+			"which " + Edge + "@v1.2.0 does not have: import " + Edge + "/backend/balance"},
 		{"a package that is internal", dir(v120, "import _ \""+Edge+"/internal/base/build\"\n"),
 			"use of internal package " + Edge + "/internal/base/build not allowed"},
 		{"of another path", "example.com/else=" + program, "the module in this folder is example.com/mod"},

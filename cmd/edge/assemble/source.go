@@ -132,6 +132,10 @@ var (
 	noPackage = expr(`module (\S+) found(?: \([^)]*\))?, but does not contain package (\S+)`)
 )
 
+// moved has the packages that have another path since 0.1.0.
+var moved = map[string]string{"balance": "backend/balance", "cache": "proxy/cache",
+	"backend/discovery/registry": "backend/registry"}
+
 // explain says what a failure of the go command means, where it is about versions of edge.
 func (w *work) explain(err error) error {
 	var f *failure
@@ -145,8 +149,11 @@ func (w *work) explain(err error) error {
 		return w.otherEdge(other)
 	}
 	if m := noPackage.compile().FindStringSubmatch(f.out); m != nil && strings.HasPrefix(m[2], Edge+"/") {
-		return fmt.Errorf("a module imports %s, which %s does not have: it is for another version of edge", m[2],
-			w.edge)
+		if now := moved[strings.TrimPrefix(m[2], Edge+"/")]; now != "" {
+			return fmt.Errorf("a module imports %s, which %s does not have: import %s/%s", m[2], w.edge, Edge, now)
+		}
+		return fmt.Errorf("a module imports %s, which %s does not have: it is for another version of edge; "+
+			"CHANGELOG.md lists packages that moved, and the names in their place", m[2], w.edge)
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/internal/config/schema"
-	"github.com/edge-proxy/edge/internal/config/syntax"
 	"github.com/edge-proxy/edge/internal/plugin"
 	"github.com/edge-proxy/edge/lang"
 )
@@ -22,9 +21,6 @@ type Kind struct {
 	Warning string // what the code of warnings means that one logs when it is made
 
 	Default string // the type of a table without one; "": each has it
-
-	Own []string // types of edge itself, which a program has that imports the package all
-	all string
 }
 
 // Kinds are all of them, in the order of the reference page.
@@ -41,9 +37,6 @@ var (
 		Use:     "name it in \"filters\" of a listener, of [defaults], of a route or of a rule",
 		Unused:  "No listener, no route, no rule and not `[defaults]` names a filter: it is not made.",
 		Warning: "A filter that is used warns the operator when it is made, as filters of the type `fault` do.",
-		Own: []string{"basic_auth", "compress", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit",
-			"request_limits", "security_headers"},
-		all: "github.com/edge-proxy/edge/internal/filter/builtin",
 	}
 
 	Destinations = &Kind{
@@ -53,8 +46,6 @@ var (
 		Does:   "Type of the destination: `static`, or of a module that the program was built with.",
 		Use:    "name it as \"dest\" of a route or of a rule",
 		Unused: "No route and no rule leads to a destination: it is not made.",
-		Own:    []string{"static"},
-		all:    "github.com/edge-proxy/edge/internal/filter/static",
 	}
 
 	LogSinks = &Kind{
@@ -68,8 +59,6 @@ var (
 			"\"error_log_also\"",
 		Unused: "Neither `output` of `[log]` nor an `access_log` nor `error_log_also` names a log sink: it is not " +
 			"made.",
-		Own: []string{"otlp", "syslog"},
-		all: "github.com/edge-proxy/edge/internal/server/logsink",
 	}
 
 	BalanceMethods = &Kind{
@@ -179,14 +168,15 @@ func (k *Kind) Variants() schema.Variants {
 	return v
 }
 
+// OwnFilters are the types of filters of edge itself, none of which chooses where a request goes.
+var OwnFilters = []string{"basic_auth", "compress", "cors", "csrf", "fault", "ip", "maintenance", "rate_limit",
+	"request_limits", "security_headers"}
+
 // notYet are types that other programs have, and edge and its modules have not.
 var notYet = []string{"jwt", "oidc", "forward_auth", "udp", "mirror"}
 
 // elsewhere says where a type may be that k does not have.
 func (k *Kind) elsewhere(name string) string {
-	if slices.Contains(k.Own, name) {
-		return "this program was built without it: import _ " + syntax.Quote(k.all)
-	}
 	if slices.Contains(notYet, name) {
 		return "it is not there yet, and the README lists what is not; a filter in Go can do it: docs/filters.md"
 	}

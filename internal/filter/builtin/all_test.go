@@ -16,7 +16,7 @@ import (
 
 var registers = regexp.MustCompile(`(?m)^\s*(?:func init\(\) \{ )?plugin\.Register\(plugin\.Filters, "(\w+)"`)
 
-// Every type that a package below filter registers is here, and plugins.Filters.Own names it.
+// Every type that a package below filter registers is here, and plugins.OwnFilters names it.
 func TestAll(t *testing.T) {
 	files, err := filepath.Glob("../*/*.go")
 	if err != nil {
@@ -44,8 +44,8 @@ func TestAll(t *testing.T) {
 	if len(want) == 0 || !slices.Equal(got, want) {
 		t.Errorf("registered are %v, below filter are %v", got, want)
 	}
-	if own := slices.Sorted(slices.Values(plugins.Filters.Own)); !slices.Equal(own, want) {
-		t.Errorf("plugins.Filters.Own has %v, want %v", own, want)
+	if own := slices.Sorted(slices.Values(plugins.OwnFilters)); !slices.Equal(own, want) {
+		t.Errorf("plugins.OwnFilters has %v, want %v", own, want)
 	}
 }
 
