@@ -8,7 +8,6 @@ import (
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/balance"
-	"github.com/edge-proxy/edge/internal/upstream"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -29,7 +28,7 @@ func sharded() *edge.Server {
 }
 
 func hashed(seed maphash.Seed, addresses []string) proxy.Destination {
-	to := edge.To(upstream.Options{Backends: backend.Of(addresses...)}, &proxy.ToOptions{
+	to := edge.To(edge.UpstreamOptions{Backends: backend.Of(addresses...)}, &proxy.ToOptions{
 		Method: &balance.Method{New: func(reactor, reactors int) balance.Picker { return byKey{} }},
 		Key: func(x *proxy.Exchange) (key uint64, ok bool) { // a client stays with a backend while that serves
 			return maphash.Comparable(seed, x.ClientIP()), true

@@ -5,9 +5,8 @@ import (
 	"net"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/l4/netconn"
-	"github.com/edge-proxy/edge/internal/tls/tlsconn"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
 )
 
 // What follows is compiled and not run: docs/engine.md shows parts of it.
@@ -30,15 +29,15 @@ func (h *relay) OnSendable(c *engine.Conn) { h.peer.ResumeRead() }
 var _ engine.Handler = (*relay)(nil)
 
 func listenTLS(e *engine.Engine, addr poller.Addr, config *tls.Config, accept func(*engine.Conn) engine.Handler) error {
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
-	_, err := e.Listen(engine.ListenOptions{Addr: addr}, hs.Server(tlsconn.ServerOptions{Config: config}, accept))
+	hs := session.NewHandshaker(e)
+	_, err := e.Listen(engine.ListenOptions{Addr: addr}, hs.Server(session.TLSServer{Config: config}, accept))
 	return err
 }
 
 func dialTLS(
-	r *engine.Reactor, hs *tlsconn.Handshaker, to poller.Addr, config *tls.Config, handler engine.Handler,
+	r *engine.Reactor, hs *session.Handshaker, to poller.Addr, config *tls.Config, handler engine.Handler,
 ) error {
-	_, err := hs.Dial(r, to, handler, nil, &tlsconn.ClientOptions{Config: config})
+	_, err := hs.Dial(r, to, handler, nil, &session.TLSClient{Config: config})
 	return err
 }
 
@@ -58,7 +57,7 @@ type sniffer struct {
 
 func (h *sniffer) OnData(c *engine.Conn, in []byte) int {
 	if h.isMine(in) {
-		h.conns <- netconn.New(c) // buffered: a callback does not wait. A net.Listener takes it from there
+		h.conns <- session.NetConn(c) // buffered: a callback does not wait. A net.Listener takes it from there
 	}
 	return 0 // the net.Conn gets these bytes
 }

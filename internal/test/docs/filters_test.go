@@ -20,11 +20,7 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/backend"
-	"github.com/edge-proxy/edge/internal/exchange/page"
-	"github.com/edge-proxy/edge/internal/observe"
 	"github.com/edge-proxy/edge/internal/test/testutil"
-	"github.com/edge-proxy/edge/internal/upstream"
-	"github.com/edge-proxy/edge/internal/upstream/health"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
@@ -81,7 +77,7 @@ var timed = &proxy.Filter{
 		*started.Of(x) = time.Now()
 		return proxy.Next
 	},
-	Log: func(x *proxy.Exchange, r *observe.Record) { log.Println(r.Status, time.Since(*started.Of(x))) },
+	Log: func(x *proxy.Exchange, r *edge.Record) { log.Println(r.Status, time.Since(*started.Of(x))) },
 }
 
 var changing = &proxy.Filter{
@@ -107,7 +103,7 @@ func onStandby(standby proxy.Destination) *proxy.Filter {
 			x.SetDestination(standby) // without it: another backend of the same upstream
 			return proxy.Resend
 		},
-		Log: func(x *proxy.Exchange, _ *observe.Record) {
+		Log: func(x *proxy.Exchange, _ *edge.Record) {
 			if e, t := x.Failure(), proxy.Times(x); e != nil {
 				slog.Warn("failed", "reason", e.Reason(), "cause", e.Cause, "queue", t.Queue, "dns", t.DNS,
 					"connect", t.Connect, "tls", t.TLS, "first_byte", t.FirstByte, "body", t.Body, "total", t.Total)
@@ -130,7 +126,7 @@ func watched(slow *atomic.Int64, closedForNow string) *proxy.Filter {
 			}
 			return proxy.Respond(503, closedForNow).Type("text/html; charset=utf-8").With("Retry-After", "30")
 		},
-		Log: func(x *proxy.Exchange, r *observe.Record) {
+		Log: func(x *proxy.Exchange, r *edge.Record) {
 			if r.Dur > int64(time.Second) {
 				slow.Add(1)
 			}
@@ -144,22 +140,22 @@ var destination interface {
 
 func changeBackends() {
 	set := backend.Of("10.0.0.1:80", "10.0.0.2:80")
-	route := proxy.Route{To: edge.To(upstream.Options{Backends: set}, nil)}
+	route := proxy.Route{To: edge.To(edge.UpstreamOptions{Backends: set}, nil)}
 	// Later, on any goroutine:
 	set.Update([]backend.Spec{{Address: "10.0.0.1:80"}, {Address: "10.0.0.3:80", Weight: 2}})
 	serve(route)
 }
 
 func checkBackends(s *edge.Server, set *backend.Set) {
-	s.Check(set, health.Options{Path: "/healthz", Rules: health.Rules{Start: health.StartChecked}})
+	s.Check(set, edge.HealthOptions{Path: "/healthz", Rules: edge.HealthRules{Start: edge.HealthStartChecked}})
 }
 
 func pagesOfOnesOwn() *edge.Server {
-	down, err := page.New("text/html; charset=utf-8", "<h1>Back in a moment</h1><p>{request_id}</p>")
+	down, err := proxy.NewPage("text/html; charset=utf-8", "<h1>Back in a moment</h1><p>{request_id}</p>")
 	if err != nil {
 		log.Fatal(err)
 	}
-	pages := &page.Set{}
+	pages := &proxy.Pages{}
 	if err := pages.Add("5xx", down); err != nil {
 		log.Fatal(err)
 	}
@@ -199,7 +195,7 @@ var _ = []any{
 func TestFilters_phases(t *testing.T) {
 	page := testutil.ReadFile(t, filepath.Join(testutil.Root(t), "docs", "filters.md"))
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[proxy.Filter]()) {
-		form := strings.ReplaceAll(f.Type.String(), "uint8", "byte")
+		form := strings.NewReplacer("uint8", "byte", "observe.", "edge.").Replace(f.Type.String())
 		row := "\n| `" + f.Name + "` | `" + form + "` |"
 		phase := f.Name != "When" && f.Name != "Explain"
 		if f.Type.Kind() == reflect.Func && f.IsExported() && phase && !strings.Contains(string(page), row) {

@@ -70,7 +70,8 @@ func faultsOfCode(t *testing.T) (all []fault) {
 	t.Helper()
 	root := testutil.Root(t)
 	var files []string
-	for _, pattern := range []string{"proxy/*.go", "proxy/*/*.go"} {
+	for _, pattern := range []string{"proxy/*.go", "proxy/*/*.go", "internal/forward/*.go", "internal/exchange/*/*.go",
+		"internal/server/dynamic/*.go"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		testutil.Must(t, err)
 		files = append(files, found...)

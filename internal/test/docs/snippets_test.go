@@ -26,11 +26,13 @@ func TestSnippets(t *testing.T) {
 // compiled returns the lines of the Go files that snippets are cut from.
 func compiled(t *testing.T) (files [][]string) {
 	t.Helper()
-	tests, err := filepath.Glob(filepath.Join(testutil.Root(t), "*", "example_test.go"))
-	testutil.Must(t, err)
-	for _, file := range tests {
-		text := testutil.ReadFile(t, file)
-		files = append(files, trimmed(strings.Split(string(text), "\n")))
+	for _, folder := range []string{"", "*", "*/*", "internal/*/*"} {
+		tests, err := filepath.Glob(filepath.Join(testutil.Root(t), folder, "example_test.go"))
+		testutil.Must(t, err)
+		for _, file := range tests {
+			text := testutil.ReadFile(t, file)
+			files = append(files, trimmed(strings.Split(string(text), "\n")))
+		}
 	}
 	for _, dir := range []string{"examples", "internal/test/docs"} {
 		visit := func(path string, _ fs.DirEntry, err error) error {
