@@ -241,7 +241,7 @@ func TestRun_filesOfOthers(t *testing.T) {
 	p := newPKI(t)
 	p.issue(t, "server", "localhost", "127.0.0.1")
 	read := func(name string) string {
-		text := textOf(t, filepath.Join(testutil.Root(t), "config", "testdata", "valid", name))
+		text := textOf(t, filepath.Join(testutil.Root(t), "internal", "config", "testdata", "valid", name))
 		return strings.NewReplacer("server.crt", p.path("server.pem"), "server.key", p.path("server.key"),
 			"/tmp/", t.TempDir()+"/").Replace(text)
 	}

@@ -444,7 +444,7 @@ func TestAnswer_JSON(t *testing.T) {
 
 // The documented files of users of such proxies.
 func TestExplain_knownFiles(t *testing.T) {
-	dir := filepath.Join(testutil.Root(t), "config", "testdata", "valid")
+	dir := filepath.Join(testutil.Root(t), "internal", "config", "testdata", "valid")
 	for _, c := range []struct {
 		file, url, field string
 		want             []string

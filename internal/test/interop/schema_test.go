@@ -28,7 +28,7 @@ func compiled(t *testing.T) *jsonschema.Schema {
 // The schema for editors takes every configuration of the tests that loads.
 func TestSchema_takesWhatLoads(t *testing.T) {
 	schema := compiled(t)
-	files, err := filepath.Glob(filepath.Join(testutil.Root(t), "config", "testdata", "valid", "*.toml"))
+	files, err := filepath.Glob(filepath.Join(testutil.Root(t), "internal", "config", "testdata", "valid", "*.toml"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
