@@ -263,7 +263,7 @@ func (s *Server) listenTCP(l *Listener, srv *session.Server, o engine.ListenOpti
 // shakes returns the Handshaker of all listeners.
 func (s *Server) shakes() *tlsconn.Handshaker {
 	if s.handshaker == nil {
-		s.handshaker = tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
+		s.handshaker = session.NewHandshaker(s.engine)
 	}
 	return s.handshaker
 }

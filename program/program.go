@@ -46,7 +46,7 @@ type Options struct {
 	// Log is given the lines of the error log too, as far as it is Enabled for them. Event loops write to it: it must
 	// not wait. nil: nobody asks.
 	Log slog.Handler
-	// Server is for the command of edge, but for Lookup, Registries and StateDir.
+	// Server has Lookup, Registries and StateDir for programs; its other fields are for the command of edge.
 	Server server.Options
 	// Started is called when s serves what cfg says. nil: nobody asks.
 	Started func(s *Server, cfg *Config)

@@ -58,7 +58,7 @@ type Route struct {
 	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 
 	Pages     *Pages // in place of the proxy's own for failures, before the listener's; nil: none
-	Intercept bool   // pages take the place of what comes from To with their statuses too
+	Intercept bool   // pages replace answers from To with their statuses, too
 
 	chain          *chain
 	captures       bool              // templates name match.N, the groups of When

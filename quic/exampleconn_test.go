@@ -23,7 +23,7 @@ type side struct {
 	say  string // a server's answer
 }
 
-// levels are those of crypto/tls by those of package quic.
+// levels has the encryption levels of crypto/tls by the levels of package quic.
 var levels = [...]tls.QUICEncryptionLevel{
 	quic.Initial: tls.QUICEncryptionLevelInitial, quic.Handshake: tls.QUICEncryptionLevelHandshake,
 	quic.OneRTT: tls.QUICEncryptionLevelApplication,

@@ -43,8 +43,8 @@ func (s *stormy) asked() int {
 	return len(s.all)
 }
 
-// tally counts the requests from one on up to another one, and those of them that are first attempts. It ends where it
-// has found so many of these, unless that is 0.
+// tally counts the requests s.all[from:to], and the first attempts among them. It ends after firstMax first attempts;
+// with a firstMax of 0 it counts all.
 func (s *stormy) tally(from, to, firstMax int) (all, first int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,29 +28,31 @@ func Check(text string) (findings []string) {
 func Read[T any](t testing.TB, text string) (all []T) {
 	t.Helper()
 	c := parse(t, text)
-	add := func(v any) {
-		if one, ok := v.(T); ok {
-			all = append(all, one)
-		}
-	}
 	for i := range c.Defined {
-		add(c.Defined[i].Config)
+		all = appendTo(all, c.Defined[i].Config)
 	}
-	features := c.Features
+	all = appendTo(all, c.Features...)
 	for i := range c.Upstreams {
-		features = append(features, c.Upstreams[i].Features...)
+		all = appendTo(all, c.Upstreams[i].Features...)
 	}
 	for i := range c.Listeners {
-		features = append(features, c.Listeners[i].Features...)
+		all = appendTo(all, c.Listeners[i].Features...)
 	}
 	for i := range c.Routes {
-		features = append(features, c.Routes[i].Features...)
+		all = appendTo(all, c.Routes[i].Features...)
 	}
 	for i := range c.Rules {
-		features = append(features, c.Rules[i].Features...)
+		all = appendTo(all, c.Rules[i].Features...)
 	}
-	for _, f := range features {
-		add(f)
+	return all
+}
+
+// appendTo appends the values of type T.
+func appendTo[T, V any](all []T, values ...V) []T {
+	for _, v := range values {
+		if one, ok := any(v).(T); ok {
+			all = append(all, one)
+		}
 	}
 	return all
 }
@@ -91,8 +93,8 @@ func Start(t testing.TB, text string) *Server {
 	return &Server{t, s}
 }
 
-// Addr returns host:port, or the path of a Unix socket, of the listener or service number i, in the order of the file:
-// listeners first.
+// Addr returns the address of the listener or service number i, in the order of the file, listeners first: host:port,
+// or unix:path of a Unix socket.
 func (s *Server) Addr(i int) string { return s.server.Addresses()[i].Addr.String() }
 
 // Reload puts another configuration in the place of the present one, as SIGHUP has a process do. The error says what it

@@ -132,7 +132,7 @@ var (
 	noPackage = expr(`module (\S+) found(?: \([^)]*\))?, but does not contain package (\S+)`)
 )
 
-// moved has the packages that have another path since 0.1.0.
+// moved has the public packages whose path changed before 0.1.0, by their old paths.
 var moved = map[string]string{"balance": "backend/balance", "cache": "proxy/cache",
 	"backend/discovery/registry": "backend/registry"}
 

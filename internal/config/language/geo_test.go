@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
-// copied puts a database of internal/match/geo/mmdb/testdata at a path, in the place of what is there.
+// copied replaces the file at a path by a database of internal/match/geo/mmdb/testdata.
 func copied(t *testing.T, name, to string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "match", "geo", "mmdb", "testdata", name))

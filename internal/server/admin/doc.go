@@ -1,7 +1,7 @@
 // Package admin is the surface by which operators see and change a running process: an HTTP API with JSON on a Unix
 // socket or a TCP address, its description in OpenAPI, and the client of it that commands use.
 //
-// It knows nothing of what runs: it asks a Process, which internal/process implements. It serves no requests of the
+// It knows no running server: it asks a Process, which internal/process implements. It serves no requests of the
 // proxy and has no HTML.
 //
 // One table, Endpoints, says of each operation its method, path, types, rights and documentation. The routes of the
