@@ -7,10 +7,10 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
+// acceptAll takes the connections that wait at the listeners of r.
 func (r *Reactor) acceptAll() {
-	r.acceptAny = false
 	for _, a := range r.acceptors {
-		if a.ready && !a.suspended && !r.acceptFrom(a) {
+		if a.port == nil && a.ready && !a.suspended && !r.acceptFrom(a) {
 			r.acceptAny = true
 		}
 	}
@@ -19,9 +19,6 @@ func (r *Reactor) acceptAll() {
 // acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on:
 // none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
-	if a.port != nil {
-		return a.port.read()
-	}
 	for range r.accepts {
 		full := r.Pressure() >= PressureAccept
 		if g := a.listener.opts.Gate; g != nil && !full && !a.end.begun {

@@ -127,13 +127,33 @@ func (p *Port) Commit(b []byte, to netip.AddrPort, by netip.Addr) {
 	}
 }
 
-// read delivers what has come, as much as one tick may. It reports true when nothing more has.
+// read delivers the datagrams that have come to the ports among acceptors, and reports whether more may have.
+func (s *ports) read(acceptors []*acceptor) (more bool) {
+	for _, a := range acceptors {
+		if a.port != nil && a.ready && !a.suspended && !a.port.read() {
+			more = true
+		}
+	}
+	return more
+}
+
+// read delivers what has come, as much as one tick may. It reports true when nothing more has. A panic of the handler
+// costs the datagrams of one batch.
 func (p *Port) read() (drained bool) {
 	r := p.reactor
+	defer func() {
+		if v := recover(); v != nil {
+			r.Panicked(v)
+		}
+	}()
+	b := &r.ports.batch
 	for range batchesPerTick {
-		n, e := r.kernel.ReadBatch(p.socket.fd, &r.ports.batch)
+		n, e := r.kernel.ReadBatch(p.socket.fd, b)
 		if n > 0 {
-			p.deliver()
+			p.handler.OnDatagrams(p, b)
+		}
+		for i := 0; invariant.On && i < n; i++ {
+			poison(b.At(i).Data)
 		}
 		switch {
 		case e == syscall.EAGAIN, e == 0 && n < poller.BatchMax:
@@ -145,20 +165,6 @@ func (p *Port) read() (drained bool) {
 		}
 	}
 	return false
-}
-
-// deliver hands the batch of the reactor to the handler. A panic costs these datagrams only.
-func (p *Port) deliver() {
-	defer func() {
-		if v := recover(); v != nil {
-			p.reactor.Panicked(v)
-		}
-	}()
-	b := &p.reactor.ports.batch
-	p.handler.OnDatagrams(p, b)
-	for i := 0; invariant.On && i < b.Len(); i++ {
-		poison(b.At(i).Data)
-	}
 }
 
 // flush sends what the ports have.

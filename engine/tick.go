@@ -132,6 +132,10 @@ func (r *Reactor) work() (done bool) {
 	}
 	r.wheel.Advance(r.now, timersPerTick)
 	if r.acceptAny {
+		r.acceptAny = false
+		if r.ports.read(r.acceptors) {
+			r.acceptAny = true
+		}
 		r.acceptAll()
 	}
 	r.runReady()

@@ -155,12 +155,6 @@ func (c *Conn) retireID(id *quic.ID) {
 	delete(c.local.byID, k)
 }
 
-// receive takes a datagram for c.
-func (c *Conn) receive(d []byte, p quic.Path) {
-	c.codec.Receive(d, p, c.local.now())
-	c.events()
-}
-
 // events takes the events of the codec. A panic costs this connection only.
 func (c *Conn) events() {
 	defer func() {

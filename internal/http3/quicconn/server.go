@@ -130,11 +130,18 @@ func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
 	for i := range b.Len() {
 		m := b.At(i)
 		path := quic.Path{Local: m.Local, Peer: m.Peer}
-		for d := range m.Segments() {
+		for left := m.Data; ; {
+			d := left
+			if m.Segment > 0 && len(d) > m.Segment {
+				d = d[:m.Segment:m.Segment]
+			}
 			if l.stats.Received++; l.reactor.Index() < reactorsMax {
 				l.take(d, path, false)
 			} else { // an id has no number for it
 				l.server.doors[l.reactor.Index()%reactorsMax].mail(l, d, path)
+			}
+			if left = left[len(d):]; len(left) == 0 {
+				break
 			}
 		}
 	}
@@ -154,7 +161,8 @@ func (l *door) take(d []byte, p quic.Path, came bool) {
 			l.endCurrent()
 			l.current = c
 		}
-		c.receive(d, p)
+		c.codec.Receive(d, p, l.now())
+		c.events()
 	case h.Kind == quic.InitialPacket:
 		l.begin(d, &h, p)
 	case h.Kind == quic.UnknownPacket && h.Version != 0:
