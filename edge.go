@@ -357,7 +357,7 @@ var errNoBackend = errors.New("there is no backend: Backends takes one address o
 func (u *unbound) Check() error { return errUnbound }
 
 // Open panics: a filter or a function chose u without Bind. The log says so, with the request.
-func (u *unbound) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
+func (u *unbound) Open(*proxy.Exchange, session.Receiver) proxy.Opening {
 	panic(errUnbound)
 }
 

@@ -236,32 +236,27 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	x.local.unlend(x)
 	x.toDown.Hold(body)
 	x.toDown.Ended = true
-	var rest session.Stream
 	if v.file != nil {
-		rest = (*storedSide)(x).readFile(v.file)
+		(*guardedSide)(x).readFile(v.file)
 	}
 	x.charge()
-	gen := x.gen.Load()
 	if x.step, x.at = stepResponse, 0; again {
 		x.step = stepDone
 		x.sendResponse()
 	} else {
 		x.run()
 	}
-	if rest != nil && x.gen.Load() == gen && x.up.Stream == rest {
-		rest.Release(0)
-	}
 }
 
-// readFile begins to read f, with its reference, where that is the body of the answer of the proxy's own in d.Response.
-func (d *storedSide) readFile(f *content.File) session.Stream {
-	n := d.Response.Length
-	if n == 0 || n != f.Size() || d.Request.Verb == message.VerbHead {
+// readFile begins to read f, with its reference, where that is the body of the answer of the proxy's own in g.Response.
+func (g *guardedSide) readFile(f *content.File) {
+	n := g.Response.Length
+	if n == 0 || n != f.Size() || g.Request.Verb == message.VerbHead {
 		f.Release()
-		return nil
+		return
 	}
-	d.toDown.Ended = false
-	return d.readStored(&Stored{File: f, Length: n})
+	g.toDown.Ended = false
+	g.read(f, 0, n)
 }
 
 // sendResponse sends the head of the answer, and the part of its body that is here.

@@ -32,13 +32,13 @@ func (c caches) Onward() proxy.Destination { return c.onward }
 func (caches) OnPassed(*proxy.Exchange)    {}
 
 // stored answers from the store.
-func stored(x *proxy.Exchange) (session.Stream, error) {
+func stored(x *proxy.Exchange) proxy.Opening {
 	x.Response.Reset()
 	x.Response.Status, x.Response.Proto = 200, message.HTTP11
-	return nil, &proxy.Stored{Body: []byte("stored")}
+	return proxy.Opening{Stored: &proxy.Stored{Body: []byte("stored")}}
 }
 
-func (c caches) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
+func (c caches) Open(x *proxy.Exchange, _ session.Receiver) proxy.Opening {
 	switch string(x.Path()) {
 	case "/hit", "/replaced":
 		proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Reason: setCookie, Unstored: true})
@@ -53,9 +53,9 @@ func (c caches) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, err
 		proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Reason: setCookie, Unstored: true})
 	case "/fails":
 		proxy.SetCached(x, proxy.Cached{Status: proxy.CacheMiss, Reason: setCookie, Unstored: true})
-		return nil, proxy.NoBackend
+		return proxy.Opening{Err: proxy.NoBackend}
 	}
-	return nil, proxy.ErrOnward
+	return proxy.Opening{Onward: true}
 }
 
 // What a cache did is in the log, in texts of the language and among the last requests, where all but answers from the

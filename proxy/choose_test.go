@@ -206,7 +206,7 @@ func TestChoose_anotherUpstreamEachTime(t *testing.T) {
 // alternating leads to the second destination where the first one failed.
 type alternating [2]proxy.Destination
 
-func (a *alternating) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (a *alternating) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	return a[min(x.Attempts(), 1)].Open(x, to)
 }
 

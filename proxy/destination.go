@@ -18,20 +18,28 @@ import (
 // and so may any other package.
 // Safe for any goroutine: the exchanges of all reactors share it.
 type Destination interface {
-	// Open begins the exchange at the destination and returns the stream that takes the request: x sends it its head,
-	// its body and its trailers, and Release for what it has passed on of the answer. What the destination answers goes
-	// to to, on the reactor of x, and never inside Open or a method of the stream: see session.Receiver. Open may be
-	// called again for the same exchange, where it failed or its stream ended before the answer.
-	//
-	// Instead of a stream it may return an error: a Verdict of Respond answers the request so, a *Error is the failure
-	// that it names, ErrPending says that the stream will be there later, a *Stored has the answer where to is a
-	// FileReceiver. Any other is a backend that could not be connected to.
-	Open(x *Exchange, to session.Receiver) (session.Stream, error)
+	// Open begins the exchange at the destination. What the destination answers later goes to to, on the reactor of x,
+	// and never inside Open or a method of its stream: see session.Receiver. Open may be called again for the same
+	// exchange, where it failed or its stream ended before the answer.
+	Open(x *Exchange, to session.Receiver) Opening
 }
 
-// ErrPending is what Open returns where a request waits for a connection: To goes on by itself when there is one. A
-// Destination that opens another one passes it on.
-var ErrPending = forward.ErrPending
+// Opening is what Open of a Destination returns. One of its fields is set; with none of them the request fails with
+// Internal. A Destination that opens another one returns the Opening of that one.
+type Opening struct {
+	// Stream takes the request: the exchange sends it the head, the body and the trailers, and calls Release for the
+	// part of the answer that it has passed on.
+	Stream session.Stream
+	// Stored is an answer that is here, where the Receiver of Open is a FileReceiver.
+	Stored *Stored
+	// Verdict answers the request: one of Respond, RespondFile or RespondPage.
+	Verdict *Verdict
+	// Err is why there is no stream: the failure of the request where it is a *Error, else a backend that could not be
+	// connected to, or is not yet.
+	Err error
+	// Onward is for a Front: the request goes on to its destination of that name.
+	Onward bool
+}
 
 // Checked is a Destination that may be wrong in itself. NewSnapshot asks it.
 type Checked interface {
@@ -49,9 +57,9 @@ type Forwarder interface {
 // Front is a Destination that stands before another one, as a cache does: it answers a request by itself, or has it go
 // on. A route that leads to it treats requests as the other destination wants them: see Forwarder and Upgrader.
 //
-//	Open ─┬ *Stored      the answer is here
-//	      ├ a Stream     its answer comes later, perhaps from a Fork that others wait for, too
-//	      └ ErrOnward    the request goes on to Onward ─► attempts ─► head of the answer ─► OnPassed
+//	Open ─┬ Stored       the answer is here
+//	      ├ Stream       its answer comes later, perhaps from a Fork that others wait for, too
+//	      └ Onward       the request goes on to Onward ─► attempts ─► head of the answer ─► OnPassed
 //
 // An answer of the first two kinds was made ready to be passed on when it was got: filters see it from the phase
 // Response on, and it gets no Via. Safe for any goroutine.
@@ -64,9 +72,9 @@ type Front interface {
 	OnPassed(x *Exchange)
 }
 
-// Stored is what Open returns as its error where the answer is here, and its receiver is a FileReceiver. Open has put
-// its head into x.Response: the status, the fields and the version. Body is borrowed until the caller of Open returns.
-// The answer to HEAD has the Body that one to GET would have, which is not sent.
+// Stored is the body of an answer that is here. Open has put its head into x.Response: the status, the fields and the
+// version. Body is borrowed until the reactor has returned from the call that led to Open. The answer to HEAD has the
+// Body that one to GET would have, which is not sent.
 //
 // Where File is not nil, Length bytes of it, from At on, are the body in place of Body, and its reference goes with the
 // Stored. With HEAD it is nil, and Length is as it would be.
@@ -76,11 +84,8 @@ type Stored struct {
 	At, Length int64
 }
 
-// Error makes a Stored what Destination.Open may return.
-func (*Stored) Error() string { return "the answer is here" }
-
-// FileReceiver is a session.Receiver that takes a body from a file. Front.Open is given such a Receiver, and so is any
-// other Open, unless the answer is for a Fork or a Front is told of it.
+// FileReceiver is a session.Receiver that takes a body from a file. An exchange gives Open such a Receiver; another
+// Destination, which wants to see the answer, may not.
 type FileReceiver interface {
 	// OnFile delivers up to n bytes of a body that the file from has at a place, in place of OnData. They must not
 	// change any more. It reports how many it has taken, which are not owed. Where these are less than n, Release(0)
@@ -88,20 +93,13 @@ type FileReceiver interface {
 	OnFile(from poller.File, at int64, n int) (taken int, ok bool)
 }
 
-var (
-	// ErrOnward is what Front.Open returns for a request that goes on to Onward, as if the route led there.
-	ErrOnward = errors.New("proxy: the request goes on from the front of its destination")
-	// ErrAgain is the cause of OnReset with which a stream that Open of a Front has returned ends before the head of
-	// its answer, to have Open called once more. Any Destination may use this cause for requests without a body.
-	ErrAgain = errors.New("proxy: the destination is asked once more")
-)
+// ErrAgain is the cause of OnReset with which a stream that Open of a Front has returned ends before the head of its
+// answer, to have Open called once more. Any Destination may use this cause for requests without a body.
+var ErrAgain = errors.New("proxy: the destination is asked once more")
 
 // answer is a Destination that is an answer.
 // Immutable.
-type answer struct {
-	verdict Verdict
-	err     error // verdict, as it is returned: made once
-}
+type answer struct{ verdict Verdict }
 
 // Answer answers every request with status and a body of contentType, "" for plain text.
 func Answer(status int, contentType, body string) Destination {
@@ -109,10 +107,10 @@ func Answer(status int, contentType, body string) Destination {
 }
 
 // Always answers every request with v, which is one of Respond or RespondPage.
-func Always(v Verdict) Destination { return &answer{v, v} }
+func Always(v Verdict) Destination { return &answer{v} }
 
 // Open answers.
-func (a *answer) Open(*Exchange, session.Receiver) (session.Stream, error) { return nil, a.err }
+func (a *answer) Open(*Exchange, session.Receiver) Opening { return Opening{Verdict: &a.verdict} }
 
 var (
 	errAnswer     = errors.New("it is no answer: the status of one has three digits and is 200 or more")
@@ -163,11 +161,11 @@ func (f DestinationFunc) Check() error {
 var errNoFunc = errors.New("its DestinationFunc is nil")
 
 // Open opens what f chooses. A filter of a route has been asked by then.
-func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
+func (f DestinationFunc) Open(x *Exchange, to session.Receiver) Opening {
 	if d := f(x); d != nil {
 		return d.Open(x, to)
 	}
-	return nil, NoBackend
+	return Opening{Err: NoBackend}
 }
 
 // Named leads to the destination that the Snapshot of an exchange has under a name, such as an upstream of a
@@ -238,13 +236,13 @@ func Show(choose func(x *Exchange) string, secured bool, o *ToOptions, show func
 }
 
 // Open shows the request and answers.
-func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
+func (d *shown) Open(x *Exchange, _ session.Receiver) Opening {
 	x.up.SetHost(d.host)
 	if address := d.choose(x); x.up.NameHost {
 		x.Request.SetAuthority(forward.HostOfAddress(address, d.secured))
 	}
 	d.show(x, x.call.form != grpc.None)
-	return nil, Respond(204, "")
+	return Opening{Verdict: new(Respond(204, ""))}
 }
 
 // redirect is a Destination that sends the client elsewhere.
@@ -273,15 +271,15 @@ func Redirect(to *lang.Template, status int) (Destination, error) {
 }
 
 // Open answers.
-func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
+func (d *redirect) Open(x *Exchange, _ session.Receiver) Opening {
 	h, v := &x.Request, View(x)
 	at := len(h.Base)
 	base, err := d.to.Append(h.Base, h, v)
 	if err != nil {
-		return nil, refusalOf(err)
+		return Opening{Err: refusalOf(err)}
 	}
 	h.Base = base
-	return nil, Respond(d.status, "").With("Location", string(base[at:]))
+	return Opening{Verdict: new(Respond(d.status, "").With("Location", string(base[at:])))}
 }
 
 // NamesMatch reports whether the Location has groups of Route.When.

@@ -20,8 +20,8 @@ import (
 // unopened is a destination that cannot be connected to.
 type unopened struct{ cause error }
 
-func (u unopened) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
-	return nil, u.cause
+func (u unopened) Open(*proxy.Exchange, session.Receiver) proxy.Opening {
+	return proxy.Opening{Err: u.cause}
 }
 
 // What keeps a connection from being made is told apart by what the kernel says, in the words of RFC 9209 §2.3.

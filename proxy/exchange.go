@@ -327,6 +327,7 @@ const (
 func (l *local) recycle(x *Exchange) {
 	if invariant.On {
 		invariant.That(x.gen.Load()&1 == 1, "an exchange ends twice")
+		invariant.That(l.lent.to != x, "an exchange ends, and a body is lent to it")
 		checkExchange(x)
 	}
 	x.gen.Add(1)

@@ -541,7 +541,7 @@ func TestDestination_panicIs500(t *testing.T) {
 // opensBadly is a Destination that panics.
 type opensBadly struct{}
 
-func (opensBadly) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
+func (opensBadly) Open(*proxy.Exchange, session.Receiver) proxy.Opening {
 	panic(errOnPurpose)
 }
 

@@ -148,9 +148,7 @@ func (f *Forked) run(*engine.Reactor) {
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 {
 		armTotal(x)
 	}
-	if s := x.open(); s != nil {
-		x.send(s)
-	}
+	x.run()
 }
 
 // SendHead gives the side of f the head of the answer. A panic of the side is the end of f.

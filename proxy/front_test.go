@@ -35,7 +35,7 @@ func (f *front) OnPassed(x *proxy.Exchange) {
 	x.Response.Add("X-Passed", "1")
 }
 
-func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (f *front) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	path := string(x.Request.Path())
 	switch {
 	case strings.HasPrefix(path, "/stored"):
@@ -46,15 +46,15 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		if strings.HasSuffix(path, "large") {
 			body = f.large
 		}
-		return nil, &proxy.Stored{Body: body}
+		return proxy.Opening{Stored: &proxy.Stored{Body: body}}
 	case strings.HasPrefix(path, "/again"):
 		if _, again := f.again.LoadOrStore(path, true); again {
-			return nil, proxy.Respond(200, "the second time")
+			return proxy.Opening{Verdict: new(proxy.Respond(200, "the second time"))}
 		}
 		s := &followed{to: to}
 		s.task.Run = func(*engine.Reactor) { to.OnReset(s, session.Cancelled, proxy.ErrAgain) }
 		x.Reactor().Defer(&s.task)
-		return s, nil
+		return proxy.Opening{Stream: s}
 	case strings.HasPrefix(path, "/fork"):
 		s := &followed{to: to, x: x}
 		s.fork = new(proxy.Forked)
@@ -66,9 +66,9 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 				s.fork.Resume()
 			}
 		}
-		return s, nil
+		return proxy.Opening{Stream: s}
 	}
-	return nil, proxy.ErrOnward
+	return proxy.Opening{Onward: true}
 }
 
 // followed gives the answer of a fork to the one exchange that has caused it.
@@ -268,6 +268,33 @@ func TestFront_bodyOutlivesAParkedFilter(t *testing.T) {
 			r.settled(t)
 		})
 	}
+}
+
+// here is a Destination, no Front, whose answers are here.
+type here struct{}
+
+func (here) Open(x *proxy.Exchange, _ session.Receiver) proxy.Opening {
+	x.Response.Reset()
+	x.Response.Status, x.Response.Proto = 200, message.HTTP11
+	return proxy.Opening{Stored: &proxy.Stored{Body: []byte("here")}}
+}
+
+// An answer that is here is passed on as another is where it is for a fork, or goes by a Front.
+func TestFront_answerOfTheOtherIsHere(t *testing.T) {
+	r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: &front{onward: here{}}}} })
+	for _, c := range []struct{ method, path, body, passed string }{
+		{"GET", "/fork", "here", ""},
+		{"HEAD", "/fork", "", ""},
+		{"GET", "/onward", "here", "1"},
+		{"HEAD", "/onward", "", "1"},
+	} {
+		resp, body := r.ask(t, c.method, c.path)
+		passed, n := resp.Header.Get("X-Passed"), resp.ContentLength
+		if resp.StatusCode != 200 || body != c.body || passed != c.passed || n != 4 {
+			t.Errorf("%s %s: %s, %q of %d bytes, passed: %q", c.method, c.path, resp.Status, body, n, passed)
+		}
+	}
+	r.settled(t)
 }
 
 func TestFork_answerThatIsCutOff(t *testing.T) {

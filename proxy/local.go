@@ -79,7 +79,7 @@ type spanRoom struct {
 	hidden []byte
 }
 
-// lent is the body of a stored answer that is being sent. Borrowed: see sendStored.
+// lent is the body of a stored answer while run brings it to the client. Borrowed: what waits keeps a copy.
 type lent struct {
 	to   *Exchange // nil: there is none, or it was taken
 	body []byte

@@ -13,81 +13,77 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// open opens the destination of x, again where it fails at once and something is left to try. It returns nil where x
-// has to wait, or was answered.
-func (x *Exchange) open() session.Stream {
+// open opens the destination of x, again where it fails at once and something is left to try. It returns the stream
+// that takes the request, or reports that the answer is here, with which run goes on. Else x waits, or was answered.
+func (x *Exchange) open() (s session.Stream, here bool) {
 	for {
-		var s session.Stream
 		var err error
 		x.rechosen = false
 		to := x.lead()
-		if to.onward != nil {
-			s, err = openGuarded(x, to.to, (*storedSide)(x))
-			switch err := err.(type) {
-			case nil:
-				return s
-			case *Stored:
-				(*storedSide)(x).send(err)
-				return nil
+		if d, ours := to.to.(*toUpstream); ours { // most are: an Opening would be put together for nothing
+			side := session.Receiver((*upSide)(x))
+			if d.Retry.Hedge != nil {
+				side = x.up.Raced(&d.Backends)
 			}
-			if err == ErrOnward {
+			if s, err = x.up.Open(&d.Backends, side); err == nil {
+				x.up.Attempts++
+				return s, false
+			}
+		} else {
+			front := to.onward != nil
+			o := openGuarded(x, to.to, front)
+			switch {
+			case o.Stream != nil:
+				if !front {
+					x.up.Attempts++
+				}
+				return o.Stream, false
+			case o.Stored != nil:
+				if !front {
+					x.up.Attempts++
+					x.up.Started(nil)
+				}
+				return nil, (*guardedSide)(x).take(o.Stored, front)
+			case o.Onward:
 				x.onward = true
 				continue
+			case o.Verdict != nil:
+				x.respond(*o.Verdict)
+				return nil, false
 			}
-		} else if d, ours := to.to.(*toUpstream); ours {
-			to := session.Receiver((*upSide)(x))
-			if d.Retry.Hedge != nil {
-				to = x.up.Raced(&d.Backends)
-			}
-			s, err = x.up.Open(&d.Backends, to)
-		} else if x.fork != nil || x.onward {
-			side := (*guardedSide)(x)
-			s, err = openGuarded(x, to.to, noFiles{side, side})
-		} else {
-			s, err = openGuarded(x, to.to, (*guardedSide)(x))
+			err = o.Err
 		}
-		switch err := err.(type) {
-		case nil:
-			x.up.Attempts++
-			return s
-		case *Stored:
-			x.up.Attempts++
-			x.up.Started(nil)
-			(*guardedSide)(x).send(err)
-			return nil
-		case Verdict:
-			x.respond(err)
-			return nil
-		case *Error:
+		if f, own := err.(*Error); own {
 			if x.up.FailOver() {
 				continue
 			}
-			x.fail(err)
-			return nil
+			x.fail(f)
+			return nil, false
 		}
 		x.up.Attempts++
-		if err == ErrPending || !x.up.ConnectFailed(err) {
-			return nil
+		if err == forward.ErrPending || !x.up.ConnectFailed(err) {
+			return nil, false
 		}
 	}
 }
 
-var errNothing = errors.New("it has returned neither a stream nor an error")
+var errNothing = errors.New("its Opening is empty, or goes on from a Destination that is no Front")
 
-// openGuarded opens a destination that may be another package's: a panic there is a failure of x, as it is to return
-// nothing, which nobody would ever answer.
-func openGuarded(x *Exchange, d Destination, to session.Receiver) (s session.Stream, err error) {
+// openGuarded opens a destination that may be another package's: a panic there is a failure of x, and so is an Opening
+// that nothing would ever follow. front: d is a Front.
+func openGuarded(x *Exchange, d Destination, front bool) (o Opening) {
 	defer func() {
 		if p := recover(); p != nil {
 			x.caught(&x.Request, p, "Destination.Open")
-			s, err = nil, Internal
+			o = Opening{Err: Internal}
 		}
 	}()
-	s, err = d.Open(x, to)
-	if own, ok := err.(*Error); ok && own == nil || s == nil && err == nil {
+	o = d.Open(x, (*guardedSide)(x))
+	if f, own := o.Err.(*Error); own && f == nil ||
+		o.Stream == nil && o.Stored == nil && o.Verdict == nil && o.Err == nil && !(o.Onward && front) {
 		panic(errNothing)
 	}
-	return s, err
+	return o
 }
 
 // send sends the request to the stream of the destination.
@@ -164,12 +160,7 @@ func (u *upSide) Tune(s session.Stream) (span trace.ID) {
 }
 
 // Reopen begins another attempt where the exchange leads by now, and sends the request.
-func (u *upSide) Reopen() {
-	x := (*Exchange)(u)
-	if s := x.open(); s != nil {
-		x.send(s)
-	}
-}
+func (u *upSide) Reopen() { (*Exchange)(u).run() }
 
 // Fail ends the exchange: nothing is left to try.
 func (u *upSide) Fail(f forward.Failure) { (*Exchange)(u).fail(f.(*Error)) }

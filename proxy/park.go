@@ -16,6 +16,7 @@ import (
 // The worker may use all that an Exchange exports. So the reactor leaves Request, Response and the Locals alone
 // meanwhile, and what others write as well is made before.
 func (x *Exchange) offload(f *judged) {
+	x.local.keepLent()
 	x.charge()
 	var v Verdict
 	x.Context() // the client's end cancels it

@@ -370,7 +370,7 @@ func TestReadBody_warmAllocatesNothing(t *testing.T) {
 // forking is a Front that sends a request to the backend by a fork with its body, as the cache does for QUERY.
 type forking struct{ front }
 
-func (f *forking) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (f *forking) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	s := &followed{to: to, x: x}
 	s.fork = new(proxy.Forked)
 	s.fork.Body, _ = proxy.BodyOf(x)
@@ -381,7 +381,7 @@ func (f *forking) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, 
 			s.fork.Resume()
 		}
 	}
-	return s, nil
+	return proxy.Opening{Stream: s}
 }
 
 // A fork has what the route has read of the body: as much of it, before any filter of bodies, and cut where it was.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/base/invariant"
+	"github.com/edge-proxy/edge/internal/exchange/content"
 	"github.com/edge-proxy/edge/internal/exchange/forwarding"
 	"github.com/edge-proxy/edge/internal/exchange/grpc"
 	"github.com/edge-proxy/edge/internal/exchange/page"
@@ -40,7 +41,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		answerFork(f)
 		return
 	}
-	if x.onward && !(*storedSide)(x).passed() {
+	if x.onward && !(*guardedSide)(x).passed() {
 		return
 	}
 	u.pass()
@@ -80,12 +81,17 @@ func (u *upSide) received(end bool) (ok bool) {
 
 // pass has the answer whose head is in x.Response go through the filters, and to the client.
 func (u *upSide) pass() {
+	u.judgeAnswer()
+	(*Exchange)(u).run()
+}
+
+// judgeAnswer has run go on with the filters of the answer.
+func (u *upSide) judgeAnswer() {
 	x := (*Exchange)(u)
 	if x.route.Intercept && x.Response.Status >= 400 {
 		intercept(x)
 	}
 	x.step, x.at = stepResponse, 0
-	x.run()
 }
 
 // answerFork gives the final head of the answer to what takes it.
@@ -223,115 +229,24 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.upFailed(f)
 }
 
-// storedSide is an Exchange as a Front sees it: its answers are ready to be passed on.
-type storedSide Exchange
+// guardedSide is an upSide for the streams of other packages, which may call it where no connection could be closed for
+// a filter that panics: the panic ends the exchange. Answers of a Front are ready to be passed on.
+type guardedSide Exchange
 
-// send answers with the head in d.Response and a body that is borrowed: what cannot leave at once is copied.
-func (d *storedSide) send(stored *Stored) {
-	x := (*Exchange)(d)
-	if !d.readable(stored) {
-		x.fail(Overload)
-		return
-	}
-	body := d.length(stored)
-	rest := d.readStored(stored)
-	x.toDown.Ended = rest == nil
-	stageStored(x, len(body) == 0 && rest == nil)
-	d.passWith(body, rest)
-}
-
-// readable reports whether the body of stored can be sent, or waits for a disk together with no more than may. Else its
-// file is released.
-func (d *storedSide) readable(stored *Stored) bool {
-	if stored.File == nil || !d.local.proxy.loads.Full() || stored.File.Ready(stored.At) > stored.At {
-		return true
-	}
-	stored.File.Release()
-	return false
-}
-
-// length notes how long the body of stored is, and returns what is sent of it. The rest of the request is not.
-func (d *storedSide) length(stored *Stored) (body []byte) {
-	x := (*Exchange)(d)
-	discardBody(x)
-	if x.Response.Length = max(int64(len(stored.Body)), stored.Length); x.Request.Verb == message.VerbHead {
-		return nil
-	}
-	return stored.Body
-}
-
-// readStored begins to read the file of stored; nil: it has none.
-func (d *storedSide) readStored(stored *Stored) session.Stream {
-	x := (*Exchange)(d)
-	if stored.File == nil {
-		return nil
-	}
-	rest := x.local.sources().Read(x.local.reactor, d, stored.File, stored.At, stored.Length)
-	x.up.Started(rest)
-	x.up.Body.Held, x.up.Body.EndSent = x.up.Body.Held[:0], true
-	return rest
-}
-
-// passWith has the answer go on, with a body that is borrowed, or with what rest gives.
-func (d *storedSide) passWith(body []byte, rest session.Stream) {
-	x, l := (*Exchange)(d), d.local
-	switch {
-	case x.toDown.Staged && len(body) > 0:
-		x.toDown.Wait(body, true)
-	case len(body) > 0:
-		l.lent = lent{x, body}
-	}
-	x.charge()
-	gen := x.gen.Load()
-	(*upSide)(d).pass()
-	if x.gen.Load() != gen {
-		return
-	}
-	l.keepLent() // a filter of the answer has x wait
-	if x.up.Stream == rest && rest != nil {
-		rest.Release(0)
-	}
-}
-
-// OnFile passes bytes of the body on that are in a file.
-func (d *storedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bool) {
-	b := &d.toDown
-	if !d.answering || b.Encoded || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
-		return 0, false
-	}
-	if taken, ok = session.SendFile(d.down, from, at, n); !ok && !d.down.Congested() {
-		return 0, false
-	}
-	b.Passed += int64(taken)
-	b.Partly = taken < n
-	return taken, true
-}
-
-// passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
-func (d *storedSide) passed() (ok bool) {
-	x := (*Exchange)(d)
-	defer func() {
-		if p := recover(); p != nil {
-			x.caught(&x.Request, p, "Front.OnPassed")
-			x.fail(Internal)
-			ok = false
-		}
-	}()
-	l := &x.route.lead
-	if x.chosen.to != nil {
-		l = &x.chosen
-	}
-	l.to.(Front).OnPassed(x)
-	return true
-}
+// fronted reports whether the answer comes from the Front that x leads to, or from the proxy itself.
+func (g *guardedSide) fronted() bool { return g.ours || (*Exchange)(g).lead().onward != nil }
 
 // OnHead takes the head of the answer, or passes an interim one on.
-func (d *storedSide) OnHead(_ session.Stream, h *message.Head, end bool) {
-	x := (*Exchange)(d)
+func (g *guardedSide) OnHead(s session.Stream, h *message.Head, end bool) {
+	x := (*Exchange)(g)
+	defer x.rescue()
+	if !g.fronted() {
+		(*upSide)(g).OnHead(s, h, end)
+		return
+	}
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	defer x.rescue()
 	if h.Status < 200 {
 		passInterim(x, h)
 		return
@@ -344,47 +259,7 @@ func (d *storedSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.requestSent()
 	}
 	stageStored(x, end)
-	(*upSide)(d).pass()
-}
-
-// OnData passes a piece of the body on.
-func (d *storedSide) OnData(s session.Stream, p []byte, end bool) {
-	(*guardedSide)(d).OnData(s, p, end)
-}
-
-// OnTrailers ends the answer with trailer fields.
-func (d *storedSide) OnTrailers(s session.Stream, h *message.Head) {
-	(*guardedSide)(d).OnTrailers(s, h)
-}
-
-// OnSendable has nothing to send.
-func (d *storedSide) OnSendable(session.Stream) {}
-
-// OnReset asks the front once more where the cause is ErrAgain; else it is the failure of the request.
-func (d *storedSide) OnReset(_ session.Stream, code session.Code, cause error) {
-	x := (*Exchange)(d)
-	if invariant.On {
-		defer checkExchange(x)
-	}
-	defer x.rescue()
-	x.up.Ended()
-	if cause == ErrAgain && !x.answering {
-		(*upSide)(x).Reopen()
-		return
-	}
-	f := errorOfReset(code, cause)
-	x.up.Fault, x.up.Cause = f, cause
-	x.upFailed(f)
-}
-
-// guardedSide is an upSide for the streams of other packages, which may call it where no connection could be closed for
-// a filter that panics: the panic ends the exchange.
-type guardedSide Exchange
-
-// OnHead is a method of upSide, and so are the others.
-func (g *guardedSide) OnHead(s session.Stream, h *message.Head, end bool) {
-	defer (*Exchange)(g).rescue()
-	(*upSide)(g).OnHead(s, h, end)
+	(*upSide)(g).pass()
 }
 
 // OnData passes a piece of the answer's body on.
@@ -407,42 +282,111 @@ func (g *guardedSide) OnSendable(s session.Stream) {
 
 // OnReset asks the destination once more where the cause is ErrAgain; else it is the failure of the destination.
 func (g *guardedSide) OnReset(s session.Stream, code session.Code, cause error) {
-	if cause == ErrAgain && !g.answering {
-		g.up.Attempts-- // the next Open goes on with this attempt
-		(*storedSide)(g).OnReset(s, code, cause)
+	x, fronted := (*Exchange)(g), g.fronted()
+	again := cause == ErrAgain && x.step == stepForward
+	if !again && !fronted {
+		(*upSide)(g).OnReset(s, code, cause)
 		return
 	}
-	(*upSide)(g).OnReset(s, code, cause)
-}
-
-// noFiles hides that a receiver is a FileReceiver.
-type noFiles struct {
-	session.Receiver
-	session.SpliceReceiver
-}
-
-// send answers with the head in g.Response and a body that is borrowed, as OnHead and OnData do.
-func (g *guardedSide) send(stored *Stored) {
-	x, d := (*Exchange)(g), (*storedSide)(g)
-	if !d.readable(stored) {
-		x.fail(Overload)
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	x.up.Ended()
+	if again {
+		if !fronted {
+			x.up.Attempts-- // the next Open goes on with this attempt
+		}
+		x.run()
 		return
 	}
-	body := d.length(stored)
-	rest := d.readStored(stored)
-	if (*upSide)(g).received(len(body) == 0 && rest == nil) {
-		x.toDown.Ended = rest == nil
-		d.passWith(body, rest)
-	}
+	f := errorOfReset(code, cause)
+	x.up.Fault, x.up.Cause = f, cause
+	x.upFailed(f)
 }
 
 // OnFile passes bytes of the body on that are in a file.
 func (g *guardedSide) OnFile(from poller.File, at int64, n int) (taken int, ok bool) {
-	return (*storedSide)(g).OnFile(from, at, n)
+	b := &g.toDown
+	if !g.answering || b.Encoded || b.Staged || b.Ended || b.Waiting || b.Owed > 0 || len(b.Held) > 0 {
+		return 0, false
+	}
+	if taken, ok = session.SendFile(g.down, from, at, n); !ok && !g.down.Congested() {
+		return 0, false
+	}
+	b.Passed += int64(taken)
+	b.Partly = taken < n
+	return taken, true
 }
 
 // OnSpliced keeps the account of an answer that went by itself.
 func (g *guardedSide) OnSpliced(s session.Stream, in, out int) { (*upSide)(g).OnSpliced(s, in, out) }
+
+// take makes the answer that is here ready for run. It reports false where x was answered otherwise, or is a fork,
+// which has the answer. The rest of the request is not sent.
+func (g *guardedSide) take(stored *Stored, fronted bool) (here bool) {
+	x, f, body := (*Exchange)(g), stored.File, stored.Body
+	if f != nil && x.local.proxy.loads.Full() && f.Ready(stored.At) <= stored.At {
+		f.Release() // it would wait for a disk, with more bodies than may
+		x.fail(Overload)
+		return false
+	}
+	discardBody(x)
+	if x.Response.Length = max(int64(len(body)), stored.Length); x.Request.Verb == message.VerbHead {
+		body = nil
+	}
+	if f != nil {
+		g.read(f, stored.At, stored.Length)
+	}
+	none := len(body) == 0 && f == nil
+	switch {
+	case fronted:
+		stageStored(x, none)
+	case !(*upSide)(g).received(none), x.onward && !g.passed():
+		return false
+	case x.fork != nil:
+		gen := x.gen.Load()
+		if answerFork(x.fork); x.gen.Load() == gen && len(body) > 0 {
+			x.pushDown(body, 0, true)
+		}
+		return false
+	}
+	x.toDown.Ended = f == nil
+	switch {
+	case x.toDown.Staged && len(body) > 0:
+		x.toDown.Wait(body, true)
+	case len(body) > 0:
+		x.local.lent = lent{x, body}
+	}
+	x.charge()
+	(*upSide)(g).judgeAnswer()
+	return true
+}
+
+// read begins to read n bytes of f, from at on, with its reference.
+func (g *guardedSide) read(f content.Body, at, n int64) {
+	x := (*Exchange)(g)
+	x.up.Started(x.local.sources().Read(x.local.reactor, g, f, at, n))
+	x.up.Body.Held, x.up.Body.EndSent = x.up.Body.Held[:0], true
+}
+
+// passed tells the front that x leads to of the head of the answer. It reports false where the exchange is over.
+func (g *guardedSide) passed() (ok bool) {
+	x := (*Exchange)(g)
+	defer func() {
+		if p := recover(); p != nil {
+			x.caught(&x.Request, p, "Front.OnPassed")
+			x.fail(Internal)
+			ok = false
+		}
+	}()
+	l := &x.route.lead
+	if x.chosen.to != nil {
+		l = &x.chosen
+	}
+	l.to.(Front).OnPassed(x)
+	return true
+}
 
 // OnSpliced keeps the account of an answer that went by itself.
 func (u *upSide) OnSpliced(_ session.Stream, in, out int) {

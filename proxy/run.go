@@ -48,7 +48,13 @@ func (x *Exchange) run() {
 			if !x.prepare() {
 				return
 			}
-			if s := x.open(); s != nil {
+			fallthrough
+		case stepForward:
+			s, here := x.open()
+			if here {
+				continue
+			}
+			if s != nil {
 				x.send(s)
 			}
 			return
@@ -80,6 +86,7 @@ func (x *Exchange) judge(v Verdict) {
 		x.run()
 	case park:
 		x.parked = true
+		x.local.keepLent()
 		x.charge()
 	case respond, fail:
 		if f := x.unasked(); v.kind == respond && f != nil {

@@ -279,9 +279,7 @@ func TestAsk_onAWorker(t *testing.T) {
 func TestAsk_alone(t *testing.T) {
 	a := newAsked(t, filterOf{request: func(_ *asked, x *proxy.Exchange) proxy.Verdict {
 		for range 70 {
-			if proxy.Ask(x, &proxy.Sub{Target: "/sub/wait", Timeout: 300 * time.Millisecond}).Error() == "" {
-				t.Error("a verdict without words")
-			}
+			proxy.Ask(x, &proxy.Sub{Target: "/sub/wait", Timeout: 300 * time.Millisecond})
 		}
 		return proxy.Next
 	}})

@@ -120,8 +120,9 @@ func (d *toUpstream) Check() error {
 func (d *toUpstream) Forwards() {}
 
 // Open takes a connection to the backend that x aims at.
-func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
-	return x.up.Open(&d.Backends, to)
+func (d *toUpstream) Open(x *Exchange, to session.Receiver) Opening {
+	s, err := x.up.Open(&d.Backends, to)
+	return Opening{Stream: s, Err: err}
 }
 
 // setCookie has the client come back to the backend whose answer has the head h.

@@ -4,8 +4,7 @@ import (
 	"slices"
 )
 
-// Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. One of Respond is also what a Destination that
-// answers by itself returns as its error.
+// Verdict is what a filter decides: Next, Respond, Fail, Park or Resend. A Destination may answer by one of Respond.
 // Immutable.
 type Verdict struct {
 	kind        verdictKind
@@ -77,9 +76,6 @@ func (v Verdict) With(name, value string) Verdict {
 	v.fields = append(slices.Clip(v.fields), name, value)
 	return v
 }
-
-// Error makes a Verdict what Destination.Open may return.
-func (v Verdict) Error() string { return "the destination answers by itself" }
 
 // final reports whether v is an answer that can be sent.
 func (v *Verdict) final() bool { return v.kind == respond && v.status >= 200 && v.status <= 999 }

@@ -292,17 +292,17 @@ type dryCache struct {
 var _ proxy.Front = (*dryCache)(nil)
 
 // Open notes what the cache would do.
-func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
+func (d *dryCache) Open(x *proxy.Exchange, _ session.Receiver) proxy.Opening {
 	purging, refusal := d.route.Purging(x)
 	switch {
 	case !purging:
 		d.run.result.Cache = d.route.Explain(x, d.run.request.Cache)
-		return nil, proxy.ErrOnward
+		return proxy.Opening{Onward: true}
 	case refusal == nil:
-		refusal = proxy.Respond(200, "")
+		refusal = new(proxy.Respond(200, ""))
 	}
 	d.run.result.Purges = true
-	return nil, refusal
+	return proxy.Opening{Verdict: refusal}
 }
 
 // before returns to with a stand-in for the cache before it.

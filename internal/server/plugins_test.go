@@ -50,21 +50,21 @@ func newGreeter(c *greetConfig, b *plugin.Build) (proxy.Destination, error) {
 }
 
 // Open answers with the text, the method, and the field that a route adds to requests.
-func (g *greeter) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
+func (g *greeter) Open(x *proxy.Exchange, _ session.Receiver) proxy.Opening {
 	switch g.Fail {
 	case "open":
 		panic(errors.New("it cannot greet"))
 	case "stream":
-		return nil, errors.New("there is nobody")
+		return proxy.Opening{Err: errors.New("there is nobody")}
 	case "neither":
-		return nil, nil
+		return proxy.Opening{}
 	case "typed":
 		var e *proxy.Error
-		return nil, e
+		return proxy.Opening{Err: e}
 	}
 	g.said.Add(1)
 	g.counter.Add(x)
-	return nil, proxy.Respond(200, g.Text+" "+string(x.Path())+" "+x.Request.Get("X-By"))
+	return proxy.Opening{Verdict: new(proxy.Respond(200, g.Text+" "+string(x.Path())+" "+x.Request.Get("X-By")))}
 }
 
 func init() {

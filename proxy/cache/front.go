@@ -10,7 +10,7 @@ import (
 )
 
 // Open answers a request from the store, or has it follow a fill, or go on.
-func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (f *front) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	r := x.Reactor()
 	h, v, l := &x.Request, visits.Of(x), f.zone.on(r)
 	if h.Verb == message.VerbOther {
@@ -24,7 +24,7 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		f.zone.Hear()
 	}
 	if a.route == nil && v.choice == nil {
-		return nil, proxy.ErrOnward
+		return proxy.Opening{Onward: true}
 	} else if a.route == nil {
 		return f.pass(x, v, policy.ReasonOff)
 	}
@@ -56,7 +56,7 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		switch why = a.passes(found, v); {
 		case why == policy.ReasonOnlyIfCached:
 			f.note(x, proxy.CacheBypass, -1, why)
-			return nil, errNotStored
+			return proxy.Opening{Verdict: &notStored}
 		case (why == policy.ReasonWaited || v.waited > 0) && a.isUsable(found):
 			return f.hit(&a, found)
 		case why != policy.ReasonNone:
@@ -65,7 +65,7 @@ func (f *front) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 		v.follows++
 		s, again := f.follow(&a, found, v.alone)
 		if s != nil {
-			return s, nil
+			return proxy.Opening{Stream: s}
 		}
 		switch {
 		case !again && a.isUsable(found):
@@ -89,11 +89,11 @@ func (a *asking) isUsable(found record) bool {
 	return why != policy.ReasonNone
 }
 
-// errNotStored is the answer to only-if-cached: RFC 9111 §5.2.1.7.
-var errNotStored error = proxy.Respond(504, "Nothing is stored for this request.")
+// notStored is the answer to only-if-cached: RFC 9111 §5.2.1.7.
+var notStored = proxy.Respond(504, "Nothing is stored for this request.")
 
 // hit answers the request with r, the record that was found last.
-func (f *front) hit(a *asking, r record) (session.Stream, error) {
+func (f *front) hit(a *asking, r record) proxy.Opening {
 	x, l, fresh, why := a.x, a.l, &a.fresh, a.why
 	h, how := &x.Response, proxy.CacheHit
 	switch why {
@@ -125,14 +125,14 @@ func (f *front) hit(a *asking, r record) (session.Stream, error) {
 	}
 	l.tell(a.route, h, status{ttl: int64(fresh.Left(a.now) / time.Second), why: why})
 	f.note(x, how, age, why)
-	return nil, &l.stored
+	return proxy.Opening{Stored: &l.stored}
 }
 
 // pass has x go on.
-func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) (session.Stream, error) {
+func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) proxy.Opening {
 	v.why = why
 	f.note(x, proxy.CacheBypass, -1, why)
-	return nil, proxy.ErrOnward
+	return proxy.Opening{Onward: true}
 }
 
 // OnPassed tells the client that its request went by the cache. It removes the marker by which it went, where the

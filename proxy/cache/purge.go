@@ -156,16 +156,16 @@ func isHost(authority []byte) bool {
 
 // Purging reports whether the method of x is PURGE, which no backend is sent: the cache purges the URL, or answers with
 // refusal.
-func (r *Route) Purging(x *proxy.Exchange) (asked bool, refusal error) {
+func (r *Route) Purging(x *proxy.Exchange) (asked bool, refusal *proxy.Verdict) {
 	if string(x.Request.MethodBytes()) != "PURGE" {
 		return false, nil
 	}
 	ip, how := x.ClientIP(), x.Request.Get(softPurge)
 	switch {
 	case !slices.ContainsFunc(r.PurgeFrom, func(p netip.Prefix) bool { return p.Contains(ip) }):
-		return true, proxy.Respond(405, "PURGE is not for this client.\n").With("Allow", "GET, HEAD")
+		return true, new(proxy.Respond(405, "PURGE is not for this client.\n").With("Allow", "GET, HEAD"))
 	case how != "" && how != "1":
-		return true, proxy.Respond(400, softPurge+" is 1, or is left out.\n")
+		return true, new(proxy.Respond(400, softPurge+" is 1, or is left out.\n"))
 	}
 	return true, nil
 }
@@ -175,36 +175,37 @@ const softPurge = "Soft-Purge"
 
 // purge answers a PURGE: it ends what is stored for the URL of x, as invalidate does. Where the disk has to know, the
 // stream asks for the answer then.
-func (f *front) purge(x *proxy.Exchange, l *local, to session.Receiver, refusal error) (session.Stream, error) {
+func (f *front) purge(x *proxy.Exchange, l *local, to session.Receiver, refusal *proxy.Verdict) proxy.Opening {
 	v := visits.Of(x)
 	if p := v.purging; p != nil {
-		return nil, p.answer()
+		return p.answer()
 	}
 	if refusal == nil && f.zone.elsewhere() {
-		refusal = proxy.Respond(503, "Another process has taken over: purge again.\n").With("Retry-After", "1")
+		refusal = new(proxy.Respond(503, "Another process has taken over: purge again.\n").With("Retry-After", "1"))
 	}
 	if refusal != nil {
 		f.zone.refused.Add(1)
-		return nil, refusal
+		return proxy.Opening{Verdict: refusal}
 	}
 	f.zone.generations.kinds[PurgeURL].count.Add(1)
 	p, soft, now := &purging{r: x.Reactor(), to: to}, x.Request.Get(softPurge) != "", f.zone.now(x.Reactor())
 	if p.task.Run = p.run; f.zone.disk.options.Path == "" {
 		p.seq = f.zone.end(PurgeURL, soft, now, nil, f.names(x, l)...)
-		return nil, p.answer()
+		return p.answer()
 	}
 	v.purging = p
 	p.seq = f.zone.end(PurgeURL, soft, now, p.written, f.names(x, l)...)
-	return p, nil
+	return proxy.Opening{Stream: p}
 }
 
 // answer returns the answer to the PURGE.
-func (p *purging) answer() error {
+func (p *purging) answer() proxy.Opening {
+	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", p.seq)).Type("application/json").
+		With("Cache-Control", "no-store")
 	if p.err != nil {
-		return proxy.Respond(503, "The purge could not be written to disk: purge again.\n").With("Retry-After", "1")
+		answer = proxy.Respond(503, "The purge could not be written to disk: purge again.\n").With("Retry-After", "1")
 	}
-	answer := proxy.Respond(200, fmt.Sprintf("{\"seq\":%d}\n", p.seq))
-	return answer.Type("application/json").With("Cache-Control", "no-store")
+	return proxy.Opening{Verdict: &answer}
 }
 
 // invalidate ends what is stored for the target of the request of x, which is not safe, and for the URLs of this origin

@@ -183,7 +183,7 @@ type script struct {
 	play  func(s session.Stream, to session.Receiver)
 }
 
-func (d *script) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (d *script) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	s := &session.NopStream{}
 	x.Reactor().Defer(&engine.Task{Run: func(*engine.Reactor) {
 		if d.asked.Add(1) > 1 {
@@ -196,7 +196,7 @@ func (d *script) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, e
 		to.OnHead(s, h, false)
 		to.OnData(s, []byte("whole"), true)
 	}})
-	return s, nil
+	return proxy.Opening{Stream: s}
 }
 
 // HTTP/2 may end a 304 after its head. What comes then belongs to nobody.

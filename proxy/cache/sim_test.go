@@ -1723,7 +1723,7 @@ type numbering struct {
 func (numbering) Forwards() {}
 
 // Open opens the Destination with the number of the request in X-Asked.
-func (d numbering) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (d numbering) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	d.s.asked++
 	x.Request.Set("X-Asked", strconv.Itoa(d.s.asked))
 	return d.Destination.Open(x, to)
@@ -1736,7 +1736,7 @@ type mending struct{ proxy.Destination }
 func (mending) Forwards() {}
 
 // Open opens the Destination, and mends the answer.
-func (d mending) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (d mending) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	return d.Destination.Open(x, &mended{Receiver: to})
 }
 

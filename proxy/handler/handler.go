@@ -46,8 +46,8 @@ func (d *toHandler) Check() error {
 }
 
 // Open returns the stream that takes the request; the handler runs once it has the head.
-func (d *toHandler) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
-	return newServed(d.handler, x, to), nil
+func (d *toHandler) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
+	return proxy.Opening{Stream: newServed(d.handler, x, to)}
 }
 
 // errAborted is what a handler makes of an exchange by http.ErrAbortHandler.

@@ -47,12 +47,12 @@ func (s *slow) Load(from int64) (int64, error) {
 }
 
 // Open answers with the file.
-func (s *slow) Open(x *proxy.Exchange, _ session.Receiver) (session.Stream, error) {
+func (s *slow) Open(x *proxy.Exchange, _ session.Receiver) proxy.Opening {
 	x.Response.Status, x.Response.Proto = 200, 11
 	if !s.Take() {
-		return nil, proxy.NoBackend
+		return proxy.Opening{Err: proxy.NoBackend}
 	}
-	return nil, &proxy.Stored{File: s, Length: s.Size()}
+	return proxy.Opening{Stored: &proxy.Stored{File: s, Length: s.Size()}}
 }
 
 var text = strings.Repeat("0123456789abcdef", 1_300)

@@ -73,8 +73,8 @@ type stream struct {
 	over        bool // nothing of the exchange is used any more
 }
 
-// Read returns a stream that gives n bytes of b, from at on, to an exchange on reactor, after the first Release. It
-// takes over a reference.
+// Read returns a stream that gives n bytes of b, from at on, to an exchange on reactor. It begins at the end of this
+// tick. It takes over a reference.
 func (l *Source) Read(reactor *engine.Reactor, to session.Receiver, b Body, at, n int64) session.Stream {
 	r := l.spare
 	if r == nil {
@@ -85,6 +85,7 @@ func (l *Source) Read(reactor *engine.Reactor, to session.Receiver, b Body, at, 
 	}
 	r.reactor, r.to, r.of, r.sent, r.until, r.owed, r.over = reactor, to, b, int(at), int(at+n), 0, false
 	r.warm = Warmth{}
+	r.Release(0)
 	return r
 }
 

@@ -21,7 +21,7 @@ import (
 //	Open ─┬ held ──────────────────────────────────────┬► Stored
 //	      ├ not held ─► a visit ─► ErrAgain ─► Open ───┤
 //	      └ not plain ─────────────────────────────────┴► a visit
-func (f *files) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (f *files) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	var of *answering
 	w, ok := wishesOf(&x.Request)
 	if _, takes := to.(proxy.FileReceiver); takes && ok {
@@ -37,7 +37,7 @@ func (f *files) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, er
 				i = x.Request.Preferred(e.codings...)
 			}
 			if a := e.forms[i+1].answer(x, &w); a != nil {
-				return nil, a
+				return proxy.Opening{Stored: a}
 			}
 			of = nil
 		}

@@ -31,23 +31,23 @@ type counted struct {
 // looking says of an exchange that a goroutine looks for its file.
 var looking = proxy.NewLocal[bool]()
 
-func (c *counted) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
-	s, err := c.Destination.Open(x, to)
-	switch _, ok := err.(*proxy.Stored); {
-	case !ok:
+func (c *counted) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
+	o := c.Destination.Open(x, to)
+	switch {
+	case o.Stored == nil:
 		*looking.Of(x) = true
 	case *looking.Of(x):
 		c.found.Add(1)
 	default:
 		c.plain.Add(1)
 	}
-	return s, err
+	return o
 }
 
 // byHTTP is a Destination whose requests all go by net/http.
 type byHTTP struct{ proxy.Destination }
 
-func (d byHTTP) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (d byHTTP) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	return d.Destination.Open(x, struct{ session.Receiver }{to})
 }
 

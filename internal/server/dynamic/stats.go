@@ -43,7 +43,9 @@ var Refused proxy.Destination = failing{NotAllowed}
 type failing struct{ fault *proxy.Error }
 
 // Open fails.
-func (f failing) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) { return nil, f.fault }
+func (f failing) Open(*proxy.Exchange, session.Receiver) proxy.Opening {
+	return proxy.Opening{Err: f.fault}
+}
 
 // Stats are the counters of Destinations on one reactor, or of all.
 type Stats struct {

@@ -135,7 +135,7 @@ func watched(slow *atomic.Int64, closedForNow string) *proxy.Filter {
 }
 
 var destination interface {
-	Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error)
+	Open(x *proxy.Exchange, to session.Receiver) proxy.Opening
 } = proxy.Destination(nil)
 
 func changeBackends() {

@@ -13,10 +13,10 @@ import (
 type Upper struct{}
 
 // Open makes the stream that takes the request.
-func (Upper) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+func (Upper) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	u := &upper{to: to, reactor: x.Reactor()}
 	u.task.Run = u.answer
-	return u, nil
+	return proxy.Opening{Stream: u}
 }
 
 type upper struct {
