@@ -26,6 +26,7 @@ func (x *Exchange) cut(f *Error) {
 		x.local.stats.Cut++
 	}
 	x.fault = f
+	x.local.unlend(x) // of a filter that ends a stored answer without a word
 	x.dropUp()
 	if !x.downGone && !x.call.end(x, f) {
 		x.downGone = true

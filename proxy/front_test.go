@@ -270,6 +270,29 @@ func TestFront_bodyOutlivesAParkedFilter(t *testing.T) {
 	}
 }
 
+// A stored answer that a filter ends without a word leaves nothing to the request that comes next, which may be another
+// client's: its Exchange is the same.
+func TestFront_silentFailureOfAStoredAnswer(t *testing.T) {
+	silent := proxy.NewError(proxy.Error{Status: 502, Silent: true, Kind: "silent"})
+	r, _ := frontRig(t, &proxy.Filter{Name: "silent", Response: func(x *proxy.Exchange) proxy.Verdict {
+		if string(x.Request.Path()) == "/stored" {
+			return proxy.Fail(silent)
+		}
+		return proxy.Next
+	}})
+	for range 8 { // two reactors
+		w := testutil.Dial(t, r.addr())
+		w.Send("GET /stored HTTP/1.1\r\nHost: a\r\n\r\n")
+		if got := w.ReadAll(); got != "" {
+			t.Errorf("an answer: %q", got)
+		}
+		if resp, body := r.ask(t, "GET", "/onward"); resp.StatusCode != 200 || body != "origin" {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+	}
+	r.settled(t)
+}
+
 // here is a Destination, no Front, whose answers are here.
 type here struct{}
 
