@@ -54,20 +54,33 @@ CORE = $(shell go list ./... | grep -vE '/(internal/(lint|test/(battery|docs))|e
 having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirname | sort -u | \
 	sed 's,^\.,github.com/edge-proxy/edge,')
 
-# Packages of CORE where goroutines may meet: they or their tests start some, share state, or import what starts some
-# outside of tests (testutil aside, which all import). In the others the race detector has nothing to find. ONLY are
-# those that have files for -race or -tags invariants alone, of which vet has seen all the others.
-STARTING = $(filter-out %/testutil %/cmd/edge,$(call having,^\s*go [a-z],--exclude='*_test.go'))
-ONLY     = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
-SHARING  = ^\s*go [a-z]|"(sync|sync/atomic|testing/synctest|net/http/httptest|$(subst $(space),|,$(STARTING)))"
-RACED    = $(filter $(ONLY) $(call having,$(SHARING)),$(CORE))
-space    = $(subst ,, )
+# Packages of CORE whose code starts goroutines, or whose tests start several; elsewhere the race detector finds little
+# that it does not find in the packages above. ONLY are those that have files for -race or -tags invariants alone, of
+# which vet has seen all the others.
+STARTS = ^\s*go [a-z]|\.Go\(
+SEVERAL = $(shell grep -rcE --include='*_test.go' '$(STARTS)' . | \
+	awk -F : '{ sub("/[^/]*$$", "", $$1); n[$$1] += $$2 } END { for (dir in n) if (n[dir] > 1) print dir }' | \
+	sed 's,^\.,github.com/edge-proxy/edge,')
+ONLY   = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
+RACED  = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--exclude='*_test.go'),$(CORE))
+
+# Packages that make race tests are not tested plain once more in make test, but for the files of tests that have to be:
+# they count allocations, or do less where they are raced. PLAIN matches the tests of these files.
+ONCE    ?=
+AS_BUILT = testutil\.(Allocs|RaceOn|OnlyPlain|RaceRounds)|AllocsPerRun|invariant\.On|^//go:build !
+PLAIN   = ^($(shell grep -rlE --include='*_test.go' '$(AS_BUILT)' . | xargs grep -hoE '^func Test\w+' | cut -c 6- | \
+	sort -u | paste -sd '|'))$$
+# What is tested plain, and what is compiled for that.
+ALL     = $(shell go list ./...)
+WHOLLY  = $(if $(ONCE),$(filter-out $(RACED),$(ALL)),$(ALL))
+PARTLY  = $(if $(ONCE),$(filter $(RACED),$(patsubst ./%,github.com/edge-proxy/edge/%,$(call dirs,$(AS_BUILT)))))
 
 # The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
 COMPILING := GOGC=off GOMEMLIMIT=1GiB
 
-# The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
-SLOW := ./internal/server ./proxy ./cmd/edge
+# The packages whose tests take the longest. They begin first, and the rest has the processors meanwhile.
+SLOW := $(addprefix github.com/edge-proxy/edge/,cmd/edge internal/server proxy proxy/cache engine internal/test/docs \
+	examples internal/test/battery)
 
 # $(call tests,FOLDER,OPTIONS,PACKAGES) runs the tests of packages. Where AGAIN names a folder, tests that failed run once
 # more, each alone, and reports in AGAIN name them; unless they are more than 5, a package had no result at all, or a
@@ -163,7 +176,7 @@ test: deps ## everything that must pass, each once and short (20 minutes of proc
 	}; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again \
+		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again ONCE=1 TENTH=$$(($$(date +%-j) % 10)) \
 			FLAGS="-short -timeout=20m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== FAILED: make %s\n' $$step; exit 1; \
@@ -189,7 +202,8 @@ releases: ## build edge with the supported release of Go that is not installed
 # Everything that vet, unit and race compile, and nothing else: each of them finds it in Go's cache.
 .PHONY: compile
 compile: ## all packages and tests, those of make race too
-	$(COMPILING) go list -export -test ./... >/dev/null
+	$(COMPILING) go list -export ./... >/dev/null
+	$(COMPILING) go list -export -test $(WHOLLY) $(PARTLY) >/dev/null
 	@$(call each,$(COMPILING) go list -export -test ./... >/dev/null)
 	CGO_ENABLED=1 $(COMPILING) go list -race -tags invariants -export -test $(RACED) >/dev/null
 
@@ -213,14 +227,15 @@ unit: ## go test ./... in all modules
 
 .PHONY: unit-in/edge
 unit-in/edge:
-	$(call tests,.,,$(SLOW) ./...)
+	$(call tests,.,,$(filter $(WHOLLY),$(SLOW)) $(filter-out $(SLOW),$(WHOLLY)))
+	$(if $(PARTLY),$(call tests,.,-run '$(PLAIN)',$(PARTLY)))
 
 unit-in/%:
 	$(call tests,$*,,./...)
 
 .PHONY: race
 race: ## the tests of the core where goroutines may meet, under the race detector and with assertions
-	export CGO_ENABLED=1; $(call tests,.,-race -tags invariants,$(filter-out ./cmd/%,$(SLOW)) $(RACED))
+	export CGO_ENABLED=1; $(call tests,.,-race -tags invariants,$(filter $(RACED),$(SLOW)) $(filter-out $(SLOW),$(RACED)))
 
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers
@@ -248,10 +263,14 @@ arm64-check: ## the same code on an emulated arm64: unit tests, then edge and cu
 	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 $(FLAGS) -run TestARM64 -v ./cmd/edge
 	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 -vet=off $(FLAGS) ./internal/test/battery
 
-# Two folders at a time: while one links, the other one fuzzes. The one whose targets take the longest begins.
+# Two folders at a time: while one links, the other one fuzzes. The one whose targets take the longest begins. The seeds
+# of all targets run in make unit and race; make test fuzzes those of every tenth folder, others each day.
+TENTH ?=
+FUZZED = ./tinyufo $(filter-out ./tinyufo,$(call dirs,^func Fuzz))
+TODAY  = $(shell printf '%s\n' $(FUZZED) | awk 'NR % 10 == $(TENTH)')
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=30s
-	@$(MAKE) --no-print-directory -j2 -Otarget $(addprefix fuzz-in/,./tinyufo $(filter-out ./tinyufo,$(call dirs,^func Fuzz)))
+	@$(MAKE) --no-print-directory -j2 -Otarget $(addprefix fuzz-in/,$(if $(TENTH),$(TODAY),$(FUZZED)))
 
 # One binary has all targets of a folder; go test would link one for each of them. Inputs that reach new code are kept
 # where go test keeps them. A run that ends by time may fail with "context deadline exceeded", though nothing was found:
@@ -313,6 +332,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 	part arm64 $$make arm64-check; \
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
+	part unit $$make unit; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/test/battery; \
 	part guards env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -v -run '^TestGuards$$' ./internal/filter/rules; \

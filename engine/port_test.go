@@ -58,7 +58,7 @@ func simulated(t testing.TB, w *sim.World, n int, o engine.Options) *engine.Engi
 
 // Every datagram comes back once, whatever the kernel does with batches and runs.
 func TestPort_echo(t *testing.T) {
-	seeds := 300
+	seeds := testutil.RaceRounds(300)
 	if soak() {
 		seeds = 30_000
 	}
@@ -1253,7 +1253,7 @@ func TestEngine_drainsPorts(t *testing.T) {
 // Whatever is done to listeners of ports in two engines that share their sockets, with connections alive, each
 // connection ends once, each datagram is read by one of them, and no descriptor is left.
 func TestListener_portsInAnyOrder(t *testing.T) {
-	seeds := 300
+	seeds := testutil.RaceRounds(300)
 	if soak() {
 		seeds = 30_000
 	}

@@ -158,7 +158,7 @@ func (v *spread) load(clients []*spreadClient, n, each int) {
 func TestTakeOver_reusesConnectionsUnderUnevenLoad(t *testing.T) {
 	times := 500
 	if testing.Short() {
-		times = 60
+		times = testutil.RaceRounds(60)
 	}
 	origin := quickOrigin(t)
 	for _, c := range []struct {

@@ -12,6 +12,7 @@ import (
 
 // An answer without an end is a failure, not memory.
 func TestClient_bounds(t *testing.T) {
+	testutil.OnlyPlain(t)
 	t.Parallel()
 	at := serve(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		piece := []byte(strings.Repeat(" ", 1<<16))

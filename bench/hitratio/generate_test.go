@@ -32,8 +32,8 @@ func TestGenerated_isTheSameForTheSameSeed(t *testing.T) {
 			t.Errorf("%s: twice, or without sizes", w.Name)
 		}
 		names[w.Name] = true
-		if w.Group == GroupZipf && i > 0 {
-			continue // they differ in numbers only
+		if w.Group == GroupZipf && i > 0 || testing.Short() && i%2 > 0 {
+			continue // the first differ in numbers only
 		}
 		first, err := w.Keys()
 		if err != nil {

@@ -134,8 +134,10 @@ func TestProxy_loadsByItself(t *testing.T) {
 	o, _ := options(t)
 	t.Setenv("PATH", t.TempDir())
 	o.Edge, o.Peers, o.Load = o.Self, []string{"edge", "edge+h3", "quic-go"}, "auto"
-	o.Scenarios = []string{"browser", "upload", "close", "chunked", "pipeline16", "h2c", "tls", "tlsfull", "h2",
-		"h3", "h3-1m", "h3full"}
+	o.Scenarios = []string{"upload", "pipeline16", "tlsfull", "h2", "h3"}
+	if !testing.Short() {
+		o.Scenarios = append(o.Scenarios, "browser", "close", "chunked", "h2c", "tls", "h3-1m", "h3full")
+	}
 	report, err := proxybench.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/internal/l4"
 	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // A client that reads nothing for the idle timeout sees no orderly end after a part of an answer.
@@ -63,6 +64,7 @@ func TestSim_stopMidway(t *testing.T) {
 
 // Clients that read nothing do not keep the memory from others.
 func TestSim_relief(t *testing.T) {
+	testutil.OnlyPlain(t)
 	w := sim.NewWorld(1)
 	w.Net.BufferMin, w.Net.BufferMax = 4<<10, 4<<10
 	w.Faults.NoPipe = 1

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/l4"
 	"github.com/edge-proxy/edge/internal/test/sim"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -117,7 +118,7 @@ func text(rng *rand.Rand) []byte {
 // Whatever the pieces, both sides get all bytes of the other and then its end, spliced or not, and the records say
 // so.
 func TestSim_relaysAllBytes(t *testing.T) {
-	sim.Run(t, 60, func(t testing.TB, w *sim.World) {
+	sim.Run(t, testutil.RaceRounds(60), func(t testing.TB, w *sim.World) {
 		h, rng := newHouse(t, w, nil), w.Rand()
 		type pair struct {
 			client, backend talk

@@ -201,6 +201,7 @@ func TestCompress_events(t *testing.T) {
 
 // curl decodes it, too.
 func TestCompress_curl(t *testing.T) {
+	testutil.OnlyPlain(t)
 	curl, err := exec.LookPath("curl")
 	if err != nil {
 		t.Skip("there is no curl")

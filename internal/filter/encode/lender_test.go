@@ -56,7 +56,7 @@ func TestLender_bodies(t *testing.T) {
 	onReactor(t, engine.Options{}, func(r *engine.Reactor, _ func(time.Duration)) {
 		l := compress.NewLender(r)
 		rng := rand.New(rand.NewPCG(1, 2))
-		for i := range 300 {
+		for i := range testutil.RaceRounds(300) {
 			coding, streams := compress.Gzip+compress.Coding(i%2), i%6 == 0
 			length := int64(-1)
 			if i%5 == 0 {

@@ -172,7 +172,7 @@ func (p *pair) compare(c *http.Client, method, target string, h http.Header) (on
 func TestStatic_plainAnswers(t *testing.T) {
 	requests := 10_000
 	if testing.Short() {
-		requests = 3_000
+		requests = testutil.RaceRounds(3_000)
 	}
 	text := func(n int) string { return strings.Repeat("0123456789abcdef", n/16+1)[:n] }
 	names := []string{"/", "/a.html", "/b", "/empty.txt", "/4k.bin", "/more.bin", "/large.js", "/large.js", "/docs",
