@@ -279,7 +279,7 @@ func TestAsk_onAWorker(t *testing.T) {
 func TestAsk_alone(t *testing.T) {
 	a := newAsked(t, filterOf{request: func(_ *asked, x *proxy.Exchange) proxy.Verdict {
 		for range 70 {
-			proxy.Ask(x, &proxy.Sub{Target: "/sub/wait", Timeout: 300 * time.Millisecond})
+			proxy.Ask(x, &proxy.Sub{Target: "/sub/wait", Timeout: 2 * time.Second}) // longer than x takes
 		}
 		return proxy.Next
 	}})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -143,11 +144,18 @@ func (d *onDisk) upgrade() {
 	if code, out := in(d.t, d.dir, "upgrade", "-c", d.file); code != 0 {
 		d.t.Fatal(out)
 	}
-	d.t.Cleanup(func() {
-		pid, _ := os.ReadFile(filepath.Join(d.dir, "pid"))
-		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
+	d.t.Cleanup(func() { // the process before may have been the last to be named in the file
+		testutil.Eventually(d.t, testutil.Patience, func() bool {
+			pid, _ := os.ReadFile(filepath.Join(d.dir, "pid"))
+			if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
+				_ = syscall.Kill(n, syscall.SIGKILL)
+			}
+			c, err := net.Dial("unix", filepath.Join(d.dir, "admin.sock"))
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		}, "the process that has taken over ends")
 	})
 }
 

@@ -287,9 +287,12 @@ func TestAgent_asHAProxy(t *testing.T) {
 	} {
 		a.answer(t, c.says)
 		b.answer(t, c.says)
-		weight := counter(s, "edge_backend_up", "api") * counter(s, "edge_backend_weight", "api")
-		wantEqual(t, fmt.Sprint(weight), c.want, "edge after %q", c.says)
-		wantEqual(t, weightOf(), c.want, "HAProxy after %q", c.says)
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			weight := counter(s, "edge_backend_up", "api") * counter(s, "edge_backend_weight", "api")
+			return fmt.Sprint(weight) == c.want
+		}, "edge has the weight %s after %q", c.want, c.says)
+		testutil.Eventually(t, testutil.Patience, func() bool { return weightOf() == c.want },
+			"HAProxy has the weight %s after %q", c.want, c.says)
 	}
 }
 
