@@ -51,8 +51,7 @@ PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | gr
 CORE = $(shell go list ./... | grep -vE '/(internal/(lint|test/(battery|docs))|examples|cmd|packaging)(/|$$)')
 
 # $(call having,PATTERN,OPTIONS) lists edge's packages with files that have a line like it.
-having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | xargs -r -n 1 dirname | sort -u | \
-	sed 's,^\.,github.com/edge-proxy/edge,')
+having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | sed 's,/[^/]*$$,,; s,^\.,github.com/edge-proxy/edge,' | sort -u)
 
 # Packages of CORE whose code starts goroutines, or whose tests start several; elsewhere the race detector finds little
 # that it does not find in the packages above. ONLY are those that have files for -race or -tags invariants alone, of
@@ -91,7 +90,7 @@ tests = cd $(1); $(if $(AGAIN),$(CURDIR)/$(GOTESTSUM) $(RERUN) --rerun-fails-rep
 	--packages='$(strip $(3))' -- $(2) $(FLAGS),go test $(2) $(FLAGS) $(3))
 
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
-dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
+dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | sed 's,/[^/]*$$,,' | sort -u)
 
 ##@ Use
 .PHONY: run
