@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -61,6 +62,35 @@ func wantCached(t *testing.T, s *Server, path, body, status string) {
 	t.Helper()
 	if b, st := cacheStatus(t, s, path); !strings.HasPrefix(b, body+" ") || st != status {
 		t.Errorf("%s: %q, Cache-Status: %q, want %q and %q", path, b, st, body, status)
+	}
+}
+
+// Files go into the cache whole, be they sent from memory, from the file, or in many pieces to a client that waits for
+// the same fill.
+func TestCaches_ofFiles(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string]string{"/empty": "", "/small": "small\n", "/large": strings.Repeat("large\n", 100_000)}
+	for name, text := range files {
+		testutil.Must(t, os.WriteFile(dir+name, []byte(text), 0o600))
+	}
+	s := start(t, Options{}, web+"cache.memory = \"64m\"\n"+
+		"routes = [{ pattern = \"/*\", dest = \"static:%s\", cache = { ttl = \"10m\" } }]\n", dir)
+	for name, text := range files {
+		if resp := askFor(t, "HEAD", urlOf(t, s, "web")+name); int(resp.ContentLength) != len(text) {
+			t.Errorf("%s: %d bytes by HEAD", name, resp.ContentLength)
+		}
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if got, _ := cacheStatus(t, s, name); got != text {
+					t.Errorf("%s: %d of %d bytes", name, len(got), len(text))
+				}
+			})
+		}
+		all.Wait()
+		if got, status := cacheStatus(t, s, name); got != text || status != cacheHit {
+			t.Errorf("%s: %d of %d bytes, Cache-Status: %q", name, len(got), len(text), status)
+		}
 	}
 }
 
