@@ -50,29 +50,30 @@ PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | gr
 # rules about text, programs, and tests of the binary, which is built without either.
 CORE = $(shell go list ./... | grep -vE '/(internal/(lint|test/(battery|docs))|examples|cmd|packaging)(/|$$)')
 
-# $(call having,PATTERN,OPTIONS) lists edge's packages with files that have a line like it.
-having = $(shell grep -rlE --include='*.go' $(2) '$(1)' . | sed 's,/[^/]*$$,,; s,^\.,github.com/edge-proxy/edge,' | sort -u)
+# $(call having,PATTERN,FILES) lists edge's packages with files that have a line like it.
+having = $(shell grep -rlE $(or $(2),--include='*.go') '$(1)' . | \
+	sed 's,/[^/]*$$,,; s,^\.,github.com/edge-proxy/edge,' | sort -u)
 
-# Packages of CORE whose code starts goroutines, or whose tests start several; elsewhere the race detector finds little
-# that it does not find in the packages above. ONLY are those that have files for -race or -tags invariants alone, of
-# which vet has seen all the others.
-STARTS = ^\s*go [a-z]|\.Go\(
+# Packages of CORE whose code starts goroutines, or whose tests start several. The tests of those that import the other
+# packages show most of what the race detector would find there. ONLY are packages that have files for -race or -tags
+# invariants alone, of which vet has seen all the other files.
+STARTS  = ^\s*go [a-z]|\.Go\(
 SEVERAL = $(shell grep -rcE --include='*_test.go' '$(STARTS)' . | \
 	awk -F : '{ sub("/[^/]*$$", "", $$1); n[$$1] += $$2 } END { for (dir in n) if (n[dir] > 1) print dir }' | \
 	sed 's,^\.,github.com/edge-proxy/edge,')
-ONLY   = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
-RACED  = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--exclude='*_test.go'),$(CORE))
+ONLY    = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
+RACED   = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--include='*.go' --exclude='*_test.go'),$(CORE))
 
 # Packages that make race tests are not tested plain once more in make test, but for the files of tests that have to be:
 # they count allocations, or do less where they are raced. PLAIN matches the tests of these files.
-ONCE    ?=
+ONCE     ?=
 AS_BUILT = testutil\.(Allocs|RaceOn|OnlyPlain|RaceRounds)|AllocsPerRun|invariant\.On|^//go:build !
-PLAIN   = ^($(shell grep -rlE --include='*_test.go' '$(AS_BUILT)' . | xargs grep -hoE '^func Test\w+' | cut -c 6- | \
+PLAIN    = ^($(shell grep -rlE --include='*_test.go' '$(AS_BUILT)' . | xargs grep -hoE '^func Test\w+' | cut -c 6- | \
 	sort -u | paste -sd '|'))$$
 # What is tested plain, and what is compiled for that.
 ALL     = $(shell go list ./...)
 WHOLLY  = $(if $(ONCE),$(filter-out $(RACED),$(ALL)),$(ALL))
-PARTLY  = $(if $(ONCE),$(filter $(RACED),$(patsubst ./%,github.com/edge-proxy/edge/%,$(call dirs,$(AS_BUILT)))))
+PARTLY  = $(if $(ONCE),$(filter $(RACED),$(call having,$(AS_BUILT),--include='*_test.go')))
 
 # The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
 COMPILING := GOGC=off GOMEMLIMIT=1GiB

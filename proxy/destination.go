@@ -34,10 +34,10 @@ type Opening struct {
 	Stored *Stored
 	// Verdict answers the request: one of Respond, RespondFile or RespondPage.
 	Verdict *Verdict
-	// Err is why there is no stream: the failure of the request where it is a *Error, else a backend that could not be
-	// connected to, or is not yet.
+	// Err is why there is no stream: a *Error is the failure of the request, any other error is a backend that could
+	// not be connected to. To has an error of its own here while the request waits for a connection.
 	Err error
-	// Onward is for a Front: the request goes on to its destination of that name.
+	// Onward is for a Front: the request goes on to the destination that the method Onward of the Front returns.
 	Onward bool
 }
 

@@ -85,7 +85,7 @@ func (u *upSide) pass() {
 	(*Exchange)(u).run()
 }
 
-// judgeAnswer has run go on with the filters of the answer.
+// judgeAnswer makes the filters of the answer the next step of run.
 func (u *upSide) judgeAnswer() {
 	x := (*Exchange)(u)
 	if x.route.Intercept && x.Response.Status >= 400 {
