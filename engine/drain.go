@@ -59,7 +59,7 @@ func (e *Engine) drain(grace time.Duration, suspended bool) bool {
 	e.mu.Unlock()
 	end := time.Now().Add(grace)
 	busy := func(l *Listener) bool { return l.newPortHandler == nil && l.Conns() > 0 }
-	idle := !slices.ContainsFunc(listeners, busy)
+	idle := !slices.ContainsFunc(listeners, busy) && e.stopConnects(listeners)
 	for _, l := range listeners {
 		l.close(min(unlistenTime, grace/2), idle)
 	}

@@ -34,31 +34,37 @@ const (
 // Safe for any goroutine but a reactor's.
 func (l *Listener) Close() { l.close(unlistenTime, false) }
 
-// close is Close within a given time; at once where hasty is set and no client has begun to connect.
+// close is Close within a given time; at once where hasty is set, after stopConnects.
 func (l *Listener) close(within time.Duration, hasty bool) {
 	if l.closed.Swap(true) {
 		return
 	}
 	for _, r := range l.engine.reactors {
-		now := hasty && l.stopConnects(r)
-		r.runOn(func() error { r.unlisten(l, within, now); return nil }) //nolint:errcheck // ErrStopped: it is closed
+		r.runOn(func() error { r.unlisten(l, within, hasty); return nil }) //nolint:errcheck // ErrStopped: it is closed
 	}
 }
 
-// stopConnects has r take no client that begins to connect from now on, and reports whether none has begun. It looks
-// on its own goroutine: the system's list of connections may be long.
-func (l *Listener) stopConnects(r *Reactor) bool {
+// stopConnects lets no client begin to connect to listeners from now on, and reports whether none has begun. It looks once
+// for all of them, on its own goroutine: the system's list of connections may be long.
+func (e *Engine) stopConnects(listeners []*Listener) bool {
 	var sockets []poller.FD
-	r.runOn(func() error { //nolint:errcheck // ErrStopped: there is none
-		for _, a := range r.acceptorsOf(l) {
-			if a.port == nil && !a.suspended && !l.opts.Held && !l.addr.IsUnix() {
-				r.kernel.SetIntake(a.fd, poller.IntakeBegun)
-				sockets = append(sockets, a.fd)
-			}
+	for _, l := range listeners {
+		if l.closed.Load() || l.opts.Held || l.addr.IsUnix() {
+			continue
 		}
-		return nil
-	})
-	return !slices.ContainsFunc(sockets, r.kernel.ConnectsBegun)
+		for _, r := range e.reactors {
+			r.runOn(func() error { //nolint:errcheck // ErrStopped: there is none
+				for _, a := range r.acceptorsOf(l) {
+					if a.port == nil && !a.suspended {
+						r.kernel.SetIntake(a.fd, poller.IntakeBegun)
+						sockets = append(sockets, a.fd)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return len(sockets) == 0 || !e.reactors[0].kernel.ConnectsBegun(sockets...)
 }
 
 // Reopen takes a Close back and reports whether it could: it cannot for a Unix socket, nor when all sockets are

@@ -135,6 +135,33 @@ func (k *intakes) SetIntake(l poller.FD, i poller.Intake) {
 	k.Kernel.SetIntake(l, i)
 }
 
+// lookups is a kernel that counts how often it looks for clients that have begun to connect.
+type lookups struct {
+	poller.Kernel
+	n *atomic.Int32
+}
+
+func (k *lookups) ConnectsBegun(listening ...poller.FD) bool {
+	k.n.Add(1)
+	return k.Kernel.ConnectsBegun(listening...)
+}
+
+// The table of all connections of the system is read once, however many sockets there are.
+func TestDrain_looksOnceForAllListeners(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	e := start(t, engine.Options{Reactors: 3, Kernel: func(int) (poller.Kernel, error) {
+		k, err := poller.NewEpoll(poller.ParkRuntime)
+		return &lookups{k, &n}, err
+	}})
+	for range 3 {
+		serve(t, e, engine.ListenOptions{Addr: free(t)}, echoes)
+	}
+	if whole := e.Drain(testutil.Patience); !whole || n.Load() != 1 {
+		t.Errorf("all is closed: %v, %d lookups", whole, n.Load())
+	}
+}
+
 // A drain closes its sockets at once where no client has begun to connect, and waits for those that have.
 func TestDrain_waitsForClientsAlone(t *testing.T) {
 	t.Parallel()

@@ -188,9 +188,10 @@ type Kernel interface {
 	// SetBacklog changes how many connections wait at l until they are accepted, 0: 4096. Clients above it are not
 	// answered, and try again a second later.
 	SetBacklog(l FD, n int)
-	// ConnectsBegun reports whether clients have begun to connect to a TCP socket, and are not waiting to be accepted
-	// yet; true where that is not known. It reads the table of all sockets, which takes milliseconds where many are.
-	ConnectsBegun(l FD) bool
+	// ConnectsBegun reports whether clients have begun to connect to one of these TCP sockets, and are not waiting to be
+	// accepted yet; true where that is not known. It reads the table of all connections of the system, which takes
+	// milliseconds, and longer where many are.
+	ConnectsBegun(listening ...FD) bool
 	// Connect begins a connection: 0 when it stands already, EINPROGRESS when CanWrite will say so. With any other
 	// number there is no descriptor.
 	Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno)

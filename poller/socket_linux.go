@@ -214,15 +214,19 @@ func (k *epoll) SetBacklog(l FD, n int) {
 }
 
 // ConnectsBegun looks for sockets in the state SYN_RECV, in which TCP_DEFER_ACCEPT leaves clients that send nothing.
-func (k *epoll) ConnectsBegun(l FD) bool {
-	port := fmt.Appendf(nil, ":%04X", k.LocalAddr(l).IP.Port())
+func (k *epoll) ConnectsBegun(listening ...FD) bool {
+	begun := make(map[string]bool, len(listening)) // to that port
+	for _, l := range listening {
+		begun[fmt.Sprintf("%04X", k.LocalAddr(l).IP.Port())] = true
+	}
 	for _, table := range []string{"tcp", "tcp6"} {
 		text, err := os.ReadFile("/proc/self/net/" + table)
 		if err != nil {
 			return true
 		}
 		for line := range bytes.Lines(text) {
-			if f := bytes.Fields(line); len(f) > 3 && bytes.HasSuffix(f[1], port) && string(f[3]) == "03" {
+			f := bytes.Fields(line)
+			if len(f) > 3 && string(f[3]) == "03" && begun[string(f[1][bytes.LastIndexByte(f[1], ':')+1:])] {
 				return true
 			}
 		}

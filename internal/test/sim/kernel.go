@@ -222,7 +222,7 @@ func (k *Kernel) SetBacklog(l poller.FD, n int) {
 }
 
 // ConnectsBegun does not know.
-func (k *Kernel) ConnectsBegun(poller.FD) bool { return true }
+func (k *Kernel) ConnectsBegun(...poller.FD) bool { return true }
 
 // Connect begins a connection.
 func (k *Kernel) Connect(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno) {

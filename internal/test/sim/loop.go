@@ -216,7 +216,7 @@ func (l *Loop) SetIntake(poller.FD, poller.Intake) { l.calls.SetIntake++ }
 func (l *Loop) SetBacklog(poller.FD, int) {}
 
 // ConnectsBegun does not know.
-func (l *Loop) ConnectsBegun(poller.FD) bool { return true }
+func (l *Loop) ConnectsBegun(...poller.FD) bool { return true }
 
 // Connect succeeds at once.
 func (l *Loop) Connect(a poller.Addr, _ *poller.ConnectOptions) (poller.FD, syscall.Errno) {
