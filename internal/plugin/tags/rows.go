@@ -69,7 +69,7 @@ func (w *walk) add(of reflect.Type, index []int, table string) error {
 			path = strings.TrimPrefix(table+"."+name, ".")
 		}
 		isTable := f.Type.Kind() == reflect.Struct
-		err := checkTags(f.Tag)
+		set, err := readTags(f.Tag)
 		switch {
 		case f.Anonymous && !tagged && isTable:
 			err = w.add(f.Type, at, table)
@@ -81,15 +81,15 @@ func (w *walk) add(of reflect.Type, index []int, table string) error {
 		case isTable && w.types(f) == nil:
 			err = w.add(f.Type, at, path)
 		default:
-			if err = w.field(of, f, at, path); err == nil && isTable {
+			if err = w.field(of, f, set, at, path); err == nil && isTable {
 				err = w.add(f.Type, at, path) // the keys of the table that the value stands for
 			}
 		}
 		for _, r := range w.rows[before:] {
-			r.Pool = f.Tag.Get("pool") == "true" || r.Pool
+			r.Pool = set["pool"] == "true" || r.Pool
 		}
 		if err == nil {
-			err = w.move(before, f.Tag.Get("after"), table)
+			err = w.move(before, set["after"], table)
 		}
 		if err != nil {
 			return fmt.Errorf("%s.%s: %w", of.Name(), f.Name, err)
@@ -120,22 +120,21 @@ func (w *walk) move(from int, after, table string) error {
 	return nil
 }
 
-func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path string) (err error) {
-	tag := f.Tag.Get
+func (w *walk) field(in reflect.Type, f reflect.StructField, set tagSet, index []int, path string) (err error) {
 	r := &Row{
-		Path: path, Default: tag("default"), Min: tag("min"), Max: tag("max"), Enum: strings.Fields(tag("enum")),
-		Words: strings.Fields(tag("words")), Later: strings.Fields(tag("later")), Aliases: strings.Fields(tag("also")),
-		Required: tag("required") == "true", Restart: tag("restart") == "true",
-		Local:  tag("local") == "true" || tag("file") != "",
-		Secret: tag("secret") == "true", Doc: tag("doc"), Example: tag("example"), Show: strings.Fields(tag("show")),
+		Path: path, Default: set["default"], Min: set["min"], Max: set["max"], Enum: strings.Fields(set["enum"]),
+		Words: strings.Fields(set["words"]), Later: strings.Fields(set["later"]), Aliases: strings.Fields(set["also"]),
+		Required: set["required"] == "true", Restart: set["restart"] == "true",
+		Local:  set["local"] == "true" || set["file"] != "",
+		Secret: set["secret"] == "true", Doc: set["doc"], Example: set["example"], Show: strings.Fields(set["show"]),
 		Name: in.Name() + "." + f.Name, Field: f, Index: index, Type: w.types(f),
 	}
 	if r.Type == nil {
-		if r.Kind, err = kindOf(f); err != nil {
+		if r.Kind, err = kindOf(f, set); err != nil {
 			return err
 		}
 	}
-	if _, preset := f.Tag.Lookup("default"); f.Type.Kind() == reflect.Bool && !preset {
+	if _, preset := set["default"]; f.Type.Kind() == reflect.Bool && !preset {
 		r.Default = "false"
 	}
 	switch {
@@ -152,28 +151,32 @@ func (w *walk) field(in reflect.Type, f reflect.StructField, index []int, path s
 var known = []string{"after", "also", "default", "doc", "edge", "enum", "example", "file", "kind", "later", "local",
 	"max", "min", "phase", "pool", "required", "restart", "secret", "show", "unit", "words"}
 
-// checkTags finds a misspelt tag, which Go does not.
-func checkTags(tag reflect.StructTag) error {
+// tagSet has the values of the tags of a field by their names. reflect reads all tags again for each of them.
+type tagSet map[string]string
+
+// readTags finds a misspelt tag, which Go does not.
+func readTags(tag reflect.StructTag) (tagSet, error) {
+	set := make(tagSet)
 	for rest := string(tag); rest != ""; {
 		name, after, found := strings.Cut(strings.TrimLeft(rest, " "), ":")
 		if !found || !slices.Contains(known, name) && name != "json" {
-			return fmt.Errorf("tag %q: known are %s, each as name:\"value\"", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("tag %q: known are %s, each as name:\"value\"", name, strings.Join(known, ", "))
 		}
 		value, err := strconv.QuotedPrefix(after)
-		if err != nil {
-			return fmt.Errorf("tag %q: its value stands in quotes", name)
+		if set[name], _ = strconv.Unquote(value); err != nil {
+			return nil, fmt.Errorf("tag %q: its value stands in quotes", name)
 		}
 		rest = strings.TrimLeft(after[len(value):], " ")
 	}
-	if use, given := tag.Lookup("file"); given && !slices.Contains([]string{"read", "write", "log", "page"}, use) {
-		return fmt.Errorf("tag \"file\": it is read, write, log or page, not %q", use)
+	if use, given := set["file"]; given && !slices.Contains([]string{"read", "write", "log", "page"}, use) {
+		return nil, fmt.Errorf("tag \"file\": it is read, write, log or page, not %q", use)
 	}
 	for _, name := range []string{"required", "secret", "local", "restart", "pool"} {
-		if v, given := tag.Lookup(name); given && v != "true" {
-			return fmt.Errorf("tag %q: it is \"true\", or is left out", name)
+		if v, given := set[name]; given && v != "true" {
+			return nil, fmt.Errorf("tag %q: it is \"true\", or is left out", name)
 		}
 	}
-	return nil
+	return set, nil
 }
 
 // named are the kinds of values that the tags "kind" and "unit" name.
@@ -184,11 +187,11 @@ var typed = map[string]string{"bool": "bool", "*bool": "bool", "int": "int", "in
 	"time.Duration": "duration", "[]string": "strings", "[]netip.Prefix": "prefixes", "map[string]string": "texts"}
 
 // kindOf returns what the values of a field are. Where a tag has their words, strings are choices.
-func kindOf(f reflect.StructField) (string, error) {
-	goKind, name := f.Type.Kind().String(), cmp.Or(f.Tag.Get("kind"), f.Tag.Get("unit"))
+func kindOf(f reflect.StructField, set tagSet) (string, error) {
+	goKind, name := f.Type.Kind().String(), cmp.Or(set["kind"], set["unit"])
 	of := map[bool]string{true: "int", false: "string"}[values[name].Number != nil]
 	kind := cmp.Or(typed[f.Type.String()], typed[goKind])
-	_, words := f.Tag.Lookup("enum")
+	_, words := set["enum"]
 	switch {
 	case slices.Contains(named, name) && typed[goKind] == of:
 		return name, nil
