@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"debug/buildinfo"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -157,29 +155,6 @@ func (l *locked) serves() {
 	}
 }
 
-// staticEdge returns edge as releases have it. It takes a while to link, so that short tests go without.
-func staticEdge(t *testing.T) string {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("links a binary of its own")
-	}
-	static.Lock()
-	defer static.Unlock()
-	bin := testutil.Binary(t, "./cmd/edge") + "-static" // in the same folder, which goes with it
-	if _, err := os.Stat(bin); err == nil {
-		return bin
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "./cmd/edge")
-	build.Dir, build.Env = testutil.Root(t), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return bin
-}
-
-// static is held while the binary is linked.
-var static sync.Mutex
-
 // limited returns what the error log says is limited.
 func (l *locked) limited() string {
 	l.t.Helper()
@@ -255,13 +230,6 @@ func TestLockdown_goesOn(t *testing.T) {
 	if got := l.limited(); !strings.Contains(got, "system calls") {
 		t.Errorf("limited: %s", got)
 	}
-	l.goesOn()
-}
-
-func TestLockdown_goesOnWithoutCgo(t *testing.T) {
-	t.Parallel()
-	l := newLocked(t, staticEdge(t), "true")
-	l.start()
 	l.needsFiles()
 	l.goesOn()
 }
@@ -269,7 +237,7 @@ func TestLockdown_goesOnWithoutCgo(t *testing.T) {
 // What is out of reach is refused with its place, before anything changes.
 func TestLockdown_outOfReach(t *testing.T) {
 	t.Parallel()
-	bin := staticEdge(t)
+	bin := testutil.Binary(t, "./cmd/edge")
 	l := newLocked(t, bin, `"strict"`)
 	probe := newLocked(t, bin, "true")
 	probe.start()
@@ -309,7 +277,7 @@ func TestLockdown_outOfReach(t *testing.T) {
 // A process that was started from outside is not limited by the one before: it locks itself down anew.
 func TestLockdown_upgradeFromOutside(t *testing.T) {
 	t.Parallel()
-	l := newLocked(t, staticEdge(t), "true")
+	l := newLocked(t, testutil.Binary(t, "./cmd/edge"), "true")
 	l.start()
 	l.needsFiles()
 	l.more = "[[routes]]\npattern = \"/log\"\ndest = \"status:200\"\naccess_log = \"DIR/elsewhere/a.log\""
@@ -334,20 +302,27 @@ func TestLockdown_upgradeFromOutside(t *testing.T) {
 // With "strict" a process that cannot be limited as a whole does not start: a build with cgo is one.
 func TestLockdown_strict(t *testing.T) {
 	t.Parallel()
-	bin := testutil.Binary(t, "./cmd/edge")
-	about, err := buildinfo.ReadFile(bin)
-	testutil.Must(t, err)
-	for _, s := range about.Settings {
-		if s.Key == "CGO_ENABLED" && s.Value != "1" {
-			t.Skip("the binary of the tests has no cgo")
-		}
+	if testing.Short() {
+		t.Skip("links a binary of its own")
+	}
+	bin := filepath.Join(t.TempDir(), "edge")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "./cmd/edge")
+	build.Dir, build.Env = testutil.Root(t), append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	l := newLocked(t, bin, `"strict"`)
-	commands(t, l.dir, command{"run -c conf/edge.toml", 1, `lockdown = "strict": `})
+	for command, want := range map[string]string{"run": `lockdown = "strict": `, "check": `error: lockdown = "strict": `} {
+		run := exec.CommandContext(t.Context(), bin, command, "-c", l.path("conf/edge.toml"))
+		run.Dir = l.dir
+		out, err := run.CombinedOutput()
+		if !strings.Contains(string(out), want) || err == nil || strings.Contains(string(out), "OK") {
+			t.Errorf("edge %s: %v, want %q in\n%s", command, err, want, out)
+		}
+	}
 	if _, err := os.Stat(l.path("run/edge.pid")); err == nil {
 		t.Error("the pid file is left")
 	}
-	commands(t, l.dir, command{"check -c conf/edge.toml", 1, `error: lockdown = "strict": |! OK`})
 }
 
 func TestCheck_lockdown(t *testing.T) {

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func Main(m *testing.M) int {
 }
 
 // Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns the path of the
-// binary. flags are more of go build. A second call with the same name and flags returns the same path. With
+// binary. It is without cgo, as releases are: with it the process could not be locked down. flags are more of go build. A second call with the same name and flags returns the same path. With
 // EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path leads to a script that has it emulated. Safe
 // for any goroutine.
 func Binary(t testing.TB, pkg string, flags ...string) string {
@@ -50,10 +51,10 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
 	to, run := path, exec.Command("go", "run", "-buildvcs=false")
-	run.Dir = Root(t)
+	run.Dir, run.Env = Root(t), append(os.Environ(), "CGO_ENABLED=0")
 	if qemu := os.Getenv("EDGE_QEMU_ARM64"); qemu != "" {
 		to = path + "-arm64"
-		run.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+		run.Env = append(run.Env, "GOARCH=arm64")
 		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", qemu, to) // the process keeps its number
 		Must(t, os.WriteFile(path, []byte(script), 0o700))                //nolint:gosec // it is run
 	}
@@ -69,7 +70,22 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 // Root returns the root directory of edge's module, also to tests in the modules that lie within it.
 func Root(t testing.TB) string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/edge-proxy/edge").Output()
+	dir, err := root()
 	Must(t, err)
-	return strings.TrimSpace(string(out))
+	return dir
 }
+
+// root walks up from the folder of the test: the go command takes a tenth of a second to answer.
+var root = sync.OnceValues(func() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		text, _ := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if strings.HasPrefix(string(text), "module github.com/edge-proxy/edge\n") {
+			return dir, nil
+		} else if dir == "/" {
+			err = errors.New("the test does not run below the module of edge")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+})
