@@ -10,6 +10,8 @@ TLS     ?= go
 ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
 # CHANGELOG.md begins with "[1.2.3] - unreleased" until the day of that release stands there.
 VERSION := $(shell sed -n '/^.. \[/{s/.*\[\(.*\)\] - unreleased/\1-dev/;s/.*\[\(.*\)\].*/\1/;p;q}' CHANGELOG.md)
+# Everything is built as it ships, without cgo, but what the race detector needs.
+export CGO_ENABLED := 0
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 COMMIT  := $(shell git describe --exclude='*' --always --abbrev=40 --dirty 2>/dev/null)
 INTO    := github.com/edge-proxy/edge/internal/base/build
@@ -62,10 +64,16 @@ SEVERAL = $(shell grep -rcE --include='*_test.go' '$(STARTS)' . | \
 	awk -F : '{ sub("/[^/]*$$", "", $$1); n[$$1] += $$2 } END { for (dir in n) if (n[dir] > 1) print dir }' | \
 	sed 's,^\.,github.com/edge-proxy/edge,')
 ONLY    = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
-RACED   = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--include='*.go' --exclude='*_test.go'),$(CORE))
+MEET    = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--include='*.go' --exclude='*_test.go'),$(CORE))
 
-# Packages that make race tests are not tested plain once more in make test, but for the files of tests that have to be:
-# they count allocations, or do less where they are raced. PLAIN matches the tests of these files.
+# make test races every third of them, others each day, and tests the rest plain. The long ones come first, so that no
+# day has two of the longest.
+THIRD ?=
+RACED  = $(if $(THIRD),$(shell printf '%s\n' $(filter $(MEET),$(SLOW)) $(filter-out $(SLOW),$(MEET)) | \
+	awk 'NR % 3 == $(THIRD)'),$(MEET))
+
+# Packages that are raced are not tested plain once more in make test, but for the files of tests that have to be: they
+# count allocations, or do less where they are raced. PLAIN matches the tests of these files.
 ONCE     ?=
 AS_BUILT = testutil\.(Allocs|RaceOn|OnlyPlain|RaceRounds)|AllocsPerRun|invariant\.On|^//go:build !
 PLAIN    = ^($(shell grep -rlE --include='*_test.go' '$(AS_BUILT)' . | xargs grep -hoE '^func Test\w+' | cut -c 6- | \
@@ -79,7 +87,7 @@ PARTLY  = $(if $(ONCE),$(filter $(RACED),$(call having,$(AS_BUILT),--include='*_
 COMPILING := GOGC=off GOMEMLIMIT=1GiB
 
 # The packages whose tests take the longest. They begin first, and the rest has the processors meanwhile.
-SLOW := $(addprefix github.com/edge-proxy/edge/,cmd/edge internal/server proxy proxy/cache engine internal/test/docs \
+SLOW = $(addprefix github.com/edge-proxy/edge/,cmd/edge internal/server proxy proxy/cache engine internal/test/docs \
 	examples internal/test/battery)
 
 # $(call tests,FOLDER,OPTIONS,PACKAGES) runs the tests of packages. Where AGAIN names a folder, tests that failed run once
@@ -169,6 +177,8 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests; make soak builds for
 # arm64. A test that fails and passes the second time, alone, is named as flaky at the end: it is the next thing to mend.
 .PHONY: test
+test: THIRD := $(shell echo $$(($$(date +%-j) % 3)))
+test: TENTH := $(shell echo $$(($$(date +%-j) % 10)))
 test: deps ## everything that must pass, each once and short (20 minutes of processor time)
 	@begun=$$SECONDS; summary=; again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; \
 	flaky() { \
@@ -176,7 +186,7 @@ test: deps ## everything that must pass, each once and short (20 minutes of proc
 	}; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again ONCE=1 TENTH=$$(($$(date +%-j) % 10)) \
+		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again ONCE=1 THIRD=$(THIRD) TENTH=$(TENTH) \
 			FLAGS="-short -timeout=20m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== FAILED: make %s\n' $$step; exit 1; \
@@ -213,7 +223,7 @@ vet: ## go vet of all modules, and with the tags of make race where there are fi
 	$(COMPILING) go vet ./...
 	@$(call each,$(COMPILING) go vet ./...)
 	$(COMPILING) go vet -C internal/test/interop -tags apps ./apps
-	CGO_ENABLED=1 $(COMPILING) go vet -race -tags invariants $(ONLY)
+	CGO_ENABLED=1 $(COMPILING) go vet -race -tags invariants $(filter $(RACED),$(ONLY))
 
 .PHONY: lint
 lint: ## the rules of internal/lint, and the lines that are linked into edge

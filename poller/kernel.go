@@ -188,7 +188,7 @@ type Kernel interface {
 	// SetBacklog changes how many connections wait at l until they are accepted, 0: 4096. Clients above it are not
 	// answered, and try again a second later.
 	SetBacklog(l FD, n int)
-	// ConnectsBegun reports whether clients have begun to connect to one of these TCP sockets, and are not waiting to be
+	// ConnectsBegun reports whether clients have begun to connect to one of these TCP sockets, and do not wait to be
 	// accepted yet; true where that is not known. It reads the table of all connections of the system, which takes
 	// milliseconds, and longer where many are.
 	ConnectsBegun(listening ...FD) bool

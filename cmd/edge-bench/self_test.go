@@ -21,7 +21,11 @@ func selfOptions(t *testing.T) (o proxybench.SelfOptions, tmp string) {
 }
 
 func TestSelf_measuresEveryLoad(t *testing.T) {
-	for _, kind := range proxybench.SelfKinds {
+	kinds := proxybench.SelfKinds
+	if testing.Short() {
+		kinds = kinds[len(kinds)-1:]
+	}
+	for _, kind := range kinds {
 		t.Run(kind.Name, func(t *testing.T) {
 			o, tmp := selfOptions(t)
 			var notes strings.Builder

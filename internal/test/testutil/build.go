@@ -33,9 +33,9 @@ func Main(m *testing.M) int {
 }
 
 // Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns the path of the
-// binary. It is without cgo, as releases are: with it the process could not be locked down. flags are more of go build. A second call with the same name and flags returns the same path. With
-// EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path leads to a script that has it emulated. Safe
-// for any goroutine.
+// binary. It is without cgo, as releases are: with it the process could not be locked down. flags are more of go build.
+// A second call with the same name and flags returns the same path. With EDGE_QEMU_ARM64=qemu-aarch64-static it is one
+// for arm64, and the path leads to a script that emulates it. Safe for any goroutine.
 func Binary(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
 	built.mu.Lock()
@@ -50,7 +50,7 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 		built.dir, built.paths = dir, map[string]string{}
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
-	to, run := path, exec.Command("go", "run", "-buildvcs=false")
+	to, run := path, exec.Command("go", "run", "-buildvcs=false", "-ldflags=-s -w")
 	run.Dir, run.Env = Root(t), append(os.Environ(), "CGO_ENABLED=0")
 	if qemu := os.Getenv("EDGE_QEMU_ARM64"); qemu != "" {
 		to = path + "-arm64"
