@@ -44,8 +44,8 @@ func (l *Listener) close(within time.Duration, hasty bool) {
 	}
 }
 
-// stopConnects lets no client begin to connect to listeners from now on, and reports whether none has begun. It looks once
-// for all of them, on its own goroutine: the system's list of connections may be long.
+// stopConnects lets no client begin to connect to listeners from now on, and reports whether none has begun. It looks
+// once for all of them, on its own goroutine: the system's list of connections may be long.
 func (e *Engine) stopConnects(listeners []*Listener) bool {
 	var sockets []poller.FD
 	for _, l := range listeners {

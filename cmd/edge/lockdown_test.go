@@ -312,7 +312,9 @@ func TestLockdown_strict(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	l := newLocked(t, bin, `"strict"`)
-	for command, want := range map[string]string{"run": `lockdown = "strict": `, "check": `error: lockdown = "strict": `} {
+	for command, want := range map[string]string{
+		"run": `lockdown = "strict": `, "check": `error: lockdown = "strict": `,
+	} {
 		run := exec.CommandContext(t.Context(), bin, command, "-c", l.path("conf/edge.toml"))
 		run.Dir = l.dir
 		out, err := run.CombinedOutput()
