@@ -100,7 +100,7 @@ func (r *Reactor) beginDrain() {
 }
 
 // drainCloser ends the connections that a drain has left. What is idle by then has been so for most of the drain, so no
-// moment is better than another: docs/adr/0017. Spread out, their clients do not all come back at once.
+// moment is better than another: docs/design/adr/0017. Spread out, their clients do not all come back at once.
 // Owned by its reactor.
 //
 //	closeTimes is sorted by at, the last one first

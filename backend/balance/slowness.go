@@ -2,7 +2,7 @@ package balance
 
 import "math"
 
-// The constants of slowness. See docs/adr/0012-adaptive-balancing.md for what they were measured against.
+// The constants of slowness. See docs/design/adr/0012-adaptive-balancing.md for what they were measured against.
 const (
 	idleHalf    = 5000 // ms: a backend that is not asked is forgiven half of its slowness in this time
 	bandLeast   = 2.8  // see band

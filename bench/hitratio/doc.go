@@ -8,7 +8,7 @@
 // Markdown, JSON and SVG. `edge-bench hitratio` is that as a command. A Policy has one owner; Run has as many cells in
 // work as there are CPUs. The same seed gives the same accesses on every machine.
 //
-// ufo is the policy of package tinyufo, which docs/hit-ratio.md states; a test holds the package against it.
+// ufo is the policy of package tinyufo, which docs/design/hit-ratio.md states; a test holds the package against it.
 //
 // Sources: S3-FIFO (Yang and others, SOSP 2023), TinyLFU (Einziger, Friedman and Manes, 2017), Cloudflare's TinyUFO,
 // hit density of window and main (Manes, Caffeine, 2026), and for the probes the comparison of reuse of LIRS (Jiang and

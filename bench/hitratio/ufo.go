@@ -6,7 +6,7 @@ import (
 )
 
 // ufo is the policy of package tinyufo: the two queues of S3-FIFO, with a small queue whose size follows the hits, and
-// a contest by sketch between what leaves it and the next victim of main. docs/hit-ratio.md has the whole of it.
+// a contest by sketch between what leaves it and the next victim of main. docs/design/hit-ratio.md has the whole of it.
 // The sketch, the adaptation and the queues have one owner; readers do no more than count a use up to 3.
 type ufo struct {
 	capacity             int

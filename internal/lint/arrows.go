@@ -137,7 +137,7 @@ func layerOf(dir string) (at int, layer string) {
 }
 
 // alone are the packages that programs import without the rest, with our packages that each may import. All of them
-// import nothing else but the standard library, on each system, in each build: docs/adr/0011.
+// import nothing else but the standard library, on each system, in each build: docs/design/adr/0011.
 var alone = map[string][]string{
 	"timerwheel": nil,
 	"pool":       nil,

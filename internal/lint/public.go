@@ -7,7 +7,7 @@ import (
 )
 
 // public are the packages that programs of others import. One more is a promise to keep its names: it needs a decision
-// in docs/adr, as 0028 is one.
+// in docs/design/adr, as 0028 is one.
 var public = strings.Fields(". backend backend/balance backend/discovery backend/registry engine h1 h2 h2/hpack " +
 	"h3 h3/qpack ketama lang limits message poller pool program program/programtest proxy proxy/cache proxy/handler " +
 	"quic session timerwheel tinyufo")

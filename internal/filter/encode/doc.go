@@ -14,7 +14,7 @@
 // there is none, get gzip without a memory but for the last 2 or 8 KiB: a quarter larger, at two thirds of the work.
 //
 // Compression is done on the reactor. It takes turns of 16 KiB there, so that it delays other requests by less than a
-// worker would take to wake up: docs/adr/0025-compression-takes-turns-on-the-reactor.md.
+// worker would take to wake up: docs/design/adr/0025-compression-takes-turns-on-the-reactor.md.
 //
 // # Concurrency
 //

@@ -13,7 +13,7 @@ import (
 //
 // The times are taken from CoDel (RFC 8289 §4) and of Maurer, Fail at Scale (ACM Queue 13, 8, 2015). The counts are for
 // members that take few requests at a time, or take long: with one request of 10 ms at a time, the times alone refuse 8
-// % at a load of 80 %, and with the counts 0.5 %. See docs/adr/0014-standing-lines.md.
+// % at a load of 80 %, and with the counts 0.5 %. See docs/design/adr/0014-standing-lines.md.
 const (
 	standingAfter  = 100 * time.Millisecond
 	standingPlaces = 100

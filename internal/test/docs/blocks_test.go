@@ -42,13 +42,14 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/acme.md", "edge check --acme", "asks an authority of the Internet; TestCheck_acme asks one of its own"},
 	{"docs/admin.md", "curl --unix-socket", "needs /run/edge; tests of cmd/edge ask in this way"},
 	{"docs/architecture.md", "1 wait    kernel.Wait(until the next timer)", "a drawing"},
-	{"docs/balancing-measured.md", "bin/edge-bench balance", "simulates for minutes"},
-	{"docs/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},
-	{"docs/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
-	{"docs/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
-	{"docs/benchmarks.md", "bin/edge-bench micro", "measures for minutes"},
-	{"docs/benchmarks.md", "bin/edge-bench http", "measures for a minute"},
-	{"docs/benchmarks.md", "bin/edge-bench self", "measures for minutes"},
+	{"docs/design/adr/0003-number-of-processors.md", "go test ./engine", "measures for a minute"},
+	{"docs/design/balancing-measured.md", "bin/edge-bench balance", "simulates for minutes"},
+	{"docs/design/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},
+	{"docs/design/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
+	{"docs/design/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
+	{"docs/design/benchmarks.md", "bin/edge-bench micro", "measures for minutes"},
+	{"docs/design/benchmarks.md", "bin/edge-bench http", "measures for a minute"},
+	{"docs/design/benchmarks.md", "bin/edge-bench self", "measures for minutes"},
 	{"docs/deployment.md", "install -m 755 edge", "changes the machine"},
 	{"docs/deployment.md", "docker build", "needs docker"},
 	{"docs/deployment.md", "helm install", "needs a cluster"},
@@ -77,8 +78,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/tcp.md", "{\"time\"", "a line of a log; tests of package server read such lines"},
 	{"docs/resilience.md", "level=WARN msg=\"backend down\"", "the log of a terminal"},
 	{"docs/health.md", "            ┌──", "a drawing"},
-	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
-	{"docs/hit-ratio.md", "hit(e)", "pseudo code"},
+	{"docs/design/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
+	{"docs/design/hit-ratio.md", "hit(e)", "pseudo code"},
 	{"docs/migrating.md", "$ edge import nginx /etc/nginx/nginx.conf", "a file of the reader; TestImport has another"},
 	{"docs/migrating.md", "# cp -a /var/lib/caddy", "files of the reader; tests of internal/test/interop have others"},
 	{"docs/migrating.md", "# edge import traefik", "files of the reader; TestImport_certificatesOfTraefik has others"},
@@ -119,8 +120,9 @@ func pages(t *testing.T) map[string][]*block {
 	t.Helper()
 	root := testutil.Root(t)
 	var files []string
-	for _, pattern := range []string{"docs/*.md", "*/README.md", "*.md", "examples/*.toml", "examples/*/*.toml",
-		"examples/*/*/edge.toml", "packaging/*.toml", "packaging/*/*.toml", "packaging/*/*/*.toml",
+	for _, pattern := range []string{"docs/*.md", "docs/*/*.md", "docs/*/*/*.md", "*/README.md", "*.md",
+		"examples/*.toml", "examples/*/*.toml", "examples/*/*/edge.toml", "packaging/*.toml",
+		"packaging/*/*.toml", "packaging/*/*/*.toml",
 		"packaging/kubernetes/edge.yaml", "packaging/helm/edge/values.yaml"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		testutil.Must(t, err)

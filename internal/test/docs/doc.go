@@ -1,5 +1,5 @@
-// Package docs runs the code blocks of README.md, CONTRIBUTING.md, docs/*.md and the README.md of packages, so that
-// what a reader pastes works. The configurations in examples/ and packaging/ are run as blocks are.
+// Package docs runs the code blocks of README.md, CONTRIBUTING.md, the pages below docs/ and the README.md of packages,
+// so that what a reader pastes works. The configurations in examples/ and packaging/ are run as blocks are.
 //
 // The word after the fence says how a block is tested:
 //
