@@ -19,7 +19,7 @@
 //	subrequest    two answers that a filter joins into one
 //	udpecho       a UDP server on package engine
 //	upgrade       handlers of net/http that stream, and a handler that takes over its connection
-//	edge.toml     a configuration of the edge program to start from; docs/configuration.md has every key
+//	edge.toml     a configuration of the edge program to start from; docs/configuration.md leads to every key
 //	https.toml    a configuration for HTTPS, HTTP/2, gRPC and WebSockets
 //
 // # What they are not

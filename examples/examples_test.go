@@ -36,7 +36,7 @@ func TestConfiguration_namesItsSections(t *testing.T) {
 	}
 	named := regexp.MustCompile(`\[+[\w.]+\]+`).FindAllString(about, -1)
 	if slices.Sort(named); !slices.Equal(named, slices.Compact(slices.Sorted(slices.Values(has)))) ||
-		!strings.Contains(about, "docs/configuration.md has them all") {
+		!strings.Contains(about, "docs/configuration.md leads to them all") {
 		t.Errorf("the file has %q, and says of itself\n%s", has, about)
 	}
 }

@@ -53,7 +53,7 @@ type proxyOptions struct {
 
 // proxyConfig is the configuration that the flags stand for. A person at a terminal does not wait long for the end.
 const proxyConfig = `# Written by edge proxy --save: edge run -c FILE does the same.
-# docs/configuration.md has all keys; edge check FILE says what is wrong with one.
+# docs/configuration.md leads to all keys; edge check FILE says what is wrong with one.
 
 [global]
 grace_period = "5s"  # how long open requests may take when edge is asked to stop

@@ -25,7 +25,8 @@ func newSchema() *cobra.Command {
 			return config.JSONSchema(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference page, docs/configuration.md")
+	cmd.Flags().BoolVar(&markdown, "markdown", false,
+		"print the reference of all keys, docs/configuration.md and docs/config, as one page")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the JSON Schema, as without a flag")
 	cmd.MarkFlagsMutuallyExclusive("markdown", "json")
 	return cmd

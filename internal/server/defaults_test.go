@@ -2,10 +2,10 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -91,16 +91,15 @@ var (
 
 // A reload says of the keys that the reference page marks so, and of no other, that they wait for a restart.
 func TestDiff_restartAsTheReferenceSays(t *testing.T) {
-	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	testutil.Must(t, err)
-	defer page.Close()
+	var page bytes.Buffer
+	testutil.Must(t, config.Reference(&page))
 	const listener = "[connection_filters.polite]\ntype = \"test_door\"\n" +
 		"[log_sinks.central]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:4318\"\n" +
 		"[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n" +
 		"proxy_protocol.from = [\"10.0.0.0/8\"]\n"
 	given := []string{"listen", "cert", "tls", "hsts.max_age", "proxy_protocol.from"}
 	section, header, waiting := "", "", 0
-	for lines := bufio.NewScanner(page); lines.Scan(); {
+	for lines := bufio.NewScanner(&page); lines.Scan(); {
 		line := lines.Text()
 		if strings.HasPrefix(line, "## ") {
 			section = ""

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -185,13 +183,12 @@ dest = "keyed"
 // reference page is tried.
 func TestDiff_touchesThePoolsThatEnd(t *testing.T) {
 	t.Parallel()
-	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	testutil.Must(t, err)
-	defer page.Close()
+	var page bytes.Buffer
+	testutil.Must(t, config.Reference(&page))
 	header := regexp.MustCompile("^## (?:`(\\[+)(routes|upstreams.NAME)\\])?")
 	tried, ended := 0, 0
 	section := ""
-	for lines := bufio.NewScanner(page); lines.Scan(); {
+	for lines := bufio.NewScanner(&page); lines.Scan(); {
 		if m := header.FindStringSubmatch(lines.Text()); m != nil {
 			section = m[2]
 		}

@@ -63,6 +63,11 @@ func build(archive, scripts, out string) (string, error) {
 	for to, from := range places {
 		p.add(to, from)
 	}
+	for from := range content {
+		if page, ok := strings.CutPrefix(from, "docs/"); ok && page != "CHANGELOG.md" {
+			p.add("/usr/share/doc/edge/"+page, from)
+		}
+	}
 	for _, folder := range []string{"/etc/edge", "/etc/edge/tls"} {
 		p.contents = append(p.contents, &files.Content{Destination: folder, Type: files.TypeDir,
 			FileInfo: &files.ContentFileInfo{Mode: 0o750 | fs.ModeDir, MTime: p.when}})
@@ -125,7 +130,7 @@ func versionOf(version string) string {
 	return version
 }
 
-// places are the files of the package, by the names that they have in the archive.
+// places are the files of the package but for the pages of docs, by the names that they have in the archive.
 var places = map[string]string{
 	"/usr/bin/edge":                                  "edge",
 	"/usr/bin/edge-bench":                            "edge-bench",
@@ -139,10 +144,7 @@ var places = map[string]string{
 	"/usr/share/fish/vendor_completions.d/edge.fish": "completions/edge.fish",
 	"/usr/share/doc/edge/copyright":                  "LICENSE",
 	"/usr/share/doc/edge/changelog.gz":               "docs/CHANGELOG.md",
-	"/usr/share/doc/edge/configuration.md":           "docs/configuration.md",
-	"/usr/share/doc/edge/deployment.md":              "docs/deployment.md",
 	"/usr/share/doc/edge/notify-reload.conf":         "systemd/notify-reload.conf",
-	"/usr/share/doc/edge/operations.md":              "docs/operations.md",
 }
 
 // pack is a package while it is put together. err is the first error.

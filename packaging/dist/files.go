@@ -41,7 +41,7 @@ type file struct {
 	mode int64
 }
 
-// taken are files of the sources, by their places in an archive.
+// taken are files of the sources, by their places in an archive. The pages of docs/config are taken too.
 var taken = map[string]string{
 	"LICENSE":                    "LICENSE",
 	"edge.toml":                  "packaging/edge.toml",
@@ -68,7 +68,13 @@ func (r *release) content(binaries []string, runs string) (map[string]file, erro
 		}
 		all[name] = file{text, 0o755}
 	}
-	for to, from := range taken {
+	sources := maps.Clone(taken)
+	pages, _ := filepath.Glob(filepath.Join(r.source, "docs", "config", "*.md")) // the pattern is a right one
+	for _, page := range pages {
+		name := "docs/config/" + filepath.Base(page)
+		sources[name] = name
+	}
+	for to, from := range sources {
 		text, err := os.ReadFile(filepath.Join(r.source, filepath.FromSlash(from)))
 		if err != nil {
 			return nil, err

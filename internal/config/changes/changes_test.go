@@ -2,9 +2,8 @@ package changes
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,11 +124,8 @@ var (
 
 // Each key of the reference page that changes is told, by its name.
 func TestOf_tellsEachKey(t *testing.T) {
-	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer page.Close()
+	var page bytes.Buffer
+	testutil.Must(t, config.Reference(&page))
 	bases := map[string]string{
 		"global": "[global]\n", "log": "[log]\n", "tls": "[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\n[tls]\n",
 		"listeners":      "[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\nname = \"l\"\n",
@@ -142,7 +138,7 @@ func TestOf_tellsEachKey(t *testing.T) {
 		"routes.path": "", "routes.dest": "", "listeners.name": "", "listeners.cert": "",
 		"listeners.listen": "", "listeners.access_log.path": "", "routes.access_log.path": ""}
 	section, told := "", 0
-	for lines := bufio.NewScanner(page); lines.Scan(); {
+	for lines := bufio.NewScanner(&page); lines.Scan(); {
 		line := lines.Text()
 		if strings.HasPrefix(line, "## ") {
 			section = ""

@@ -80,15 +80,7 @@ func anchors(lines []string) map[string]bool {
 		if text == line || !strings.HasPrefix(text, " ") {
 			continue
 		}
-		anchor := strings.Map(func(r rune) rune {
-			switch {
-			case r == ' ':
-				return '-'
-			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
-				return unicode.ToLower(r)
-			}
-			return -1
-		}, text[1:])
+		anchor := anchorOf(text[1:])
 		if n := seen[anchor]; n > 0 {
 			all[fmt.Sprint(anchor, "-", n)] = true
 		}
@@ -96,4 +88,17 @@ func anchors(lines []string) map[string]bool {
 		all[anchor] = true
 	}
 	return all
+}
+
+// anchorOf returns the anchor of the first heading with a text.
+func anchorOf(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, text)
 }

@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -23,25 +22,42 @@ import (
 
 var update = flag.Bool("update", false, "write the pages anew that are made from code")
 
-// docs/configuration.md is made from the rows of all sections, those of other packages than config included.
+// docs/configuration.md and docs/config are made from the rows of all sections, those of other packages than config
+// included.
 func TestReference_isUpToDate(t *testing.T) {
-	var b bytes.Buffer
-	testutil.Must(t, config.Reference(&b))
-	path := filepath.Join(testutil.Root(t), "docs", "configuration.md")
-	if *update {
-		testutil.Must(t, os.WriteFile(path, b.Bytes(), 0o644))
+	pages := splitReference(t, strings.Join(reference(t), "\n"), keyPages)
+	docs := filepath.Join(testutil.Root(t), "docs")
+	for name, text := range pages {
+		path := filepath.Join(docs, name)
+		if *update {
+			testutil.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			testutil.Must(t, os.WriteFile(path, []byte(text), 0o644))
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%s is out of date: go test ./internal/test/docs -run Reference -update writes it", path)
+		}
 	}
-	got := testutil.ReadFile(t, path)
-	if !bytes.Equal(got, b.Bytes()) {
-		t.Errorf("%s is out of date: go test ./internal/test/docs -run Reference -update writes it", path)
+	files, err := filepath.Glob(filepath.Join(docs, "config", "*"))
+	testutil.Must(t, err)
+	if len(files) != len(pages)-1 {
+		t.Errorf("docs/config has %d files, want the %d pages of the reference", len(files), len(pages)-1)
 	}
 }
 
-// All keys of a section stand together, those that another package adds to it too.
+// reference returns the lines of the reference in one piece.
+func reference(t *testing.T) []string {
+	t.Helper()
+	var b strings.Builder
+	testutil.Must(t, config.Reference(&b))
+	return strings.Split(b.String(), "\n")
+}
+
+// All keys of a section stand together, those that another package adds to it too. A heading names one section, so that
+// links to it know their page.
 func TestReference_hasEachSectionOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, line := range prose(t, "docs/configuration.md") {
-		if strings.HasPrefix(line, "## ") && seen[line] {
+	for _, line := range reference(t) {
+		if strings.HasPrefix(line, "##") && seen[line] {
 			t.Errorf("%s is there twice", line)
 		}
 		seen[line] = true
@@ -52,7 +68,7 @@ func TestReference_hasEachSectionOnce(t *testing.T) {
 // since a table may stand inside another section: sample of [log] is access_log.sample of listeners.
 func TestReference_hasEachKeyOnce(t *testing.T) {
 	seen, section := map[string]string{}, ""
-	for _, line := range prose(t, "docs/configuration.md") {
+	for _, line := range reference(t) {
 		if strings.HasPrefix(line, "#") {
 			section = strings.TrimLeft(line, "# ")
 		}
