@@ -36,7 +36,7 @@
 //
 // # Limits
 //
-// See Options and docs/limits.md: bytes of a send queue, unread bytes, turns and accepts for each tick, jobs, and a
-// budget of memory for all buffers. When it is short, caches are emptied first, then accepting pauses, then reading
-// (Pressure).
+// See Options and docs/limits/engine.md: bytes of a send queue, unread bytes, turns and accepts for each tick, jobs,
+// and a budget of memory for all buffers. When it is short, caches are emptied first, then accepting pauses, then
+// reading (Pressure).
 package engine

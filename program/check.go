@@ -24,7 +24,7 @@ import (
 
 // CheckOptions say how Check tells what it finds. The zero value is good.
 type CheckOptions struct {
-	JSON     bool      // findings are JSON on Out, see docs/operations.md
+	JSON     bool      // findings are JSON on Out, see docs/commands.md
 	Strict   bool      // warnings count as errors do, with the Code 2
 	Connect  bool      // servers of logs, traces and events are tried
 	ACME     string    // Staging, or the URL of an ACME directory: certificates are tried there; "": none are

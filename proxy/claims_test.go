@@ -155,7 +155,7 @@ func spelledWith(names []string) (spelled []string) {
 // What a proxy says of a client is not for the client to say, in a head or after a body, in any spelling that an
 // origin may take for the name.
 func TestClaims_ofTheUntrustedEndHere(t *testing.T) {
-	const trailersMost = 20 // of one request: see docs/limits.md
+	const trailersMost = 20 // of one request: see docs/limits/http.md
 	for _, p := range []upstream.Protocol{upstream.H1, upstream.H2} {
 		for _, on := range []proxy.Listener{{}, {Underscores: proxy.UnderscoresPass}} {
 			c := newClaims(t, on, p)

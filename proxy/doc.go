@@ -31,7 +31,7 @@
 // # Failures
 //
 // Every failure is an Error: an answer, a Proxy-Status field (RFC 9209) with its reason, and a defined fate of the
-// connection; docs/operations.md has the table. An exchange is tried again by a RetryPolicy: where the origin has
+// connection; docs/errors.md has the table. An exchange is tried again by a RetryPolicy: where the origin has
 // provably processed nothing, or where the request is idempotent, and its body, if any, was kept.
 //
 // # Limits

@@ -147,7 +147,7 @@ func (e *Error) after() string {
 	return "1"
 }
 
-// The failures of a proxy: docs/operations.md says what each of them means.
+// The failures of a proxy: docs/errors.md says what each of them means.
 var (
 	routeNotFound = failure(SideProxy, "route", 404, "destination_not_found", "There is nothing at this address.")
 	methodRefused = failure(SideProxy, "method", 405, "http_request_denied", "No route takes this method.", allows)

@@ -36,7 +36,7 @@ func newCheck() *cobra.Command {
 		},
 	}
 	o.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/commands.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
 	cmd.Flags().BoolVar(&o.connect, "connect", false,
 		"try the servers that get logs, traces and events: OpenTelemetry, syslog, Sentry")

@@ -72,7 +72,7 @@ type topEntry struct {
 	GRPC bool `edge:"grpc" example:"true" also:"proxy.grpc"`
 	// Bodies of answers to failures, by status (400 to 599) or class (`4xx`, `5xx`): the path of a file, a table with
 	// `file` or `body` and, where the extension does not tell it, `type`; or a list of these in several types, of which
-	// each client gets the type that it prefers. See [Error pages](operations.md#error-pages).
+	// each client gets the type that it prefers. See [Error pages](errors.md#error-pages).
 	// Example: { 404 = "404.html", 5xx = "/etc/edge/5xx.html" }
 	Errors errorPages `edge:"error_pages" local:"true"`
 }

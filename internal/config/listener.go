@@ -97,7 +97,7 @@ type Listener struct {
 // Believed says which servers before this one are believed about their clients. The zero value believes none.
 type Believed struct {
 	// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is any peer on a
-	// Unix socket. [Such fields](operations.md#behind-another-proxy) of other peers are replaced or dropped.
+	// Unix socket. [Such fields](proxies.md#behind-another-proxy) of other peers are replaced or dropped.
 	// Example: ["10.0.0.0/8", "unix"]
 	Trusted       Trusted       `edge:"trusted_proxies"`
 	ProxyProtocol ProxyProtocol `edge:"proxy_protocol"`
@@ -108,7 +108,7 @@ type ProxyProtocol struct {
 	// Load balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by address; `unix`
 	// is any peer on a Unix socket. The header tells the addresses of the client and of the server, which hold for
 	// logs, limits, rules and `trusted_proxies`. Connections of other peers are served without a header. See
-	// [PROXY protocol](operations.md#proxy-protocol).
+	// [PROXY protocol](proxies.md#proxy-protocol).
 	// Example: ["10.0.0.0/8"]
 	From Trusted `edge:"from"`
 	// Close connections that do not begin with a header, connections of other peers included.
@@ -166,7 +166,7 @@ type Limits struct {
 	Connections int `edge:"connections" default:"0" min:"0" max:"100000000" example:"200000"`
 	// Maximum number of connections that one client may have open at once, at all addresses of the listener together. A
 	// client is an IPv4 address or the first 64 bits of an IPv6 address, as the header of the
-	// [PROXY protocol](operations.md#proxy-protocol) tells it where there is one; clients on Unix sockets are not
+	// [PROXY protocol](proxies.md#proxy-protocol) tells it where there is one; clients on Unix sockets are not
 	// limited. A further connection is closed at once. 0: no limit.
 	ClientConns int `edge:"connections_per_client" default:"0" min:"0" max:"100000000" example:"100" json:",omitempty"`
 	// Time a connection may wait for its next request.

@@ -53,6 +53,13 @@ var taken = map[string]string{
 	"docs/configuration.md":      "docs/configuration.md",
 	"docs/deployment.md":         "docs/deployment.md",
 	"docs/operations.md":         "docs/operations.md",
+	"docs/commands.md":           "docs/commands.md",
+	"docs/counters.md":           "docs/counters.md",
+	"docs/errors.md":             "docs/errors.md",
+	"docs/lockdown.md":           "docs/lockdown.md",
+	"docs/proxies.md":            "docs/proxies.md",
+	"docs/tuning.md":             "docs/tuning.md",
+	"docs/why.md":                "docs/why.md",
 }
 
 // completions are the files that shells look for, by the words of edge completion.

@@ -71,7 +71,7 @@ func (r *Report) Render(w io.Writer) error {
 }
 
 // JSON returns the problems for a program: ok, and the lists errors, warnings and notes, each entry with file, line,
-// column, severity and message, and where there are such, code, hint and related. docs/operations.md has the schema.
+// column, severity and message, and where there are such, code, hint and related. docs/commands.md has the schema.
 func (r *Report) JSON() []byte {
 	shown := struct {
 		OK bool `json:"ok"`

@@ -16,7 +16,7 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// fault is a proxy.Error as the code has it, or a row of the table in docs/operations.md.
+// fault is a proxy.Error as the code has it, or a row of the table in docs/errors.md.
 type fault struct {
 	status        int
 	token, reason string
@@ -42,7 +42,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s: %q is no error type of RFC 9209", f.at, f.token)
 		}
 		if !slices.ContainsFunc(rows, func(row fault) bool { return f.shownBy(&row) }) {
-			t.Errorf("%s: docs/operations.md has no row with %d, %q, `%s`", f.at, f.status, f.token, f.reason)
+			t.Errorf("%s: docs/errors.md has no row with %d, %q, `%s`", f.at, f.status, f.token, f.reason)
 		}
 	}
 	for _, row := range rows {
@@ -180,10 +180,10 @@ func faultOf(t *testing.T, lit *ast.CompositeLit, at string) fault {
 	return f
 }
 
-// faultsOfTable returns the rows of the table in docs/operations.md, one for each status and reason that a row has.
+// faultsOfTable returns the rows of the table in docs/errors.md, one for each status and reason that a row has.
 func faultsOfTable(t *testing.T) (all []fault) {
 	t.Helper()
-	const page = "docs/operations.md"
+	const page = "docs/errors.md"
 	text := testutil.ReadFile(t, filepath.Join(testutil.Root(t), page))
 	inside := false
 	for i, line := range strings.Split(string(text), "\n") {

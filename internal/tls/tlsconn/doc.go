@@ -45,5 +45,5 @@
 //
 // # Limits
 //
-// HandshakerOptions, and 16 KiB for a ClientHello: see docs/limits.md. Each is counted by Stats.
+// HandshakerOptions, and 16 KiB for a ClientHello: see docs/limits/engine.md. Each is counted by Stats.
 package tlsconn
