@@ -139,13 +139,13 @@ type Global struct {
 	// program. A reload upgrades too when keys have changed that wait for a restart, such as `worker_threads`.
 	UpgradeOnReload bool `edge:"upgrade_on_reload" example:"true" json:",omitzero"`
 	// User that a process started by root becomes before it accepts a connection, by name or number. See
-	// [rights](lockdown.md#rights).
+	// [rights](lockdown.md#rights-user-and-group).
 	User string `edge:"user" kind:"account" example:"www-data" restart:"true"`
 	// Group of the process, by name or number; default: the first group of `user`.
 	Group string `edge:"group" kind:"account" example:"www-data" restart:"true"`
 	// Give up all rights to files, ports and system calls that serving does not need, by Landlock, seccomp and
 	// no_new_privs. `true`: as far as the kernel allows, with a warning of the rest; `"strict"`: completely, or the
-	// process does not start. See [lockdown](lockdown.md#lockdown).
+	// process does not start. See [lockdown](lockdown.md#lockdown-sandbox).
 	Lockdown Lockdown `edge:"lockdown" default:"false" example:"true" restart:"true" json:",omitzero"`
 	// Serve in the background, like `edge -d`: the command ends when the process serves, or with the reason why it does
 	// not. See [in the background](operations.md#in-the-background).

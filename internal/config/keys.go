@@ -77,7 +77,7 @@ func serviceSections() []*schema.Section {
 	return []*schema.Section{services, schema.Table[serviceRouteEntry](tags(), schema.Section{
 		Path: plugin.Services.Section + ".NAME.routes", Shape: schema.List,
 		Doc: "Where connections of a service of the type tcp lead: the first route whose condition holds takes a " +
-			"connection. See [by name](tcp.md#by-name).",
+			"connection. See [by name](tcp.md#by-name-sni).",
 	})}
 }
 

@@ -97,7 +97,8 @@ type Listener struct {
 // Believed says which servers before this one are believed about their clients. The zero value believes none.
 type Believed struct {
 	// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is any peer on a
-	// Unix socket. [Such fields](proxies.md#behind-another-proxy) of other peers are replaced or dropped.
+	// Unix socket. [Such fields](proxies.md#behind-another-proxy-x-forwarded-for) of other peers are replaced or
+	// dropped.
 	// Example: ["10.0.0.0/8", "unix"]
 	Trusted       Trusted       `edge:"trusted_proxies"`
 	ProxyProtocol ProxyProtocol `edge:"proxy_protocol"`

@@ -28,7 +28,7 @@ type Upstream struct {
 	Spill bool `edge:"spill" example:"true" json:",omitzero"`
 	// Share of a tier's weight below which all of its backends get requests, also backends that fail their checks, when
 	// other tiers cannot help: the checks may be wrong, and the few backends that are up would be overloaded. 0: never.
-	// See [panic](balancing.md#panic).
+	// See [panic](balancing.md#panic-panic-threshold).
 	// Example: "50%"
 	Panic int `edge:"panic" kind:"share" default:"0" json:",omitzero"`
 	// Time that a backend which is up again, or new while other backends are up, takes to get all of its requests, a
@@ -92,7 +92,7 @@ type Upstream struct {
 // Sticky says how clients are kept at the backends of an upstream.
 type Sticky struct {
 	// Name of a cookie that keeps a client at its backend while the backend is up, whatever `load_balancing` says.
-	// `""`: none. See [balancing](balancing.md#sticky-cookies).
+	// `""`: none. See [balancing](balancing.md#sticky-cookies-sticky-sessions).
 	Cookie string `edge:"cookie" kind:"cookie" example:"edge_sid"`
 	// Time a client keeps the cookie (`Max-Age`). The cookie is renewed when less than half of it is left.
 	TTL time.Duration `edge:"ttl" default:"1h" min:"1m" max:"8760h" example:"24h" show:".cookie"`
@@ -170,8 +170,8 @@ type Pool struct {
 	// because of `breaker`. Further requests are answered 503.
 	// Example: 100
 	Queue int `edge:"queue" default:"500" min:"0" max:"1000000" also:"..breaker.max_pending" show:". ..breaker."`
-	// Time a request waits before it is answered 503. For a place under `breaker` it is [less](overload.md#the-line)
-	// where requests have waited for a while.
+	// Time a request waits before it is answered 503. For a place under `breaker` it is
+	// [less](overload.md#the-line-queue) where requests have waited for a while.
 	QueueTimeout time.Duration `edge:"queue_timeout" default:"1s" min:"1ms" max:"10m" example:"5s" show:". ..breaker."`
 }
 
@@ -232,8 +232,8 @@ type Retry struct {
 type Outlier struct {
 	// Failures in a row that eject a backend: no answer; or 502, 503 and 504, from two routes or over a second. Up to
 	// 40 are needed where the other backends had fewer than 250 good requests in `window`, or fail too: see
-	// [ejection](resilience.md#ejection). Any key of `outlier` turns ejection on, also of backends that answer much
-	// worse than the rest.
+	// [ejection](resilience.md#ejection-outlier-detection). Any key of `outlier` turns ejection on, also of
+	// backends that answer much worse than the rest.
 	Errors int `edge:"errors" default:"5" min:"2" max:"1000" example:"10" show:"."`
 	// Time over which backends are compared.
 	Window time.Duration `edge:"window" default:"10s" min:"1s" max:"10m" example:"30s" show:"."`

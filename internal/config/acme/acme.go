@@ -63,7 +63,7 @@ type ACME struct {
 	// `tls-alpn-01`.
 	Challenge string `edge:"challenge" enum:"auto http-01 tls-alpn-01 dns-01" default:"auto" example:"http-01"`
 	// Writer of the records for `dns-01`, which hosts with a star need: a name of `[dns_providers]`, or the absolute
-	// path of a program. See [proofs by DNS](acme.md#proofs-by-dns).
+	// path of a program. See [proofs by DNS](acme.md#proofs-by-dns-wildcard-certificates).
 	// Example: "/etc/edge/dns-hook"
 	DNS string `edge:"dns" local:"true"`
 	// DNS servers that are asked for the zones of hosts; default: the servers of `/etc/resolv.conf`.

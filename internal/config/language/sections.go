@@ -197,6 +197,6 @@ func geoKeys() *schema.Section {
 	return schema.Table[geoEntry](tags(), schema.Section{
 		Path: "geo",
 		Doc: "Databases that say where addresses are, for `geo.country`, `geo.asn` and the like in " +
-			"[conditions and templates](DSL.md#countries-cities-and-networks).",
+			"[conditions and templates](DSL.md#countries-cities-and-networks-geoip).",
 	})
 }

@@ -98,8 +98,8 @@ var (
 
 	DNSProviders = &Kind{
 		Kind: plugin.DNSProviders,
-		Doc: "Writers of the records for [proofs by DNS](acme.md#proofs-by-dns), by the names under which `dns` of " +
-			"`[acme]` names them. The types come from [modules](plugins.md#dns-providers).",
+		Doc: "Writers of the records for [proofs by DNS](acme.md#proofs-by-dns-wildcard-certificates), by the names " +
+			"under which `dns` of `[acme]` names them. The types come from [modules](plugins.md#dns-providers).",
 		Does:   "Type of the DNS provider, of a module that the program was built with.",
 		Use:    "name it in \"dns\" of [acme]",
 		Unused: "`dns` of `[acme]` does not name a DNS provider: it is not made.",

@@ -71,11 +71,11 @@ type Logging struct {
 	// Example: "logfmt"
 	Format string `edge:"format" enum:"json common combined logfmt" json:",omitempty"`
 	// Text of a line in place of `format`, a template of [the language](DSL.md). Values are escaped, so that no client
-	// writes lines of its own. See [requests](logging.md#requests).
+	// writes lines of its own. See [requests](logging.md#requests-access-log).
 	// Example: "{client.ip} {method} {path} {status} {duration}"
 	Line *lang.Template `edge:"line" json:",omitempty"`
 	// Members to add to each line of the formats `json` and `logfmt`, by name: templates of [the language](DSL.md), 24
-	// at most. See [requests](logging.md#requests).
+	// at most. See [requests](logging.md#requests-access-log).
 	// Example: { tenant = "{header.x-tenant}" }
 	Fields *[]Text `edge:"fields" json:",omitempty"`
 	// Condition of [the language](DSL.md) that logged requests meet. Without it all requests are logged.

@@ -15,7 +15,7 @@ type Policy struct {
 	asked bool // a file gave a key of it
 
 	// Size above which edge renames a file of an access log or of `error_log`. Any key of `rotate` turns rotation on.
-	// See [rotation](logging.md#rotation).
+	// See [rotation](logging.md#rotation-log-rotation).
 	Size int64 `edge:"rotate.size" unit:"size" default:"100m" words:"off" min:"64k" max:"1024g" example:"1g"`
 	// Time between two rotations, counted from midnight in UTC: "24h" rotates at midnight.
 	Every time.Duration `edge:"rotate.every" min:"1m" max:"8760h" example:"24h"`

@@ -8,16 +8,19 @@ import (
 
 // tasks are the words for everyday jobs by which operators of other proxies search.
 var tasks = []string{
-	"access log", "admin api", "basic auth", "caddy", "canary", "certificate", "circuit breaking",
-	"client certificates", "completion", "consul", "container", "cors", "csrf", "deny", "discovery", "dns",
-	"docker", "drain", "edge doctor", "edge explain", "edge import", "edge why", "error page", "etcd", "failover",
-	"geoip", "grpc", "haproxy", "headers", "health checks", "hedging", "helm", "hsts", "http/2", "http/3",
-	"ip allow list",
-	"ip list", "json log", "kubernetes", "load balancing methods", "load balancing", "log format", "log rotation",
-	"maintenance", "metrics", "mtls", "nginx", "outlier", "packages", "plugins", "prometheus", "rate limit",
-	"redirect http to https", "redirect", "reload", "renewal", "request ids", "retries", "rewrite", "rollback",
-	"routes", "security headers", "sticky sessions", "systemd", "timeouts", "traefik", "upload", "websocket",
-	"weight", "x-forwarded-for", "zero-downtime upgrade",
+	"access log", "admin api", "basic auth", "bypass", "cache", "caddy", "canary", "certificate",
+	"circuit breaker", "circuit breaking", "client certificates", "completion", "compression", "conf.d", "consul",
+	"container", "cors", "csrf", "deny", "discovery", "dns", "docker", "drain", "edge doctor", "edge explain",
+	"edge import", "edge why", "error page", "etcd", "exit codes", "failover", "geoip", "graceful shutdown",
+	"grpc", "gzip", "haproxy", "headers", "health check", "health checks", "hedging", "helm", "hsts", "http/2",
+	"http/3", "invalidation", "ip allow list", "ip list", "json log", "kubernetes", "let's encrypt",
+	"load balancer", "load balancing", "load balancing methods", "log format", "log rotation", "maintenance",
+	"metrics", "mtls", "nginx", "outlier", "packages", "plugins", "prometheus", "proxy protocol", "purge", "quic",
+	"rate limit", "redirect", "redirect http to https", "reload", "renewal", "request ids", "retries",
+	"reverse proxy", "rewrite", "rollback", "routes", "security headers", "service discovery", "spa",
+	"static files", "sticky session", "sticky sessions", "systemd", "timeouts", "tls termination", "tracing",
+	"traefik", "tuning", "upgrade", "upload", "virtual host", "websocket", "weight", "wildcard",
+	"x-forwarded-for", "zero-downtime upgrade",
 }
 
 // A search for the everyday word of a job finds a line with a link in the index, and each recipe is in it.
