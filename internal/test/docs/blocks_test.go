@@ -36,7 +36,6 @@ var languages = []string{"go", "toml", "yaml", "sh", "console", "text", "ini", "
 var exceptions = []struct{ page, begins, reason string }{
 	{"*/README.md", "go get github.com/edge-proxy/edge/", "needs a module; TestGet looks at it"},
 	{"*/README.md", "bin/edge-bench micro", "measures for minutes"},
-	{"README.md", "$ edge why", "of a request on another machine; docs/recipes.md runs the command"},
 	{"docs/DSL.md", "condition = expr", "the grammar"},
 	{"docs/DSL.md", `path starts_with "/api/"`, "the tables of the page have these two, which tests of lang read"},
 	{"docs/acme.md", "edge check --acme", "asks an authority of the Internet; TestCheck_acme asks one of its own"},
