@@ -169,9 +169,15 @@ func startable(bin string) error {
 	return nil
 }
 
-// explainStart adds to an error of exec what it usually means.
+// explainStart adds to an error of a start what it usually means.
 func (p *program) explainStart(err error) error {
+	var ended *exec.ExitError
 	switch {
+	case errors.As(err, &ended):
+		// The kernel starts half of a file that is linked statically, and ends it where a page is missing.
+		if by := ended.Sys().(syscall.WaitStatus).Signal(); by == syscall.SIGSEGV || by == syscall.SIGBUS {
+			return fmt.Errorf("%w: it crashes, or its file is not whole", err)
+		}
 	case errors.Is(err, syscall.EACCES) && p.locked:
 		return fmt.Errorf("%w: lockdown does not let the process start it: edge run --upgrade is not limited", err)
 	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EIO):
