@@ -1,4 +1,4 @@
-package micro
+package compiled
 
 import (
 	"flag"
@@ -34,7 +34,7 @@ var compiled = sync.OnceValues(func() (string, error) {
 	slices.Sort(dirs)
 	args := []string{"build", "-trimpath=false", "-gcflags=-m=1 -d=ssa/check_bce/debug=1"}
 	cmd := exec.Command("go", append(args, slices.Compact(dirs)...)...)
-	cmd.Dir = "../.."
+	cmd.Dir = "../../.."
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 })
