@@ -160,7 +160,7 @@ type check struct {
 	options health.Options
 }
 
-// Check has the backends of set checked from Start on: a backend that fails gets no requests until it passes again.
+// Check checks the backends of set from Start on: a backend that fails gets no requests until it passes again.
 // With HealthStartChecked they get none before their first check either. Call it before Start, once for each set.
 func (s *Server) Check(set *backend.Set, o HealthOptions) {
 	if o.Rules.Start != health.StartUp {

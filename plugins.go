@@ -17,7 +17,7 @@ type (
 	Report  = plugin.Report  // takes what Check finds wrong
 	Counter = plugin.Counter // what Build.Counter returns
 	Rate    = plugin.Rate    // 100/s, as a field of a configuration
-	Secret  = plugin.Text    // a text that nobody is shown, as a field of a configuration
+	Secret  = plugin.Text    // a text that is never shown, as a field of a configuration
 	Service = plugin.Service // a protocol that is not HTTP
 
 	DNSProvider = plugin.DNSProvider // writes records into zones
@@ -31,57 +31,62 @@ func RegisterFilter[C any](name, doc string, create func(c *C, b *Build) (*proxy
 	plugin.Register(plugin.Filters, name, doc, create)
 }
 
-// RegisterDestination is RegisterFilter for [destinations.NAME]: dest of a route or of a rule is NAME. A panic of its
-// Open answers the request 500, and is logged.
+// RegisterDestination adds a type of destinations: [destinations.NAME] makes one, and dest of a route or of a rule
+// selects it. See RegisterFilter. A panic of its Open answers the request 500, and is logged.
 func RegisterDestination[C any](name, doc string, create func(c *C, b *Build) (proxy.Destination, error)) {
 	plugin.Register(plugin.Destinations, name, doc, create)
 }
 
-// RegisterBalance is RegisterFilter for [balance_methods.NAME]: load_balancing of an upstream or of a route is NAME. A
-// method picks backends on each reactor by a Picker of its own, which returns at once. A pick that panics, or that is a
-// closed or tried backend, counts as none, and is logged. The Name of the method is the name in the table.
+// RegisterBalance adds a type of balancing methods: [balance_methods.NAME] makes one, and load_balancing of an
+// upstream or of a route selects it. See RegisterFilter. A method picks backends on each reactor by a Picker of its
+// own, which returns at once. A pick that panics, or that is a closed or tried backend, counts as none, and is logged.
+// The Name of the method is the name in the table.
 func RegisterBalance[C any](name, doc string, create func(c *C, b *Build) (*balance.Method, error)) {
 	plugin.Register(plugin.BalanceMethods, name, doc, create)
 }
 
-// RegisterConnectionFilter is RegisterFilter for [connection_filters.NAME]: connection_filters of a listener has NAME.
-// Its functions run on reactors and return at once. A panic closes the connection, and is logged.
+// RegisterConnectionFilter adds a type of filters of connections: [connection_filters.NAME] makes one, and
+// connection_filters of a listener names it. See RegisterFilter. Its functions run on reactors and return at once. A
+// panic closes the connection, and is logged.
 func RegisterConnectionFilter[C any](
 	name, doc string, create func(c *C, b *Build) (*session.ConnFilter, error),
 ) {
 	plugin.Register(plugin.ConnectionFilters, name, doc, create)
 }
 
-// RegisterDiscoverer is RegisterFilter for [discoverers.NAME]: discover of an upstream is NAME. Each upstream that
-// names it gets a source of its own, which runs on a goroutine. What an error or a panic of Run ends is begun again,
-// later each time; meanwhile the backends that were found stay.
+// RegisterDiscoverer adds a type of sources of backends: [discoverers.NAME] makes them, and discover of an upstream
+// selects it. See RegisterFilter. Each upstream that names it gets a source of its own, which runs on a goroutine.
+// What an error or a panic of Run ends is begun again, later each time; meanwhile the backends that were found stay.
 func RegisterDiscoverer[C any](name, doc string, create func(c *C, b *Build) (discovery.Source, error)) {
 	plugin.Register(plugin.Discoverers, name, doc, create)
 }
 
-// RegisterLogSink is RegisterFilter for [log_sinks.NAME]: output of [log], or an access_log, is NAME. The writer gets
-// whole lines, many at once, on a goroutine of its own, so it may block: reactors never wait for it, and lines that
-// find no room meanwhile are dropped and counted. It must not keep what it gets. An error or a panic loses these lines,
-// and is logged at most once a minute. A writer that has Close is closed when nothing logs to it any more.
+// RegisterLogSink adds a type of log outputs: [log_sinks.NAME] makes one, and output of [log], or access_log, selects
+// it. See RegisterFilter. The writer gets whole lines, many at once, on a goroutine of its own, so it may block:
+// reactors never wait for it, and lines that find no room meanwhile are dropped and counted. It must not keep what it
+// gets. An error or a panic loses these lines, and is logged at most once a minute. A writer that has Close is closed
+// when nothing logs to it any more.
 func RegisterLogSink[C any](name, doc string, create func(c *C, b *Build) (io.Writer, error)) {
 	plugin.Register(plugin.LogSinks, name, doc, create)
 }
 
-// RegisterService is RegisterFilter for [services.NAME]: a protocol that is not HTTP, at the addresses of listen there,
-// with TLS, limits of connections and connection filters as listeners have them. Connections stay with the process that
-// has accepted them: a reload and an upgrade leave them alone, and a drain waits for them within grace_period.
+// RegisterService adds a type of services: [services.NAME] serves a protocol that is not HTTP, at its addresses of
+// listen, with TLS, limits of connections and connection filters as listeners have them. See RegisterFilter.
+// Connections stay with the process that has accepted them: a reload and an upgrade leave them alone, and a drain
+// waits for them within grace_period.
 func RegisterService[C any](name, doc string, create func(c *C, b *Build) (*Service, error)) {
 	plugin.Register(plugin.Services, name, doc, create)
 }
 
-// RegisterDNS is RegisterFilter for [dns_providers.NAME]: dns of [acme] is NAME. It writes the records by which
-// authorities find that a host is ours.
+// RegisterDNS adds a type of DNS providers: [dns_providers.NAME] makes one, and dns of [acme] selects it. See
+// RegisterFilter. It writes the records by which authorities find that a host is ours.
 func RegisterDNS[C any](name, doc string, create func(c *C, b *Build) (DNSProvider, error)) {
 	plugin.Register(plugin.DNSProviders, name, doc, create)
 }
 
-// RegisterStorage is RegisterFilter for [storages.NAME]: storage of [acme] is NAME. Accounts, certificates and locks
-// are in it, for all processes that use it. Any Storage of certmagic is one.
+// RegisterStorage adds a type of storages: [storages.NAME] makes one, and storage of [acme] selects it. See
+// RegisterFilter. Accounts, certificates and locks are in it, for all processes that use it. Any Storage of certmagic
+// is one.
 func RegisterStorage[C any](name, doc string, create func(c *C, b *Build) (Storage, error)) {
 	plugin.Register(plugin.Storages, name, doc, create)
 }

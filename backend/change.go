@@ -38,7 +38,7 @@ type reasonRecord struct {
 // Guarded by Set.mu.
 type hooks[E any] []*func(e *E)
 
-// add has f called, until stop.
+// add registers f to be called with each e, until stop.
 func (h *hooks[E]) add(s *Set, f func(e *E)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (h hooks[E]) call(e *E) {
 	}
 }
 
-// OnChange has f told of each reason that a member of s gets or loses, once each, in their order. f must neither block
+// OnChange calls f for each reason that a member of s gets or loses, once each, in their order. f must neither block
 // nor change the set. stop ends that.
 func (s *Set) OnChange(f func(c *Change)) (stop func()) { return s.changeHooks.add(s, f) }
 

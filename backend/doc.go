@@ -34,7 +34,7 @@
 // Members of a further tier are for requests that no member before them can have. By Policy, tiers share the requests
 // while too few members of the first one serve, and members that do not serve are picked while most do not: a panic.
 //
-// Policy may prefer members of one zone, as far as they can carry the requests, and may have a process use a subset of
+// Policy may prefer members of one zone, as far as they can carry the requests, and may limit a process to a subset of
 // the members: others are no members, so that nothing connects to them.
 //
 // # Views

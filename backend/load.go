@@ -35,7 +35,7 @@ func (l *load) publish(*engine.Reactor) {
 	l.Publish()
 }
 
-// changed has l published when the tick ends.
+// changed publishes l at the end of the tick.
 func (l *load) changed(r *engine.Reactor) {
 	if !l.armed && l.Dirty() {
 		l.armed = true

@@ -18,7 +18,7 @@ type Spec struct {
 	Tier    int           // it is picked where no member of a lower tier can be, 0 to 7
 	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
 	Host    string        // host:port that Address, which has an IP, was found under; "": Address
-	Zone    string        // where it runs, as its source calls it; "": nobody knows
+	Zone    string        // where it runs, as its source calls it; "": unknown
 }
 
 func (b *Spec) tier() int { return min(max(b.Tier, 0), tiersMax-1) }
@@ -131,7 +131,7 @@ func (m *Member) Weight() int {
 	return m.weight
 }
 
-// Place returns the tier that m is of, and the zone where it runs, "" when nobody knows.
+// Place returns the tier that m is of, and the zone where it runs, "" when that is unknown.
 func (m *Member) Place() (tier int, zone string) {
 	m.set.mu.Lock()
 	defer m.set.mu.Unlock()

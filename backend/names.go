@@ -15,7 +15,7 @@ type NameFollower interface {
 	NameLeft(name string)   // no backend is given by it any more
 }
 
-// FollowNames has f hear of all names from now on, of those that there are already as of those that join. There is one
+// FollowNames tells f of all names from now on, of those that there are already as of those that join. There is one
 // follower at a time; nil is none.
 func (s *Set) FollowNames(f NameFollower) {
 	s.mu.Lock()

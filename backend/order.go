@@ -114,7 +114,7 @@ func unweighted(v *balance.View) bool {
 	return open > v.Count()
 }
 
-// prepare has the methods make what they need of the views of o, before a reactor picks from it. mu is held.
+// prepare calls Prepare of the methods with the views of o, before a reactor picks from it. mu is held.
 func (s *Set) prepare(o *order) {
 	for _, m := range s.methods {
 		for _, one := range o.stages {

@@ -31,8 +31,8 @@ func NewOutliers(s *Set, reactors int, o ejection.Options) *Outliers {
 
 func (u *Outliers) list() (all []ejection.Member) {
 	for _, m := range u.set.Members() {
-		// A member that cannot be connected to serves nobody, before that is a reason against it too. Of an ejected one
-		// the trouble may be old.
+		// A member that cannot be connected to serves no requests, before that is a reason against it too. Of an
+		// ejected one the trouble may be old.
 		reasons := m.Reasons()
 		open := reasons == Ejected || reasons == 0 && m.Trouble() != Connecting
 		all = append(all, ejection.Member{Slot: m.Slot(), Which: m, Open: open, Checked: m.checked.Load()})

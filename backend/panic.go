@@ -17,7 +17,7 @@ type panicState struct {
 	count uint64
 }
 
-// OnPanic has f told when a panic of s begins and when it is over. f must neither block nor change the set. stop ends
+// OnPanic calls f when a panic of s begins and when it is over. f must neither block nor change the set. stop ends
 // that.
 func (s *Set) OnPanic(f func(p *Panic)) (stop func()) { return s.panicHooks.add(s, f) }
 

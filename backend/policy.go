@@ -10,7 +10,7 @@ type Policy struct {
 	// more than half of the weight of those that serve, all of them get all. Methods that hash do not look at it.
 	SlowStart time.Duration
 
-	// Spill has the tiers share the requests while less than 5/7 of the weight of the first one serves: what a tier
+	// With Spill the tiers share the requests while less than 5/7 of the weight of the first one serves: what a tier
 	// cannot carry goes to the next. Without it a tier gets requests where no member of the tiers before it can.
 	Spill bool
 
@@ -29,11 +29,11 @@ type Policy struct {
 	// processes of any other zone.
 	ZoneShare float64
 
-	// Subset has this process use some of the members alone. Others are no members.
+	// Subset limits this process to some of the members. Others are no members.
 	Subset Subset
 }
 
-// SetPolicy has s go by p from now on. Members that start slowly go on as p says.
+// SetPolicy puts p into effect. Members that start slowly go on as p says.
 func (s *Set) SetPolicy(p Policy) {
 	s.applying.Lock()
 	defer s.applying.Unlock()

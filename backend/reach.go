@@ -11,12 +11,12 @@ import (
 // reachMax is how many addresses of one member can be passed over. Those after them are always used.
 const reachMax = 64
 
-// PassOver has addr, which could not be reached, passed over: by View.NextAddress while m has another address, and by
-// View.Pick while another member can serve, once m has none left. It reports whether that is news: then its caller has
-// to find out when addr can be reached again, and to call Readmit.
+// PassOver notes that addr could not be reached: View.NextAddress passes over it while m has another address, and
+// View.Pick passes over m while another member can serve, once m has none left. It reports whether that is news: then
+// its caller has to find out when addr can be reached again, and to call Readmit.
 func (m *Member) PassOver(addr poller.Addr) (news bool) { return m.setReach(addr, true) }
 
-// Readmit has addr used as ever. It reports whether it was passed over.
+// Readmit lets addr be used as ever. It reports whether it was passed over.
 func (m *Member) Readmit(addr poller.Addr) (news bool) { return m.setReach(addr, false) }
 
 // PassesOver reports whether addr is an address of m that is passed over.

@@ -249,7 +249,7 @@ func (t *tier) check(members []*Member) {
 	}
 }
 
-// updateOpen has m open or not, by its reasons. mu is held.
+// updateOpen opens or closes m, by its reasons. mu is held.
 func (s *Set) updateOpen(m *Member) {
 	if !s.has(m) {
 		return // it is joining: its reasons are looked at when it has

@@ -44,7 +44,7 @@ func (s *Set) View(reactors int, method *balance.Method) *View {
 	return v
 }
 
-// prepareMethod has what method needs made, of the state that is and of those to come. mu is held.
+// prepareMethod calls Prepare of method for the present state, and from now on for each new one. mu is held.
 func (s *Set) prepareMethod(method *balance.Method) {
 	if method.Prepare == nil {
 		return
@@ -65,7 +65,7 @@ func (s *Set) prepareMethod(method *balance.Method) {
 var unknown balance.Request
 
 // Pick chooses a member that serves and was not tried, of the first tier that has one; or else a member that is
-// Unreachable and was not tried; nil when there is none. The Policy of the set may have it begin with another tier, or
+// Unreachable and was not tried; nil when there is none. By the Policy of the set it may begin with another tier, or
 // choose members that do not serve. A nil q is a request of which nothing is known. On r only.
 func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 	r.MustOwn()

@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/internal/base/invariant"
 )
 
-// PartOf is what has a member take only a part of its weight. Each has one writer.
+// PartOf is a reason for which a member takes only a part of its weight. Each has one writer.
 type PartOf uint8
 
 // What takes parts of weights, beside the slow start of Policy.
@@ -56,9 +56,9 @@ type schedule struct {
 	clock      func() time.Time // of a simulation; nil: the system's
 }
 
-// Simulate has s go by clock, not by the time of the system, in all that its Policy does by and by. s arms no timer
-// then: keep does what has become due, and is to be called whenever time has passed. It is for simulations and benches,
-// which call it before anything else uses s.
+// Simulate makes clock the time of s, in place of the time of the system, in all that its Policy does by and by. s
+// arms no timer then: keep does what has become due, and is to be called whenever time has passed. It is for
+// simulations and benches, which call it before anything else uses s.
 func (s *Set) Simulate(clock func() time.Time) (keep func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,10 +74,10 @@ func (p *schedule) now() time.Time {
 	return time.Now()
 }
 
-// SetPart has m take a part of its weight, from 0 to 1, until the next call for the same of; parts for several of them
-// are multiplied. It reports whether that is news. Methods that look at load follow at once, turns and draws within 10
-// ms. Requests whose key leads to m still come, as do those that no other member can have: a Reason keeps them away.
-// A member that joins takes all of its weight.
+// SetPart sets which part of its weight m takes, from 0 to 1, until the next call for the same of; parts for several
+// of them are multiplied. It reports whether that is news. Methods that look at load follow at once, turns and draws
+// within 10 ms. Requests whose key leads to m still come, as do those that no other member can have: a Reason keeps
+// them away. A member that joins takes all of its weight.
 func (m *Member) SetPart(of PartOf, part float64) (changed bool) {
 	s := m.set
 	s.mu.Lock()
@@ -106,7 +106,7 @@ func (of PartOf) Of(m *Member) float64 {
 	return m.parts[of]
 }
 
-// beginSlowStart has m, which serves from now on, take its weight by and by. mu is held.
+// beginSlowStart begins the slow start of m, which serves from now on: it takes its weight by and by. mu is held.
 func (s *Set) beginSlowStart(m *Member) {
 	if s.policy.SlowStart <= 0 || !m.started.IsZero() {
 		return
@@ -125,7 +125,7 @@ func (s *Set) slowStartStep() time.Duration {
 	return max(s.policy.SlowStart/slowStartSteps, renewalPause)
 }
 
-// endSlowStart has m take all of its weight, as far as it starts slowly. mu is held.
+// endSlowStart ends the slow start of m, if it has one. mu is held.
 func (s *Set) endSlowStart(m *Member) {
 	if m.started.IsZero() {
 		return
@@ -169,7 +169,7 @@ func (s *Set) endCrowdedSlowStart(tier int, members []*Member) {
 	s.endSlowStarts(func(m *Member) bool { return m.tier == tier })
 }
 
-// scheduleAt has runSchedule called at a time, or before. mu is held.
+// scheduleAt sets the timer that calls runSchedule at a time, or before. mu is held.
 func (s *Set) scheduleAt(at time.Time) {
 	p := &s.schedule
 	if !p.due.IsZero() && !at.Before(p.due) {
@@ -242,7 +242,7 @@ func (s *Set) stepSlowStarts(now time.Time) {
 	})
 }
 
-// publishPart has the methods that look at load know the part that m takes. mu is held.
+// publishPart tells the methods that look at load the part that m takes. mu is held.
 func (s *Set) publishPart(m *Member) { s.loads.Scale(m.slot, max(m.parts.product(), partLeast)) }
 
 // partLeast stands for a part of 0, where there has to be one.

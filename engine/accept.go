@@ -64,7 +64,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 	return false
 }
 
-// setBacklog has at most n connections wait at a; 0: ListenOptions.Backlog. A change by less than a factor of two is
+// setBacklog lets at most n connections wait at a; 0: ListenOptions.Backlog. A change by less than a factor of two is
 // left out, since each change is a system call.
 func (a *acceptor) setBacklog(k poller.Kernel, n int) {
 	most := a.listener.opts.Backlog

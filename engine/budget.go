@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/internal/base/cgroup"
 )
 
-// budget is Options.Memory, lent to the reactors as they need it: with uneven load one reactor must not refuse its
-// clients while the others have room.
+// budget is Options.Memory, from which the reactors take parts as they need them: with uneven load one reactor must
+// not refuse its clients while the others have room.
 //
 //	spare + every reactor's share == as many even shares as there are reactors
 //	floor <= every reactor's share

@@ -88,15 +88,15 @@ func (k *Carried) Moved(peer netip.AddrPort, local netip.Addr) {
 	k.local = poller.Addr{IP: netip.AddrPortFrom(local, k.local.IP.Port())}
 }
 
-// AskFlush has OnFlush called in the flush step of this tick.
+// AskFlush asks for a call of OnFlush in the flush step of this tick.
 func (k *Carried) AskFlush() {
 	if c := k.conn; c != nil && c.state < closed {
 		c.makeDirty()
 	}
 }
 
-// AwaitRoom has OnFlush called once the kernel takes more: Reserve of its Port has returned nil. Where the Port is
-// closed, it never takes more.
+// AwaitRoom asks for a call of OnFlush once the kernel takes more: Reserve of its Port has returned nil. Where the
+// Port is closed, it never takes more.
 func (k *Carried) AwaitRoom() {
 	switch p := k.port; {
 	case p.closed || k.waits:

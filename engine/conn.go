@@ -111,7 +111,7 @@ type Conn struct {
 	out      bufChain  // send queue
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
-	extra    *extra    // nil until it has a Splice, was told its addresses, or somebody awaits its end
+	extra    *extra    // nil until it has a Splice, was told its addresses, or AtEnd was called
 	listener *Listener // nil for a dialled connection
 	cause    error
 	timer    timerwheel.Timer
@@ -165,9 +165,10 @@ func (c *Conn) Socket() poller.Addr {
 	return c.peer
 }
 
-// AtEnd has f called when c is over, whatever ends it and whichever handler it has by then: after OnClose, or without
-// it where c goes on in another process or on another reactor. The peer cannot see before f that the descriptor is
-// closed. Functions of several calls all run, on c's reactor; they take next to no time, and do not panic.
+// AtEnd registers f to be called when c is over, whatever ends it and whichever handler it has by then: after OnClose,
+// or without it where c goes on in another process or on another reactor. The peer cannot see before f that the
+// descriptor is closed. Functions of several calls all run, on c's reactor; they take next to no time, and do not
+// panic.
 func (c *Conn) AtEnd(f func()) {
 	c.mustOwn()
 	if c.extra == nil {

@@ -35,7 +35,7 @@ type DialOptions struct {
 	Others  []poller.Addr
 	Stagger time.Duration
 	// Decided is told which address it is, and which were tried before it: failed has the error of each, nil where it
-	// was only slower. Before OnOpen; nil: nobody is told. Both lists are borrowed until return.
+	// was only slower. Before OnOpen; nil: not called. Both lists are borrowed until return.
 	Decided func(established poller.Addr, slower []poller.Addr, failed []error)
 }
 
@@ -182,7 +182,7 @@ type attempt struct {
 	index int // its place in race.slower
 }
 
-// beginRace has c connect to one of several addresses. An error says that every one has failed at once.
+// beginRace begins to connect c to one of several addresses. An error says that every one has failed at once.
 func beginRace(c *Conn, to poller.Addr, o *DialOptions) error {
 	a := &race{
 		conn: c, untried: append([]poller.Addr{to}, o.Others...), decided: o.Decided,

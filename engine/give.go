@@ -88,7 +88,7 @@ func (e *Engine) Give(credit int, take func([]Given)) *Giving {
 // More allows n connections more to go.
 func (g *Giving) More(n int) {
 	if before := g.credit.Add(int64(n)) - int64(n); before > 0 {
-		return // nobody waits for credit
+		return // no goroutine waits for credit
 	}
 	for _, r := range g.engine.reactors {
 		r.Post(&Task{Run: func(r *Reactor) {

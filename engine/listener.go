@@ -131,9 +131,9 @@ func (l *Listener) Full() bool {
 // Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
 func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() == 0 }
 
-// Listen opens o.Addr, on which nobody else may listen unless o.Share says so. accept is called for each connection, on
-// the reactor that will own it, and returns its handler; nil closes the connection. Safe for any goroutine but a
-// reactor's.
+// Listen opens o.Addr, on which no other socket may listen unless o.Share says so. accept is called for each
+// connection, on the reactor that will own it, and returns its handler; nil closes the connection. Safe for any
+// goroutine but a reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := e.newListener(o, accept)
 	if err := e.listen(l); err != nil {
@@ -241,15 +241,15 @@ func (e *Engine) newListener(o ListenOptions, accept func(*Conn) Handler) *Liste
 	return l
 }
 
-// addListener has checkAddress and Drain know l.
+// addListener adds l to the listeners that checkAddress and Drain look at.
 func (e *Engine) addListener(l *Listener) {
 	e.mu.Lock()
 	e.listeners = append(slices.DeleteFunc(e.listeners, (*Listener).Closed), l)
 	e.mu.Unlock()
 }
 
-// checkAddress returns an error where a Listener of e like l is open on the address of l. exclusive says that nobody
-// else may have it: where e itself has another address with the same port, the kernel decides what goes together.
+// checkAddress returns an error where a Listener of e like l is open on the address of l. exclusive says that no other
+// socket may have it: where e itself has another address with the same port, the kernel decides what goes together.
 func (e *Engine) checkAddress(l *Listener) (exclusive bool, err error) {
 	o := &l.opts
 	if o.Share || o.Addr.IsUnix() || o.Addr.IP.Port() == 0 {
@@ -279,7 +279,7 @@ func (l *Listener) socketReactors() []*Reactor {
 	return l.engine.reactors[:1]
 }
 
-// kernelOptions returns the options of a socket of l. exclusive says that nobody may have its address yet.
+// kernelOptions returns the options of a socket of l. exclusive says that no socket may have its address yet.
 func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 	return &poller.ListenOptions{
 		Backlog: l.opts.Backlog, ReusePort: l.shared, Exclusive: exclusive, DeferAccept: l.opts.DeferAccept,
@@ -287,7 +287,7 @@ func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
 	}
 }
 
-// openBy has k open a socket of l.
+// openBy opens a socket of l by k.
 func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Addr, error) {
 	if l.newPortHandler != nil {
 		o := poller.DatagramOptions{ReusePort: l.shared, Exclusive: exclusive, V6Only: l.opts.V6Only}
@@ -296,7 +296,7 @@ func (l *Listener) openBy(k poller.Kernel, exclusive bool) (poller.FD, poller.Ad
 	return k.Listen(l.addr, l.kernelOptions(exclusive))
 }
 
-// adoptBy has k take over fd as a socket of l.
+// adoptBy takes over fd by k, as a socket of l.
 func (l *Listener) adoptBy(k poller.Kernel, fd poller.FD) (poller.Addr, error) {
 	if l.newPortHandler != nil {
 		return k.AdoptDatagrams(fd)
@@ -304,7 +304,7 @@ func (l *Listener) adoptBy(k poller.Kernel, fd poller.FD) (poller.Addr, error) {
 	return k.Adopt(fd, l.kernelOptions(false))
 }
 
-// listen opens r's socket of l. exclusive says that nobody may have its address yet.
+// listen opens r's socket of l. exclusive says that no socket may have its address yet.
 func (r *Reactor) listen(l *Listener, exclusive bool) error {
 	fd, addr, err := l.openBy(r.kernel, exclusive)
 	if err != nil {

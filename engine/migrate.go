@@ -77,7 +77,7 @@ func (r *Reactor) probe(fd poller.FD) error {
 // Discard closes m.
 func (r *Reactor) Discard(m Moved) { r.kernel.Close(m.fd) }
 
-// Feed has l take fd, a connection that did not come by its sockets, above ConnsMax. accept makes its handler. After an
+// Feed gives l fd, a connection that did not come by its sockets, above ConnsMax. accept makes its handler. After an
 // error fd is closed. On r only.
 func (l *Listener) Feed(r *Reactor, fd poller.FD, accept func(*Conn) Handler) error {
 	peer, err := l.addConn(r, fd)

@@ -74,7 +74,7 @@ func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Po
 	return l, nil
 }
 
-// steer has k give each datagram to the socket that Steering chooses, for all sockets of l: fd is the first.
+// steer tells k to give each datagram to the socket that Steering chooses, for all sockets of l: fd is the first.
 func (l *Listener) steer(k poller.Kernel, fd poller.FD) {
 	if e := k.Steer(fd, l.opts.Steering.Steer(len(l.engine.reactors))); e != 0 { // EPERM of a seccomp filter
 		slog.Info("steering refused ("+unix.ErrnoName(e)+"): datagrams go between event loops by mail",
@@ -178,7 +178,7 @@ func (s *ports) flush() {
 	}
 }
 
-// flush sends what was committed, and has the connections that wait for room flushed.
+// flush sends what was committed, and flushes the connections that wait for room.
 func (p *Port) flush() {
 	p.unsent = false
 	if !p.blocked {

@@ -102,7 +102,7 @@ func (r *Reactor) Engine() *Engine { return r.engine }
 // Now is the time of this tick: the monotonic clock in nanoseconds, read once after waiting.
 func (r *Reactor) Now() int64 { return r.now }
 
-// Stats returns the counters of r. On r only; Engine.Stats is for everybody else.
+// Stats returns the counters of r. On r only; Engine.Stats is for other goroutines.
 func (r *Reactor) Stats() Stats {
 	r.MustOwn()
 	s := r.stats

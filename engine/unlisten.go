@@ -183,7 +183,7 @@ func (r *Reactor) closeAcceptor(a *acceptor) {
 	a.listener.sockets.Add(-1)
 }
 
-// Suspend has no reactor accept by the sockets of all any more, when it returns. They stay open, and what connects
+// Suspend stops all reactors from accepting by the sockets of all, before it returns. They stay open, and what connects
 // waits in the kernel, or is accepted by another process that has the same sockets. Listeners that close are left
 // alone. Drain leaves suspended listeners alone too. Safe for any goroutine but a reactor's.
 func (e *Engine) Suspend(all ...*Listener) {
@@ -312,7 +312,7 @@ func (a *acceptor) abandon(r *Reactor) {
 	a.remove(r)
 }
 
-// placePending gives the connection that waits for a place one above the limit: nobody else has it.
+// placePending gives the connection that waits for a place one above the limit, which no other connection has.
 func (a *acceptor) placePending(r *Reactor) {
 	if g := a.pending; g != nil {
 		a.pending = nil

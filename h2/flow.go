@@ -3,7 +3,7 @@ package h2
 // Two windows bound what the peer may send, and each has its purpose:
 //
 //	stream      back-pressure: opened by Release, grows while it is drained fast
-//	connection  a budget of memory: opened when bytes come, so that one stream that nobody reads stops no other
+//	connection  a budget of memory: opened when bytes come, so that one stream that is not read stops no other
 //
 //	budget  |<-------------- half ------------->|<-------------- half ------------->|
 //	        | owed: delivered and not released  | window that the peer sees         |

@@ -319,7 +319,7 @@ func (c *Conn) starve(s *Stream) {
 const reserveMax = 128 << 10
 
 // share is how much of the connection's window s may take. Many origins open it only as a body is read, and one upload
-// that nobody reads could use it up for all. So a client keeps an eighth back for streams that hold little: below that,
+// that is not read could use it up for all. So a client keeps an eighth back for streams that hold little: below that,
 // each gets no more than it leaves. Not less than an eighth is safe: nginx opens the window again from a quarter on,
 // nearly all others from a half.
 func (c *Conn) share(s *Stream) int64 {

@@ -46,7 +46,8 @@ func (c *Conn) onData(in *quic.Event, h *message.Head) (n int, ev Event, err *Er
 	return n, ev, err
 }
 
-// streamOf returns the stream of qs, which comes into being with its first bytes. It is nil when nobody wants it.
+// streamOf returns the stream of qs, which comes into being with its first bytes. It is nil when the stream is not
+// wanted.
 func (c *Conn) streamOf(qs *quic.Stream) (*Stream, *Error) {
 	if s, ok := qs.Owner.(*Stream); ok {
 		return s, nil

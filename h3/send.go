@@ -202,7 +202,7 @@ func (c *Conn) SendTrailers(s *Stream, h *message.Head) error {
 // sendable reports why nothing can be sent on s after its head; mute: the bytes are thrown away.
 func (c *Conn) sendable(s *Stream) (mute bool, err error) {
 	switch {
-	case s.conn == c && s.flag&muted != 0: // the end of a request that nobody needs may come when all else is over
+	case s.conn == c && s.flag&muted != 0: // the end of a request that is not needed may come when all else is over
 		return true, nil
 	case s.flag&dead != 0 || s.conn != c:
 		return false, ErrDead
@@ -240,7 +240,7 @@ func (c *Conn) SendData(s *Stream, p []byte, end bool) (n int, err error) {
 	return n, nil
 }
 
-// Await has Sendable come for s once SendData takes something.
+// Await asks for the event Sendable of s once SendData takes something.
 func (c *Conn) Await(s *Stream) {
 	if s.flag&dead == 0 && s.conn == c {
 		s.flag |= blocked

@@ -61,9 +61,9 @@ type preference struct {
 	owner    uint16
 }
 
-// fill lets the servers take turns, each of which gives the server the first entry that it prefers and nobody has. In
-// round k a server has its turn when k times its weight has come to a multiple of the greatest weight, as in Envoy: one
-// of half that weight has every other turn.
+// fill lets the servers take turns, each of which gives the server the first entry that it prefers and no server has.
+// In round k a server has its turn when k times its weight has come to a multiple of the greatest weight, as in Envoy:
+// one of half that weight has every other turn.
 func (t *Maglev) fill() {
 	greatest := 0
 	list := make([]preference, len(t.servers))
@@ -99,7 +99,7 @@ func (t *Maglev) fill() {
 	}
 }
 
-// take gives the server the first entry that it prefers and nobody has. There has to be one.
+// take gives the server the first entry that it prefers and no server has. There has to be one.
 func (p *preference) take(table []uint16) {
 	at, skip, size := p.at, p.skip, len(table)
 	for {

@@ -187,7 +187,7 @@ func (r *Ring) Failover(h uint64, ok func(i int) bool) int {
 	return -1
 }
 
-// PickBounded returns the first server of Walk that has less load than b allows it, so that a key that everybody asks
+// PickBounded returns the first server of Walk that has less load than b allows it, so that a key that all clients ask
 // for does not fill one server (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2016;
 // Envoy's hash_balance_factor). load tells how many requests server i serves now; below zero it is down, or was tried.
 // Only when all are at their bound, which their own loads cannot bring about with a Factor from 100 up, the server is

@@ -88,7 +88,7 @@ type node struct {
 	many     bool // a text that may have several values, as a field of a head has
 	inner    bool // a comparison: its result for one value is negated
 	outer    bool // a comparison: whether one value answers yes is negated
-	secret   bool // compared in constant time, shown to nobody
+	secret   bool // compared in constant time, never shown
 	variable *Variable
 	function *function
 	list     *List

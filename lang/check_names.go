@@ -263,7 +263,7 @@ func (c *checker) call(n *node) *Error {
 	return nil
 }
 
-// linkJSON has the calls of json in a text know whether the text asks json.valid about the same value.
+// linkJSON notes at each call of json in a text whether the text asks json.valid about the same value.
 func (c *checker) linkJSON() {
 	for _, n := range c.json {
 		of, f := n.args[0], *n.function

@@ -32,7 +32,7 @@ func (h Hasher) Bytes(b []byte) uint64 { return maphash.Bytes(h.seed, b) }
 
 // Addr returns the hash of a client: of the whole address for IPv4, mapped into IPv6 or not, and of the first 64 bits
 // for IPv6. A client of IPv6 has at least that network for itself (RFC 6177, RFC 7934), so a limit by whole addresses
-// would hold for nobody. For other prefixes mask the address and use Comparable.
+// would limit no client. For other prefixes mask the address and use Comparable.
 func (h Hasher) Addr(a netip.Addr) uint64 {
 	if a.Is4() || a.Is4In6() {
 		b := a.As4()

@@ -226,7 +226,7 @@ func (t *SharedInFlight) overflow(at uint64, shared, most int64) (Guard, bool) {
 	if shared >= most {
 		return Guard{}, false
 	}
-	t.sharing.Add(1) // before the count, so that nobody takes the count for 0
+	t.sharing.Add(1) // before the count, so that no goroutine takes the count for 0
 	t.shared[at].Add(1)
 	t.overflows.Add(1)
 	return Guard{cell: &t.shared[at], table: t}, true

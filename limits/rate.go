@@ -31,8 +31,8 @@ type RateOptions struct {
 //	└────────────────┴────────────────────────────┘
 //
 // where part is the number of the part of the time in which the events came. A word of a part that has left the
-// window counts for nothing, and becomes one of the present part with the next event: nobody sweeps a table when a
-// window ends.
+// window counts for nothing, and becomes one of the present part with the next event: no goroutine sweeps a table when
+// a window ends.
 const (
 	partBits   = 24
 	partMask   = 1<<partBits - 1

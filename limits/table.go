@@ -51,7 +51,7 @@ func fingerprint(hash uint64) uint64 {
 //	└──────────────┴──────────────────────────────┘
 //
 // A cell whose TAT has passed has the whole burst, as has a key without a cell: so it is free, and the table needs
-// nobody to sweep it.
+// no goroutine that sweeps it.
 const (
 	tatBits = 44
 	tatMask = 1<<tatBits - 1
@@ -67,7 +67,7 @@ const (
 // tickPace is a Quota in ticks of 2^shift nanoseconds. Immutable.
 //
 // TATs are kept modulo 2^44 ticks. A TAT further ahead than future has passed long ago, or
-// was left by a clock that went back. A cell that nobody asked for during a whole lap looks live again for a moment:
+// was left by a clock that went back. A cell that was not asked for during a whole lap looks live again for a moment:
 // the part future/2^44 of the time.
 type tickPace struct {
 	shift    uint8

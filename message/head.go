@@ -58,7 +58,7 @@ type Head struct {
 	Continue bool   // request: Expect: 100-continue, and there is a body to wait with
 	Tunnel   bool   // response: 101, or 2xx to CONNECT: what follows is no body but a tunnel, both ways
 	Trailers bool   // request: TE says that an answer may have trailer fields
-	Private  bool   // a field came that nobody on the way may put into a table (RFC 7541 §6.2.3)
+	Private  bool   // a field came that no proxy may put into a table (RFC 7541 §6.2.3)
 	Hops     bool   // a field that came ends at this hop: HopByHop by its ID, Connection aside, or Dropped for it
 
 	HTTPS       bool // request: the absolute form or :scheme says https; to be sent on, that it was asked by https

@@ -123,8 +123,9 @@ func (k *epoll) AdoptDatagrams(fd FD) (Addr, error) {
 	return k.takePort(fd), nil
 }
 
-// tuneDatagrams has each datagram come with its local address, in runs where the kernel can. What leaves is never cut
-// into fragments, whatever the kernel believes of the path: the peers find the length that gets through.
+// tuneDatagrams asks the kernel for the local address of each datagram, and for runs of datagrams where it can. What
+// leaves is never cut into fragments, whatever the kernel believes of the path: the peers find the length that gets
+// through.
 func tuneDatagrams(s, family int) error {
 	level, local := unix.IPPROTO_IP, unix.IP_PKTINFO
 	if family == unix.AF_INET6 {
@@ -151,7 +152,7 @@ func (k *epoll) Steer(fd FD, program []Instruction) syscall.Errno {
 	return 0
 }
 
-// takePort has k know fd as a UDP socket, and returns its address.
+// takePort registers fd with k as a UDP socket, and returns its address.
 func (k *epoll) takePort(fd FD) Addr {
 	if k.datagrams == nil {
 		k.datagrams, k.ports = &datagrams{}, map[FD]*port{}

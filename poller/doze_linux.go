@@ -21,7 +21,7 @@ const (
 	dozeMost     = 5                // ms; one below the tick of the kernel sets the clock anew at each sleep
 	shortMost    = int64(200_000)   // ns of a short sleep
 	runtimeEvery = int64(1_000_000) // ns
-	yieldMost    = int64(5_000)     // ns of a yield when nobody else wanted the processor
+	yieldMost    = int64(5_000)     // ns of a yield when no other thread wanted the processor
 	bulkLeast    = 8 << 10          // bytes of one read
 )
 

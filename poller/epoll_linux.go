@@ -37,7 +37,7 @@ const (
 // Owned by its reactor, except Wake, which is safe for any goroutine.
 //
 //	armed != 0 <=> the timerfd is set to armed, or has fired since and no Wait has told
-//	shut and waking == 0 => nobody writes to wakeFD any more; it is NoFD from then on
+//	shut and waking == 0 => no goroutine writes to wakeFD any more; it is NoFD from then on
 type epoll struct {
 	epfd   int
 	wakeFD FD
@@ -258,7 +258,7 @@ var wakeOne = func() (one [8]byte) {
 // Wake ends the sleep of Wait. Safe for any goroutine, after Shut as well.
 //
 // Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially
-// consistent, so the descriptor is never written to once its number may be somebody else's.
+// consistent, so the descriptor is never written to once its number may be that of another file.
 func (k *epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {

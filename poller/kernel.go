@@ -229,9 +229,9 @@ type Kernel interface {
 	ListenDatagrams(a Addr, o *DatagramOptions) (FD, Addr, error)
 	// AdoptDatagrams is Adopt for a UDP socket. Its DatagramOptions were settled when it was bound.
 	AdoptDatagrams(fd FD) (Addr, error)
-	// Steer has program say which socket of fd's address gets a datagram, by their order of binding from 0. It holds
-	// for all sockets of a group with ReusePort, later ones too. Where program names no socket, or is refused, the
-	// kernel spreads peers.
+	// Steer makes program choose which socket of fd's address gets a datagram, by their order of binding from 0. It
+	// holds for all sockets of a group with ReusePort, later ones too. Where program names no socket, or is refused,
+	// the kernel spreads peers.
 	Steer(fd FD, program []Instruction) syscall.Errno
 	// ReceiveRoom returns how many bytes of unread datagrams the UDP socket fd keeps: ReceiveWanted, or fewer where the
 	// system allows no more.

@@ -39,7 +39,7 @@ var (
 )
 
 // NotSent is how many bytes that were not sent yet an accepted TCP socket takes, beyond those that are on their way. A
-// client that takes nothing could have the kernel keep megabytes of them, which no budget of ours would see: see
+// client that takes nothing could make the kernel keep megabytes of them, which no budget of ours would see: see
 // tcp(7), tcp_wmem. Sockets that we dialled are left alone: large uploads cost 1.5 times as much with it.
 const NotSent = 128 << 10
 
@@ -155,7 +155,7 @@ func vacant(a Addr, family, kind int, v6only bool) error {
 	return unix.Bind(s, a.sockaddr())
 }
 
-// removeStale removes the socket file that a dead process left: a file that nobody answers on.
+// removeStale removes the socket file that a dead process left: a file on which no process answers.
 func removeStale(a Addr) {
 	st, err := os.Lstat(a.Path)
 	if err != nil || st.Mode()&os.ModeSocket == 0 {

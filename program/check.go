@@ -161,9 +161,9 @@ func rehearse(cfg *config.Config, report *config.Report, main, directory string)
 	return lines
 }
 
-// lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. An upgrade
-// has a new program check the configuration, and that process then inherits the lockdown: a file out of reach is an
-// error.
+// lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. At an
+// upgrade a new program checks the configuration, and that process then inherits the lockdown: a file out of reach is
+// an error.
 func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) ([]string, error) {
 	lock, err := lockdown.Inherited()
 	if err != nil {

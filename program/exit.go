@@ -63,7 +63,7 @@ func Conclude(w io.Writer, name string, err error) int {
 	case errors.As(err, &daemon):
 		return daemon.Code
 	case errors.As(err, &wrong):
-		_ = wrong.Report.Render(w) // nobody reads
+		_ = wrong.Report.Render(w) // no reader is left
 		return exitError
 	}
 	text := fmt.Sprintln(name+":", err)

@@ -28,7 +28,7 @@ type Options struct {
 	Daemon bool
 	// Upgrade takes over from the process that listens at upgrade_sock.
 	Upgrade bool
-	// Test has Run do what Check does.
+	// Test makes Run do what Check does.
 	Test bool
 	// Watch reloads when a file changes, as watch = true does, and prints what that changes.
 	Watch bool
@@ -44,11 +44,11 @@ type Options struct {
 	// that way before it starts it. None: it cannot be asked.
 	Check []string
 	// Log is given the lines of the error log too, as far as it is Enabled for them. Event loops write to it: it must
-	// not wait. nil: nobody asks.
+	// not wait. nil: not called.
 	Log slog.Handler
 	// Server has Lookup, Registries and StateDir for programs; its other fields are for the command of edge.
 	Server server.Options
-	// Started is called when s serves what cfg says. nil: nobody asks.
+	// Started is called when s serves what cfg says. nil: not called.
 	Started func(s *Server, cfg *Config)
 }
 

@@ -157,7 +157,7 @@ func (c *Conn) InitServer(o *Options, h *Header, p Path, now int64) error {
 // InitClient begins a connection to a server at p.Peer. o is kept.
 func (c *Conn) InitClient(o *Options, p Path, now int64) error {
 	c.init(o, Client, p, now)
-	id := binary.LittleEndian.AppendUint64(nil, c.o.random()) // nobody else can guess this key of the Initial packets
+	id := binary.LittleEndian.AppendUint64(nil, c.o.random()) // no attacker can guess this key of the Initial packets
 	c.local.original, _ = MakeID(id)
 	c.theirs.take(id)
 	c.flag |= validated

@@ -226,7 +226,7 @@ type ackRanges struct {
 	first, last int64
 }
 
-// ranges begins the walk. A peer that sends more than ackRangesMax has the rest ignored: they are the oldest.
+// ranges begins the walk. Of a peer that sends more than ackRangesMax the rest is ignored: they are the oldest.
 func (f *frame) ranges() ackRanges {
 	first := int64(f.value - f.first)
 	return ackRanges{reader{b: f.body}, min(f.count, ackRangesMax-1) + 1, first, int64(f.value)}

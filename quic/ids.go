@@ -180,7 +180,7 @@ func (p *peerIDs) onNewID(f *frame) (fresh bool, err *Error) {
 	return true, nil
 }
 
-// dropID has the peer told that an id is not used any more.
+// dropID queues a RETIRE_CONNECTION_ID for an id that is not used any more.
 func (p *peerIDs) dropID(sequence uint64) *Error {
 	if len(p.retired)+p.flying >= retiredMax {
 		return errRetireFlood

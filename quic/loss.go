@@ -131,7 +131,7 @@ func (c *Conn) detectLost(s *space) {
 	}
 }
 
-// lostPacket has what p carried sent again.
+// lostPacket queues what p carried to be sent again.
 func (c *Conn) lostPacket(s *space, p *sentPacket) {
 	p.state = sentLost
 	s.flying--
@@ -166,7 +166,7 @@ func (c *Conn) lostPacket(s *space, p *sentPacket) {
 	}
 }
 
-// sendAgain has what a frame said sent again, with the values of now. t is its stream.
+// sendAgain queues what a frame said to be sent again, with the values of now. t is its stream.
 func (c *Conn) sendAgain(s *space, f *sentFrame, t *Stream) {
 	switch f.kind {
 	case frameCrypto:
@@ -238,7 +238,7 @@ func (c *Conn) probeAt() (at int64, l Level) {
 	return at, l
 }
 
-// onProbeTimeout has packets sent whatever the window says, with what was sent before.
+// onProbeTimeout lets packets leave whatever the window says, with what was sent before.
 func (c *Conn) onProbeTimeout(l Level) {
 	s := c.spaces[l]
 	if s == nil {

@@ -149,7 +149,7 @@ func (p *parameters) set(id parameterID, v []byte) (ok bool) {
 
 // confirm checks the ids of the handshake, which had no protection (RFC 9000 §7.3): source is the id that the peer put
 // into its first packet. A client has the others too: original is the id that it chose for the server, retry the id of
-// the Retry that it took, or nil. Without this check anybody could inject a Retry.
+// the Retry that it took, or nil. Without this check an attacker could inject a Retry.
 func (p *parameters) confirm(source, original, retry *ID) *Error {
 	if p.initialSource != *source || original != nil && p.original != *original {
 		return errParameterID

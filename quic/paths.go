@@ -63,7 +63,7 @@ func (x *paths) takeAside() *aside {
 	return &x.asides[:n][n-1]
 }
 
-// add has a sent, instead of an aside of its kind that waits for its address. It reports false when too many wait.
+// add queues a, instead of an aside of its kind that waits for its address. It reports false when too many wait.
 func (x *paths) add(a aside) bool {
 	for i := range x.asides {
 		if x.asides[i].to == a.to && x.asides[i].kind == a.kind {
@@ -103,14 +103,14 @@ func (c *Conn) onPathResponse(f *frame) *Error {
 		c.arena.Stats.Moves++
 		c.endTrial(c.paths.used)
 	case [8]byte(f.body) == t.old && c.in.from == t.safe && !t.meant:
-		c.endTrial(t.safe) // RFC 9000 §9.3.3: the peer is still there, and somebody has sent its packets on
+		c.endTrial(t.safe) // RFC 9000 §9.3.3: the peer is still there, and a third party has sent its packets on
 	default:
 		return c.useless()
 	}
 	return nil
 }
 
-// endTrial has the path in use, or the path before, count as validated.
+// endTrial makes the path in use, or the path before, count as validated.
 func (c *Conn) endTrial(by Path) {
 	if by != c.paths.used {
 		c.arena.Stats.MovesFailed++
@@ -131,8 +131,8 @@ func (c *Conn) move(to Path) {
 		return
 	}
 	if c.flag&validated != 0 {
-		// RFC 9000 §9.3.3: somebody on the way may have sent the packet on from an address of its own, and the peer's
-		// answer to this challenge brings c back.
+		// RFC 9000 §9.3.3: a third party on the way may have sent the packet on from an address of its own, and the
+		// peer's answer to this challenge brings c back.
 		x.trial = &trial{safe: x.used}
 		binary.LittleEndian.PutUint64(x.trial.old[:], c.o.random())
 		x.add(aside{x.used, *c.theirs.current(), framePathChallenge, x.trial.old, true})

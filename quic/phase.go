@@ -3,7 +3,7 @@ package quic
 // phases are the keys of 1-RTT packets over time (RFC 9001 §6): the bit of a packet says whether its phase is odd.
 //
 //	old ──► space.read ──► next      a packet of the next phase that can be opened makes next the present keys, and
-//	                                 has the keys for writing follow
+//	                                 the keys for writing follow
 type phases struct {
 	read, write bool  // the bits of the present phases
 	old, next   *keys // for reading; nil: none, not made yet

@@ -27,8 +27,8 @@ type gapLimit struct {
 }
 
 // kept is what the assemblies of a connection keep together. Data that is late comes in pieces of datagrams, which lie
-// side by side. A peer that leaves gaps on purpose has a page kept for each byte that it sends: where pages are mostly
-// empty, a piece that needs another one counts as lost.
+// side by side. A peer that leaves gaps on purpose makes us keep a page for each byte that it sends: where pages are
+// mostly empty, a piece that needs another one counts as lost.
 type kept struct {
 	pages int64 // tables of spans aside: no assembly has one without a page
 	bytes int64

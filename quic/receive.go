@@ -47,7 +47,7 @@ func (c *Conn) Next() Event {
 		}
 		if ev, ok := c.nextInOrder(); ok {
 			if ev.Kind == None {
-				continue // data that nobody wants
+				continue // data that is not wanted
 			}
 			return ev
 		}
@@ -189,7 +189,7 @@ func (c *Conn) onUnsealed(packet []byte, h *Header) {
 	}
 	for v := h.Versions; len(v) >= 4; v = v[4:] {
 		if v[0]|v[1]|v[2] == 0 && v[3] == Version1 {
-			return // it does speak ours: somebody else has made this
+			return // it does speak ours: this is not from the peer
 		}
 	}
 	c.finish(ErrVersion)

@@ -221,7 +221,7 @@ func (p *packet) seal(d []byte) []byte {
 // framesMax is how many frames of a packet are noted.
 const framesMax = 64
 
-// note has a frame of p be known when p is acknowledged or lost.
+// note records a frame of p, for when p is acknowledged or lost.
 func (p *packet) note(f sentFrame) {
 	p.elicits = true
 	p.frames++

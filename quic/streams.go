@@ -82,7 +82,7 @@ func (c *Conn) Done(s *Stream) {
 	}
 	c.waiting.remove(s)
 	if t := int(s.ID & (streamTypes - 1)); t == c.theirType(TwoWay) || t == c.theirType(OneWay) {
-		// A peer that acknowledges nothing gets no more than twice its streams: it would have us keep all of them.
+		// A peer that acknowledges nothing gets no more than twice its streams: it would make us keep all of them.
 		if c.ending++; c.ending > c.o.streams()+c.o.oneWayStreams() {
 			s.flag |= roomLater
 		} else {
@@ -161,7 +161,7 @@ func (c *Conn) count(s *Stream, to int64) *Error {
 	return nil
 }
 
-// deliver makes the event of data in order, unless nobody wants it.
+// deliver makes the event of data in order, unless it is not wanted.
 func (c *Conn) deliver(s *Stream, b []byte) (Event, bool) {
 	c.in.ordered = s
 	end := s.in.ended()
@@ -273,7 +273,7 @@ func (c *Conn) nextSendable() *Stream {
 	return nil
 }
 
-// Await has Sendable come for s once Send takes something.
+// Await asks for the event Sendable of s once Send takes something.
 func (c *Conn) Await(s *Stream) {
 	c.waiting.push(s)
 	c.flag |= roomMade

@@ -149,7 +149,7 @@ func (c *Client) Discard(limit int) {
 // all begins within that time.
 const discardTime = time.Second
 
-// discarded receives answers of Clients that nobody wants.
+// discarded receives answers of Clients that are not wanted.
 type discarded struct{}
 
 func (discarded) OnHead(Stream, *message.Head, bool) {}

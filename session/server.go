@@ -58,7 +58,7 @@ func (o *ServerOptions) setDefaults() {
 	o.BodyRate = cmp.Or(o.BodyRate, bodyRateDefault)
 }
 
-// bodyRateDefault is the default of ServerOptions.BodyRate, as in Kestrel: nobody types slower, and 1000 connections
+// bodyRateDefault is the default of ServerOptions.BodyRate, as in Kestrel: no person types slower, and 1000 connections
 // that keep to it are 240 kB/s of traffic that shows.
 const bodyRateDefault = 240
 

@@ -72,7 +72,7 @@ func (c *Cache[K, V]) Close() { c.stop() }
 
 func (c *Cache[K, V]) shardOf(hash uint64) *shard[K, V] { return &c.shards[hash>>48&c.mask] }
 
-// Get returns the value of key. It takes no lock, waits for nobody and allocates nothing.
+// Get returns the value of key. It takes no lock, waits for no goroutine and allocates nothing.
 func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	var hash uint64 // hasher.of, which the compiler does not inline: a tenth of a hit
 	if unsafe.Sizeof(key) == 8 && c.hasher.kind == hashWord {

@@ -14,7 +14,7 @@
 // A Cache is safe for any goroutine. Get takes no lock and never waits. A Set of a present key is one
 // compare-and-swap; if the weight is another or the time to live ends sooner, it then waits for the policy of
 // its shard. A Set of another key locks one bucket for some tens of ns, and runs the policy of its shard if
-// nobody else does; if another goroutine does, it leaves the entry to that one and returns. Delete waits for the
+// no other goroutine does; if one does, it leaves the entry to that one and returns. Delete waits for the
 // policy of its shard. OnEvict, OnReplace, loaders and the function of Compute run with no lock held. There is a
 // goroutine only if entries have times to live and the cache no Clock; Close ends it.
 //
@@ -36,7 +36,7 @@
 //  2. Which keys a chain holds changes only under the lock of its first bucket, so a key is in one slot at most. A
 //     replacement is one compare-and-swap of that slot. An operation takes effect at that swap (replace, remove), at
 //     the store of the pointer (add), or at its load (get).
-//  3. Entries are garbage collected, so that none is reused while anybody can see it: a pointer that is still in a slot
+//  3. Entries are garbage collected, so that none is reused while a reader can see it: a pointer that is still in a slot
 //     has been there all the time.
 //  4. Entries leave the table only under the mutex of their shard, and the node of an entry is freed under the same
 //     hold of it. So what the policy has in its queues is in the table, at the place that it knows.

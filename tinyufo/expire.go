@@ -151,8 +151,8 @@ func (s *shard[K, V]) expire(i uint32, now int64) {
 	s.depart(e, Expired)
 }
 
-// Expire drops what has expired. A cache with a Clock drops such entries as others are added; to have them
-// dropped while none are, call this from time to time.
+// Expire drops what has expired. A cache with a Clock drops such entries as others are added; to drop them while none
+// are, call this from time to time.
 func (c *Cache[K, V]) Expire() {
 	if !c.timed {
 		return

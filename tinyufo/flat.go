@@ -71,7 +71,7 @@ func NewFlat[K comparable, V any](o FlatOptions) *Flat[K, V] {
 	if c.timed {
 		c.expiry = make([]sharedHalf, n*slots)
 	} else {
-		o.Clock = nil // nobody asks for the time
+		o.Clock = nil // the time is not needed
 	}
 	if o.Stats {
 		c.stats = new(hitStats)

@@ -96,7 +96,7 @@ func flatTag(hash uint32) uint64 {
 	return (tag + (tag-1)>>63) << 2
 }
 
-// flatMatch has the top bit set in each lane of word whose tag is the tag that each lane of tags has. No lane borrows
+// flatMatch returns the top bit of each lane of word whose tag is the tag that each lane of tags has. No lane borrows
 // from the next: the two low bits are masked out, so that half of what remains is at most 0x7e.
 func flatMatch(word, tags uint64) uint64 {
 	const tagMask = 0xfc * lanes

@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// hasher hashes keys of one type. It is seeded: nobody outside can choose keys that meet in one bucket. Immutable.
+// hasher hashes keys of one type. It is seeded: nothing outside of the process can choose keys that meet in one
+// bucket. Immutable.
 type hasher[K comparable] struct {
 	kind  hashKind
 	seeds [2]uint64

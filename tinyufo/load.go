@@ -40,7 +40,7 @@ type call[V any] struct {
 	value   V
 	err     error
 	waiting int                // callers that wait; guarded by the stripe's mu, as is the next
-	cancel  context.CancelFunc // stops the loader, when nobody waits any more
+	cancel  context.CancelFunc // stops the loader, when no caller waits any more
 }
 
 func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
@@ -48,7 +48,7 @@ func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
 	return &s.mu, &s.calls
 }
 
-// forget keeps the result of a load under way for key out of the cache, since somebody else changes key. It is called
+// forget keeps the result of a load under way for key out of the cache, since another caller changes key. It is called
 // before the change, for a load that ends until then must not be what stays, and after a new value was set, for a load
 // that has begun since the first call. A load that begins later finds the value.
 func (l *loads[K, V]) forget(hash uint64, key K) {
@@ -163,7 +163,7 @@ func (c *Cache[K, V]) cached(hash uint64, key K) (value V, err error, ok, stale 
 
 // Load returns the value of key. When it has none, loader is called for it in a goroutine of its own, once for
 // all who wait for key, and its value is set. A caller waits until ctx is done at most, and the loader's
-// context, which has the values of the ctx of the caller that began it, is done when nobody waits any more.
+// context, which has the values of the ctx of the caller that began it, is done when no caller waits any more.
 //
 // An error of the loader is returned to all who wait and not cached, but for ErrNotFound as Options.Negative
 // says. A value whose key was set or deleted while it was loaded is returned and not cached. With Options.Stale
@@ -175,7 +175,7 @@ func (c *Cache[K, V]) Load(ctx context.Context, key K, loader func(context.Conte
 		c.stats.hit()
 		if stale {
 			if l, isNew := c.join(hash, key); isNew {
-				go c.run(context.WithoutCancel(ctx), hash, key, l, loader) // nobody leaves it, so it ends by itself
+				go c.run(context.WithoutCancel(ctx), hash, key, l, loader) // no caller leaves it, so it ends by itself
 			}
 		}
 		return value, err
@@ -254,7 +254,7 @@ func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 }
 
 // LoadMany returns the values of the keys that have one. Loader is called once for all keys that are neither cached nor
-// being loaded by somebody else already, and returns the values of those that it has found; the others count as
+// being loaded by another caller already, and returns the values of those that it has found; the others count as
 // ErrNotFound. An error is the loader's, or another load's that was waited for; the values that could be had are
 // returned with it. A key that is not equal to itself, a NaN, is passed over. For ctx and all else see Load.
 func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
@@ -296,7 +296,7 @@ func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 	return found, c.collect(ctx, calls, found)
 }
 
-// begin starts one loader for new calls. It is stopped when nobody waits for any of them any more.
+// begin starts one loader for new calls. It is stopped when no caller waits for any of them any more.
 func (c *Cache[K, V]) begin(ctx context.Context, keys []K, calls map[K]*call[V],
 	loader func(context.Context, []K) (map[K]V, error)) {
 	if len(keys) == 0 {

@@ -63,7 +63,7 @@ func (c *Cache[K, V]) GetOrSet(key K, value V) (result V, present bool) {
 }
 
 // Compute changes key as f says: f is given the value that key has, and returns what to do. It is atomic:
-// between f's call and the change nobody else has changed key, for else f is called again. So f should have no
+// between f's call and the change no other goroutine has changed key, for else f is called again. So f should have no
 // effects of its own. Compute returns the value that key has after it. The zero value and false mean that it
 // has none.
 func (c *Cache[K, V]) Compute(key K, f func(old V, ok bool) (V, Op)) (value V, ok bool) {

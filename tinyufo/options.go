@@ -149,7 +149,7 @@ func (o *Options[K, V]) resolution() time.Duration {
 		}
 	}
 	if o.TTLFunc != nil || o.TTL == Forever {
-		shortest = min(shortest, time.Second) // nobody knows how short the times of single entries are
+		shortest = min(shortest, time.Second) // how short the times of single entries are is not known
 	}
 	return min(max(shortest/128, time.Millisecond), time.Second)
 }

@@ -17,7 +17,7 @@ const (
 	hitsPrior  = 0.5 // hits for each entry that both queues are taken to have had: a few hits say little
 
 	warmEnough = 6   // estimate from which an entry may come in although it lost
-	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
+	mercy      = 127 // one of 128 such entries does: no user can keep main as it is by keeping it warm
 
 	// reach is how many entries of main the hand looks at for one victim: where all were hit it would else go round
 	// the whole shard, for ms. The last one then stands in the contest as it is.
@@ -35,7 +35,7 @@ const (
 	lookShare = 16 // and this part of the capacity
 	idleShare = 12 // main is settled when fewer than one in so many old entries were idle for a round
 
-	// When the load changes, main holds entries that nobody reads any more, and their counts are high. Probes find
+	// When the load changes, main holds entries that are not read any more, and their counts are high. Probes find
 	// that out: contests that are remembered until the loser is inserted again. Was the winner not used till then,
 	// the contest was wrong. After wrongMost wrong ones in a row main is open: what leaves small comes in without
 	// winning, until so many have come or used entries were met as there are entries.

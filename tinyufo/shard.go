@@ -14,7 +14,7 @@ const intakeMax = 64
 //
 // A goroutine that adds an entry runs the policy itself when mu is free. When it is not, the goroutine takes a
 // node that lies ready in a cell, publishes its entry, marks the cell as pending and goes on. The holder of mu
-// looks at the cells before and after it unlocks. So nobody waits for the policy as long as there are cells.
+// looks at the cells before and after it unlocks. So no goroutine waits for the policy as long as there are cells.
 //
 //	cell k   spare bit k set:    holds a free node, for any goroutine to claim
 //	         pending bit k set:  holds the node of an entry in the table, for the holder of mu to admit

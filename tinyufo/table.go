@@ -15,7 +15,7 @@ const (
 	lanes    = 0x0000_0101_0101_0101 // a one in each lane
 	tagFound = 0x80 * lanes
 
-	locked = 1 << 63 // somebody changes which keys the chain that begins here holds
+	locked = 1 << 63 // a goroutine changes which keys the chain that begins here holds
 	moved  = 1 << 62 // the chain is in the next table, or just on its way there
 
 	depthMax = 4 // buckets in one chain: two bits of a place. With a mean of 5 one chain in 10^9 is longer
@@ -83,8 +83,9 @@ func tagOf(hash uint32) uint64 {
 	return tag + (tag-1)>>63
 }
 
-// match has the top bit set in each lane of word that equals the lane of tags. Above such a lane it may have one set
-// too that differs by one, because of a borrow: the lowest is always right, and any other is a slot to look into.
+// match returns the top bit of each lane of word that equals the lane of tags. Above such a lane it may return the bit
+// of one that differs by one, too, because of a borrow: the lowest is always right, and any other is a slot to look
+// into.
 func match(word, tags uint64) uint64 {
 	differ := word ^ tags
 	return (differ - lanes) &^ differ & tagFound
@@ -241,7 +242,7 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 	case room != nil:
 		*where = at
 		lane := at.lane()
-		// The tag comes first: somebody who has read the word long ago may look at the slot before the tag is
+		// The tag comes first: a reader that has read the word long ago may look at the slot before the tag is
 		// there, and must not find what others cannot find yet.
 		room.word.Add(tag << lane)
 		room.at(lane).Store(e)
@@ -339,7 +340,7 @@ func (t *table[K, V]) moveOnce(i uint64, next *table[K, V]) {
 }
 
 // move moves the chain of bucket i, which the caller has locked, to next: each entry to the same lane and
-// depth. Nobody changes the two chains there meanwhile but to replace entries, since the way to them goes
+// depth. No other goroutine changes the two chains there meanwhile but to replace entries, since the way to them goes
 // through this lock.
 func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 	head := t.bucket(i)

@@ -93,8 +93,8 @@ const (
 // drawDistinct draws so many different places of order, by weight: fewer than there are. It returns how many it found,
 // which is less only where a few backends have nearly all of the weight.
 //
-// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2) has one of
-// four slow ones get 10 % of the requests.
+// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2) gives one
+// slow backend of four 10 % of the requests.
 func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
 	table, found := v.drawTable(), 0
 	for k := range count {

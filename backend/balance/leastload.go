@@ -39,8 +39,8 @@ func (randomPicker) Pick(v *View, l *Local, q *Request) int {
 }
 
 // leastCostPicker is the Picker of methods that draw some backends by weight and take the one of least cost. It looks
-// at all when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all
-// of many has every reactor send to the same one. Immutable.
+// at all when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all of
+// many would make every reactor send to the same one. Immutable.
 type leastCostPicker struct {
 	by    measure
 	draws int

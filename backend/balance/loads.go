@@ -137,7 +137,7 @@ func (l *Loads) setCellWeight(c *cell, s scaling) {
 	c.updatePeakCost(sample(c.peak.Load()).fadedPeak(float64(l.Mean()), l.swept.Load()))
 }
 
-// Scale has backend i take only a part of its weight, 0 < part ≤ 1, with the methods that look at load: what starts
+// Scale reduces the weight of backend i to a part of it, 0 < part ≤ 1, for the methods that look at load: what starts
 // slowly has less of it. It holds until the next Scale or Forget.
 func (l *Loads) Scale(i int, part float64) {
 	l.mu.Lock()
@@ -180,7 +180,7 @@ func (l *Loads) AnsweredAt(i int) (ms uint32, ok bool) {
 	return s.ms(), s != 0
 }
 
-// keepPeaks has the peaks of latencies kept from now on.
+// keepPeaks begins to keep the peaks of latencies.
 func (l *Loads) keepPeaks() {
 	if !l.peaks.Load() {
 		l.peaks.Store(true)

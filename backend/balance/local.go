@@ -131,8 +131,8 @@ func (l *Local) Answered(i int, us, now uint32) {
 }
 
 // Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or an answer that
-// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody.
-// now is as for Answered.
+// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast attracts no
+// requests. now is as for Answered.
 func (l *Local) Failed(i int, now uint32) {
 	if i >= len(l.pending) {
 		l.grow(i + 1)

@@ -18,7 +18,7 @@ const golden = 0x9e3779b97f4a7c15
 // heavy ones get no burst; nginx itself leaves that order after a failure, when it lowers a weight for some time. It is
 // fair over a cycle, the sum of the weights over their greatest common divisor. Where a cycle would be longer than 4096
 // turns, backends are drawn by weight, with draws that are spread evenly instead of random ones. The zero value begins
-// with the first turn; RoundRobin.New has each reactor begin at another one.
+// with the first turn; with RoundRobin.New each reactor begins at another one.
 // Owned by one goroutine.
 //
 //	cursor < len(cycle), unless that is nil: before the first pick

@@ -146,8 +146,8 @@ func (l *Loads) updateUsual(n int, r, lat, part float64) {
 // One answer that is much longer than the others says little of its backend, since requests differ: all answers of
 // a millisecond raise lat by no more than one answer of eight times the mean does, which is half of the mean and
 // within the dead band. Where the answers of one millisecond after the other are long, lat grows by half of the mean
-// with each, and once it is high by an eighth of itself. Faster growth has a backend pay for a pause long after it:
-// all that waited is late.
+// with each, and once it is high by an eighth of itself. With faster growth a backend would pay for a pause long after
+// it: all that waited is late.
 //
 // A backend that was not asked was forgiven a part of its slowness. An answer that is no slower than the rest does not
 // take that back: a backend that was 1000 times slower would need minutes for its share, half a minute for each answer.

@@ -33,7 +33,7 @@
 // # Life and threads
 //
 //	r := discovery.Start(…)   the source runs; what it finds is kept
-//	<-r.Ready()               it has answered or failed; nobody has to wait for that
+//	<-r.Ready()               it has answered or failed; no caller has to wait for that
 //	r.Join(set)               the set gets it, now and from now on
 //	r.Stop()                  the source has ended; the set keeps its members
 //

@@ -60,7 +60,7 @@ var dockerEvents = []string{"start", "die", "stop", "pause", "unpause", "kill", 
 	"health_status", "connect", "disconnect"}
 
 // Run lists the containers at the start, after each event, and from time to time: the head of the stream of events may
-// come with the first of them (podman), so that nobody knows from when on they are told.
+// come with the first of them (podman), so that no client knows from when on they are told.
 func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r, err := registry.NewClient([]string{"http://docker"}, registry.ClientOptions{Agent: agent, Socket: s.socket})
@@ -92,7 +92,7 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 	}
 }
 
-// watchEvents has news told of the events that matter, until the stream ends.
+// watchEvents sends to news when an event matters, until the stream ends.
 func (s *dockerSource) watchEvents(ctx context.Context, news chan<- struct{}) error {
 	r, err := registry.NewClient([]string{"http://docker"}, registry.ClientOptions{
 		Agent: agent, Socket: s.socket, Wait: registry.Never,

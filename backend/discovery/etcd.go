@@ -55,8 +55,8 @@ type (
 	}
 )
 
-// Run reads the range and then watches it from the revision after. Whatever ends the watch, also that the revision was
-// compacted away, has the range read again.
+// Run reads the range and then watches it from the revision after. After the end of the watch, also because the
+// revision was compacted away, it reads the range again.
 func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	r, err := registry.NewClient(s.bases, registry.ClientOptions{Agent: agent, CA: s.ca})
 	if err != nil {

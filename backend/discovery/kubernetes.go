@@ -86,8 +86,8 @@ var (
 	errNoEvents  = errors.New("the watch ended at once")
 )
 
-// Run lists the slices and watches them from there. A version that the server has forgotten (410, as a status or as an
-// event) has the slices listed again, later each time that this comes soon.
+// Run lists the slices and watches them from there. Where the server has forgotten a version (410, as a status or as
+// an event), Run lists the slices again, later each time that this comes soon.
 func (s *kubeSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	r, err := s.connect()
 	if err != nil {

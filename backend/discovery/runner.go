@@ -291,7 +291,7 @@ func (r *Runner) findNone(now time.Time) {
 	}
 }
 
-// change has list applied, soon. The first one is applied at once: a start waits for it. mu is held.
+// change applies list, soon. The first one is applied at once: a start waits for it. mu is held.
 func (r *Runner) change(list []backend.Spec, now time.Time) {
 	switch {
 	case slices.EqualFunc(list, r.applied, equal):
@@ -317,7 +317,7 @@ func (r *Runner) apply(list []backend.Spec) {
 	added, removed := differences(r.applied, list)
 	level, event := slog.LevelInfo, "discovery changed"
 	if len(removed) > len(r.applied)/2 {
-		level = slog.LevelWarn // more than half at one time: somebody should know
+		level = slog.LevelWarn // more than half at one time: an operator should know
 	}
 	slog.Log(context.Background(), level, event, "upstream", r.opts.Upstream, "source", r.opts.Name,
 		"members", len(list), "added", firstFew(added), "removed", firstFew(removed))
@@ -371,7 +371,7 @@ func (r *Runner) expire() {
 	r.apply(nil)
 }
 
-// scheduleNext does what is due and has the timer call for what comes next. mu is held.
+// scheduleNext does what is due and sets the timer for what comes next. mu is held.
 func (r *Runner) scheduleNext(now time.Time) {
 	for {
 		at, do := r.due()

@@ -62,7 +62,8 @@ func newConsul(l *locator.Locator) *consulRegistry {
 	return g
 }
 
-// Put registers the service with the agent, or has its check pass. What the agent has forgotten is registered again.
+// Put registers the service with the agent, or reports that its check passes. What the agent has forgotten is
+// registered again.
 func (g *consulRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	if g.client == nil {
 		c, err := NewClient([]string{g.base}, ClientOptions{Agent: agent, CA: g.ca})
@@ -85,7 +86,7 @@ func (g *consulRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	return e.Address, g.register(ctx, e)
 }
 
-// renew has the agent know for another TTL that the instance serves. Where the agent asks the instance itself, renew
+// renew tells the agent that the instance serves, for another TTL. Where the agent asks the instance itself, renew
 // only looks whether the agent still has it.
 func (g *consulRegistry) renew(ctx context.Context) error {
 	method, path := "PUT", "/v1/agent/check/pass/service:"
@@ -98,7 +99,7 @@ func (g *consulRegistry) renew(ctx context.Context) error {
 
 var errConsulAddress = errors.New("Consul takes host:port alone")
 
-// register has the agent know the service. Without a host it has the address of the agent.
+// register tells the agent of the service. Without a host it has the address of the agent.
 func (g *consulRegistry) register(ctx context.Context, e *Entry) error {
 	host, port, err := net.SplitHostPort(e.Address)
 	n, wrong := strconv.Atoi(port)

@@ -114,7 +114,7 @@ func (g *etcdRegistry) bind(ctx context.Context, e *Entry) (string, error) {
 	return address, nil
 }
 
-// restore writes the key if somebody has removed it. A key that another process has written stays.
+// restore writes the key if it was removed. A key that another process has written stays.
 func (g *etcdRegistry) restore(ctx context.Context) error {
 	put, err := g.message(&g.put, g.at)
 	if err != nil {

@@ -92,7 +92,7 @@ func (e Entry) filled() Entry {
 	return e
 }
 
-// Update has another entry known in the place of this one. Its Name has to be the same.
+// Update registers another entry in the place of this one. Its Name has to be the same.
 func (r *Registration) Update(e Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -110,7 +110,7 @@ func (s *Storage) List(ctx context.Context, path string, recursive bool) ([]stri
 	return slices.Compact(keys), nil
 }
 
-// Lock waits until nobody else has the lock of that name, and takes it.
+// Lock waits until no other process has the lock of that name, and takes it.
 func (s *Storage) Lock(ctx context.Context, name string) error {
 	key := s.at("locks/" + name)
 	for {
@@ -159,7 +159,7 @@ func (s *Storage) hold(ctx context.Context, lease int64) {
 	for {
 		select {
 		case <-again.C:
-			_, _ = renew(ctx, s.client, lease) // a failure has its next try in 5 s
+			_, _ = renew(ctx, s.client, lease) // after a failure the next try is in 5 s
 		case <-ctx.Done():
 			return
 		}

@@ -16,7 +16,7 @@ const (
 	indexed  policy = iota // what stays the same from message to message: it enters the table at once
 	volatile               // what may be unique: it enters the table when it comes a second time, see Encoder.seen
 	plain                  // what does not come again, or must not stay in a table: never put in
-	never                  // credentials: nobody on the way may put it into a table either (RFC 7541 §7.1.3)
+	never                  // credentials: no proxy on the way may put it into a table either (RFC 7541 §7.1.3)
 	crumb                  // volatile, or never when so short that it could be guessed
 )
 

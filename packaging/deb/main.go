@@ -254,7 +254,7 @@ func (p *pack) write(info *nfpm.Info, out string) (string, error) {
 		return "", err
 	}
 	to := filepath.Join(out, deb.Default.ConventionalFileName(info))
-	if err := os.WriteFile(to+".part", b.Bytes(), 0o644); err != nil { //nolint:gosec // everybody reads it
+	if err := os.WriteFile(to+".part", b.Bytes(), 0o644); err != nil { //nolint:gosec // all users read it
 		_ = os.Remove(to + ".part")
 		return "", err
 	}

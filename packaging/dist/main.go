@@ -72,7 +72,7 @@ func (r *release) make() error {
 	if r.sums {
 		return writeSums(r.out)
 	}
-	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // everybody reads it
+	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // all users read it
 		return err
 	}
 	work, err := os.MkdirTemp("", "edge-dist")

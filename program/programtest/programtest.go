@@ -97,8 +97,8 @@ func Start(t testing.TB, text string) *Server {
 // or unix:path of a Unix socket.
 func (s *Server) Addr(i int) string { return s.server.Addresses()[i].Addr.String() }
 
-// Reload puts another configuration in the place of the present one, as SIGHUP has a process do. The error says what it
-// could not change; then all is as before.
+// Reload puts another configuration in the place of the present one, as a process does after SIGHUP. The error says
+// what it could not change; then all is as before.
 func (s *Server) Reload(text string) error {
 	s.t.Helper()
 	_, err := s.server.Apply(parse(s.t, text))

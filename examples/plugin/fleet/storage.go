@@ -51,7 +51,7 @@ func NewSealed(c *SealedConfig, b *edge.Build) (edge.Storage, error) {
 	return &sealed{folder, aead}, nil
 }
 
-// Store keeps a value. It is sealed with its name, so that nobody can put one value in the place of another.
+// Store keeps a value. It is sealed with its name, so that one value cannot be put in the place of another.
 func (s *sealed) Store(ctx context.Context, key string, value []byte) error {
 	return s.Storage.Store(ctx, key, s.aead.Seal(nil, nil, value, []byte(key)))
 }

@@ -7,7 +7,8 @@ import (
 	"unsafe"
 )
 
-// hasher hashes keys. It is seeded: nobody outside can choose keys that meet in one line of an index. Immutable.
+// hasher hashes keys. It is seeded: nothing outside of the process can choose keys that meet in one line of an index.
+// Immutable.
 type hasher struct {
 	seed          maphash.Seed
 	first, second uint64

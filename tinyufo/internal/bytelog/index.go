@@ -49,7 +49,7 @@ const (
 	highBits       = 0x0080_8080_8080_8080
 )
 
-// candidates has the highest bit of each byte whose tag may be the tag of the hash.
+// candidates returns the highest bit of each byte whose tag may be the tag of the hash.
 func candidates(tags, hash uint64) uint64 {
 	x := tags ^ hash>>40&0xff*lowBits
 	return (x - lowBits) &^ x & highBits

@@ -19,7 +19,7 @@ const (
 
 	ageCounts  = 10  // counts of the sketch for each entry, until all are halved
 	warmEnough = 6   // estimate from which an entry may come in although it lost
-	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
+	mercy      = 127 // one of 128 such entries does: no user can keep main as it is by keeping it warm
 )
 
 // shard is the part of a cache for some of the hashes. init makes it ready.
