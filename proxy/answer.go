@@ -79,8 +79,8 @@ func (l *local) countFailure(f *Error) {
 	}
 }
 
-// askAboutFailure gives the filters of list the failure f, as e, until one of them answers it, or has the request sent
-// once more: then the exchange goes on. A Resend that cannot be is Next.
+// askAboutFailure gives the filters of list the failure f, as e, until one of them answers it, or asks for the request
+// to be sent once more: then the exchange goes on. A Resend that cannot be is Next.
 func askAboutFailure(x *Exchange, list []named[onFailure], f, e *Error) (v Verdict, resent bool) {
 	for {
 		if v, list = ask(x, list, e); v.kind != resend {

@@ -88,7 +88,7 @@ type kinship struct {
 
 var kinshipOf = NewLocal[kinship]()
 
-// Sub is a sub-request: a request that a filter has the proxy make for the sake of another one. See Ask.
+// Sub is a sub-request: a request that the proxy makes for a filter, for the sake of another one. See Ask.
 //
 //	user := &proxy.Sub{To: proxy.Named("users"), Target: "/whoami"}
 //	user.Done = func(x *proxy.Exchange, s *proxy.Sub) proxy.Verdict {
@@ -110,7 +110,7 @@ type Sub struct {
 	Prepare func(h *message.Head)         // changes the head before it is sent; nil: nothing
 	To      Destination                   // nil: the request goes through the filters and routes of the listener
 	Timeout time.Duration                 // until the end of the answer; 0: 10 s
-	Done    func(*Exchange, *Sub) Verdict // gets the answer: see Ask. nil: nobody waits for it
+	Done    func(*Exchange, *Sub) Verdict // gets the answer: see Ask. nil: no filter waits for it
 
 	Err       *Error       // why there is no answer; nil: there is
 	Response  message.Head // without Err
@@ -118,7 +118,7 @@ type Sub struct {
 	Truncated bool         // the body goes on
 
 	y      *Exchange // that is the sub-request; nil: before Ask, and once it is over
-	parent *Exchange // nil: nobody waits
+	parent *Exchange // nil: no exchange waits
 	place  place     // of the parent
 	next   *Sub      // of the parent
 	local  *local
@@ -162,7 +162,7 @@ func (s *Sub) send(depth uint8) {
 	from, y := x.Client(), l.take()
 	s.peer, s.socket, s.digest = from.Peer(), session.SocketIP(from), x.digest
 	if s.Done == nil {
-		s.address = from.Local() // a system call, and x may be gone when somebody asks
+		s.address = from.Local() // a system call, and x may be gone when the address is asked for
 	}
 	y.down, y.listener, y.client = (*subSide)(s), x.listener, x.client
 	subPart(&y.record, &x.record, h)
@@ -245,7 +245,7 @@ func (a *subSide) Reset(session.Code) {
 	(*Sub)(a).ended()
 }
 
-// Release has more of the body sent.
+// Release asks for more of the body.
 func (a *subSide) Release(n int) {
 	if a.sent -= n; len(a.Body) > 0 && !a.over {
 		(*Sub)(a).tellSoon() // not inside a method of the exchange
@@ -266,7 +266,7 @@ func (a *subSide) Local() poller.Addr {
 	return a.address
 }
 
-// ended says that y is through, and has the parent told later in this tick.
+// ended says that y is through, and tells the parent later in this tick.
 func (s *Sub) ended() {
 	s.y = nil
 	s.tellSoon()
@@ -283,7 +283,7 @@ func (s *Sub) due(*engine.Reactor) {
 	}
 }
 
-// giveUp ends the exchange of s, which is over for it: nobody wants its answer.
+// giveUp ends the exchange of s, which is over for it: its answer is not wanted.
 func (s *Sub) giveUp() {
 	if y := s.y; y != nil {
 		s.y = nil
@@ -292,7 +292,7 @@ func (s *Sub) giveUp() {
 	}
 }
 
-// tellSoon has tell run later in this tick: neither inside the filter that asks, nor inside a method of y.
+// tellSoon runs tell later in this tick: neither inside the filter that asks, nor inside a method of y.
 func (s *Sub) tellSoon() {
 	if !s.over {
 		s.over = true

@@ -285,7 +285,7 @@ func (s *encodedSide) undo() {
 	*c, s.toDown.Encoded = encoding{}, false
 }
 
-// part encodes what there is room for in this tick of a piece of the answer, and has the rest wait, or all of it where
+// part encodes what there is room for in this tick of a piece of the answer, and keeps the rest, or all of it where
 // something waits already. last reports whether the end of the body is among out. It reports false where the exchange
 // is over.
 func (s *encodedSide) part(p []byte, end bool) (out []byte, last, ok bool) {
@@ -385,7 +385,7 @@ func (x *Exchange) endAnswer() {
 	x.pushDown(nil, 0, true)
 }
 
-// Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see
+// Large bodies and tunnels go from one stream to the other inside the kernel where no filter looks at them: see
 // session.Splice. That begins after a piece of which nothing waits, and may end and begin again at any piece.
 
 // spliceDown tries that for the answer's body.

@@ -33,7 +33,7 @@ func (s CacheStatus) answers() bool { return CacheHit <= s && s <= CacheMiss }
 // package. Immutable, safe for any goroutine.
 type CacheReason struct {
 	reason recent.Reason
-	number atomic.Uint32 // of reason; 0: nobody has asked
+	number atomic.Uint32 // of reason; 0: not asked for yet
 }
 
 // NewCacheReason returns a reason. word is its name in logs, text a clause that says what was so, as in "a purge has

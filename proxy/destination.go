@@ -54,8 +54,8 @@ type Forwarder interface {
 	Forwards()
 }
 
-// Front is a Destination that stands before another one, as a cache does: it answers a request by itself, or has it go
-// on. A route that leads to it treats requests as the other destination wants them: see Forwarder and Upgrader.
+// Front is a Destination that stands before another one, as a cache does: it answers a request by itself, or lets it
+// go on. A route that leads to it treats requests as the other destination wants them: see Forwarder and Upgrader.
 //
 //	Open ─┬ Stored       the answer is here
 //	      ├ Stream       its answer comes later, perhaps from a Fork that others wait for, too
@@ -94,7 +94,7 @@ type FileReceiver interface {
 }
 
 // ErrAgain is the cause of OnReset with which a stream that Open of a Front has returned ends before the head of its
-// answer, to have Open called once more. Any Destination may use this cause for requests without a body.
+// answer, so that Open is called once more. Any Destination may use this cause for requests without a body.
 var ErrAgain = errors.New("proxy: the destination is asked once more")
 
 // answer is a Destination that is an answer.
@@ -303,7 +303,7 @@ func (x *Exchange) lead() *lead {
 	return &x.route.lead
 }
 
-// SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
+// SetDestination leads x to d instead of where its route does; nil: to where the route does. It is for the filters
 // of the phases BeforeRoute and Request, for ConnectFailed: after it d is tried instead of another backend, with
 // attempts of its own, up to 8 times; and for Error before Resend. A body that is partly sent cannot go elsewhere.
 func (x *Exchange) SetDestination(d Destination) {

@@ -25,8 +25,9 @@
 // # Filters
 //
 // A Filter is a struct of optional functions, one for each phase. They are composed when a Snapshot is built, so a
-// phase that nobody uses costs a comparison. What a Listener asks for is composed likewise when a Service is given it.
-// Requests to a Forwarder lose hop-by-hop fields and get the forwarding ones before the filters that see what is sent.
+// phase that no filter uses costs a comparison. What a Listener asks for is composed likewise when a Service is given
+// it. Requests to a Forwarder lose hop-by-hop fields and get the forwarding ones before the filters that see what is
+// sent.
 //
 // # Failures
 //

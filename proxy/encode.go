@@ -116,7 +116,7 @@ func (c *encoding) encode(p []byte, how Encode) []byte {
 	return out
 }
 
-// isLate has OnPause called after a pause, unless there is another piece before.
+// isLate arranges a call of OnPause after a pause, unless there is another piece before.
 func (c *encoding) isLate() {
 	c.late.Remove()
 	c.since = c.of.reactor.Now()
@@ -127,7 +127,7 @@ func (c *encoding) isLate() {
 // encodedKept is the capacity that encoders.out keeps.
 const encodedKept = 256 << 10
 
-// awaitTurn has the bytes of c that wait encoded later in this tick, or in the next ones.
+// awaitTurn arranges that the bytes of c that wait are encoded later in this tick, or in the next ones.
 func (c *encoding) awaitTurn() {
 	if e := c.of; !c.turn.Listed() {
 		e.turns.PushBack(&c.turn, c)
@@ -166,7 +166,7 @@ func (e *encoders) run(*engine.Reactor) {
 	}
 }
 
-// flush has the clients of sources that pause get all that came.
+// flush gives the clients of sources that pause all that came.
 func (e *encoders) flush(r *engine.Reactor) {
 	e.armed = false
 	for c := e.late.First(); c != nil && c.since+flushAfter <= r.Now(); c = e.late.First() {

@@ -182,7 +182,7 @@ func (c *call) end(x *Exchange, f *Error) bool {
 	}
 	last := c.encode(x.local, nil, &h)
 	n, err := x.down.SendData(last, true)
-	return err == nil && n == len(last) // nobody is left who would send the rest
+	return err == nil && n == len(last) // no sender is left for the rest
 }
 
 // forkMargin is how much sooner a fork ends than the exchange that it was made of, so that its failure can be acted on.

@@ -45,7 +45,7 @@ type Error struct {
 	try     string              // what to look at first, for the log
 	phase   string              // in Reason; "": Kind
 	reason  string              // what Reason returns
-	number  *atomic.Uint32      // of its recent.Reason; in it 0: nobody has asked
+	number  *atomic.Uint32      // of its recent.Reason; in it 0: not asked for yet
 	answer  *Verdict            // of a filter, where a Fork has failed by it
 }
 

@@ -66,7 +66,7 @@ type progress struct {
 	origin  *origin                   // of the request, while a worker owns x
 	resumed func(x *Exchange) Verdict // of Resume, which came before the worker's filter returned Park
 
-	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
+	read message.Span // of routed, the path as the route saw it; empty: not asked for yet
 
 	fork *Forked // that x is; nil: it has a client
 
@@ -80,7 +80,7 @@ type progress struct {
 	working   bool // a worker owns x
 	continued bool // the client has been told to go on
 	downGone  bool // the client's stream is over
-	own       bool // nobody wants the request's body any more: what comes of it is thrown away
+	own       bool // the rest of the request's body is thrown away
 	answering bool
 	forwards  bool  // the request was made ready to be sent on: see Forwarder
 	matched   bool  // routeMatch has the groups of Route.When
@@ -252,7 +252,7 @@ func bodyOf(x *Exchange) *lang.Body {
 // Of returns what is kept with x. The pointer holds until x ends, and is for the goroutine that owns x.
 func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.used) }
 
-// charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
+// charge adds what the heads have grown by to the budget of memory. To be called before x waits: a
 // client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting. Bodies have an
 // account of their own: see forward.Body.
 func (x *Exchange) charge() {
@@ -381,8 +381,8 @@ func (l *local) unkeep(x *Exchange) {
 	l.reactor.Keep(-int(x.charged))
 }
 
-// checkExchange panics when an invariant of x, or of one of its relays, does not hold: at the end of what either stream
-// has x do. While a worker owns x there is nothing to look at.
+// checkExchange panics when an invariant of x, or of one of its relays, does not hold: at the end of each call by
+// either stream. While a worker owns x there is nothing to look at.
 func checkExchange(x *Exchange) {
 	if x.working {
 		return

@@ -78,7 +78,7 @@ const (
 	fetchLow = 32 << 10 // more is congestion
 )
 
-// put has a part of the answer delivered. Nothing of x may be used once the end is there.
+// put delivers a part of the answer. Nothing of x may be used once the end is there.
 func (f *fetch) put(a answered) {
 	if invariant.On {
 		defer f.check()

@@ -29,7 +29,7 @@ type ForkSide interface {
 type Forked struct {
 	Body  []byte          // of the request, which Fork copies; nil: it has none
 	Class admission.Class // that the request is of, in place of its route's; Usual: the route's
-	Apart bool            // nobody waits for the answer, so Credit is not called: attempts have no spans of their own
+	Apart bool            // no exchange waits, so Credit is not called: attempts have no spans of their own
 
 	ForkSide
 	x           *Exchange
@@ -187,7 +187,7 @@ func (f *Forked) Resume() {
 	}
 }
 
-// Cancel ends the fork later in this tick: nobody wants its answer. Its ForkSide is not called any more.
+// Cancel ends the fork later in this tick: its answer is not wanted. Its ForkSide is not called any more.
 func (f *Forked) Cancel() {
 	if f.ForkSide = nobody; f.x != nil {
 		f.wake()
@@ -201,7 +201,7 @@ func BodyOf(x *Exchange) (body []byte, whole bool) {
 	return b.Held, b.Ended && !b.Begun() && b.Trailers == nil
 }
 
-// Credit has the log record of x show the attempts of f as its own: backend, times, and the failure of the first one.
+// Credit shows the attempts of f in the log record of x as its own: backend, times, and the failure of the first one.
 // While f is not over, on the reactor of both.
 func Credit(x *Exchange, f *Forked) {
 	y := f.x

@@ -53,10 +53,10 @@ func (i *intake) buffers() bool {
 	return i.wait()
 }
 
-// wait has the client send the body, and returns false: the exchange goes on with it.
+// wait makes the client send the body, and returns false: the exchange goes on with it.
 func (i *intake) wait() bool {
 	h, x := &i.Request, (*Exchange)(i)
-	if h.Continue && !i.continued { // RFC 9110 §10.1.1: nobody else will say it
+	if h.Continue && !i.continued { // RFC 9110 §10.1.1: no backend will say it
 		i.continued = true
 		if err := i.down.SendHead(&message.Head{Status: 100, Proto: message.HTTP11}, false); err != nil {
 			downError(x, err)

@@ -18,8 +18,8 @@ import (
 // View returns x as texts of the language see it: what package variables has, the path that routing saw, the target and
 // the host that it saw, and the fields as they are now. The groups of Route.When are match.N; the groups of a condition
 // that was evaluated since the last View are forgotten. It is for the goroutine that owns x, and borrowed until the
-// callback returns or has View called for another exchange, which Fetch may. It allocates nothing once the reactor has
-// evaluated a text.
+// callback returns, or View is called for another exchange inside of it, as Fetch may do. It allocates nothing once
+// the reactor has evaluated a text.
 func View(x *Exchange) *lang.X {
 	e := evaluationOf(x)
 	if x.route == nil {
@@ -48,7 +48,7 @@ func Evaluate(x *Exchange, v *lang.X, c *lang.Condition) bool {
 	return held
 }
 
-// RefuseUnasked has x refused if a text that decides about it did not see all that it asks for since s had counted
+// RefuseUnasked refuses x if a text that decides about it did not see all that it asks for since s had counted
 // before: there was no room for what it computes, or json could not read what it was asked about. It returns why x is
 // refused, or nil.
 func RefuseUnasked(x *Exchange, s *lang.State, before lang.Unasked) *Error {
@@ -63,7 +63,7 @@ func RefuseUnasked(x *Exchange, s *lang.State, before lang.Unasked) *Error {
 	return x.refusal
 }
 
-// unasked returns why RefuseUnasked has the exchange refused, before it is sent on; nil: it has not.
+// unasked returns why RefuseUnasked refused the exchange, before it is sent on; nil: it has not.
 func (p *progress) unasked() *Error {
 	if f := p.refusal; p.step < stepForward && (f == conditionCut || f == jsonUnreadable) {
 		return f
@@ -345,7 +345,7 @@ func SetTemplate(x *Exchange, v *lang.X, name string, text *lang.Template, when 
 	}
 }
 
-// SetUser sets auth.user of x: the user that a filter has made sure of. "" is nobody.
+// SetUser sets auth.user of x: the user that a filter has made sure of. "" is no user.
 func SetUser(x *Exchange, name string) { textsOf.Of(x).user = keep(&x.Request, name) }
 
 // Claims are what an authentication filter knows of the user beside the name: the claims of a token, the attributes of

@@ -28,7 +28,7 @@ type Listener struct {
 	BodyMax   int64           // largest request body; 0: no limit
 	Log       []AccessLog     // by Reactor.Index; nil: no log
 	Meter     *meter.Listener // its requests are counted, for each route; nil: they are not
-	Trusted   *Trust          // peers whose forwarding fields are believed; nil: nobody
+	Trusted   *Trust          // peers whose forwarding fields are believed; nil: none
 	Forwarded bool            // write Forwarded (RFC 7239) beside X-Forwarded-*
 	Paths     route.Paths     // how the paths of requests are read; the zero value is the safe way
 
@@ -81,7 +81,7 @@ type Underscores uint8
 
 // The ways to take such fields, in the order of the words of a configuration. Of trailers they are dropped, or pass.
 const (
-	UnderscoresDrop   Underscores = iota // nobody hears of them
+	UnderscoresDrop   Underscores = iota // they are dropped
 	UnderscoresPass                      // lenient: they are fields like others
 	UnderscoresRefuse                    // 400
 )
@@ -223,7 +223,7 @@ const requestIDField = "X-Request-Id"
 
 func (r *RequestID) field() string { return cmp.Or(r.Field, requestIDField) }
 
-// takeID gives the request its number, or has it keep the number that it came with.
+// takeID gives the request its number, or keeps the number that it came with.
 func takeID(k *record, h *message.Head) *Error {
 	r := k.listener.RequestID
 	name := r.field()
@@ -238,7 +238,7 @@ func takeID(k *record, h *message.Head) *Error {
 
 func giveID(k *record, _, answer *message.Head) { answer.Set(k.listener.RequestID.field(), k.ID()) }
 
-// traced has the request be part of a trace.
+// traced makes the request part of a trace.
 func traced(k *record, h *message.Head) *Error {
 	c, ok := trace.Of(h)
 	if !ok {

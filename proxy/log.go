@@ -21,10 +21,10 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// Unlog has no access log get the record of x. Filters of the phase Log get it.
+// Unlog keeps the record of x out of all access logs. Filters of the phase Log get it.
 func Unlog(x *Exchange) { x.unlogged = true }
 
-// logExchange makes the record of x, where somebody wants it, and gives it to the filters, then to the access log, then
+// logExchange makes the record of x, where it is wanted, and gives it to the filters, then to the access log, then
 // to the outputs of traces.
 func (l *local) logExchange(x *Exchange) {
 	logs, list := x.logs(), x.filters().log
@@ -100,7 +100,7 @@ func (k *record) logs() []AccessLog {
 	return k.listener.Log
 }
 
-// takeRecord returns a record that nobody uses. It is given back to l.record.
+// takeRecord returns a record that is not in use. It is given back to l.record.
 func (l *local) takeRecord() *observe.Record {
 	r := l.record
 	if l.record = nil; r == nil { // a filter of Log ended another exchange of this reactor

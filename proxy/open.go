@@ -115,7 +115,7 @@ func (x *Exchange) send(s session.Stream) {
 func (x *Exchange) upFailed(f *Error) {
 	switch {
 	case x.tunnel && x.answering && x.toDown.Ended:
-		// What the destination said is delivered first. Nobody is left for what the client says.
+		// What the destination said is delivered first. There is no receiver left for what the client says.
 		x.up.Body.Held = x.up.Body.Held[:0]
 		discardBody(x)
 		x.up.Body.EndSent = true
@@ -124,7 +124,7 @@ func (x *Exchange) upFailed(f *Error) {
 		x.local.stats.TunnelsIdle++
 		x.cut(tunnelIdle)
 	case x.toDown.Ended && (x.answering || x.parked || x.working):
-		// The answer is here; that it came before the whole request was sent harms nobody.
+		// The answer is here; that it came before the whole request was sent does no harm.
 		discardBody(x)
 	case x.working:
 		x.lost = f

@@ -118,7 +118,7 @@ type Ref struct {
 func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
 
 // Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
-// counted, when the client has gone, when somebody else resumed it, or when it was answered meanwhile. It never comes
+// counted, when the client has gone, when another call resumed it, or when it was answered meanwhile. It never comes
 // too early: a worker may return Park after it. It allocates a task.
 func (f Ref) Resume(v Verdict) { f.ResumeWith(func(*Exchange) Verdict { return v }) }
 

@@ -53,7 +53,7 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 // Generation returns the number of the present Snapshot.
 func (p *Proxy) Generation() uint32 { return p.snapshot.Load().number }
 
-// Remember has each reactor remember its last requests: n of all, and n of those that failed, were tried again, or
+// Remember makes each reactor remember its last requests: n of all, and n of those that failed, were tried again, or
 // waited for the head of their answer for slow or longer. With n = 0 they remember none, and forget those that they
 // have.
 func (p *Proxy) Remember(n int, slow time.Duration) {

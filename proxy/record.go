@@ -54,7 +54,7 @@ type facts struct {
 type past struct {
 	first  recent.Try
 	lookup int64             // ns
-	credit *forward.Backends // whose attempts the record shows, which a Fork has made: see Credit; nil: nobody's
+	credit *forward.Backends // whose attempts the record shows, which a Fork has made: see Credit; nil: none
 }
 
 // credited returns the backends whose attempts the record shows; nil: the attempts are of the exchange. p may be nil.
@@ -100,7 +100,7 @@ func (l *local) numberOf(k *record) uint64 {
 // look for one.
 func (k *record) TraceID() string { return string(k.traceID()) }
 
-// traceID is TraceID, borrowed until the exchange ends; nil: nobody looks for one.
+// traceID is TraceID, borrowed until the exchange ends; nil: not looked for.
 func (k *record) traceID() []byte {
 	if k.part == nil {
 		return nil

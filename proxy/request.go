@@ -61,7 +61,7 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	if x.own { // answered already: nobody wants it
+	if x.own { // answered already: it is not wanted
 		s.Release(len(p))
 		return
 	}

@@ -79,7 +79,7 @@ func (u *upSide) received(end bool) (ok bool) {
 	return true
 }
 
-// pass has the answer whose head is in x.Response go through the filters, and to the client.
+// pass sends the answer whose head is in x.Response through the filters, and to the client.
 func (u *upSide) pass() {
 	u.judgeAnswer()
 	(*Exchange)(u).run()

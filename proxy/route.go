@@ -113,7 +113,7 @@ func (s *Snapshot) Name(name string, d Destination) {
 	s.named[name] = d
 }
 
-// For has requests that come by the listener of that name see own in place of s, with filters of its own. To be called
+// For shows own in place of s to requests that come by the listener of that name, with filters of its own. To be called
 // before s is used.
 func (s *Snapshot) For(listener string, own *Snapshot) {
 	if s.own == nil {

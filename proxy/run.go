@@ -5,7 +5,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
+// run goes through the steps of x from where it stands. It returns when x has to wait, or is over.
 func (x *Exchange) run() {
 	for {
 		if filters := x.judges(); int(x.at) < len(filters) {

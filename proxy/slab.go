@@ -53,7 +53,7 @@ func bitOf(slot int) slabUsed { return 1 << min(slot, 63) }
 // the goroutine that owns the holder of a number at the time; the two meet where a slab grows, which a mutex guards.
 // Values do not move: a pointer holds until its number is cleared.
 //
-//	free[i] has the bit j set == number 64*i+j is nobody's
+//	free[i] has the bit j set == number 64*i+j is free
 //	a chunk i exists in a column => free[i] is not all ones
 type slab struct {
 	free []uint64 // owner

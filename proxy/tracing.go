@@ -53,7 +53,7 @@ type joining struct {
 	came    bool // the request has named it
 	decided bool
 	sampled bool     // others were told that it is recorded
-	apart   bool     // the attempts are nobody's: backends are told of the span id
+	apart   bool     // the attempts belong to no exchange: backends are told of the span id
 	id      trace.ID // of the span of the request; zeros: not yet
 	context trace.Context
 }
@@ -76,7 +76,7 @@ func partOf(k *record) *part {
 	return k.part
 }
 
-// joined has the request be part of the trace that it names, or of a new one. It is a guard.
+// joined makes the request part of the trace that it names, or of a new one. It is a guard.
 func joined(k *record, h *message.Head) *Error {
 	p := partOf(k)
 	if p.on { // it is a sub-request
@@ -145,7 +145,7 @@ func subPart(y, x *record, h *message.Head) {
 	}
 }
 
-// forkPart has the attempts of y, of a fork of x, be attempts of x in its trace. With apart x never gets them.
+// forkPart makes the attempts of y, of a fork of x, attempts of x in its trace. With apart x never gets them.
 func forkPart(y, x *record, apart bool) {
 	if x.part != nil && x.part.on {
 		partOf(y).join(x.part, x.part.context.Parent, x.part.id)

@@ -79,7 +79,7 @@ func settleUpgrade(h *message.Head) {
 	}
 }
 
-// ask has the backend be asked for the protocol that the request h names, if t allows it. It returns why h is refused,
+// ask prepares h to ask the backend for the protocol that it names, if t allows it. It returns why h is refused,
 // or nil.
 func (s *socket) ask(h *message.Head, t *Tunnels, l *Listener) *Error {
 	switch p := h.Bytes(h.Protocol); {

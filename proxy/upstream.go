@@ -46,8 +46,8 @@ type ToOptions struct {
 	// Retry says which failures are tried again; nil: connections that cannot be made, are lost or refuse the stream,
 	// with a budget of the destination's own. Destinations that lead to the same upstream share one.
 	Retry *RetryPolicy
-	// Outliers are told how the backends answer, and eject some; nil: nobody is told. Destinations that lead to the
-	// same members share them.
+	// Outliers are told how the backends answer, and eject some; nil: no backend is ejected. Destinations that lead to
+	// the same members share them.
 	Outliers *backend.Outliers
 	// Meter counts how long the parts of its requests take, where Listener.Meter is set; nil: nothing does.
 	Meter *meter.Upstream
@@ -125,7 +125,7 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) Opening {
 	return Opening{Stream: s, Err: err}
 }
 
-// setCookie has the client come back to the backend whose answer has the head h.
+// setCookie adds a cookie that leads the client back to the backend whose answer has the head h.
 func (l *local) setCookie(h *message.Head, of *forward.Request, secured bool) {
 	if l.page = of.AppendCookie(l.page[:0], secured); len(l.page) > 0 {
 		h.AddBytes(message.SetCookie, "Set-Cookie", l.page)

@@ -26,7 +26,7 @@ const webSocket = "websocket"
 const webSocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // askWebSocket prepares the head of a request for a WebSocket. It reports whether it made a key. The key shows that a
-// client of HTTP/1 wants a WebSocket, since no script can have a browser send it: without it the request goes on as it
+// client of HTTP/1 wants a WebSocket, since no script can make a browser send it: without it the request goes on as it
 // is, for the origin to refuse. RFC 6455 §4.2.1.
 func askWebSocket(h *message.Head) (made bool) {
 	if h.Has(message.SecWebSocketKey) || !h.Proto.Shared() {

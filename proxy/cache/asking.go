@@ -79,7 +79,7 @@ func (a *asking) about() *subject {
 	return &a.l.subject
 }
 
-// locate has l.subject tell of the request of x. target is what q leaves of the target that the backend is sent.
+// locate sets l.subject to the request of x. target is what q leaves of the target that the backend is sent.
 func (l *local) locate(x *proxy.Exchange, q *Query, target []byte) {
 	s := &l.subject
 	l.asked = x.AppendAsked(l.asked[:0])

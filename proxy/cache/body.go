@@ -178,7 +178,7 @@ func (b *body) settle() {
 	}
 }
 
-// grow has room for n bytes charged. It reports false where there is none.
+// grow charges room for n bytes. It reports false where there is none.
 func (b *body) grow(n int64) bool {
 	all := b.bodies
 	room := max((n+pageSize-1)&^(pageSize-1)+bodyCost, all.least)
@@ -251,7 +251,7 @@ func (b *body) pin(n int) {
 	b.bodies.mu.Unlock()
 }
 
-// keep has the store refer to one, whose bytes are all there.
+// keep puts one, whose bytes are all there, into the store.
 func (b *bodies) keep(one *body) {
 	if b.has(one.number) || !one.Take() {
 		return
@@ -269,7 +269,7 @@ func (b *bodies) keep(one *body) {
 	}
 }
 
-// close has the store keep no body any more.
+// close ends that the store keeps bodies.
 func (b *bodies) close() {
 	if b.closed.Store(true); b.store != nil {
 		b.store.Purge()

@@ -28,7 +28,7 @@ func (z *Zone) takeBuffer(n int) *buffer {
 	return &buffer{make([]byte, bufferSizes[i])}
 }
 
-// giveBuffer takes a buffer back, which nobody reads any more.
+// giveBuffer takes a buffer back, which is not read any more.
 func (z *Zone) giveBuffer(b *buffer) {
 	z.filling.Add(-int64(len(b.bytes)))
 	if invariant.On {

@@ -8,7 +8,7 @@
 //
 //	Open ─► key ─► record? purged since it was asked for: none, or expired
 //	                        ├ fresh ────────► hit: the record is copied, its body lent to the client
-//	                        ├ stale, usable ► likewise, and a Fork that nobody follows renews it
+//	                        ├ stale, usable ► likewise, and a Fork without a follower renews it
 //	                        ├ marker ───────► passed: an answer to this was not stored a moment ago
 //	                        ├ old ──┐
 //	                        └ none ─┴► fill under way? ─┬ no ──► Fork ─┬ head ─► storable? ─► record
@@ -19,8 +19,8 @@
 // # Life cycle
 //
 // A Zone is made once and outlives configurations. Before makes a Front of a route, which is immutable, as are the
-// routes of a Snapshot. OpenDisk has it find what an earlier process has stored. An Offer hands what it has over to the
-// Zone of another process, which is made with Options.From:
+// routes of a Snapshot. After OpenDisk it finds what an earlier process has stored. An Offer hands what it has over to
+// the Zone of another process, which is made with Options.From:
 //
 //	old: Offer ─► the process begins ─► Elsewhere reports true ─► Give
 //	new: New with From ─────────────────────► it is asked ─► Take

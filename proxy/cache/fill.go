@@ -80,9 +80,9 @@ type fill struct {
 	failure *proxy.Error
 }
 
-// follow has the request follow the fill of a key, which it begins where there is none; with alone it always begins
-// one, which others do not find by that key. found is what is stored. Without a stream the store has to be asked again,
-// or there is no room.
+// follow makes the request a follower of the fill of a key, which it begins where there is none; with alone it always
+// begins one, which others do not find by that key. found is what is stored. Without a stream the store has to be
+// asked again, or there is no room.
 func (f *front) follow(a *asking, found record, alone bool) (stream session.Stream, again bool) {
 	x, z, r := a.x, f.zone, a.x.Reactor()
 	hash := z.fills.hash(a.under)
@@ -317,8 +317,8 @@ func (f *fill) vary(l *local, now int64) (ok bool) {
 	return true
 }
 
-// beFoundBy has f be found by the values of varying fields in its request, too, before others can know the list with
-// that id.
+// beFoundBy lets requests find f by the values of varying fields in its request, too, before others can know the list
+// with that id.
 func (f *fill) beFoundBy(id uint64, request *message.Head) {
 	e, z := &f.second, f.front.zone
 	e.key = appendVariantKey(e.key[:0], f.plain, id, f.names, request)
@@ -330,7 +330,7 @@ func (f *fill) beFoundBy(id uint64, request *message.Head) {
 	z.fills.offer(f)
 }
 
-// refuse has all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
+// refuse lets all but the first follower go on by themselves, since the answer is not stored, and those that come soon.
 func (f *fill) refuse(l *local) {
 	if f.marks != policy.Nobody {
 		l.text = appendMarker(l.text[:0], l.zone.now(f.reactor)+markerTime, f.marks, f.why)
@@ -386,7 +386,7 @@ func (f *fill) giveHead(l *local, h *message.Head, end bool) {
 	h.Base = base[:0] // a head that was taken has left its memory
 }
 
-// passOn has the first follower go to the backend by itself, by a request that is its own.
+// passOn sends the first follower to the backend by itself, by a request that is its own.
 func (f *fill) passOn() {
 	if w := f.first; w != nil {
 		visits.Of(w.x).why = f.why
@@ -442,7 +442,7 @@ func (f *fill) SendData(p []byte, end bool) (int, error) {
 	return len(p), nil
 }
 
-// unstore has the answer go to the first follower alone, which has seen its head, or all that there is.
+// unstore gives the answer to the first follower alone, which has seen its head, or all that there is.
 func (f *fill) unstore(why policy.Reason) {
 	f.why, f.marks = why, why.Marks()
 	if w := f.first; w != nil {
@@ -504,7 +504,7 @@ func (f *fill) OnFailed(e *proxy.Error) {
 	}
 }
 
-// finish ends f: nobody new follows it.
+// finish ends f: it gets no new followers.
 func (f *fill) finish(s fillState) {
 	z := f.front.zone
 	c := &z.counts[f.reactor.Index()]
@@ -550,7 +550,7 @@ func (f *fill) finish(s fillState) {
 	f.release()
 }
 
-// publish has all followers look at f.
+// publish makes all followers look at f.
 func (f *fill) publish(s fillState) {
 	f.state.Store(s)
 	f.published.Add(1)
@@ -576,5 +576,5 @@ func (f *fill) release() {
 	}
 }
 
-// resume has the backend send more where it has waited for followers. Safe for any goroutine.
+// resume lets the backend send more where it has waited for followers. Safe for any goroutine.
 func (f *fill) resume() { f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { f.fork.Resume() }}) }

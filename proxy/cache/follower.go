@@ -99,7 +99,7 @@ func (w *follower) join(f *front, of *fill, a *asking) {
 	of.followers.Add(1)
 }
 
-// wait has w wait in its lane. The fill counts it already.
+// wait puts w into its lane. The fill counts it already.
 func (w *follower) wait() {
 	n := w.lane
 	n.list.PushBack(&w.place, w)
@@ -136,7 +136,7 @@ func (w *follower) step() {
 		w.again()
 	case failed:
 		// What the backend did not process fails for all. Else the request of the first follower may be the reason,
-		// or the fill was cancelled when nobody followed, or so it seemed.
+		// or the fill was cancelled when it had no follower, or so it seemed.
 		if f.failure == nil || f.failure.Retry != proxy.RetryAlways {
 			w.again()
 			return
@@ -269,7 +269,7 @@ func (w *follower) feed() {
 			return
 		}
 		if len(p) == 0 && w.sent == end && end < mark {
-			w.Release(0) // nobody says that the rest may follow
+			w.Release(0) // no call says that the rest may follow
 		}
 		whole = whole && w.sent == mark
 	}
@@ -325,7 +325,7 @@ func (w *follower) end(over bool) {
 	f.release()
 }
 
-// left is told, on the reactor of f, that maybe nobody follows it any more.
+// left is told, on the reactor of f, that maybe it has no follower any more.
 func (f *fill) left(*engine.Reactor) {
 	s := f.state.Load()
 	if f.followers.Load() > 0 || f.unasked != 0 {
@@ -345,7 +345,7 @@ func (f *fill) left(*engine.Reactor) {
 	}
 }
 
-// exceed ends f where nobody follows it and its body is longer than was charged: the length was not known then.
+// exceed ends f where it has no follower and its body is longer than was charged: the length was not known then.
 func (f *fill) exceed() {
 	if f.unasked > 0 && max(f.length, f.mark.Load()) > f.unasked && f.followers.Load() == 0 {
 		f.giveUp()
@@ -360,7 +360,7 @@ func (f *fill) giveUp() {
 	}
 }
 
-// Congested has the exchange keep the content of its request: it may have to go to the backend by itself.
+// Congested makes the exchange keep the content of its request: it may have to go to the backend by itself.
 func (w *follower) Congested() bool { return true }
 
 // Release notes that n bytes are no longer owed.
@@ -373,7 +373,7 @@ func (w *follower) Release(n int) {
 	w.x.Reactor().Defer(&w.task)
 }
 
-// goOn gives w more, or has the backend send more.
+// goOn gives w more, or lets the backend send more.
 func (w *follower) goOn(*engine.Reactor) {
 	if w.posted = false; w.over {
 		return
@@ -395,7 +395,7 @@ func (w *follower) Reset(session.Code) {
 	w.end(true)
 }
 
-// again has the exchange ask the cache once more.
+// again makes the exchange ask the cache once more.
 func (w *follower) again() { w.fail(session.Cancelled, proxy.ErrAgain) }
 
 // fail ends the exchange.
@@ -406,7 +406,7 @@ func (w *follower) fail(code session.Code, cause error) {
 	}
 }
 
-// tooLong has the exchange ask the cache once more, since the answer to another one does not come: the first exchange
+// tooLong makes the exchange ask the cache once more, since the answer to another one does not come: the first exchange
 // that does so asks the backend, and the others follow it.
 func (w *follower) tooLong(*engine.Reactor) {
 	if !w.over && !w.begun {
@@ -452,7 +452,7 @@ func (f *fill) laneOf(r *engine.Reactor) *lane {
 	return n
 }
 
-// kick has the reactor of n look at its followers. Safe for any goroutine.
+// kick makes the reactor of n look at its followers. Safe for any goroutine.
 func (n *lane) kick() {
 	if n.armed.CompareAndSwap(true, false) {
 		n.reactor.Post(&n.task)

@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// Open answers a request from the store, or has it follow a fill, or go on.
+// Open answers a request from the store, makes it follow a fill, or lets it go on.
 func (f *front) Open(x *proxy.Exchange, to session.Receiver) proxy.Opening {
 	r := x.Reactor()
 	h, v, l := &x.Request, visits.Of(x), f.zone.on(r)
@@ -128,7 +128,7 @@ func (f *front) hit(a *asking, r record) proxy.Opening {
 	return proxy.Opening{Stored: &l.stored}
 }
 
-// pass has x go on.
+// pass lets x go on.
 func (f *front) pass(x *proxy.Exchange, v *visit, why policy.Reason) proxy.Opening {
 	v.why = why
 	f.note(x, proxy.CacheBypass, -1, why)

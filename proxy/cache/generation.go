@@ -166,7 +166,7 @@ func appendWords(dst []byte, words ...uint64) []byte {
 
 func wordOf(p []byte, i int) uint64 { return binary.LittleEndian.Uint64(p[i*word:]) }
 
-// appendTo appends the table to messages, which begin with begin, and has each sent once it has that many bytes.
+// appendTo appends the table to messages, which begin with begin, and sends each once it has that many bytes.
 func (g *generations) appendTo(begin []byte, full int, send func(message []byte)) {
 	p := begin
 	for k := range g.kinds {
@@ -283,7 +283,7 @@ func (g *generations) judge(stamp, confirmed uint64, of *subject) verdict {
 	return v
 }
 
-// look has v know of the purges of n.
+// look adds the purges of n to v.
 func (g *generations) look(v *verdict, n purgeName) {
 	b := g.bucket(n)
 	for i := range b.names {
@@ -342,7 +342,7 @@ func (g *generations) name(k PurgeKind, of *place) (last purgeName) {
 	return last
 }
 
-// know has the URLs of a request be known.
+// know adds the URLs of a request to the known ones.
 func (g *generations) know(of *subject) {
 	for i := range of.places() {
 		g.urls.add(uint64(g.name(PurgeURL, &of.at[i])))

@@ -16,7 +16,7 @@ type growth struct {
 	length int64  // of the body; below 0: it is not stated
 	file   *body  // has the body; nil: the record has
 	from   source
-	// unasked is the size up to which the body is fetched while nobody follows it, as the route was charged for it; 0:
+	// unasked is the size up to which the body is fetched without a follower, as the route was charged for it; 0:
 	// it was not charged; below 0: there is no bound.
 	unasked int64
 
@@ -36,7 +36,7 @@ const (
 
 const (
 	aheadMax  = 8 << 20 // bytes that the backend may be ahead of the fastest follower
-	finishMax = 8 << 20 // bytes that are fetched, or were, when nobody follows any more
+	finishMax = 8 << 20 // bytes that are fetched, or were, when there is no follower any more
 )
 
 // begin makes g, which is free, ready for another answer.
@@ -121,7 +121,7 @@ func (g *growth) waits() bool {
 }
 
 // rest returns how many bytes of the body are to come, or may be; worth says that they are few enough to be fetched
-// although nobody follows g.
+// although g has no follower.
 func (g *growth) rest() (n int64, worth bool) {
 	n = g.mark.Load()
 	if g.length < 0 {
@@ -131,7 +131,7 @@ func (g *growth) rest() (n int64, worth bool) {
 	return n, n <= finishMax
 }
 
-// record returns the record once the answer is whole, and has b keep its body if that is in a file. It uses memory.
+// record returns the record once the answer is whole, and gives its body to b if that is in a file. It uses memory.
 func (g *growth) record(b *bodies, memory []byte) (r record, used []byte) {
 	n := g.mark.Load()
 	if g.file != nil {
@@ -140,7 +140,7 @@ func (g *growth) record(b *bodies, memory []byte) (r record, used []byte) {
 		r = record(append(memory[:0], g.bytes[:g.headLen()]...)).appendFile(g.file.number, n)
 		return r, r
 	}
-	if r = g.bytes[:g.headLen()+int(n)]; g.length < 0 { // nobody reads it yet
+	if r = g.bytes[:g.headLen()+int(n)]; g.length < 0 { // no follower reads it yet
 		r.setBodyLen(int(n))
 	}
 	return r, memory

@@ -155,7 +155,7 @@ type takeover struct {
 	conn  *fdpass.Conn // nil: there is none
 	in    []byte       // the last message
 	files []int        // that have come with it, and have no owner
-	value []byte       // that nobody looks at
+	value []byte       // that is not looked at
 
 	mu             sync.Mutex    // is held by Take
 	taken, dropped atomic.Uint64 // records

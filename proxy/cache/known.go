@@ -23,7 +23,7 @@ func (u *knownURLs) bitsOf(n uint64) (word *atomic.Uint64, bits uint64) {
 	return &u.bits[n>>2%uint64(len(u.bits))], 1<<(n>>40%64) | 1<<(n>>46%64) | 1<<(n>>52%64)
 }
 
-// add has the URL n be known.
+// add makes the URL n known.
 func (u *knownURLs) add(n uint64) {
 	if word, bits := u.bitsOf(n); word.Load()&bits != bits {
 		word.Or(bits)

@@ -7,7 +7,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// load has f take its answer from the disk. It reports false where too many wait for that.
+// load begins to read the answer of f from the disk. It reports false where too many wait for that.
 func (f *fill) load() bool {
 	z := f.front.zone
 	d := z.disk.now.Load()
@@ -68,8 +68,8 @@ func (f *fill) takeLoaded(l *local, r record) bool {
 	return false
 }
 
-// beginDraft has the body of f, whose head is there, written to disk while it comes. It reports false where that cannot
-// be. The backend waits until there is room.
+// beginDraft begins to write the body of f, whose head is there, to disk while it comes. It reports false where that
+// cannot be. The backend waits until there is room.
 func (f *fill) beginDraft() bool {
 	z := f.front.zone
 	d := z.disk.now.Load()
@@ -85,7 +85,7 @@ func (f *fill) beginDraft() bool {
 	f.file.draft = one
 	ok := one.disk.Begin(f.later(f.placed))
 	if !ok {
-		f.refs.Add(-1) // nobody calls it
+		f.refs.Add(-1) // it is not called
 	}
 	return ok
 }
@@ -132,7 +132,7 @@ func (f *fill) add(p []byte, end bool) (n int) {
 	return n
 }
 
-// forward has the bytes that came written, unless something is on its way, or ends f.
+// forward writes the bytes that came, unless a write is on its way, or ends f.
 func (f *fill) forward() {
 	d := f.draft()
 	n := len(d.came)
@@ -149,7 +149,7 @@ func (f *fill) forward() {
 	}
 }
 
-// wrote has followers given the bytes that were written.
+// wrote gives followers the bytes that were written.
 func (f *fill) wrote(err error) {
 	if f.state.Load() != filling {
 		return

@@ -61,7 +61,7 @@ func newNotices() (*notices, error) {
 	return n, err
 }
 
-// joinNotices has this process use a page of the board in file, which it takes over. What is there was heard.
+// joinNotices takes over file, and uses a page of the board in it. What is there was heard.
 func joinNotices(file poller.File, page int) (*notices, error) {
 	memory, err := file.Map(int(unsafe.Sizeof(noticeBoard{})))
 	if err != nil {
@@ -79,7 +79,7 @@ func joinNotices(file poller.File, page int) (*notices, error) {
 	return n, nil
 }
 
-// close has no other process join any more.
+// close lets no other process join any more.
 func (n *notices) close() {
 	n.writing.Lock()
 	defer n.writing.Unlock()
@@ -89,7 +89,7 @@ func (n *notices) close() {
 	}
 }
 
-// tell has the other processes know what was purged.
+// tell tells the other processes what was purged.
 func (n *notices) tell(all []disk.Purged) {
 	n.writing.Lock()
 	defer n.writing.Unlock()

@@ -71,7 +71,7 @@ var ErrElsewhere = errors.New("cache: another process has taken over, and has a 
 var errKind = errors.New("cache: the purge is of no kind that there is, or of all and has a name")
 
 // end purges names of a kind, and returns the stamp of that. done is told, maybe on another goroutine, when that is on
-// disk, too; nil: nobody waits.
+// disk, too; nil: no caller waits.
 func (z *Zone) end(k PurgeKind, soft bool, now int64, done func(error), names ...purgeName) uint64 {
 	if soft {
 		for i := range names {
@@ -285,7 +285,7 @@ func (p *purging) run(*engine.Reactor) {
 	}
 }
 
-// Congested has the exchange keep the content of its request.
+// Congested makes the exchange keep the content of its request.
 func (p *purging) Congested() bool { return true }
 
 // Reset is the end of the exchange.

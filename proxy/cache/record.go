@@ -116,7 +116,7 @@ func (r record) appendFile(number uint64, n int64) record {
 	return binary.LittleEndian.AppendUint64(r, number)
 }
 
-// expire has the lifetime of r end at a time in ns, or now if that is sooner, unless it ends before. The time may be
+// expire ends the lifetime of r at a time in ns, or now if that is sooner, unless it ends before. The time may be
 // before the answer came.
 func (r record) expire(at, now int64) {
 	fresh := r.fresh()

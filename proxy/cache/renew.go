@@ -59,8 +59,8 @@ func (f *front) refresh(a *asking, found record) {
 	one.ask(a, found)
 }
 
-// endByStored ends f by the stored answer that the backend was asked about: a 304 renews it, an error may have it used.
-// It reports false where the answer with head h is to be taken like any other.
+// endByStored ends f by the stored answer that the backend was asked about: a 304 renews it, and after an error it may
+// be used. It reports false where the answer with head h is to be taken like any other.
 func (f *fill) endByStored(l *local, h *message.Head) bool {
 	switch h.Status {
 	case 304:
@@ -97,7 +97,7 @@ func (f *fill) giveStale(l *local, status uint16) bool {
 		return true
 	}
 	if f.stale = f.route.Rules.OnError(&fresh, f.fork.Request(), now, status); f.stale == policy.ReasonNone {
-		if f.first == nil { // later requests may use it all the same: none has the backend asked again at once
+		if f.first == nil { // later requests may use it all the same: none asks the backend again at once
 			r.setAsk(now + askAgain)
 			l.zone.set(f.entry.key, r)
 		}
@@ -167,7 +167,7 @@ func (f *fill) appendTags(list []byte, h *message.Head) (_ []byte, ok bool) {
 	return appendTags(list, h, f.route.Tags, f.fork.Request().Scheme(), f.subject.at[0].authority)
 }
 
-// askAllAgain has all followers ask the cache once more.
+// askAllAgain makes all followers ask the cache once more.
 func (f *fill) askAllAgain() {
 	f.finish(failed)
 	if w := f.first; w != nil {

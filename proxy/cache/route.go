@@ -36,7 +36,7 @@ type Route struct {
 	RangeFill int64
 	ObjectMax int64          // bytes of the largest body that is stored; 0: of the largest that the store takes
 	PurgeFrom []netip.Prefix // clients that may purge a URL by the method PURGE
-	Abandon   bool           // an answer that nobody waits for any more is not fetched to its end
+	Abandon   bool           // an answer that no client waits for any more is not fetched to its end
 	NoStatus  bool           // clients are not told by Cache-Status (RFC 9211) what the cache did
 	Off       bool           // the cache is used only for requests whose Choice has a Route
 	// Choices are the Routes that hold in place of this one for requests of a Choice. Without an entry, requests of a
@@ -52,8 +52,8 @@ const (
 // Choice is an index of Route.Choices: it stands for what a rule says of the cache. Choices are compared as pointers.
 type Choice struct{ _ byte }
 
-// Choose has the cache before the destination of x do what its Route says of c. For filters of the phases BeforeRoute
-// and Request. The last call counts.
+// Choose sets c as the choice for x, by which the cache before its destination acts as its Route says. For filters of
+// the phases BeforeRoute and Request. The last call counts.
 func Choose(x *proxy.Exchange, c *Choice) { visits.Of(x).choice = c }
 
 // Of returns the Route that holds for x: r, or one of its Choices. nil: x goes by the cache. On the reactor of x.
@@ -125,8 +125,8 @@ type front struct {
 	route    Route
 	onward   proxy.Destination
 	counts   *RouteCounts
-	detached atomic.Int32 // fills that nobody follows
-	unasked  atomic.Int64 // bytes that were fetched for nobody, less the bytes of answers that clients took
+	detached atomic.Int32 // fills without a follower
+	unasked  atomic.Int64 // bytes that were fetched for no client, less the bytes of answers that clients took
 }
 
 // Before returns a Front that caches answers of d. counts may be nil.
@@ -171,12 +171,12 @@ type visit struct {
 var visits = proxy.NewLocal[visit]()
 
 const (
-	detachedMax = 64       // fills of a route that nobody follows
+	detachedMax = 64       // fills of a route without a follower
 	unaskedMax  = 32 << 20 // bytes: see front.unasked
 )
 
-// detach counts a fill that nobody follows, and n bytes that it is still to fetch. It reports false where there are too
-// many. Without a bound for bytes, clients that ask for a byte, or leave at once, would have backends send 8 MiB for
+// detach counts a fill without a follower, and n bytes that it is still to fetch. It reports false where there are too
+// many. Without a bound for bytes, clients that ask for a byte, or leave at once, would make backends send 8 MiB for
 // each request.
 func (f *front) detach(n int64) bool {
 	many, costly := f.detached.Add(1) > detachedMax, f.unasked.Add(n) > unaskedMax
@@ -187,23 +187,23 @@ func (f *front) detach(n int64) bool {
 	return !many && !costly
 }
 
-// earn notes an answer of n bytes that was followed to its end: as many may be fetched for nobody.
+// earn notes an answer of n bytes that was followed to its end: as many may be fetched for no client.
 func (f *front) earn(n int64) {
 	for was := f.unasked.Load(); was > 0 && !f.unasked.CompareAndSwap(was, max(was-n, 0)); {
 		was = f.unasked.Load()
 	}
 }
 
-// note has the logs of x say, and counts, what the cache did.
+// note writes into the logs of x, and counts, what the cache did.
 func (f *front) note(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
 	f.counts.cells[x.Reactor().Index()].status[s].Add(1)
 	f.say(x, s, age, why)
 }
 
-// unstored has the logs of x, which was counted as a miss, say why its answer is not stored after all.
+// unstored writes into the logs of x, which was counted as a miss, why its answer is not stored after all.
 func (f *front) unstored(x *proxy.Exchange, why policy.Reason) { f.say(x, proxy.CacheMiss, -1, why) }
 
-// say has the logs of x say what the cache did, and counts the reason.
+// say writes into the logs of x what the cache did, and counts the reason.
 func (f *front) say(x *proxy.Exchange, s proxy.CacheStatus, age int32, why policy.Reason) {
 	proxy.SetCached(x, proxy.Cached{Status: s, Age: age, Reason: reasons[why], Unstored: s == proxy.CacheMiss})
 	f.zone.counts[x.Reactor().Index()].reasons[why].Add(1)

@@ -37,7 +37,7 @@ func (s *subject) places() []place {
 	return s.at[:]
 }
 
-// keep has s own what it borrows of a request, in memory.
+// keep copies what s borrows of a request into memory, so that s owns it.
 func (s *subject) keep(memory []byte) (used []byte) {
 	a, b := &s.at[0], &s.at[1]
 	parts := [...]*[]byte{&a.authority, &a.path, &a.query, &b.authority, &b.path, &b.query}

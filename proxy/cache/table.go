@@ -53,10 +53,10 @@ func (s *fillShard) find(hash uint64, key []byte) *entry {
 	return nil
 }
 
-// add has others find a fill by e. mu is held.
+// add lets requests find a fill by e. mu is held.
 func (s *fillShard) add(e *entry) { e.next, s.fills[e.hash] = s.fills[e.hash], e }
 
-// remove has nobody find a fill by e, where somebody does. mu is held.
+// remove removes e, if it is there: no request finds a fill by it any more. mu is held.
 func (s *fillShard) remove(e *entry) {
 	first := s.fills[e.hash]
 	for at := &first; *at != nil; at = &(*at).next {
@@ -72,7 +72,7 @@ func (s *fillShard) remove(e *entry) {
 	}
 }
 
-// offer has others find f by its second key, unless they find another fill by that.
+// offer lets requests find f by its second key, unless they find another fill by that.
 func (t *fillTable) offer(f *fill) {
 	e := &f.second
 	s := t.of(e.hash)
@@ -90,7 +90,7 @@ func (t *fillTable) withdraw(e *entry) {
 	s.mu.Unlock()
 }
 
-// remove has nobody follow f any more.
+// remove lets no request follow f any more.
 func (t *fillTable) remove(f *fill) {
 	t.withdraw(&f.entry)
 	if len(f.second.key) > 0 {
@@ -98,7 +98,7 @@ func (t *fillTable) remove(f *fill) {
 	}
 }
 
-// removeLonely is remove for a fill that nobody follows. It reports false where somebody does.
+// removeLonely is remove for a fill without a follower. It reports false where there is one.
 func (t *fillTable) removeLonely(f *fill) bool {
 	for _, e := range []*entry{&f.entry, &f.second} {
 		if len(e.key) == 0 {

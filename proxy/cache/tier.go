@@ -23,7 +23,7 @@ const purgedMax = 1 << 16
 // ErrDisk is the error of a purge after which what is on disk may come back at the next start.
 var ErrDisk = errors.New("cache: the purge could not be written to disk: purge again")
 
-// open has the disk used, unless closed says, or it is.
+// open opens the disk, unless closed says that the tier is closed, or it is open.
 func (t *tier) open(closed *atomic.Bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -53,7 +53,7 @@ func (t *tier) close(elsewhere func() bool) {
 	}
 }
 
-// note writes down what was purged. done is told when that is on disk, if there is one; nil: nobody waits.
+// note writes down what was purged. done is told when that is on disk, if there is one; nil: no caller waits.
 func (t *tier) note(all []disk.Purged, done func(error)) {
 	var err error
 	if t.options.Path != "" {
@@ -112,14 +112,14 @@ func (t *tier) read(key []byte) record {
 	return r
 }
 
-// forget has the disk not find a record under a key.
+// forget makes the disk forget the record under a key.
 func (t *tier) forget(key []byte) {
 	if d := t.now.Load(); d != nil {
 		d.Forget(key)
 	}
 }
 
-// write has r written to the disk, with its body where that is in a file.
+// write writes r to the disk, with its body where that is in a file.
 func (t *tier) write(key []byte, r record, file *body) {
 	d := t.now.Load()
 	switch {

@@ -135,7 +135,7 @@ func (z *Zone) Close() {
 	z.generations.close()
 }
 
-// OpenDisk has the Zone use Options.Disk, which no other process may use. The answers on it are found from then on.
+// OpenDisk opens Options.Disk for the Zone; no other process may use that. The answers on it are found from then on.
 func (z *Zone) OpenDisk() error { return z.disk.open(&z.bodies.closed) }
 
 // YieldDisk lets another process use the disk, if Options.Elsewhere says that it is asked now. Answers that are being
@@ -191,7 +191,7 @@ type local struct {
 	params  [][]byte     // of a query
 	head    message.Head // that followers are given
 	base    []byte       // memory of that
-	blocks  bool         // get may wait for the disk: nobody is served by this local
+	blocks  bool         // get may wait for the disk: no client is served by this local
 	free    *fill        // fills that are over; see takeFill
 	kept    int          // how many
 	stored  proxy.Stored

@@ -22,7 +22,7 @@ import (
 // with back-pressure; Flush, 1xx answers, trailers, read and write deadlines work as with net/http, and the request's
 // context ends when the client goes. A panic is answered with 500, or cuts off an answer that has begun;
 // http.ErrAbortHandler cuts it off quietly, and a *proxy.Error is the failure of the exchange, whose page the client
-// gets where nothing was written. A destination that leads to h has its Open called once more by proxy.ErrAgain.
+// gets where nothing was written. With proxy.ErrAgain, Open of a destination that leads to h is called once more.
 //
 // Hijack takes over a request that asks for an upgrade which its route allows (proxy.Tunnels), or CONNECT, over HTTP/1.
 // Elsewhere an http.ResponseController says http.ErrNotSupported.
@@ -131,7 +131,7 @@ func newServed(h http.Handler, x *proxy.Exchange, to session.Receiver) *served {
 	return s
 }
 
-// SendHead has the handler run.
+// SendHead starts the handler.
 func (s *served) SendHead(h *message.Head, end bool) error {
 	r, err := newRequest(s, h, end)
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 	return nil
 }
 
-// charge has the reactor's account count what the handler holds for the exchange, until it has returned, or for as long
+// charge adds what the handler holds for the exchange to the reactor's account, until it has returned, or for as long
 // as the connection is there that it took over: its goroutine, the request, the body as far as it has come, and a piece
 // of the answer twice, since io.Copy has a buffer, too. Bytes that were given to the reactor are counted where they
 // wait for the client. A handler that runs on after its client has left keeps its goroutine alone.
@@ -292,7 +292,7 @@ func (s *served) noteEnd(end bool) {
 		s.answered = true
 		if s.inEnded {
 			s.leave()
-			if s.hijacked != nil { // nobody resets a stream that is through
+			if s.hijacked != nil { // a stream that is through is not reset
 				s.hijacked.cancel(io.EOF)
 			}
 		}
@@ -387,7 +387,7 @@ func (s *served) Reset(session.Code) {
 	}
 }
 
-// Peer is the client: a handler is nobody else's peer.
+// Peer is the client: a handler is the peer of no other.
 func (s *served) Peer() poller.Addr { return s.peer }
 
 // Local is the address that the client connected to.

@@ -217,7 +217,7 @@ func (b *requestBody) Close() error {
 // deadline is a time that goroutines do not wait beyond. The zero value is none. Safe for any goroutine.
 type deadline struct {
 	mu     sync.Mutex
-	passed chan struct{} // closed when the time has come; nil: nobody has asked. guarded by mu
+	passed chan struct{} // closed when the time has come; nil: not asked for yet. guarded by mu
 	timer  *time.Timer   // nil: none is set, or it has come. guarded by mu
 }
 
@@ -252,7 +252,7 @@ func (d *deadline) set(at time.Time) {
 	d.timer = t
 }
 
-// pass lets everybody know that the time has come. mu is held.
+// pass tells all that wait that the time has come. mu is held.
 func (d *deadline) pass() {
 	if d.passed == nil {
 		d.passed = make(chan struct{})

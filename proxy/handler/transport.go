@@ -245,7 +245,7 @@ func (c *call) respond(h *message.Head, whole bool) *http.Response {
 	return r
 }
 
-// cancel ends a call that nobody wants any more, for why. Safe for any goroutine.
+// cancel ends a call that is not wanted any more, for why. Safe for any goroutine.
 func (c *call) cancel(why error) {
 	a := &c.answer
 	a.mu.Lock()
@@ -372,7 +372,7 @@ func (c *call) end(why error) {
 	c.onTell(nil)
 }
 
-// onTell has the goroutine look at the answer.
+// onTell makes the goroutine look at the answer.
 func (c *call) onTell(*engine.Reactor) {
 	c.telling = false
 	select {
