@@ -166,7 +166,7 @@ func (o *importOptions) run(out, problems io.Writer) error {
 	return nil
 }
 
-// keep has edge find what the program has ordered in the folder of --state, where it writes the pairs of p.
+// keep writes the pairs of p, which the program has ordered, to the folder of --state, where edge finds them.
 func (o *importOptions) keep(p *plan.Plan) error {
 	const what = "the certificates in this file"
 	if o.state == "" {

@@ -131,7 +131,7 @@ func (c *control) instance(cfg *config.Config, path string) (*pidfile.Instance, 
 	return pidfile.Find(whole)
 }
 
-// reload checks the configuration, unless the process may be on another machine, and has the process apply it.
+// reload checks the configuration, unless the process may be on another machine, and asks the process to apply it.
 func (a *asking) reload(out, problems io.Writer) error {
 	if a.elsewhere() {
 		client, err := a.client()
@@ -182,7 +182,7 @@ func problemsOf(r *config.Report) []config.Problem {
 	return slices.Concat(r.Errors, r.Warnings, r.Notes)
 }
 
-// reloadBy has the process of client apply a configuration by an operation, and prints what that has done.
+// reloadBy asks the process of client to apply a configuration by an operation, and prints what that has done.
 func (a *asking) reloadBy(client *admin.Client, path string, ask any, out, problems io.Writer) (
 	done admin.Reloaded, err error) {
 	if err = client.Patient().Do(context.Background(), "POST", path, ask, &done); err == nil {
@@ -280,8 +280,8 @@ func (a *asking) stopBy(client *admin.Client, out io.Writer, now bool) error {
 	})
 }
 
-// isGone reports whether an error of a client that was served before says that its process has ended: nobody serves, or
-// another process that does not know the client. A busy process breaks connections off as well.
+// isGone reports whether an error of a client that was served before says that its process has ended: no process
+// serves, or another process that does not know the client. A busy process breaks connections off as well.
 func isGone(err error) bool {
 	var refused *admin.Refused
 	if errors.As(err, &refused) {

@@ -143,7 +143,7 @@ func isSameFile(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// isPiped reports whether somebody has redirected the standard input, to a pipe or a file.
+// isPiped reports whether the standard input is redirected, to a pipe or a file.
 func isPiped(in io.Reader) bool {
 	f, ok := in.(*os.File)
 	if !ok {

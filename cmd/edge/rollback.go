@@ -62,7 +62,7 @@ func (a *asking) versions(out io.Writer) error {
 	})
 }
 
-// rollback has the process apply an earlier configuration.
+// rollback asks the process to apply an earlier configuration.
 func (a *asking) rollback(out, problems io.Writer, ask *admin.Rollback) error {
 	c, err := a.client()
 	if err != nil {

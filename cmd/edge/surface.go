@@ -46,8 +46,8 @@ var errNoSurface = errors.New("no admin surface is known: give --admin, or add t
 	"start edge again with it, and ask about a new request:\n[admin]\nlisten = \"unix:edge.admin.sock\"")
 
 // client returns a client of the process. It was not asked yet. It wraps errNoSurface where only the pid file can
-// lead to the process. A file with errors names the process too, if it can be read so far: that is when somebody asks
-// for a rollback.
+// lead to the process. A file with errors names the process too, if it can be read so far: that is when an operator
+// asks for a rollback.
 func (a *asking) client() (*admin.Client, error) {
 	path, ignored := a.locate()
 	if path == "" {

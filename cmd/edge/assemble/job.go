@@ -146,7 +146,7 @@ func (w *work) chooseEdge() error {
 	return nil
 }
 
-// make has all steps between an empty folder and a program that has started.
+// make takes all steps between an empty folder and a program that has started.
 func (w *work) make() error {
 	w.step("look up modules")
 	if err := w.writeModule(); err != nil {
@@ -225,7 +225,7 @@ func majorOf(name string) string {
 	return ""
 }
 
-// get has the go command choose versions of what is in no folder. Versions of edge are exact: a module that needs a
+// get asks the go command to choose versions of what is in no folder. Versions of edge are exact: a module that needs a
 // newer edge is an error.
 func (w *work) get() error {
 	args := []string{"get"}

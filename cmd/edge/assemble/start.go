@@ -30,7 +30,7 @@ type Type struct {
 	Module string `json:"module"` // its path
 }
 
-// start has the program read an empty configuration and list its modules.
+// start makes the program read an empty configuration and list its modules.
 func (w *work) start() error {
 	if w.tool.target != runtime.GOOS+"/"+runtime.GOARCH {
 		return nil

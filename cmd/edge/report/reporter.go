@@ -36,14 +36,14 @@ type Reporter struct {
 type reporting struct {
 	settings *Sentry
 	sender   *sender
-	stop     context.CancelFunc // nil: nobody looks for bursts yet
+	stop     context.CancelFunc // nil: it does not look for bursts yet
 	watching sync.WaitGroup
 }
 
 // New makes a Reporter for a program of that version.
 func New(version string) *Reporter { return &Reporter{version: version} }
 
-// Prepare has the Reporter follow a configuration. It is a server.Options.Prepare.
+// Prepare makes the Reporter ready to follow a configuration. It is a server.Options.Prepare.
 func (r *Reporter) Prepare(c *config.Config) (commit, undo func(), err error) {
 	settings, old := of(c), r.now.Load()
 	if settings == nil && old == nil || settings != nil && old != nil && *settings == *old.settings {
@@ -70,7 +70,7 @@ func (r *Reporter) Prepare(c *config.Config) (commit, undo func(), err error) {
 	return commit, undo, nil
 }
 
-// Serve has the Reporter look for bursts at s.
+// Serve lets the Reporter look for bursts at s.
 func (r *Reporter) Serve(s *server.Server) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *Reporter) Serve(s *server.Server) {
 	r.begin(&watch{past: []map[string]metrics.Outcomes{{}}}) // what has failed by now has failed lately
 }
 
-// begin has w look for bursts, where that is asked for and does not happen. r.mu is held.
+// begin starts the search of w for bursts, where that is asked for and does not happen. r.mu is held.
 func (r *Reporter) begin(w *watch) {
 	n, s := r.now.Load(), r.server
 	if n == nil || s == nil || n.stop != nil {
@@ -89,7 +89,7 @@ func (r *Reporter) begin(w *watch) {
 	n.watching.Go(func() { r.watch(ctx, n, s, w) })
 }
 
-// watch has w look for bursts until ctx ends.
+// watch makes w look for bursts until ctx ends.
 func (r *Reporter) watch(ctx context.Context, n *reporting, s *server.Server, w *watch) {
 	r.listed.Do(func() { r.list(s.Registry()) })
 	inspector := inspect.New(s)
@@ -146,7 +146,7 @@ func (r *Reporter) Close() {
 // Handler returns the handler for lines of the error log.
 func (r *Reporter) Handler() slog.Handler { return &lineHandler{reporter: r} }
 
-// lineHandler has errors become events. Safe for any goroutine.
+// lineHandler makes events of errors. Safe for any goroutine.
 type lineHandler struct {
 	reporter *Reporter
 	attrs    []slog.Attr // with the names of their groups

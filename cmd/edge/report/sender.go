@@ -63,7 +63,7 @@ func newSender(s *Sentry, version string, c *counts, o *once) (*sender, error) {
 	return n, nil
 }
 
-// offer has an event sent unless too many wait. It does not block.
+// offer queues an event to be sent unless too many wait. It does not block.
 func (n *sender) offer(e *sentry.Event) {
 	select {
 	case n.queue <- e:

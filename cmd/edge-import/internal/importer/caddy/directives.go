@@ -159,7 +159,7 @@ func (f *flow) translate(s string) (text, unknown string) {
 	return strings.ReplaceAll(text, path, f.template), unknown
 }
 
-// translate has the placeholders in s become what known has for them.
+// translate replaces the placeholders in s by what known has for them.
 func translate(s string, known map[string]string) (text, unknown string) {
 	at := 0
 	for _, m := range placeholder().FindAllStringIndex(s, -1) {
@@ -185,7 +185,7 @@ func (f *flow) header(d *directive, c *plan.Cond) bool {
 	return false
 }
 
-// fields has d do to a field what the arguments of a line say: its name with a sign before it, and its value.
+// fields adds to d what the arguments of a line do to a field: its name with a sign before it, and its value.
 func (f *flow) fields(d *directive, c *plan.Cond, l *directive, set func(...plan.Field) plan.Action) {
 	name := strings.TrimLeft(strings.TrimSuffix(l.arg(0), ":"), "+-?>")
 	sign, _, _ := strings.Cut(l.arg(0), name)

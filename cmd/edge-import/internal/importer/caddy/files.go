@@ -61,7 +61,7 @@ func (f *flow) looksFirst(d *directive) bool {
 	return true
 }
 
-// filesBefore has the branch that d has made lead to the files of the site, with what d leads to as their fallback.
+// filesBefore leads the branch that d has made to the files of the site, with what d leads to as their fallback.
 func (f *flow) filesBefore(d *directive) {
 	t := f.out.Branches[len(f.out.Branches)-1].To
 	if t.Routed || t.End.Name != "dest" {

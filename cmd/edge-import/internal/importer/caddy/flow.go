@@ -36,7 +36,7 @@ type flow struct {
 	open   bool         // steps belong to the site: no branch was made, and no filter is asked
 	kind   string       // Content-Type of answers
 
-	path     string // that is sent on, as matchers see it, in the language; "": nobody knows
+	path     string // that is sent on, as matchers see it, in the language; "": unknown
 	template string // the same as a template
 	query    string // that rewrite has written: "?…"
 	changed  string // what directives have changed: fields of the request, "method"; each between spaces
@@ -120,8 +120,8 @@ func (f flow) run(program []*directive) {
 	f.ends(end, plan.Always, plan.Deny(403))
 }
 
-// hold has the directives that follow d with the same matcher run for the same requests: Caddy asks once, before d
-// changes the path.
+// hold notes c for the directives that follow d with the same matcher, so that they run for the same requests: Caddy
+// asks once, before d changes the path.
 func (f *flow) hold(d *directive, c *plan.Cond) {
 	f.held = maps.Clone(f.held)
 	for _, o := range f.rest {
@@ -213,7 +213,7 @@ func (f *flow) close(d *directive, c *plan.Cond) bool {
 	return false
 }
 
-// move has the path be another one for the requests for which c holds: a value of the language, and a template.
+// move changes the path for the requests for which c holds, to path, a value of the language, and template.
 func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
 	either := map[bool]string{true: query, false: "?{query}"}[query == f.query] // which of both, if not known
 	switch {
@@ -234,7 +234,7 @@ func (f *flow) move(d *directive, c *plan.Cond, path, template, query string) {
 	f.put(d, c, plan.Rewrite(template+query))
 }
 
-// local has a rule make a text for the requests for which c holds, and returns what it is in the language.
+// local adds a rule that makes a text for the requests for which c holds, and returns its name in the language.
 func (f *flow) local(d *directive, c *plan.Cond, template string) string {
 	f.moves++
 	name := fmt.Sprint("rewritten", f.moves)
@@ -243,7 +243,7 @@ func (f *flow) local(d *directive, c *plan.Cond, template string) string {
 	return "local." + name
 }
 
-// change has the path be what functions of the language make of it.
+// change changes the path by functions of the language.
 func (f *flow) change(d *directive, c *plan.Cond, functions string, ok bool) {
 	if !ok || f.path == "" {
 		f.Lose(d.at, d.text, "edge does not change this path so")

@@ -216,7 +216,7 @@ func (p *parser) directive(depth int) *directive {
 	return d
 }
 
-// imports has the tokens of a snippet, or of the files that a pattern matches, parsed where the import stands.
+// imports parses the tokens of a snippet, or of the files that a pattern matches, where the import stands.
 func (p *parser) imports(parse func()) {
 	d := p.line(false)
 	var block []token

@@ -151,7 +151,7 @@ func (im *importer) listenerAt(listen, port string, tls bool) *listener {
 	return l
 }
 
-// forwardPlain has plain requests for hosts with TLS redirected to https, as Caddy does by itself.
+// forwardPlain redirects plain requests for hosts with TLS to https, as Caddy does by itself.
 func (im *importer) forwardPlain() {
 	port, usual, auto := im.option("http_port", "80"), im.option("https_port", "443"), im.option("auto_https", "")
 	secure := slices.DeleteFunc(slices.Clone(im.listeners), func(l *listener) bool {
@@ -471,7 +471,7 @@ func (im *importer) writeACME() {
 	}
 }
 
-// clientsOf has a listener ask for the certificates that a site wants to see.
+// clientsOf makes a listener ask for the certificates that a site wants to see.
 func (im *importer) clientsOf(b *plan.Block, l *listener, s *site) {
 	for _, ca := range s.tls.ca {
 		if l.ca != "" && l.ca != ca.Value {

@@ -81,7 +81,7 @@ func (f *front) site(listeners []string) *plan.Site {
 }
 
 var (
-	// decides matches lines that lead connections elsewhere than services can, or have a backend refuse some.
+	// decides matches lines that lead connections elsewhere than services can, or make a backend refuse some.
 	decides = plan.Expr(`^(?:use-server|tcp-re(?:quest|sponse) (?:connection|session|content) ` +
 		`(?:close|lua\.|use-service|switch-mode|set-dst)|tcp-response .* reject)\b`)
 	refuses = plan.Expr(`^tcp-request (?:connection|session|content) (?:reject|silent-drop)\b`)

@@ -53,7 +53,7 @@ func (f *front) limit(l *line, counter string, rest *plan.Cond) {
 	last.From = append(last.From, track.at, store.at)
 }
 
-// counted returns the line that has a counter count the requests of all clients, and the line of its table, which says
+// counted returns the line by which a counter counts the requests of all clients, and the line of its table, which says
 // for how long. 0: there are none.
 func (f *front) counted(counter string) (track, store *line, per time.Duration) {
 	i := slices.IndexFunc(f.lines, func(l *line) bool { return l.has(counter) })

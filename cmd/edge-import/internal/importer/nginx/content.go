@@ -41,7 +41,7 @@ func (im *importer) branchesOf(s *server, l place) (list []plan.Branch) {
 	return append(list, rest)
 }
 
-// fill has t do what a location does, after the steps of p.
+// fill adds to t what a location does, after the steps of p.
 func (im *importer) fill(c context, t *plan.Target, p phase) {
 	if d := c.at.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
 		set(t, "access_log", logTarget(d), d.at)
@@ -89,8 +89,8 @@ func (im *importer) fill(c context, t *plan.Target, p phase) {
 	}
 }
 
-// exceptMethods has the steps of p be for the methods that limit_except names, after those that refuse others. It
-// returns the condition that a request has one of these methods.
+// exceptMethods limits the steps of p to the methods that limit_except names, and puts steps before them that refuse
+// others. It returns the condition that a request has one of these methods.
 func (im *importer) exceptMethods(c context, d *directive, t *plan.Target, p *phase) *plan.Cond {
 	methods := slices.Clone(d.args)
 	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
@@ -125,7 +125,7 @@ func (c context) byName() (d *directive, o *location) {
 	return d, o
 }
 
-// content has t lead to what makes the answers of a location. It returns steps that come after all others.
+// content leads t to what makes the answers of a location. It returns steps that come after all others.
 func (im *importer) content(c context, t *plan.Target) (last []plan.Step) {
 	if d := c.at.own("proxy_pass", "grpc_pass"); d != nil {
 		return im.proxy(c, d, t)

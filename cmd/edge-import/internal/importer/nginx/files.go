@@ -54,7 +54,7 @@ func (c context) looksFirst(d *directive, o *location) bool {
 // ofBackends matches directives that say how requests are sent on.
 var ofBackends = plan.Expr(`^(?:proxy_.*|grpc_.*|add_header|access_log|error_log|client_.*|gzip.*|internal)$`)
 
-// files has t lead to the files of a location. Requests for other paths go on to fallback, a value of TOML; "": they
+// files leads t to the files of a location. Requests for other paths go on to fallback, a value of TOML; "": they
 // fail.
 func (im *importer) files(c context, t *plan.Target, fallback string) {
 	t.End = plan.Fail(404)
@@ -126,7 +126,8 @@ func (im *importer) files(c context, t *plan.Target, fallback string) {
 	im.errorPages(c, t)
 }
 
-// tried returns the paths that the try_files d of a location has edge look for, without the prefix that is cut off.
+// tried returns the paths that edge looks for because of the try_files d of a location, without the prefix that is cut
+// off.
 func (im *importer) tried(c context, d *directive, prefix string) []string {
 	paths, lost := plan.Try("$uri", slices.DeleteFunc(slices.Clone(d.args), func(path string) bool {
 		return strings.HasPrefix(path, "/") && c.leads(path) || c.named[path] != nil

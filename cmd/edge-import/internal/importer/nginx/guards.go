@@ -196,7 +196,7 @@ func otherAddresses(s *server, at *scope) string {
 	return ""
 }
 
-// users returns the filter of auth_basic; nil: there is none. why says why nobody may be let in.
+// users returns the filter of auth_basic; nil: there is none. why says why no client may be let in.
 func (im *importer) users(at *scope) (f *filter, why string) {
 	d := at.get("auth_basic")
 	if d == nil || d.arg(0) == "off" {

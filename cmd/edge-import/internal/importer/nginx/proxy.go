@@ -40,7 +40,7 @@ func (im *importer) destOf(c context, d *directive) (do []plan.Action, ok bool) 
 	return do, true
 }
 
-// proxy has t lead to a backend. It returns steps that come after all others: for other values of a variable, and for
+// proxy leads t to a backend. It returns steps that come after all others: for other values of a variable, and for
 // groups of the location.
 func (im *importer) proxy(c context, d *directive, t *plan.Target) (last []plan.Step) {
 	t.From = append(t.From, d.at)

@@ -55,7 +55,7 @@ func Encodings(list []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return name == "br" })
 }
 
-// Encode has answers pass filters that compress them, which refuse nothing.
+// Encode sends answers through filters that compress them, which refuse nothing.
 func Encode(filters ...string) Action { return Do("filters", List(filters...)) }
 
 // files reports whether b answers with files.

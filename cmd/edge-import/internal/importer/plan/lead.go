@@ -45,8 +45,8 @@ func (p *Plan) Lead(b *Block, s *Site) {
 	}
 }
 
-// LeadFrom has a listener pass on the connections that the branches of s are for: by rules on handshakes, of which the
-// first one counts. No rule is for what no branch takes. A branch that leads to no backends closes connections.
+// LeadFrom makes a listener pass on the connections that the branches of s are for: by rules on handshakes, of which
+// the first one counts. No rule is for what no branch takes. A branch that leads to no backends closes connections.
 func (p *Plan) LeadFrom(s *Site) {
 	for _, branch := range s.Branches {
 		p.lead("[[tls.rules]]", branch.When, branch)

@@ -139,15 +139,15 @@ func (p *Plan) Block(header string) *Block {
 	return p.tables[header]
 }
 
-// KeepIn has ordered certificates kept in a folder, whatever the file says.
+// KeepIn sets the folder that keeps ordered certificates, whatever the file says.
 func (p *Plan) KeepIn(folder string) {
 	if b := p.tables["[acme]"]; b != nil && len(b.keys) > 0 { // else it would order certificates
 		b.Set("storage", String(folder), Place{})
 	}
 }
 
-// Present has certificates of files stand in for stars that only an internal certificate is for. find returns the files
-// for a star; "": there are none.
+// Present puts certificates of files in the place of the internal ones for stars that have no other. find returns the
+// files for a star; "": there are none.
 func (p *Plan) Present(find func(star string) (cert, key string)) {
 	for _, b := range p.blocks {
 		i := slices.IndexFunc(b.keys, func(k key) bool { return k.name == "hosts" })
@@ -311,8 +311,8 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	})
 }
 
-// shut has a listener answer 403 to all requests where it cannot ask for certificates as the program does: without that
-// it would let everybody in. Without the listener, its requests could come by another one.
+// shut makes a listener answer 403 to all requests where it cannot ask for certificates as the program does: without
+// that it would let all clients in. Without the listener, its requests could come by another one.
 func (p *Plan) shut(b *Block, refused map[line]string) {
 	if b.header != "[[listeners]]" {
 		return

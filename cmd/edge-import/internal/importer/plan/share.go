@@ -22,7 +22,7 @@ func (t *Target) answerFields() (at int, fields string) {
 	return at, fields
 }
 
-// lift has fields of answers that all targets of a site set alike stand once: as a step of the site, or of one for all
+// lift writes once the fields of answers that all targets of a site set alike: as a step of the site, or of one for all
 // where the sites are alike too. Targets that only refuse have pages of edge, with these fields or without.
 func lift(sites []*Site) (one *Step) {
 	of, steps, stays := make([]string, len(sites)), map[string]Step{}, map[*Target]bool{}
@@ -71,7 +71,7 @@ func lift(sites []*Site) (one *Step) {
 	return one
 }
 
-// share has what the routes to backends say alike stand once: the value that most of them have, where all have one.
+// share writes once what the routes to backends say alike: the value that most of them have, where all have one.
 // Fields of requests move to a rule where all of them set the same ones.
 func (p *Plan) share() {
 	var routes []*Block
@@ -99,8 +99,8 @@ func (p *Plan) share() {
 	}
 }
 
-// sharePath has a rule say once what the program compares as the path, where several conditions do. A rewrite would
-// change it.
+// sharePath adds a rule that says once what the program compares as the path, where several conditions do. A rewrite
+// would change it.
 func (p *Plan) sharePath() {
 	var list []*key
 	for _, b := range p.blocks {
@@ -126,7 +126,7 @@ func (p *Plan) sharePath() {
 	p.blocks = slices.Insert(p.blocks, 0, b)
 }
 
-// shareUpstreams has what most upstreams say alike stand once, where no route names backends by itself.
+// shareUpstreams writes once what most upstreams say alike, where no route names backends by itself.
 func (p *Plan) shareUpstreams() {
 	var list []*Block
 	for _, b := range p.blocks {

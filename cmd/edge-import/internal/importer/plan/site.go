@@ -78,7 +78,7 @@ func Close(why string) Action {
 	return a
 }
 
-// Fail is Deny where nobody is kept from anything: there is nothing to answer with.
+// Fail is Deny where no client is kept from anything: there is nothing to answer with.
 func Fail(status int) Action {
 	a := Deny(status)
 	a.refuses = false
@@ -141,7 +141,7 @@ func Local(name, template string) Action {
 	return Action{Setting: Setting{Name: "set", Value: Table([]Field{{name, template}})}}
 }
 
-// Use has filters run, which may refuse requests.
+// Use runs filters, which may refuse requests.
 func Use(names ...string) Action {
 	return Action{Setting: Setting{Name: "filters", Value: List(names...)}, refuses: true}
 }
@@ -199,7 +199,7 @@ func (a Action) ofRoute() bool {
 	})
 }
 
-// joined returns steps where one after another that sets fields for the same requests, or has filters run for them, is
+// joined returns steps where one after another that sets fields for the same requests, or runs filters for them, is
 // one with it.
 func joined(steps []Step) (list []Step) {
 	var at map[string]int // the fields of the last one; nil: it is about something else

@@ -87,7 +87,7 @@ func (p *Plan) Write(sites []*Site) {
 	p.share()
 }
 
-// Odd has requests refused for which a condition of the language holds, where one of the sites refuses any: those that
+// Odd refuses requests for which a condition of the language holds, where one of the sites refuses any: those that
 // the program reads in another way than edge does, as note says, or refuses itself.
 func (p *Plan) Odd(sites []*Site, when, note string) {
 	if slices.ContainsFunc(sites, (*Site).refuses) {
@@ -263,7 +263,7 @@ func (w *siteWriter) taken(i int, o *way) bool {
 	return true
 }
 
-// narrow has a way leave out hosts whose requests other sites or branches before i take, unless these are all. A branch
+// narrow leaves hosts out of a way whose requests other sites or branches before i take, unless these are all. A branch
 // before may take the path that it is below.
 func (w *siteWriter) narrow(i int, o *way) {
 	if left := slices.DeleteFunc(w.left(o.hosts), func(name string) bool {
@@ -511,7 +511,7 @@ func (w *siteWriter) fill(b *Block, t *Target) {
 	w.steps("[[routes.rules]]", Always, steps, t.End.refuses)
 }
 
-// closed has steps refuse where they answer after filters: rules of a route run before filters that they name, and
+// closed makes steps refuse where they answer after filters: rules of a route run before filters that they name, and
 // these may be filters of the site, guarded, that would have run before.
 func (p *Plan) closed(steps []Step, guarded bool) []Step {
 	at := slices.IndexFunc(steps, Step.filters)

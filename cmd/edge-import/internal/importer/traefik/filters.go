@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/cmd/edge-import/internal/importer/plan"
 )
 
-// pass has requests pass a filter of the middleware that is read, whose name ends in more.
+// pass sends requests through a filter of the middleware that is read, whose name ends in more.
 func (a *reply) pass(more, kind string, keys ...plan.Setting) {
 	keys = append([]plan.Setting{{Name: "type", Value: plan.String(kind)}}, keys...)
 	name := a.im.Named("filters", cmp.Or(plan.Name(a.m.name+more), "filter"), keys, a.m.places()...)

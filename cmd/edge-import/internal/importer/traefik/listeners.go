@@ -109,7 +109,7 @@ func (im *importer) listener(e *entry) {
 	}
 }
 
-// believe has an entry point of a block believe any sender of the PROXY protocol, where n says so.
+// believe lets an entry point of a block believe any sender of the PROXY protocol, where n says so.
 func (im *importer) believe(n *node, b *plan.Block) {
 	if d := n.get("proxyprotocol", "insecure"); n.truth("proxyprotocol", "insecure") {
 		b.Set("proxy_protocol.from", plan.AnySender, d.at)
@@ -206,7 +206,7 @@ func (im *importer) secureListener(e *entry) {
 	}
 }
 
-// http3 has a listener with TLS serve HTTP/3, where its entry point says so.
+// http3 lets a listener with TLS serve HTTP/3, where its entry point says so.
 func (im *importer) http3(e *entry) {
 	n := e.get("http3")
 	if n == nil || n.text == "false" {

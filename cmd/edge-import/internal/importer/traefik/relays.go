@@ -127,7 +127,7 @@ func (im *importer) leads(e *entry, r *router) (list []plan.Branch) {
 	return list
 }
 
-// clients has the service of an entry point bound the connections of one client: it has one number.
+// clients bounds the connections of one client at the service of an entry point: it has one number.
 func (im *importer) clients(e *entry, n *node) {
 	amount, ok := n.number("amount")
 	if len(e.relays) > 1 || !ok || amount <= 0 || e.block == nil {
@@ -137,8 +137,8 @@ func (im *importer) clients(e *entry, n *node) {
 	e.block.Set("limits.connections_per_client", strconv.FormatInt(amount, 10), n.get("amount").at)
 }
 
-// passOn has a listener with TLS pass connections on as Traefik does: the hosts of routers for requests go first, then
-// names of routers for connections. A router for all names comes after any router for requests, which takes all.
+// passOn makes a listener with TLS pass connections on as Traefik does: the hosts of routers for requests go first,
+// then names of routers for connections. A router for all names comes after any router for requests, which takes all.
 func (im *importer) passOn(e *entry) {
 	site, hosts, asked, block := &plan.Site{}, []string(nil), map[string]bool{}, e.block
 	e.sortRelays()

@@ -35,8 +35,8 @@ func (im *importer) resolve() {
 	im.order()
 }
 
-// acme writes [acme] of the resolver that n names. Another kind of key than it has would have all certificates ordered
-// anew.
+// acme writes [acme] of the resolver that n names. With another kind of key than it has, all certificates would be
+// ordered anew.
 func (im *importer) acme(n *node) {
 	b, of := im.Block("[acme]"), im.first("certificatesresolvers", n.text, "acme")
 	if b.From(n.at); of == nil {

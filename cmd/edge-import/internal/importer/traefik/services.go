@@ -25,7 +25,7 @@ const (
 	placesMax       = 4096 // lines of a target
 )
 
-// lead has requests of a router go to its service, and returns the steps that share them among several.
+// lead sends requests of a router to its service, and returns the steps that share them among several.
 func (im *importer) lead(a *reply, t *plan.Target) (steps []plan.Step) {
 	n := a.r.get("service")
 	t.End = plan.Fail(503)

@@ -149,7 +149,8 @@ func (a *reply) step(m *node) {
 // guards are middlewares that keep requests away. Where edge cannot do the same the route is closed.
 var guards = []string{"ipallowlist", "ipwhitelist", "basicauth"}
 
-// move has the backend see another path: a text of the language, and the keys that make it if there are shorter ones.
+// move changes the path that the backend sees: a text of the language, and the keys that make it if there are shorter
+// ones.
 func (a *reply) move(path string, keys ...plan.Setting) {
 	if keys == nil {
 		keys = []plan.Setting{{Name: "rewrite.path", Value: plan.Literal("{" + path + "}")}}
