@@ -68,9 +68,9 @@ type Config struct {
 	Defined  []Definition    `json:",omitempty"` // of [filters], [destinations] and the like, by their kinds
 	Features []schema.Target `json:",omitempty"` // see Register
 
-	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
+	Places  *Places `json:"-"` // where its values stand; nil: not asked for
 	Namings Namings `json:"-"` // files and other things of this machine that it names
-	Written []byte  `json:"-"` // what the files say, as schema.Document.Written has it; nil: nobody asked
+	Written []byte  `json:"-"` // what the files say, as schema.Document.Written has it; nil: not asked for
 }
 
 // Global holds what concerns the process as a whole.

@@ -110,7 +110,7 @@ type listenerEntry struct {
 
 	service bool        // it is one
 	own     Certificate // what Pair says; Listener.Certificate when there is one
-	ruled   bool        // a rule on handshakes has certificates of clients verified
+	ruled   bool        // by a rule on handshakes, certificates of clients are verified
 	relaxed bool        // a rule on handshakes demands none of some clients
 }
 

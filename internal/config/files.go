@@ -11,7 +11,7 @@ import (
 // File is a file that a key names.
 type File struct {
 	Key  string // within the table of its entry; with the section's path where there is one alone: "log.output"
-	Pos  Pos    // of the entry; zero: nobody knows
+	Pos  Pos    // of the entry; zero: unknown
 	Path string // as it is written; not empty
 	Use  string // "read", "write", "log" or "page": the tag "file" of the key
 

@@ -91,7 +91,7 @@ func (r *resolver) resolveListening(e *listenerEntry) {
 	checkConnFilters(r, e)
 }
 
-// checkSenders reports senders of the PROXY protocol that are nobody, or anybody.
+// checkSenders reports senders of the PROXY protocol that match no peer, or any.
 func (e *listenerEntry) checkSenders(rep *syntax.Report) {
 	from, required := &e.Believed.ProxyProtocol.From, e.Believed.ProxyProtocol.Required
 	said := e.Has("proxy_protocol.from") && !e.Failed("proxy_protocol.from")

@@ -35,7 +35,8 @@ type Options struct {
 	// nil: the Config has some of its own, as a Config that is only checked. With Tables their files are read, also
 	// with TextOnly.
 	Tables *language.Tables
-	// MakeFilters has the filters and destinations that are used made once, and given up, to see whether they can be.
+	// MakeFilters makes the filters and destinations that are used, once, and gives them up, to see whether they can
+	// be made.
 	MakeFilters bool
 	// Filters and Destinations are names of filters and destinations of the program, beside the tables of [filters]
 	// and [destinations].
@@ -44,9 +45,9 @@ type Options struct {
 	Leads []string
 	// Services are names of services of the program: each stands in [services], without a type.
 	Services []string
-	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
+	// Places makes the Config keep where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
-	// Written has the Config keep what the files say, without their secrets: see Config.Written.
+	// Written makes the Config keep what the files say, without their secrets: see Config.Written.
 	Written bool
 	// Sources are the schemes of the sources of backends that the program has beside edge's own.
 	Sources []string
@@ -58,8 +59,8 @@ type Options struct {
 	Record *Files
 	// Sent says what the client that has sent the text in Kept may write; nil: no client has sent it.
 	Sent *Sent
-	// Partial has Load return a Config also with errors: Global and Features hold what could be read, the rest is of no
-	// use. It is for finding the process that serves the file.
+	// Partial makes Load return a Config also with errors: Global and Features hold what could be read, the rest is of
+	// no use. It is for finding the process that serves the file.
 	Partial bool
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string

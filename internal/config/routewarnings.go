@@ -96,7 +96,7 @@ func anyOr(list []string) []string {
 	return list
 }
 
-// warnLoneWeights warns of a weight that shares with nobody. A weight of 1 asks for no share.
+// warnLoneWeights warns of a weight that shares with no other. A weight of 1 asks for no share.
 func warnLoneWeights(r *resolver) {
 	count := make(map[string]int)
 	key := func(one *Route) string {

@@ -10,7 +10,7 @@ import (
 
 // DelayLine has the exchanges that one filter holds back, so many at most. Safe for the reactors of a server.
 //
-// It is no queue: each exchange has a time of its own, and nobody waits for another one.
+// It is no queue: each exchange has a time of its own, and no exchange waits for another one.
 //
 //	Hold ─► parked, a timer of its reactor runs ─► the time is over: the exchange goes on with its verdict
 //	                     └────────────────────────► the client leaves, the exchange ends: Leave, the timer is stopped
@@ -38,7 +38,7 @@ type delayPlace struct {
 	left  bool // its time is over, or the exchange is
 }
 
-// delayPlaces is the place of an exchange. It has one at a time: nobody parks twice at once.
+// delayPlaces is the place of an exchange. It has one at a time: no exchange parks twice at once.
 var delayPlaces = proxy.NewLocal[*delayPlace]()
 
 // Hold is for a filter that holds x back: what it returns is its verdict. After d, x goes on with then. It reports

@@ -27,7 +27,7 @@ type attempt struct {
 	To        *Backends       // that were opened; nil: the destination is another one
 	Backend   *backend.Member // nil: none was chosen yet
 	address   int32           // of the backend's
-	Whole     recent.Span     // from the head of the request to the end of the answer; 0: not yet, or nobody asks
+	Whole     recent.Span     // from the head of the request to the end of the answer; 0: not yet, or not asked for
 	Reused    bool            // the connection served others before
 	NameHost  bool            // the backend is to be sent its own address as Host
 	NewCookie bool            // the answer gives the client the cookie of the backend
@@ -85,7 +85,7 @@ func (a *attempt) drop() {
 	a.Stream, a.conn = nil, nil
 }
 
-// enter has m, the backend that was chosen, count q instead of the one before.
+// enter counts q at m, the backend that was chosen, instead of the one before.
 func (a *attempt) enter(q *Request, m *backend.Member) {
 	a.exit(q)
 	m.Enter(q.local.Reactor, false)
@@ -215,7 +215,7 @@ func (a *attempt) reportAnswer(q *Request, bad bool) {
 type assessment struct {
 	failure  bool // it is one
 	bad      bool // it says that the backend cannot serve
-	repeated bool // the conditions of the upstream have the request tried again
+	repeated bool // the request is tried again by the conditions of the upstream
 }
 
 // assess returns what the head h of a final answer says. end says that it is nothing else.

@@ -27,7 +27,7 @@ type Backends struct {
 	Host     string
 	Key      func(o Owner) (key uint64, ok bool) // nil: no request has one
 	Retry    *retry.Policy
-	Outliers *backend.Outliers  // nil: nobody is told how the backends answer
+	Outliers *backend.Outliers  // nil: outcomes are not counted
 	Sticky   *sticky.Cookie     // nil: no client is kept at a backend
 	Failover func(o Owner)      // has o lead to the failover; nil: there is none
 	Limits   *admission.Limiter // nil: the requests under way have none
@@ -251,8 +251,8 @@ func (q *Request) pickWithin(own *backend.Member) (m *backend.Member, full bool)
 // tried.
 const passesMax = 4
 
-// enterTrial has next count q, or another member where next is on trial and has as many requests as it may. Where there
-// is no other, next gets one more. It returns the member.
+// enterTrial counts q at next, or at another member where next is on trial and has as many requests as it may. Where
+// there is no other, next gets one more. It returns the member.
 func (q *Request) enterTrial(next *backend.Member) *backend.Member {
 	b := q.To
 	how := b.Outliers.Admit(next, false)
@@ -313,7 +313,7 @@ func (q *Request) CauseOf(f Failure) error {
 // Panics reports whether backends that fail their checks get requests, since too many do.
 func (q *Request) Panics() bool { return q.To != nil && q.To.View.Panics() }
 
-// await has q wait for a backend that has room.
+// await makes q wait for a backend that has room.
 func (q *Request) await(to session.Receiver) error {
 	if q.place == nil {
 		q.place = new(admission.Waiter)

@@ -92,7 +92,7 @@ func (b *Body) Check() {
 	invariant.That(b.Owed >= 0, "%d bytes are owed", b.Owed)
 }
 
-// count has the bytes that are kept counted. The memory of a free Body is not.
+// count counts the bytes that are kept. The memory of a free Body is not.
 func (b *Body) count() {
 	b.counted.Set(cap(b.base)+cap(b.Raw)+cap(b.Kept)+int(b.beside), b.waits.Reactor)
 }
@@ -138,7 +138,8 @@ func (b *Body) Hold(p []byte) {
 	b.count()
 }
 
-// HoldRaw has what waits for the filters held as it is, where there are none: a large body is in memory once.
+// HoldRaw moves what waits for the filters to what is held, as it is, where there are none: a large body is in memory
+// once.
 func (b *Body) HoldRaw() {
 	if n := len(b.Raw); len(b.Held) == 0 {
 		b.Held, b.Raw, b.Lent, b.Waiting = b.Raw[:n:n], b.Raw[:0], true, false
@@ -260,7 +261,7 @@ func (b *Body) Filterable() []byte {
 }
 
 // TakeRaw returns up to n bytes that wait, after the first at, which were taken before, and reports whether they are
-// the last ones: then none waits any more. Borrowed until the next call that has bytes wait.
+// the last ones: then none waits any more. Borrowed until the next call that makes bytes wait.
 func (b *Body) TakeRaw(at, n int) (p []byte, last bool) {
 	p = b.Raw[at:min(at+n, len(b.Raw))]
 	if last = at+len(p) == len(b.Raw); last {
@@ -269,7 +270,7 @@ func (b *Body) TakeRaw(at, n int) (p []byte, last bool) {
 	return p, last
 }
 
-// Delay has p, whose source is paused for what it stands for, wait after what does already.
+// Delay appends p, whose source is paused for what it stands for, to what waits.
 func (b *Body) Delay(p []byte) {
 	if b.Lent && len(b.Raw) == 0 {
 		b.beside += uint32(cap(b.Raw))
@@ -287,7 +288,7 @@ func (b *Body) Copy(p []byte) []byte {
 	return append(make([]byte, 0, len(p)), p...)
 }
 
-// Recall has what is held wait, before anything was passed, and p after it.
+// Recall makes what is held wait, before anything was passed, and p after it.
 func (b *Body) Recall(p []byte) {
 	b.Raw, b.Held = append(append(b.Raw, b.Held...), p...), b.Held[:0]
 	b.Waiting = b.Ended || len(b.Raw) > 0

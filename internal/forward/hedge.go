@@ -69,7 +69,7 @@ func (q *Request) Raced(b *Backends) session.Receiver {
 	return (*racedSide)(q)
 }
 
-// arm has the timer run until a reactor time.
+// arm sets the timer for a reactor time.
 func (g *hedge) arm(at int64) {
 	g.enter(hedgeArmed)
 	g.q.local.Reactor.Arm(&g.timer, at)

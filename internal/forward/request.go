@@ -187,7 +187,7 @@ func (q *Request) Prepared(hostSet bool) { q.host, q.hostSet = q.head.Authority,
 // PreparedAs notes of q, which has the same head as of, what Prepared has noted of that.
 func (q *Request) PreparedAs(of *Request) { q.host, q.hostSet = of.host, of.hostSet }
 
-// ShowAttempts has q show the backend and the times of the attempts of another one. Nothing of q goes on.
+// ShowAttempts copies the backend and the times of the attempts of another request to q. Nothing of q goes on.
 func (q *Request) ShowAttempts(of *Request) {
 	q.Attempts, q.Backend, q.Reused, q.Detail = of.Attempts, of.Backend, of.Reused, of.Detail
 	q.Connected, q.SentAt, q.FirstByte = of.Connected, of.SentAt, of.FirstByte
@@ -245,7 +245,7 @@ func (q *Request) Answered(status uint16) {
 	}
 }
 
-// BecomeTunnel has the backend count the request as a tunnel: it may last for hours, and says nothing of how busy the
+// BecomeTunnel counts the request at its backend as a tunnel: it may last for hours, and says nothing of how busy the
 // backend is. For the same reason it is no retry any more.
 func (q *Request) BecomeTunnel() {
 	if q.counted&asRequest != 0 {
@@ -296,7 +296,7 @@ func (q *Request) Cancel() {
 	q.exit(q)
 }
 
-// LeaveRetries has q counted no longer among the retries that are under way. After Cancel it ends q.
+// LeaveRetries takes q out of the count of retries that are under way. After Cancel it ends q.
 func (q *Request) LeaveRetries() {
 	if q.retrying {
 		q.To.Limits.EndRetry()

@@ -357,7 +357,7 @@ func (q *Request) count(why meter.Retry) {
 	}
 }
 
-// mayRetry has q counted among the retries that are under way, until it ends. It reports false where there are as many
+// mayRetry counts q among the retries that are under way, until it ends. It reports false where there are as many
 // as there may be.
 func (q *Request) mayRetry() bool {
 	if q.To.Limits == nil || q.retrying {
@@ -388,7 +388,7 @@ func (q *Request) pay() bool {
 	return false
 }
 
-// noteDenied has the record say, once, why there was no retry: an attempt that went on for that may fail later.
+// noteDenied writes into the record, once, why there was no retry: an attempt that went on for that may fail later.
 func (q *Request) noteDenied(why string) {
 	if !q.denied {
 		q.denied = true

@@ -62,8 +62,8 @@ func (s *Server) QUIC() quic.Options {
 	return quic.Options{Streams: s.opts.MaxStreams, IdleTimeout: max(s.terms.IdleTimeout, time.Minute)}
 }
 
-// Accept makes the session of a connection whose handshake is done. A batch has to follow, whose first event has
-// SETTINGS sent, and whose end has times set. Where the listener closes by now, GOAWAY follows.
+// Accept makes the session of a connection whose handshake is done. A batch has to follow, at whose first event
+// SETTINGS is sent, and at whose end times are set. Where the listener closes by now, GOAWAY follows.
 func (s *Server) Accept(c *quicconn.Conn, closes bool) quicconn.Session {
 	session := s.newConn(c)
 	if closes {

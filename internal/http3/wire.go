@@ -7,7 +7,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// wake has what was sent outside a batch leave in this tick.
+// wake lets what was sent outside a batch leave in this tick.
 func (c *conn) wake() {
 	if !c.InBatch() {
 		c.by.Wake()
@@ -71,7 +71,7 @@ func (c *conn) Discard(s *shared.Stream) {
 	c.wake()
 }
 
-// Await has the event Sendable come for s.
+// Await asks for the event Sendable of s.
 func (c *conn) Await(s *shared.Stream) { c.codec.Await(handleOf(s)) }
 
 // NextSendable returns none: events of QUIC have told them.

@@ -19,7 +19,7 @@ const (
 	othersMax = 3 // further addresses of a member that are raced with the first
 )
 
-// attempt is the part of a pair that finds a backend, one member after the other, and has it count the pair.
+// attempt is the part of a pair that finds a backend, one member after the other, and counts the pair there.
 // Owned by the reactor of the pair.
 //
 //	member == nil => neither held nor on trial
@@ -114,7 +114,7 @@ func (a *attempt) dial(
 	return r.Dial(addrs[at], h, o)
 }
 
-// choose picks a member that serves and has room, and has it count the pair. full says that one serves, and none has
+// choose picks a member that serves and has room, and counts the pair there. full says that one serves, and none has
 // room.
 func (a *attempt) choose(r *engine.Reactor) (m *backend.Member, full bool) {
 	b := a.record.To
@@ -141,7 +141,7 @@ func (a *attempt) choose(r *engine.Reactor) (m *backend.Member, full bool) {
 	return m, false
 }
 
-// take has m hold a place for the pair, and Outliers count it where m is on trial. It reports false where m has no
+// take counts the pair at m, and at Outliers where m is on trial. It reports false where m has no
 // room, or has as many connections as one on trial may, unless must is set.
 func (a *attempt) take(m *backend.Member, must bool) bool {
 	b := a.record.To

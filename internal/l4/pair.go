@@ -130,7 +130,7 @@ func (e *end) OnData(c *engine.Conn, in []byte) int {
 	case p.asks && e == &p.up && !p.relays && !p.over:
 		return p.answered(c, in)
 	case to == nil || !p.relays:
-		return 0 // the end has begun, or reading was resumed by somebody else
+		return 0 // the end has begun, or reading was resumed by another call
 	}
 	switch err := to.Write(in); err {
 	case nil:

@@ -20,15 +20,15 @@ type Service struct {
 	// Choose returns where a connection leads, in place of To; nil: nowhere. hello is its ClientHello, nil where none
 	// was read; borrowed. It runs on the reactor of the connection. nil: all connections lead to To.
 	Choose func(c *engine.Conn, hello *tlsconn.Hello) *Backends
-	// Peek has the first bytes of a client read before Choose. A ClientHello goes on to the backend as it came; what is
-	// no TLS goes on without a hello.
+	// Peek makes the Service read the first bytes of a client before Choose. A ClientHello goes on to the backend as
+	// it came; what is no TLS goes on without a hello.
 	Peek bool
-	// Postgres has clients ask for TLS as clients of PostgreSQL do, before their ClientHello: with Peek. The backend is
-	// asked in the same way.
+	// Postgres expects clients to ask for TLS as clients of PostgreSQL do, before their ClientHello: with Peek. The
+	// backend is asked in the same way.
 	Postgres bool
 	// Idle ends a pair on which no byte has moved for so long. 0: never.
 	Idle time.Duration
-	// Ended hears of each connection at its end. The Record is borrowed until return. nil: nobody does.
+	// Ended hears of each connection at its end. The Record is borrowed until return. nil: not called.
 	Ended func(r *Record)
 }
 
@@ -45,7 +45,7 @@ type Backends struct {
 		*engine.Conn, error)
 	// Key is what balancing by keys goes by; nil: there is none. asked is Record.Asked.
 	Key      func(c *engine.Conn, asked string) (key uint64, ok bool)
-	Outliers *backend.Outliers  // nil: nobody is told how members answer
+	Outliers *backend.Outliers  // nil: outcomes are not counted
 	Limits   *admission.Limiter // bounds the connections at a member; nil: nothing does
 	// Failover takes the connections that no member of these can have; nil: nothing does.
 	Failover *Backends

@@ -7,7 +7,7 @@ import (
 )
 
 // moduleHomes says which packages may import a module of others. What is not here may be
-// imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
+// imported by no package: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys": {"backend/discovery", "backend/registry", "bench", "cmd/edge", "cmd/edge-bench", "engine",
 		"internal/base", "internal/cache/disk", "internal/process", "internal/server", "internal/test",

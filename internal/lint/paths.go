@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// machinePath matches a directory of somebody's machine.
+// machinePath matches a directory of a developer's machine.
 var machinePath = regexp.MustCompile(`(?:^|[\s"'=(:` + "`" + `])(/(?:work|root|Users|home/\w+)/\w[\w./-]*)`)
 
 // checkMachinePath: no file names a directory that exists on one machine only.

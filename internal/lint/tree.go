@@ -66,7 +66,7 @@ func readTree(root string) (*tree, error) {
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if os.IsNotExist(err) {
-				return nil // somebody else's temporary file
+				return nil // a temporary file of another process
 			}
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 var ErrWriteWait = errors.New("observe: output did not take the text in time")
 
 // Bounded is an output that is waited for only so long. It is for the last words of a process: they are written before
-// Write returns, but a pipe that nobody reads must not keep the process from ending.
+// Write returns, but a pipe that is not read must not keep the process from ending.
 // Safe for any goroutine.
 type Bounded struct {
 	out  io.Writer

@@ -12,7 +12,7 @@ const (
 	highs = 0x8080808080808080
 )
 
-// special has the high bit set in some byte when w holds a byte that a log line cannot take as it
+// special returns a word with the high bit set in some byte when w holds a byte that a log line cannot take as it
 // is: a control character, DEL, '"', '\', or anything beyond ASCII.
 //
 // Flipping bit 1 brings '"' (0x22) right after the control characters, so one subtraction finds

@@ -215,7 +215,7 @@ func AppendLine(dst []byte, name string, labels ...Label) []byte {
 	return append(dst, ' ')
 }
 
-// appendHelp appends the text of a HELP line. Only OpenMetrics has quotes escaped there.
+// appendHelp appends the text of a HELP line. Only OpenMetrics escapes quotes there.
 func appendHelp(dst []byte, text string, quotes bool) []byte {
 	for _, c := range text { // an invalid byte is read as U+FFFD
 		switch {

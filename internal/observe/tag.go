@@ -9,7 +9,7 @@ import (
 )
 
 // Tag is the number of a name, for records that have no pointers. It stands beside the name, which never changes, and
-// is 0 until somebody asks for it. Equal names have equal numbers. Safe for any goroutine.
+// is 0 until it is asked for. Equal names have equal numbers. Safe for any goroutine.
 type Tag uint32
 
 // Of returns the number of name, the name that t stands beside. Tagged knows the number until at least tagsKept/2 other
@@ -79,7 +79,7 @@ func (l *names) give(name string) uint32 {
 	return l.last
 }
 
-// check panics when an invariant of l does not hold. mu is held, or nobody else uses l.
+// check panics when an invariant of l does not hold. mu is held, or no other goroutine uses l.
 func (l *names) check() {
 	for i := range min(l.last, l.kept) {
 		n := l.last - i

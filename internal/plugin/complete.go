@@ -12,7 +12,7 @@ import (
 // checker is a configuration with rules that the types of its keys cannot say.
 type checker interface{ Check(r *Report) }
 
-// Check has config, which has the values of a table of t without other mistakes, checked by its Check.
+// Check calls Check of config, which has the values of a table of t without other mistakes.
 func (t *Type) Check(config any, f File) {
 	if checked, ok := config.(checker); ok {
 		checked.Check(&Report{rows: t.Rows, has: f.Has, file: f})

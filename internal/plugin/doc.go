@@ -19,7 +19,7 @@
 //
 // The tag "edge" is the key of a field; others say what the reference page has: see package tags. The types of fields
 // are string (unit:"lines" where it may have several), bool, *bool, int, int64 with unit:"size", time.Duration,
-// []string, []netip.Prefix, map[string]string, Rate, Text (of which nobody sees the value), *lang.Condition,
+// []string, []netip.Prefix, map[string]string, Rate, Text (whose value is never shown), *lang.Condition,
 // *lang.Template (phase:"answer" where they are evaluated when an answer is there), and a struct, which is a table
 // inside.
 //

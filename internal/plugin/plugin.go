@@ -119,7 +119,7 @@ func Make[T any](d *Table, b *Build) (made T, err error) {
 	return v.(T), nil
 }
 
-// Try makes what a table stands for as Make does, has use look at it, and closes what it keeps: there is no server. It
+// Try makes what a table stands for as Make does, calls use with it, and closes what it keeps: there is no server. It
 // returns the warnings that were logged.
 func Try[T any](d *Table, use func(made T)) (warned []string, err error) {
 	var store Store

@@ -51,7 +51,7 @@ func (r Rate) String() string {
 // MarshalText makes the rate readable in JSON.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// Text is a text that nobody is shown, such as a password. A file quotes it from elsewhere: "${file:/run/secrets/x}" or
+// Text is a text that is never shown, such as a password. A file quotes it from elsewhere: "${file:/run/secrets/x}" or
 // "${NAME}". string(t) is the text.
 type Text string
 

@@ -16,7 +16,7 @@ import (
 
 // File is the file that holds the number of the process. The process has it open until its end, which tells it from
 // a process that has its number by chance, see Find. Until it drains it holds it by flock(2) too: the lock, and not
-// the number in it, says that it is taken. So what a process that was killed has left is nobody's.
+// the number in it, says that it is taken. So what a process that was killed has left has no owner.
 //
 //	take ── locked ──► write ── serving ──► release ── draining ──► remove
 //	                                           └── from now on the next process may take it: then remove leaves it
@@ -155,7 +155,7 @@ func (p *File) Restore() error {
 	if p.inPlace() {
 		return p.Write()
 	}
-	_ = p.file.Close() // nobody finds it any more
+	_ = p.file.Close() // it is not found any more
 	p.file = nil
 	err := p.place()
 	if err == nil {

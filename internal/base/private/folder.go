@@ -299,7 +299,7 @@ func (d *Folder) Remove(names ...string) error {
 }
 
 // HandOver gives the user the files of these names that root made earlier, then the folder; without names, every file
-// in the folder. Nobody exchanges a file meanwhile: the folder is root's, and others cannot write there.
+// in the folder. No other user exchanges a file meanwhile: the folder is root's, and others cannot write there.
 func (d *Folder) HandOver(names ...string) error {
 	if !d.given() {
 		return nil

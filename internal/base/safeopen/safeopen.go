@@ -1,8 +1,8 @@
 // Package safeopen opens files by their paths for a process that may be root's.
 //
 // In a folder that another user may write, a name can be a link to any file of root's. There no link is followed that
-// leads out of the folder, and no second name of somebody else's file is taken. In folders of root alone, and for
-// everybody else, it is os.OpenFile. The folders above are not checked: a user that may write those chooses what is
+// leads out of the folder, and no second name of another user's file is taken. In folders of root alone, and for all
+// other users, it is os.OpenFile. The folders above are not checked: a user that may write those chooses what is
 // opened. It also names temporary files that are renamed when they are whole, and removes those that a killed process
 // has left.
 package safeopen

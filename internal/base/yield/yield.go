@@ -1,8 +1,8 @@
 // Package yield makes long work on a goroutine pause again and again, so that event loops get a processor.
 //
 // A goroutine that computes keeps its processor (P) for up to 10 ms. Where another one of the process collects garbage,
-// none is left, and nobody asks the kernel for events meanwhile: an event loop that sleeps hears of its event when the
-// runtime's monitor looks, 10 ms later at worst. runtime.Gosched does not help, since the runtime takes the next
+// none is left, and no thread asks the kernel for events meanwhile: an event loop that sleeps hears of its event when
+// the runtime's monitor looks, 10 ms later at worst. runtime.Gosched does not help, since the runtime takes the next
 // goroutine without a look at the kernel. A goroutine that sleeps leaves a processor free, and that one looks.
 //
 // It is for loops that take milliseconds because there is much to go through: the entries of a configuration. It is not

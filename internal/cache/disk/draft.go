@@ -33,7 +33,7 @@ func (s *Store) Draft(key, record []byte, stamp uint64, length int64) *Draft {
 // clients that ask for many and take none.
 const promisedFraction = 4
 
-// Begin has room made for d. Then made is called on another goroutine; the caller calls no method of d before. Begin
+// Begin asks for room for d. Then made is called on another goroutine; the caller calls no method of d before. Begin
 // reports false, and made is not called, where nothing is written now, or too much is on its way. It does not block.
 func (d *Draft) Begin(made func(error)) bool {
 	s := d.store
@@ -71,15 +71,15 @@ func (d *Draft) write(p []byte) error {
 	return nil
 }
 
-// Commit has the record found, whose body is whole. The record that was there under its key is forgotten at once. It
-// does not block.
+// Commit puts the record, whose body is whole, into the index. The record that was there under its key is forgotten at
+// once. It does not block.
 func (d *Draft) Commit() {
 	d.leave(true)
 	d.store.index.remove(d.head.hash, 0)
 	d.end()
 }
 
-// end has the writer enter d.
+// end queues d for the writer to enter.
 func (d *Draft) end() {
 	d.segment.refs.Add(1)
 	one := item{act: d.enter, over: func(error) { d.segment.release() }}

@@ -37,7 +37,7 @@ type journal struct {
 	mu    sync.Mutex
 	added []Purged
 	done  []func(error) // are told when all of added is synced
-	over  bool          // nobody writes any more
+	over  bool          // no goroutine writes any more
 	wake  chan struct{}
 }
 
@@ -69,8 +69,8 @@ func (p Purged) Append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint32(dst, sum(dst[at:]))
 }
 
-// parseJournal returns the entries of a journal. Damage at its end is what a crash leaves: nobody was told that it is
-// there. It reports false where there is other damage, or another seed.
+// parseJournal returns the entries of a journal. Damage at its end is what a crash leaves: no caller was told that it
+// is there. It reports false where there is other damage, or another seed.
 func parseJournal(p []byte, seed uint64) (all []Purged, ok bool) {
 	if len(p) < journalHead || binary.LittleEndian.Uint64(p) != journalMagic ||
 		binary.LittleEndian.Uint64(p[8:]) != seed {
@@ -155,7 +155,7 @@ func (s *Store) loadJournal() (all []Purged, ok bool) {
 }
 
 // Purge writes down what was purged. done is called, on another goroutine, when it is on disk, or could not be written;
-// nil: nobody waits for it. It reports false where the Store is closed.
+// nil: no caller waits for it. It reports false where the Store is closed.
 func (s *Store) Purge(all []Purged, done func(error)) bool {
 	j := &s.journal
 	j.mu.Lock()

@@ -25,7 +25,7 @@ func (s *Store) Has(key []byte) bool {
 	return ok
 }
 
-// Forget has the record under a key not be found any more; after a restart it may be. It does not block.
+// Forget forgets the record under a key; after a restart it may be found again. It does not block.
 func (s *Store) Forget(key []byte) { s.index.remove(s.hash(key), 0) }
 
 // Read returns the record under a key, in memory of its own, and its body where that is not in it; nil: there is none.
@@ -158,7 +158,7 @@ func (b *Body) leave(good bool) {
 // loadMax is how many bytes Load reads.
 const loadMax = 1 << 20
 
-// Ready returns up to where b, from a byte on, can be read without waiting for the disk; from: nobody knows.
+// Ready returns up to where b, from a byte on, can be read without waiting for the disk; from: unknown.
 func (b *Body) Ready(from int64) int64 {
 	first, end := from/blockSize, from/blockSize
 	for last := min((b.Length+blockSize-1)/blockSize, first+loadMax/blockSize); end < last &&

@@ -11,7 +11,7 @@ import (
 // againFraction is the part of a segment that is written again at most when it is removed: what was asked for.
 const againFraction = 10
 
-// makeRoom has a segment with room for a record of n bytes.
+// makeRoom begins another segment where the present one has no room for a record of n bytes.
 func (s *Store) makeRoom(n int64) error {
 	w := &s.writer
 	if w.segment != nil && w.at+int64(len(w.batch))+n <= s.segmentSize() {

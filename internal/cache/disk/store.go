@@ -25,7 +25,7 @@ type Options struct {
 	Seed   uint64 // of hashes: what a folder with another one has is removed. See SeedOf
 	// Replay is given the journal before any record is found. last is the greatest stamp of the newest segment.
 	Replay func(all []Purged, last uint64)
-	Tell   func(error) // is given failures, on any goroutine, seldom; nil: nobody asks
+	Tell   func(error) // is given failures, on any goroutine, seldom; nil: not called
 
 	fail func(call string) error // for tests
 }
@@ -266,7 +266,7 @@ func (s *Store) tell(err error) {
 	}
 }
 
-// fault returns what a test has a call fail with.
+// fault returns the error with which a test lets a call fail.
 func (s *Store) fault(call string) error {
 	if s.opts.fail == nil {
 		return nil

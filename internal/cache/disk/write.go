@@ -36,7 +36,7 @@ type writer struct {
 	bytes  []byte // keys and records of items
 	items  []item
 	queued int64 // bytes of items with their bodies
-	over   bool  // nobody writes any more
+	over   bool  // no goroutine writes any more
 	wake   chan struct{}
 
 	// Owned by the goroutine.
@@ -68,8 +68,8 @@ type entry struct {
 	at          int64
 }
 
-// Write has a record written under a key, with a body of length bytes where that is not nil. A stamp is the caller's:
-// see Options.Replay. The record that is there under the key is forgotten at once. It does not block.
+// Write queues a record to be written under a key, with a body of length bytes where that is not nil. A stamp is the
+// caller's: see Options.Replay. The record that is there under the key is forgotten at once. It does not block.
 func (s *Store) Write(key, record []byte, stamp uint64, body Source, length int64) {
 	one := item{head: head{s.hash(key), len(key), len(record), length}, stamp: stamp, source: body}
 	s.index.remove(one.hash, 0)
@@ -78,7 +78,7 @@ func (s *Store) Write(key, record []byte, stamp uint64, body Source, length int6
 	}
 }
 
-// enqueue has the goroutine act on an item. It reports false, and counts that, where nothing is written now.
+// enqueue queues an item for the goroutine. It reports false, and counts that, where nothing is written now.
 func (s *Store) enqueue(one item, key, record []byte) bool {
 	w := &s.writer
 	w.mu.Lock()
@@ -86,7 +86,7 @@ func (s *Store) enqueue(one item, key, record []byte) bool {
 	if ok {
 		w.bytes = append(append(w.bytes, key...), record...)
 		w.items = append(w.items, one)
-		if w.queued += one.size(); one.act != nil { // somebody waits
+		if w.queued += one.size(); one.act != nil { // a caller waits
 			w.queued += batchSize
 		}
 	}
@@ -114,7 +114,7 @@ func (one *item) close(err error) {
 }
 
 // begin makes the writer ready to make the segment that follows those that there are. What the last process has written
-// last is not written on: nobody knows whether it is whole.
+// last is not written on: whether it is whole is not known.
 func (w *writer) begin(s *Store) {
 	if all := s.segments.all(); len(all) > 0 {
 		w.number = all[len(all)-1].number
@@ -187,7 +187,7 @@ func (s *Store) writeAll(p []byte, items []item) {
 			s.pause(err)
 		}
 	}
-	if w.paused.Load() { // nobody wakes the writer while Write refuses all
+	if w.paused.Load() { // no call wakes the writer while Write refuses all
 		time.AfterFunc(time.Until(w.until), func() { w.paused.Store(false) })
 	}
 }
@@ -230,7 +230,7 @@ func (s *Store) put(one *item, key, record []byte) error {
 	return nil
 }
 
-// pad has the batch end at a multiple of to.
+// pad fills the batch up to a multiple of to.
 func (w *writer) pad(to int64) {
 	at := w.at + int64(len(w.batch))
 	w.batch = append(w.batch, make([]byte, roundUp(at, to)-at)...)
@@ -294,7 +294,7 @@ func (s *Store) enlist(list *os.File, entries []entry) error {
 	return err
 }
 
-// pause has nothing written for a while, twice as long as the last time if nothing was written since, and goes on with
+// pause stops writing for a while, twice as long as the last time if nothing was written since, and goes on with
 // another segment then.
 func (s *Store) pause(err error) {
 	w := &s.writer

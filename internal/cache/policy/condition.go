@@ -7,7 +7,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// NotModified reports whether the conditions of request, a GET or HEAD, have 304 sent in place of stored, the head of
+// NotModified reports whether the conditions of request, a GET or HEAD, ask for 304 in place of stored, the head of
 // an answer with status 200 that came at received: RFC 9111 §4.3.2. A condition that is malformed counts for nothing.
 func NotModified(request, stored *message.Head, received int64) bool {
 	// RFC 9110 §13.1.3: a recipient MUST ignore If-Modified-Since if the request contains an If-None-Match.

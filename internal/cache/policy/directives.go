@@ -38,7 +38,7 @@ type directives struct {
 	plain     uint16              // with no argument, or valid seconds: only so a directive permits something
 	seconds   [maxStale + 1]int64 // ns, the least; -1: none
 	field     string              // the targeted field; "": Cache-Control
-	malformed bool                // nobody can tell the members apart: counts as no-store, and as no-cache of a request
+	malformed bool                // the members cannot be told apart: counts as no-store, and as no-cache of a request
 	listed    bool                // no-cache or private names fields
 }
 

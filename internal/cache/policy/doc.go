@@ -11,7 +11,7 @@
 //	                                                      └ error ► Rules.OnError
 //
 // Where the text of a field can be read in two ways, the reading that caches less is taken: a lifetime that does not
-// parse is 0, of two lifetimes the shorter one counts, and a Cache-Control whose members nobody can tell apart counts
+// parse is 0, of two lifetimes the shorter one counts, and a Cache-Control whose members cannot be told apart counts
 // as no-store. Each decision has a Reason: its String is the word in logs and in Cache-Status, its Explain a sentence.
 //
 // The directives of an answer are in the first of Rules.Targeted (RFC 9213) that it has and that is valid, or else in

@@ -22,8 +22,8 @@ type lifetime struct {
 	declared  bool  // the answer states a lifetime, above 0 where a TTL is obeyed
 }
 
-// overrules reports whether a TTL has an answer used again although the backend wants to be asked each time. Then the
-// directives of the answer do not allow that visitors other than the first one get it.
+// overrules reports whether, by a TTL, an answer is used again although the backend wants to be asked each time. Then
+// the directives of the answer do not allow that visitors other than the first one get it.
 func (l *lifetime) overrules(d *directives) bool {
 	return l.obeyed && (!l.declared || d.saw(noCache))
 }

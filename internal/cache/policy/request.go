@@ -21,7 +21,7 @@ var staticTypes = []struct{ suffixes, types []string }{
 }
 
 // disguised reports whether the path of request looks like the path of a static file, and answer is of another type:
-// somebody may have led a visitor to it, for the page of the visitor to be stored (web cache deception).
+// an attacker may have led a visitor to it, for the page of the visitor to be stored (web cache deception).
 func disguised(request, answer *message.Head) bool {
 	path := request.Path()
 	name := path[bytes.LastIndexByte(path, '/')+1:]
@@ -74,12 +74,12 @@ func isListed(name []byte, list []string) bool {
 	return false
 }
 
-// overrides are fields that would have some backends answer for another host or method: no key has them.
+// overrides are fields that would make some backends answer for another host or method: no key has them.
 var overrides = []string{
 	"x-host", "x-http-host-override", "x-http-method", "x-http-method-override", "x-method-override",
 }
 
-// DropOverrides drops the fields of a request that would have some backends answer for another host or method, but for
+// DropOverrides drops the fields of a request that would make some backends answer for another host or method, but for
 // those whose names in lower case are in keyed: their values are in the key.
 func DropOverrides(request *message.Head, keyed []string) {
 	for i := range request.Fields {

@@ -19,14 +19,14 @@ import (
 type Options struct {
 	// Tables has the handles that lists and maps of the same name and kind go on with; nil: they get new ones.
 	Tables *Tables
-	// Open has files read; otherwise a table has the entries that are written out alone.
+	// Open makes the Language read files; otherwise a table has the entries that are written out alone.
 	Open bool
 	// Locate returns where a file is that at names; nil: there.
 	Locate func(path string, at syntax.Span) string
 	// Unreadable is asked about an error of a file. It reports it and returns true where it is for others to read; nil:
 	// none is.
 	Unreadable func(err error, at syntax.Span, path string) bool
-	// Places has the Language remember where conditions stand: see Place.
+	// Places makes the Language remember where conditions stand: see Place.
 	Places bool
 	// LookupEnv finds env.NAME; nil: there is no environment.
 	LookupEnv func(name string) (value string, found bool)
@@ -44,7 +44,7 @@ type Language struct {
 	loaded []loaded
 	tables *Tables
 
-	nodes  map[*lang.Condition]*syntax.Node // the strings of conditions; nil: nobody asks for their places
+	nodes  map[*lang.Condition]*syntax.Node // the strings of conditions; nil: their places are not asked for
 	bodies []*syntax.Node                   // the strings that name the body of a request
 }
 

@@ -27,7 +27,7 @@ func (r *Report) hide(s secret) {
 	r.secrets = append(r.secrets, s)
 }
 
-// Hide has problems show nothing of the values in n, which are secrets. A reference to one, ${…}, is shown as it is.
+// Hide keeps the values in n out of what problems show, which are secrets. A reference to one, ${…}, is shown as it is.
 func (r *Report) Hide(n *Node) {
 	for _, c := range n.Children {
 		r.Hide(c)
@@ -52,7 +52,7 @@ var (
 		`["']?([^\s"'/{}\[\],#][^"'{}\[\],#]{7,})`)
 )
 
-// hideCredentials has excerpts show no credentials that line has: a mistake may keep its keys from being known. What s
+// hideCredentials hides the credentials in line from excerpts: a mistake may keep its keys from being known. What s
 // marks is shown.
 func (s Span) hideCredentials(line []byte, start int) {
 	hide := func(from, to int) {

@@ -15,7 +15,7 @@ import (
 
 const nestingMax = 64 // files that people write stay far below; it bounds the recursion of all that walks a tree
 
-// parsers are reused: each has kilobytes for its nodes, and a schema has hundreds of short texts parsed.
+// parsers are reused: each has kilobytes for its nodes, and a schema parses hundreds of short texts.
 var parsers = sync.Pool{New: func() any { return new(unstable.Parser) }}
 
 // ParseTOML is ParseTree for TOML. After a syntax error it goes on at the next line that looks like a beginning, so

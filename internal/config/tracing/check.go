@@ -70,7 +70,7 @@ func check(doc *schema.Document, c *config.Config) {
 	}
 }
 
-// warnSinks warns of log sinks whose fields anybody can read.
+// warnSinks warns of log sinks whose fields any program can read.
 func (k *checker) warnSinks(doc *schema.Document) {
 	for _, t := range doc.Entries(plugin.LogSinks.Section) {
 		g := schema.GivenOf(t)

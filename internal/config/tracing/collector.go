@@ -50,7 +50,7 @@ const (
 	endpointHint = `write endpoint = "http://127.0.0.1:4318"`
 )
 
-// Complete has c name its endpoint as a whole, for a signal: by its key, else by the environment. It returns what is
+// Complete sets the endpoint of c as a whole, for a signal: by its key, else by the environment. It returns what is
 // wrong with the keys, beyond what their types say.
 func (c *Collector) Complete(signal otlp.Signal) (all []Problem) {
 	key, text, from := "endpoint", c.Endpoint, ""

@@ -174,7 +174,7 @@ func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 	return all, right
 }
 
-// named has read look at each part of the table n, whose names differ in more than the case of letters.
+// named calls read with each part of the table n, whose names differ in more than the case of letters.
 func named(d *schema.Decoder, n *syntax.Node, read func(*syntax.Node) bool) bool {
 	if n.Kind != syntax.KindTable {
 		d.WrongKind(n, "a table of strings", schema.TableHint)

@@ -39,7 +39,7 @@ func newQuestion(name string, kind dnsmessage.Type) (*question, error) {
 	if err != nil || len(name) > nameMax || !strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
 		return nil, fmt.Errorf("%q: %w", name, errName)
 	}
-	return &question{id: uint16(rand.Uint32()), name: n, kind: kind}, nil // of ChaCha8, which nobody can guess
+	return &question{id: uint16(rand.Uint32()), name: n, kind: kind}, nil // of ChaCha8, which an attacker cannot guess
 }
 
 // pack returns the bytes of q, with EDNS or without.

@@ -16,7 +16,7 @@ type Loads struct {
 // NewLoads makes Loads.
 func NewLoads() *Loads { return &Loads{slots: make(chan struct{}, readersMax)} }
 
-// Do has read run on a goroutine, once fewer than 64 of them run.
+// Do runs read on a goroutine, once fewer than 64 of them run.
 func (p *Loads) Do(read func()) {
 	p.waiting.Add(1)
 	go func() {

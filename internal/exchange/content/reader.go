@@ -40,7 +40,8 @@ func (l *Source) Next(to session.Receiver, b Body, sent *int, end int) (piece []
 	return l.piece[:max(n, 0)], err == nil && n > 0
 }
 
-// Load has b read from a byte on, and w know of that when t runs on r. It reports false where b is gone.
+// Load reads b from a byte on, on another goroutine, and tells w the outcome before t runs on r. It reports false
+// where b is gone.
 func (l *Source) Load(r *engine.Reactor, b Body, sent int, w *Warmth, t *engine.Task) bool {
 	if !b.Take() {
 		return false
@@ -124,7 +125,7 @@ func (r *stream) goOn(*engine.Reactor) {
 		r.to.OnReset(r, session.Truncated, nil)
 	case last, len(p) > 0:
 		r.to.OnData(r, p, last)
-	case r.sent == end: // nobody says that the rest may follow
+	case r.sent == end: // no call says that the rest may follow
 		r.Release(0)
 	}
 	if r.giving = false; r.over {

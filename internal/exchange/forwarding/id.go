@@ -1,6 +1,6 @@
 package forwarding
 
-// idMax bounds the number of a request that somebody else has given it, in bytes.
+// idMax bounds the number of a request that another program has given it, in bytes.
 const idMax = 128
 
 // ValidID reports whether id, which came with a request, may be its number: it goes to backends, into logs and onto

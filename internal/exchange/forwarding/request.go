@@ -37,7 +37,7 @@ var trusted = func() (t fate) {
 	return t
 }()
 
-// untrusted is for everybody else: what only a proxy has to say is dropped too.
+// untrusted is for all other peers: what only a proxy has to say is dropped too.
 var untrusted = func() fate {
 	t := trusted
 	for id := range message.NameCount {

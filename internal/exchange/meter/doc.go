@@ -12,7 +12,7 @@
 // Plain additions to memory of the reactor: a status and a duration of a route, durations of an upstream. Nothing is
 // allocated, but for the first request of a method on a listener. Take empties the cells that were touched since the
 // last Take, and no others: a thousand idle routes cost nothing. What it returns are differences, so that a Take that
-// comes late, or whose result nobody has looked at yet, loses nothing.
+// comes late, or whose result was not looked at yet, loses nothing.
 //
 // # Histograms
 //
@@ -22,8 +22,8 @@
 // # Life cycle, threads and ownership
 //
 // Meters.Route, Upstream and Listener make counters, for any goroutine and at any time; their numbers are never used
-// twice. Each may be used as long as anybody likes. Count, Observe and Take are for the reactor whose index they are
-// given. Deltas belong to the caller of Take.
+// twice. Each may be used for as long as its caller likes. Count, Observe and Take are for the reactor whose index
+// they are given. Deltas belong to the caller of Take.
 //
 // # Limits
 //

@@ -63,7 +63,7 @@ const hostClasses = 6
 // HostCodes are the labels of these classes.
 func HostCodes() []string { return ByClass.Labels }
 
-// CountHosts has m count hosts, and rank that number of those that are not admitted. To be called before any reactor
+// CountHosts makes m count hosts, and rank that number of those that are not admitted. To be called before any reactor
 // counts.
 func (m *Meters) CountHosts(ranked int) *Hosts {
 	h := &Hosts{hasher: limits.NewHasher(), local: make([]hostsLocal, len(m.local))}
@@ -79,10 +79,10 @@ func (m *Meters) CountHosts(ranked int) *Hosts {
 	return h
 }
 
-// Admit has the hosts of a counted each for itself.
+// Admit sets the hosts that are counted each for itself, to those of a.
 func (h *Hosts) Admit(a *Admitted) { h.next.Store(a) }
 
-// RankAnew has estimates begin anew: a host is to be ranked by what it has now, not by what it had.
+// RankAnew makes estimates begin anew: a host is to be ranked by what it has now, not by what it had.
 func (h *Hosts) RankAnew() { h.rounds.Add(1) }
 
 // Ranked appends the hosts that are not admitted and had the most requests on a reactor, as of its last Take. Not while

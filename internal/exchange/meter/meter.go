@@ -161,7 +161,7 @@ func (c *Route) Count(reactor int, by *Listener, method message.Verb, status int
 	}
 }
 
-// touch has the next Take look at c.
+// touch makes the next Take look at c.
 func (c *Route) touch(reactor int) {
 	c.local[reactor].touched = true
 	s := &c.meters.local[reactor]
@@ -240,7 +240,7 @@ func (u *Upstream) Observe(reactor int, p Phase, ns int64) {
 	l.phases[p].observe(ns)
 }
 
-// touch has the next Take look at u.
+// touch makes the next Take look at u.
 func (u *Upstream) touch(reactor int) {
 	u.local[reactor].touched = true
 	s := &u.meters.local[reactor]

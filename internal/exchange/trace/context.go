@@ -40,7 +40,7 @@ func NewID() (id ID) {
 	return id
 }
 
-// stateMax bounds Tracestate, of which 512 bytes are to be passed on at least (§3.3.1.5). Nobody's own is larger.
+// stateMax bounds Tracestate, of which 512 bytes are to be passed on at least (§3.3.1.5). No sender's own is larger.
 const stateMax = 4 << 10
 
 // Of returns the context that h, a request, names. ok is false where it names none, has a malformed one or several

@@ -24,9 +24,9 @@ type Subject interface {
 
 	RouteName() string          // "": none is chosen
 	AppendID(dst []byte) []byte // appends the number of the request
-	TraceID() []byte            // nil: nobody looks for one
+	TraceID() []byte            // nil: not looked for
 	Rest(path []byte) []byte    // what a path has beyond the route's path
-	User() []byte               // nil: nobody
+	User() []byte               // nil: none
 	Text(name string) []byte    // that a rule has set; nil: none has
 
 	// Claim appends the values of what authentication filters have set.

@@ -188,7 +188,7 @@ func (a *auth) accept(x *proxy.Exchange, u *user) proxy.Verdict {
 // lookEvery is the time between two looks at the file. Tests shorten it.
 var lookEvery = int64(time.Second)
 
-// look has a worker read the file again where it has changed. Until it has, the users are the same as before.
+// look makes a worker read the file again where it has changed. Until it has, the users are the same as before.
 func (a *auth) look(x *proxy.Exchange) {
 	now, before := x.Reactor().Now(), a.looked.Load()
 	if now-before < lookEvery || !a.looked.CompareAndSwap(before, now) {

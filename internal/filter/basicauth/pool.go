@@ -38,7 +38,7 @@ type pool struct {
 // attempt is a password that is to be verified.
 // Owned by the pool from add until done or displaced is called.
 type attempt struct {
-	ctx       context.Context // where it has ended nobody wants to know any more
+	ctx       context.Context // where it has ended the result is not wanted any more
 	from      netip.Addr      // the client; the zero one: it has no address, as on a Unix socket
 	hash      hash
 	password  []byte
@@ -73,7 +73,7 @@ func (p *pool) add(a *attempt) bool {
 	return last != a
 }
 
-// place has a wait, or begin, and returns the attempt that gives way to it: a itself where there is no room for it.
+// place makes a wait, or begin, and returns the attempt that gives way to it: a itself where there is no room for it.
 func (p *pool) place(a *attempt) (last *attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

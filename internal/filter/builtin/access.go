@@ -38,7 +38,7 @@ type Access struct {
 	Drop   bool `edge:"drop" doc:"Close the connection without an answer; in HTTP/2, reset the stream." example:"true"`
 }
 
-// Check finds a filter that would let everybody through.
+// Check finds a filter that would let all clients through.
 func (c *Access) Check(r *plugin.Report) {
 	if len(c.Allow)+len(c.Deny) == 0 {
 		r.At("allow").Errorf("give allow or deny a prefix", "the filter would let everybody through")

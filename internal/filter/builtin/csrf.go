@@ -9,7 +9,7 @@ import (
 
 // CSRF is the table of a filter of the type "csrf", which refuses requests that another site made a browser send.
 //
-// It is no token and no cookie, and it authenticates nobody. A browser says by itself where a request comes from:
+// It is no token and no cookie, and it authenticates no user. A browser says by itself where a request comes from:
 //
 //	GET, HEAD, OPTIONS                          pass
 //	Sec-Fetch-Site: same-origin, none           passes

@@ -34,14 +34,14 @@ import (
 // # The file
 //
 // Nothing waits for the file system on an event loop, and nothing polls. A request that comes a second or more after
-// the last look has a worker look again, and waits for it; all others go by what the last look found. So an operator's
-// own request, after a pause, sees what the file says now, and a busy server looks once a second.
+// the last look makes a worker look again, and waits for it; all others go by what the last look found. So an
+// operator's own request, after a pause, sees what the file says now, and a busy server looks once a second.
 //
 //	reactor   request ─► 1 s since the last look? ─ yes ─► parked ──────────────────► goes on, or is answered
 //	worker                          │ no                    └─ stat ─► closed or open ─┘
 //	                                └─► by what is known
 //
-// The directory of the file is to be a local one: the request that has the look taken waits as long as stat does.
+// The directory of the file is to be a local one: the request that causes the look waits as long as stat does.
 //
 // NewMaintenance looks once, so that the first request knows. The result of the last look is two atomics, which all
 // reactors share. A request that passes costs a load and a comparison, and allocates nothing.
@@ -166,7 +166,7 @@ func (g *gate) passes(x *proxy.Exchange) bool {
 	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// lookAgain has a worker look for the file, and x wait for it. Where no worker is free x goes by what is known.
+// lookAgain makes a worker look for the file, and x wait for it. Where no worker is free x goes by what is known.
 func (g *gate) lookAgain(x *proxy.Exchange) proxy.Verdict {
 	ref, job := x.Ref(), &engine.Job{}
 	job.Do = func(context.Context) {

@@ -17,8 +17,8 @@ import (
 // is the scheme's own, and no slash after it. newOriginSet refuses what no browser sends, so that a mistake is found
 // when the configuration is loaded, and not as a request that fails.
 //
-// A star stands for one or more letters, digits, dashes and dots. It never stands for a part of the name that somebody
-// else may register: "https://*example.com" would be an origin of evil-example.com, and is refused.
+// A star stands for one or more letters, digits, dashes and dots. It never stands for a part of the name that another
+// person may register: "https://*example.com" would be an origin of evil-example.com, and is refused.
 type originSet struct {
 	any   bool
 	exact map[string]struct{}

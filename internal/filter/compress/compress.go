@@ -116,8 +116,9 @@ func asker(x *proxy.Exchange) compress.Asker {
 	return compress.Asker{Authority: x.AskedAuthority(), Certificate: d != nil && len(d.Chain()) > 0}
 }
 
-// request has the whole sent to a client that may have a part of a compressed answer and asks for the rest by a date.
-// RFC 9110 §8.8.2.2: a date that two codings of an answer share is no strong validator, so that If-Range does not hold.
+// request asks for the whole answer for a client that may have a part of a compressed one and asks for the rest by a
+// date. RFC 9110 §8.8.2.2: a date that two codings of an answer share is no strong validator, so that If-Range does
+// not hold.
 func (f *compressor) request(x *proxy.Exchange) proxy.Verdict {
 	h := &x.Request
 	if at := h.Peek(message.IfRange); len(at) > 0 && at[len(at)-1] != '"' {

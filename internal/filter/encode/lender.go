@@ -121,7 +121,7 @@ func (l *Lender) forget(s *stream) {
 	l.reactor.Account(-s.size())
 }
 
-// await has the timer ring when the first stream was idle for long enough.
+// await sets the timer for when the first stream was idle for long enough.
 func (l *Lender) await() {
 	if s := l.free.Last(); s != nil && !l.armed {
 		l.armed = true
@@ -225,7 +225,7 @@ func (e *encoder) Append(dst, p []byte, how proxy.Encode) (out []byte, late bool
 	return e.Append(dst, p, how)
 }
 
-// goWithout has e encode without a stream.
+// goWithout makes e encode without a stream.
 func (e *encoder) goWithout(history int) {
 	e.plain = &stateless{to: &e.of.to, account: e.of.reactor.Account, most: history}
 }

@@ -20,7 +20,7 @@ const (
 	Best              // gzip 9, and the second best of zstd: its best one takes 35 MiB
 )
 
-// window is how far zstd looks back, and with that what it has the client keep: a page of the size of most.
+// window is how far zstd looks back, and with that what the client has to keep: a page of the size of most.
 const window = 128 << 10
 
 // kind is what an encoder is for.

@@ -25,7 +25,7 @@ type Maker struct {
 
 	Filters []string // those that rules name, 64 at most
 
-	// Watch is told of every rule that is asked. No request waits in a tarpit then. nil: nobody wants to know.
+	// Watch is told of every rule that is asked. No request waits in a tarpit then. nil: not called.
 	Watch func(of *config.Rule, asked Asked)
 }
 

@@ -37,7 +37,7 @@ func refusalOf(r *Rule) *proxy.Error {
 	return nil
 }
 
-// sign has the access log name r as the rule that ends x.
+// sign names r to the access log as the rule that ends x.
 func (r *rule) sign(x *proxy.Exchange) {
 	if r.Name != "" {
 		local.Of(x).rule = r.Name
@@ -105,7 +105,7 @@ type pit struct {
 // look is how often a request in a tarpit looks whether the process ends.
 const look = int64(250 * time.Millisecond)
 
-// park has x wait for as long as r says.
+// park parks x for as long as r says.
 func park(x *proxy.Exchange, r *rule) proxy.Verdict {
 	reactor := x.Reactor()
 	p := &pit{ref: x.Ref(), over: x.Context(), until: reactor.Now() + int64(r.Tarpit), ending: r.refusal}
@@ -115,9 +115,9 @@ func park(x *proxy.Exchange, r *rule) proxy.Verdict {
 	return proxy.Park
 }
 
-// tick ends the request when it is time, or when the process drains: nobody waits for a tarpit then. A request that has
-// ended before gives back its place here where no filter of Log did: a filter that panics costs those after it their
-// turn.
+// tick ends the request when it is time, or when the process drains: a drain does not wait for a tarpit. A request
+// that has ended before gives back its place here where no filter of Log did: a filter that panics costs those after
+// it their turn.
 func (p *pit) tick(r *engine.Reactor) {
 	now := r.Now()
 	switch {

@@ -127,7 +127,7 @@ func (st *state) keep(s *set, r *rule, h *message.Head, v *lang.X) {
 	st.holding++
 }
 
-// answer sets the fields of the answer for the rules that held, and has limits tell what is left.
+// answer sets the fields of the answer for the rules that held, and lets limits tell what is left.
 func (s *set) answer(x *proxy.Exchange) proxy.Verdict {
 	for _, l := range s.limits {
 		l.Tell(x)

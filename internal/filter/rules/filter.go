@@ -96,7 +96,7 @@ type set struct {
 	before   bool // they run before a route is chosen
 	counters counters
 
-	watch func(i int, asked Asked) // nil: nobody is told; see Maker.Watch
+	watch func(i int, asked Asked) // nil: not called; see Maker.Watch
 }
 
 // rule is a Rule that was made ready. Immutable.

@@ -18,7 +18,7 @@
 // # Concurrency
 //
 // A destination is immutable, and safe for all reactors. A request for a file that is not held has a goroutine of
-// package handler while it is looked for, so a slow disk delays nobody else: as many as there may be of these, and
+// package handler while it is looked for, so a slow disk delays no other request: as many as there may be of these, and
 // beyond them 503. The bytes of a file or a list go to the client without one, but for conditions that
 // http.ServeContent decides.
 //

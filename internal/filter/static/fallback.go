@@ -13,7 +13,7 @@ func (f *files) First() *proxy.Filter {
 	return &proxy.Filter{Name: "files", Request: f.choose}
 }
 
-// choose decides whether x leads to f. It parks x while somebody looks.
+// choose decides whether x leads to f. It parks x while another goroutine looks.
 func (f *files) choose(x *proxy.Exchange) proxy.Verdict {
 	path := x.PathOnward()
 	if len(path) == 0 || path[0] != '/' {

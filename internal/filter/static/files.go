@@ -108,7 +108,7 @@ func (f *files) locate(u *url.URL) (*place, *proxy.Error) {
 		case nil:
 		case forbidden:
 			why = e
-		default: // nobody knows whether it is there, so that nothing else may answer
+		default: // whether it is there is not known, so that nothing else may answer
 			return nil, e
 		}
 	}

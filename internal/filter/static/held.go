@@ -23,7 +23,7 @@ import (
 const (
 	heldFiles = 10_000                // at most, each with its siblings
 	heldMax   = 4 << 10               // bytes of a file that is held itself: beyond, sendfile costs less than a copy
-	heldTime  = time.Minute           // that nobody has asked for
+	heldTime  = time.Minute           // that was not asked for
 	validFor  = time.Second           // after which a file is looked at again before it is used
 	settled   = 20 * time.Millisecond // without a change: time stamps of file systems have steps of up to 10 ms
 )
@@ -51,8 +51,8 @@ func heldEntries() int {
 	return int(min(max(min(l.Cur/8, uint64(engine.MemoryLimit()/16/heldMax)), 64), heldFiles))
 }
 
-// entry is a file as it was when somebody looked, with its siblings. Safe for any goroutine; immutable, but for what is
-// atomic.
+// entry is a file as it was when it was looked at, with its siblings. Safe for any goroutine; immutable, but for what
+// is atomic.
 //
 //	refs counts the table and every request by net/http: the last one gives the files back. A plain request has a
 //	reference to its file
@@ -62,10 +62,10 @@ type entry struct {
 	forms   []form   // the file, and its siblings, as codings has them after the first
 	codings []string // of the siblings
 	refs    content.Refs
-	account *engine.Reactor // that counts the bytes of forms; nil: nobody does, they are of a file on disk
+	account *engine.Reactor // that counts the bytes of forms; nil: they are not counted, they are of a file on disk
 
 	looked atomic.Int64 // when, reactor time
-	asked  atomic.Bool  // somebody is about to look again
+	asked  atomic.Bool  // a goroutine is about to look again
 }
 
 // form is a file that may be sent. Immutable.
@@ -222,7 +222,7 @@ func (e *entry) release() {
 	e.charge(-1)
 }
 
-// charge has the account of a list count its bytes, or no longer where sign is -1.
+// charge adds the bytes of a list to its account, or takes them from it where sign is -1.
 func (e *entry) charge(sign int) {
 	if e.account != nil {
 		n := sign * int(e.forms[0].size)

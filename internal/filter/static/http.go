@@ -18,7 +18,8 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// visit is a request for which somebody looks, and an http.Handler where it goes by net/http. Immutable, but for found.
+// visit is a request for which a file is looked for, and an http.Handler where it goes by net/http. Immutable, but for
+// found.
 type visit struct {
 	*files
 	reactor *engine.Reactor // its account has the lists that are made

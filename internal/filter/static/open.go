@@ -58,7 +58,7 @@ type answering struct {
 
 var answers = proxy.NewLocal[answering]()
 
-// fresh returns the entry that is held for a path, if somebody has looked within the last second. It is borrowed while
+// fresh returns the entry that is held for a path, if it was looked at within the last second. It is borrowed while
 // Open runs.
 func (f *files) fresh(x *proxy.Exchange, name []byte) *entry {
 	// SAFETY: the table keeps no key that it is asked for, and name does not change meanwhile.
@@ -75,7 +75,7 @@ func (f *files) fresh(x *proxy.Exchange, name []byte) *entry {
 	return e
 }
 
-// lookAgain has somebody look whether e is still what name leads to.
+// lookAgain checks on another goroutine whether name still leads to e.
 func (f *files) lookAgain(x *proxy.Exchange, e *entry, name string) {
 	v, r, j := f.visit(x), x.Reactor(), &engine.Job{}
 	j.Do = func(context.Context) { v.lookBriefly(name) }

@@ -179,7 +179,7 @@ func (of *reactorLine) firstKey() int64 {
 
 func (of *reactorLine) publishOldest() { of.oldest.Store(of.firstKey()) }
 
-// wakeFirst has the reactor look for places whose request has waited longest. r is the present reactor.
+// wakeFirst wakes the reactor whose request has waited longest, to look for places. r is the present reactor.
 func (l *Limiter) wakeFirst(r *engine.Reactor) {
 	if of := l.firstLine(); of != nil {
 		of.wake(r)
@@ -197,7 +197,7 @@ func (l *Limiter) firstLine() (first *reactorLine) {
 	return first
 }
 
-// wake has the line of of served. r is the present reactor; nil: another goroutine calls.
+// wake runs the task that serves the line of of. r is the present reactor; nil: another goroutine calls.
 func (of *reactorLine) wake(r *engine.Reactor) {
 	if of.woken.Swap(true) {
 		return
@@ -210,7 +210,7 @@ func (of *reactorLine) wake(r *engine.Reactor) {
 }
 
 // serve is the task of the line: it gives places to those that wait, in their order, while there are any. What waits
-// longer on another reactor comes first, and that reactor has this one go on.
+// longer on another reactor comes first, and that reactor lets this one go on.
 func (of *reactorLine) serve(r *engine.Reactor) {
 	of.woken.Store(false)
 	room := true

@@ -68,7 +68,7 @@ func (of *reactorLine) count(r *engine.Reactor, n int64) {
 	of.publishLater(r)
 }
 
-// publishLater has what was counted published when the tick is over.
+// publishLater publishes what was counted when the tick is over.
 func (of *reactorLine) publishLater(r *engine.Reactor) {
 	if !of.armed {
 		of.armed = true

@@ -50,7 +50,7 @@ func (l *Line) Leave() {
 	}
 }
 
-// Freed notes that a place came free while somebody waits.
+// Freed notes that a place came free while a request waits.
 func (l *Line) Freed() { l.freed.Add(1) }
 
 // Patience returns how long one waits that has joined at a reactor time, most at the most.

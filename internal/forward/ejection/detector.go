@@ -365,7 +365,7 @@ func (d *Detector) publish(l *reactorCounts, now int64) (all []Action) {
 	return d.ejectOutliers(now)
 }
 
-// updateRecords has a record for each member that there is, and none of those that have gone. mu is held.
+// updateRecords makes a record for each new member, and drops the records of those that have gone. mu is held.
 func (d *Detector) updateRecords() {
 	old := *d.records.Load()
 	next := make([]*record, 0, len(old))

@@ -13,8 +13,8 @@
 // Retries multiply the load on a service that fails: with three retries a service that answers 503 to everything gets
 // four times its load, and stays down. The budget bounds that. Only good answers pay in, a fifth of a retry each by
 // default, and no more is kept than the good answers of the last second have paid, and three retries. A service that
-// fails as a whole is asked 1.2 times as often in the first second and hardly more often after it; one of many members
-// that fails has all its requests tried again.
+// fails as a whole is asked 1.2 times as often in the first second and hardly more often after it; where one of many
+// members fails, all its requests are tried again.
 //
 // Good answers are counted by each reactor for itself and added to the sum every ten milliseconds, so that an answer
 // costs no write that other processors see. A retry looks at the sum.

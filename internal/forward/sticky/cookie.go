@@ -80,7 +80,7 @@ func validName(name string) bool {
 	return name != ""
 }
 
-// Stop has c know no member any more: Find finds none, and Append appends nothing. Requests that are under way may
+// Stop makes c forget its members: Find finds none, and Append appends nothing. Requests that are under way may
 // still ask.
 func (c *Cookie) Stop() {
 	c.set.Unfollow((*cookieFollower)(c))

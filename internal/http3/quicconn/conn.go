@@ -89,10 +89,10 @@ func (c *Conn) QUIC() *quic.Conn { return &c.codec }
 // Conn is the connection of the engine.
 func (c *Conn) Conn() *engine.Conn { return c.carried.Conn() }
 
-// Wake has the datagrams of the codec leave in this tick.
+// Wake sends the datagrams of the codec in this tick.
 func (c *Conn) Wake() { c.carried.AskFlush() }
 
-// Again has the codec asked for events in this tick, or in the next one: a stream that was reset may have made room for
+// Again asks the codec for events in this tick, or in the next one: a stream that was reset may have made room for
 // others.
 func (c *Conn) Again() {
 	if !c.resting {
@@ -232,7 +232,7 @@ func (c *Conn) turn() {
 // OnFlush sends the datagrams of the codec: engine.Carrier.
 func (c *Conn) OnFlush() { c.send() }
 
-// send has datagrams leave until no more may, and tells the engine how many bytes are kept.
+// send sends datagrams until no more may leave, and tells the engine how many bytes are kept.
 func (c *Conn) send() {
 	now := c.local.now()
 	port := c.local.port

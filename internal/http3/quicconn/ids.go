@@ -88,7 +88,7 @@ func (m *idMaker) next() (b [quic.IDLen]byte) {
 	return b
 }
 
-// fill fills b with octets that nobody can guess.
+// fill fills b with octets that an attacker cannot guess.
 func (m *idMaker) fill(b []byte) { m.random.Read(b) } //nolint:errcheck // never fails
 
 // token makes the token of the stateless reset for the id b (RFC 9000 §10.3.2).

@@ -22,9 +22,10 @@ const (
 	bpfReturnA    = 0x16
 )
 
-// Steer has the kernel give each datagram to the socket of the reactor that its id names, for engine.ListenOptions. The
-// id that a client begins with is random, so that new connections are spread, and all packets of a ClientHello meet.
-// Without it, and for what begins with another id, reactors send each other the datagrams. Safe for any goroutine.
+// Steer returns a program by which the kernel gives each datagram to the socket of the reactor that its id names, for
+// engine.ListenOptions. The id that a client begins with is random, so that new connections are spread, and all
+// packets of a ClientHello meet. Without it, and for what begins with another id, reactors send each other the
+// datagrams. Safe for any goroutine.
 func (s *Server) Steer(sockets int) []poller.Instruction {
 	const (
 		idShort, idLong    = 1, 6 // where the id is, by the form of the header (RFC 9000 §17)

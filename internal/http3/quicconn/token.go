@@ -26,7 +26,7 @@ const (
 	firstMost  = 20
 )
 
-// A token of a Retry says for whom it was made. Nobody else can read or make it: ids and addresses are hidden.
+// A token of a Retry says for whom it was made. No other program can read or make it: ids and addresses are hidden.
 //
 //	nonce 12 │ time 8 │ address 16 │ port 2 │ new id 8 │ first id 8–20 │ tag 16
 //	         └──────────────────────── sealed ─────────────────────────┘

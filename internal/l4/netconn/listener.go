@@ -58,7 +58,7 @@ func (l arriving) OnOpen(c *engine.Conn) {
 	l.wake()
 }
 
-// wake has all that wait in Accept look again. mu is held.
+// wake makes all that wait in Accept look again. mu is held.
 func (l *Listener) wake() {
 	if l.cond != nil {
 		l.cond.Broadcast()

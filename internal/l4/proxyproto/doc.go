@@ -1,8 +1,8 @@
 // Package proxyproto reads and writes the headers of the PROXY protocol, by which a load balancer tells a server whose
 // connection it passes on: the text of version 1 and the binary form of version 2.
 //
-// It does no I/O, holds no connection and trusts nobody: its caller decides whose headers are read, and which addresses
-// hold when no header came. Anybody can write a header, so it is read from known senders alone.
+// It does no I/O, holds no connection and trusts no sender: its caller decides whose headers are read, and which
+// addresses hold when no header came. Anybody can write a header, so it is read from known senders alone.
 //
 //	bytes of a connection ─► Parse ─► Header, and how many bytes it has   what follows is the client's
 //	                          ├─► 0 bytes, no error: more are needed

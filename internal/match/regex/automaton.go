@@ -195,7 +195,7 @@ func (a *automaton) enter(p *Pattern, c *Cache, reached bool, read int) (row int
 	return row, flushed, true
 }
 
-// makeRoom has the table grow until it has so many rows.
+// makeRoom grows the table until it has so many rows.
 func (a *automaton) makeRoom(c *Cache, rows, states int) bool {
 	have := len(a.table) / a.stride
 	if rows <= have {

@@ -69,7 +69,7 @@ func NewCache(budget *Budget) *Cache {
 	return &Cache{budget: budget, credit: creditMax}
 }
 
-// Begin has all texts whose groups are looked for until the next call share one bound. Without any call each text has
+// Begin makes all texts whose groups are looked for until the next call share one bound. Without any call each text has
 // the bound for itself.
 func (c *Cache) Begin() { c.visits, c.begun = visitsMax, true }
 

@@ -217,7 +217,7 @@ type jumpMaker struct {
 	key     []byte
 }
 
-// add has node lead to dest, from the word to on.
+// add leads node to dest, from the word to on.
 func (m *jumpMaker) add(node, to int, dest []uint64) {
 	m.key = binary.LittleEndian.AppendUint32(m.key[:0], uint32(to))
 	empty := true
@@ -426,7 +426,7 @@ func (n *nfa) step(next, now, reads []uint64) bool {
 	return true
 }
 
-// decide has the assertions of now lead on that hold, and takes all of them out. One may lead to another.
+// decide follows the assertions of now that hold, and takes all of them out. One may lead to another.
 func (n *nfa) decide(now, done []uint64, holds syntax.EmptyOp) {
 	clear(done)
 	for more := true; more; {

@@ -140,7 +140,7 @@ func leadOf(re *syntax.Regexp) (lead []byte, first bool) {
 	return w.bytes(), first
 }
 
-// prepare has all ready that an automaton needs, where the pattern can need one.
+// prepare makes all that an automaton needs, where the pattern can need one.
 func (p *Pattern) prepare(l Limits) error {
 	if p.literal != nil && !p.literal.otherCase {
 		return nil

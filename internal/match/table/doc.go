@@ -9,9 +9,10 @@
 // # Life cycle
 //
 // A handle, List or Map, is made once by NewList or NewMap and outlives the generations of its content. Prepare reads a
-// Source and builds a generation from it, which nobody sees yet. Commit swaps it in by one atomic store. So a reload of
-// a configuration prepares all its tables first, and commits them when nothing can fail any more. When Prepare fails,
-// the handle goes on with what it has. A source with the content of the current generation is not built again.
+// Source and builds a generation from it, which no reader sees yet. Commit swaps it in by one atomic store. So a
+// reload of a configuration prepares all its tables first, and commits them when nothing can fail any more. When
+// Prepare fails, the handle goes on with what it has. A source with the content of the current generation is not built
+// again.
 //
 // # Threads and memory
 //
@@ -26,9 +27,9 @@
 //	                                ├─ texts: slots of the hash table, and the keys                      mapped
 //	                                └─ values: pieces of 256 KiB at most, without pointers               Go heap
 //
-// The mapped part goes back to the kernel when the collector has found that nobody refers to the generation. A look-up
+// The mapped part goes back to the kernel when the collector has found that nothing refers to the generation. A look-up
 // keeps its generation alive until it has read what it needs. A value of a Map is Go memory: it stays valid for as
-// long as somebody has it, and must not be written. It keeps its piece alive.
+// long as a caller has it, and must not be written. It keeps its piece alive.
 //
 // A generation that was replaced waits for the next collection. A handle asks for one before it builds while an older
 // generation of its own has mapped memory. So a table rarely has more than three: current, old and in work.

@@ -6,7 +6,7 @@ import (
 )
 
 // generation is the content of a table at one time. Immutable once it is built. What reads it keeps it alive until it
-// has read: its memory is unmapped when nobody refers to it.
+// has read: its memory is unmapped when nothing refers to it.
 type generation struct {
 	v4, v6 *ranges
 	texts  texts

@@ -277,7 +277,7 @@ func (o *origin) stands(s Source) bool {
 	return err == nil && o.stamp.holds(info)
 }
 
-// collect has garbage collected when older generations still have mapped memory: there would be one more with each
+// collect collects garbage when older generations still have mapped memory: there would be one more with each
 // build, since a process that allocates little collects every two minutes only.
 func (h *handle) collect() {
 	current := h.current.Load().memory

@@ -21,7 +21,7 @@ type flat interface {
 }
 
 // memory is what a table has of memory outside of the heap, or a build of one has. Its slices are valid until free.
-// Owned by one goroutine until it is part of a table; after that free is called once, when nobody refers to the table.
+// Owned by one goroutine until it is part of a table; after that free is called once, when nothing refers to the table.
 type memory struct {
 	budget *Budget
 	stays  bool // beyond the build: look-ups go everywhere in it
@@ -91,7 +91,7 @@ const (
 	freedWithin   = 200 * time.Millisecond
 )
 
-// awaitFree collects garbage until all that nobody refers to is free, and gives up after a while: a processor that is
+// awaitFree collects garbage until all that nothing refers to is free, and gives up after a while: a processor that is
 // short of time may keep the goroutine that frees waiting, and then the next build asks again.
 func awaitFree(all []*memory) {
 	isFree := func() bool {

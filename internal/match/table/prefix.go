@@ -58,7 +58,8 @@ func (r *record) after() (p place, ok bool) {
 
 // parsePrefix reads an address or a prefix. text is borrowed until return.
 func parsePrefix(text []byte) (r record, f *fault) {
-	// SAFETY: nobody writes the bytes meanwhile, and nothing that refers to the string is kept: a message is a copy.
+	// SAFETY: no goroutine writes the bytes meanwhile, and nothing that refers to the string is kept: a message is a
+	// copy.
 	whole := unsafe.String(unsafe.SliceData(text), len(text))
 	host, length, hasLength := strings.Cut(whole, "/")
 	a, err := netip.ParseAddr(host)
@@ -93,7 +94,7 @@ func parsePrefix(text []byte) (r record, f *fault) {
 	return r, nil
 }
 
-// addressHint guesses what somebody means whose list has no address here.
+// addressHint guesses what the author of a list without an address here means.
 func addressHint(s string) string {
 	switch {
 	case strings.HasSuffix(s, ";") || strings.HasSuffix(s, ","):

@@ -83,7 +83,7 @@ func (o *Options) read(m *memory, s Source) (c content, err error) {
 	return c, nil
 }
 
-// readFile reads a file whole. A look before and one after tell whether somebody wrote meanwhile.
+// readFile reads a file whole. A look before and one after tell whether the file was written meanwhile.
 func (o *Options) readFile(m *memory, path string, pace *yield.Pace) (text []byte, s stamp, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not keep the worker waiting
 	if err != nil {

@@ -27,7 +27,7 @@ func mapMemory(size int, everywhere bool) ([]byte, error) {
 	return m, err
 }
 
-// fillPages has the kernel get the pages now. A kernel before 5.14 says that it does not know how: then they come when
+// fillPages asks the kernel for the pages now. A kernel before 5.14 says that it does not know how: then they come when
 // they are written.
 func fillPages(m []byte) {
 	const madvPopulateWrite = 23 // MADV_POPULATE_WRITE
@@ -37,7 +37,7 @@ func fillPages(m []byte) {
 // dropPages gives pages back while their addresses stay mapped.
 func dropPages(m []byte) { _ = syscall.Madvise(m, syscall.MADV_DONTNEED) }
 
-// changedAt is when a file or what is known of it was changed: nobody can set that time.
+// changedAt is when a file or what is known of it was changed: no program can set that time.
 func changedAt(i fs.FileInfo) (ns int64) {
 	if s, ok := i.Sys().(*syscall.Stat_t); ok {
 		ns = s.Ctim.Nano()

@@ -11,7 +11,7 @@ import (
 //	slot     63…32 tag of the hash │ 31…0 position of the record + 1; 0: empty
 //	record   ref of the value, 4 bytes, 1 in a list │ length of the key, 2 bytes │ the key
 //
-// The hash is seeded: nobody outside can choose keys that meet.
+// The hash is seeded: nothing outside of the process can choose keys that meet.
 type texts struct {
 	seed    maphash.Seed
 	slots   []uint64

@@ -213,7 +213,7 @@ func (m *message) request(r *observe.Record, s *observe.Span) {
 		attributeText(m, "http.route", s.Pattern)
 	}
 	m.method(r.Method)
-	if s != nil || len(r.Method) > 0 { // else it was no request that could be read, and nobody says how it came
+	if s != nil || len(r.Method) > 0 { // else it was no request that could be read, and how it came is not known
 		attributeText(m, "url.scheme", scheme(secured))
 	}
 	attributeText(m, "url.path", r.Path)

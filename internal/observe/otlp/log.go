@@ -105,7 +105,7 @@ func (m *message) body(text []byte) {
 }
 
 // appendEvent writes a line of the error log, as slog.JSONHandler makes them. A line that is no such object is the
-// body of a record without a level that anybody knows: INFO.
+// body of a record without a known level: INFO.
 func (m *message) appendEvent(line []byte) {
 	m.tag = tagLogAttributes
 	at := m.open(tagEntry)

@@ -89,7 +89,7 @@ func (w *Writer) send(p []byte, length func([]byte) int, compose func(*Writer, [
 	return n, w.failure
 }
 
-// put sends the message, or has it wait for others.
+// put sends the message, or lets it wait for others.
 func (w *Writer) put() {
 	switch {
 	case len(w.msg) == 0: // of an empty line

@@ -17,7 +17,7 @@
 //
 // Options are the options of a table.Map, which is prepared, committed and refreshed as any other. The Marks of its
 // Stats are the geo.Fields. A Refresh keeps the old content where the new one lacks fields that it has: a country that
-// is asked for does not go missing because somebody has put another database in the place of that one.
+// is asked for does not go missing because another database was put in the place of that one.
 //
 // # Threads
 //

@@ -84,7 +84,7 @@ func (b *branch) networks(inFour bool, f func(p netip.Prefix) error) error {
 	binary.BigEndian.PutUint64(a[8:], b.lo)
 	p := netip.PrefixFrom(netip.AddrFrom16(a), b.bits)
 	if p.Addr().Is4In6() {
-		return nil // nobody looks there
+		return nil // it is never looked at
 	}
 	if err := f(p); err != nil || b.hi|b.lo != 0 {
 		return err
