@@ -54,7 +54,7 @@ func takeActivatedSockets(g *config.Global, upgrades bool) (*activatedSockets, e
 	return s, nil
 }
 
-// addTo has a Server take the sockets over.
+// addTo makes a Server take the sockets over.
 func (s *activatedSockets) addTo(o *server.Options) {
 	if s.ignored != nil {
 		slog.Warn("sockets of a supervisor are ignored", "reason", s.ignored,

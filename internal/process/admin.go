@@ -77,7 +77,8 @@ var (
 	errDrains = errors.New("the process drains")
 )
 
-// newAdministration makes one without an address, and has the server know those that it will have.
+// newAdministration makes one without an address, and gives the server a function that returns the addresses that it
+// will have.
 func newAdministration(o *Options, id *identity, events *eventLog) *administration {
 	a := &administration{events: events, signals: o.Signals, version: o.Version, file: o.File, begun: time.Now()}
 	if path, err := filepath.Abs(o.File); err == nil && o.File != "" {
@@ -130,13 +131,13 @@ func (a *administration) follow(p *parts) {
 	a.generations = append(a.generations, generation{p.proxy.Generation(), a.number, a.applied})
 }
 
-// remember has the event loops remember requests as cfg says. Without an admin surface they remember none.
+// remember makes the event loops remember requests as cfg says. Without an admin surface they remember none.
 func (a *administration) remember(p *parts, cfg *config.Config) {
 	n, slow := admin.Remembered(cfg)
 	if len(a.surfaces.Addresses()) == 0 {
 		n = 0
 	}
-	// To tell an event loop has it copy all that it remembers.
+	// An event loop that is told copies all that it remembers.
 	now := &remembered{n, slow}
 	if was := a.asked.Swap(now); was == nil || *was != *now {
 		p.proxy.Remember(n, slow)

@@ -59,7 +59,7 @@ func (b *backgrounds) begin() error {
 	return nil
 }
 
-// end has all of them return, and waits for that, though not for long.
+// end makes all of them return, and waits for that, though not for long.
 func (b *backgrounds) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,7 +24,7 @@ type connectionHandover struct {
 	attempt       *attempt
 	inheritance   *inheritance
 	batches       chan []handover.Conn
-	noReceiver    chan struct{} // closed when nobody receives from batches any more
+	noReceiver    chan struct{} // closed when batches has no receiver any more
 	stopReceiving func()        // closes noReceiver
 
 	outgoing         *server.Giving // nil: connections are not handed over, or before Yield
@@ -135,8 +135,8 @@ func (c *connectionHandover) sendOutgoing(ctx context.Context) {
 	}
 }
 
-// stopOutgoing has the Server give no more connections: the others stay. It returns those that sendOutgoing will not
-// send any more. It may be called again.
+// stopOutgoing stops the Server from giving connections away: the others stay. It returns those that sendOutgoing will
+// not send any more. It may be called again.
 func (c *connectionHandover) stopOutgoing() []handover.Conn {
 	if c.outgoing == nil {
 		return nil
@@ -144,7 +144,7 @@ func (c *connectionHandover) stopOutgoing() []handover.Conn {
 	return toConns(c.outgoing.End())
 }
 
-// awaitConfirmations waits until no connection is unconfirmed, or nobody receives batches any more.
+// awaitConfirmations waits until no connection is unconfirmed, or batches has no receiver any more.
 func (c *connectionHandover) awaitConfirmations() {
 	for c.unconfirmed.Load() > 0 {
 		select {
@@ -180,7 +180,7 @@ func (c *connectionHandover) awaitPredecessor() (waited bool) {
 	return true
 }
 
-// send passes a batch on. Where nobody receives it any more, the connections drain here.
+// send passes a batch on. Where it has no receiver any more, the connections drain here.
 func (c *connectionHandover) send(batch []handover.Conn) {
 	c.unconfirmed.Add(int64(len(batch))) // first: they may be confirmed at once
 	select {
@@ -286,7 +286,7 @@ func toConns(given []server.Given) []handover.Conn {
 	return conns
 }
 
-// takeConnectionsBack has the Server serve connections that it gave away.
+// takeConnectionsBack makes the Server serve connections that it gave away.
 func takeConnectionsBack(h *server.Handover, conns []handover.Conn) {
 	if lost := len(conns) - h.TakeBack(toGiven(conns)); lost > 0 {
 		slog.Warn("connections closed, since their address is served no more", "connections", lost)

@@ -222,7 +222,7 @@ func (e *eventLog) reopen() error {
 	}
 	is, _ := e.out.file.Stat()
 	if now, err := os.Stat(e.out.path); err == nil && os.SameFile(is, now) && now.Mode()&fs.ModeNamedPipe == 0 {
-		return nil // nobody has renamed it; a pipe may hang
+		return nil // it was not renamed; a pipe may hang
 	}
 	next, err := e.open(e.out.path)
 	if err != nil {
@@ -237,7 +237,7 @@ func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) 
 	return both(e.prepareOwn, e.also.prepare)(cfg)
 }
 
-// both has two parts of the process follow a configuration; second may be nil.
+// both joins the functions by which two parts of the process follow a configuration; second may be nil.
 func both(
 	first, second func(cfg *config.Config) (commit, undo func(), err error),
 ) func(cfg *config.Config) (commit, undo func(), err error) {

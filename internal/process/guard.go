@@ -13,7 +13,7 @@ import (
 // guardEvery is how often it is looked whether routes fail after a reload.
 const guardEvery = time.Second
 
-// guard looks for a while after a reload whether a route fails that did not before, and has the reload taken back then.
+// guard looks for a while after a reload whether a route fails that did not before, and takes the reload back then.
 // Guarded by reloads.mu; what it was made with does not change.
 type guard struct {
 	begun   time.Time

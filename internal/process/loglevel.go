@@ -34,7 +34,7 @@ func (e *eventLog) setLevel(level string) {
 	e.useLevel()
 }
 
-// setLevelFor has another level hold for a time.
+// setLevelFor sets another level for a time.
 func (e *eventLog) setLevelFor(level string, d time.Duration) {
 	l := &e.levels
 	l.mu.Lock()
@@ -56,7 +56,7 @@ func (e *eventLog) setLevelFor(level string, d time.Duration) {
 	e.useLevel()
 }
 
-// useLevel has the level hold that is due. levels.mu is held.
+// useLevel sets the level that is due. levels.mu is held.
 func (e *eventLog) useLevel() {
 	text := e.levels.usual
 	if e.levels.other != "" {

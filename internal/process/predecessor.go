@@ -132,7 +132,7 @@ func (p *predecessor) ticketKeys() (keys [][32]byte) {
 	return keys
 }
 
-// inherit has a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
+// inherit makes a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
 func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 	if p == nil {
 		activated.addTo(o)

@@ -105,8 +105,8 @@ const (
 
 var errCheckHangs = fmt.Errorf("it does not answer within %v", checkTime)
 
-// check has the program bin look at the configuration with args, and returns what it finds wrong. No args: the program
-// has no command for it.
+// check runs the program bin with args to look at the configuration, and returns what it finds wrong. No args: the
+// program has no command for it.
 func (p *program) check(ctx context.Context, bin string, args []string) error {
 	if err := errors.Join(p.err, startable(bin)); err != nil {
 		return err

@@ -42,7 +42,7 @@ type reloads struct {
 	differs atomic.Pointer[config.Files]   // the files of present, where the disk says otherwise; stored under mu
 
 	guard    *guard                      // of the last reload; nil: none; guarded by mu
-	outcomes map[string]metrics.Outcomes // of requests at the last reload; nil: nobody asked; guarded by mu
+	outcomes map[string]metrics.Outcomes // of requests at the last reload; nil: not asked for; guarded by mu
 }
 
 // outcome is what has become of a reload.

@@ -27,10 +27,10 @@ import (
 
 // Options are what Run needs in addition to the configuration. The zero value is good.
 type Options struct {
-	// Server is for server.New. Run sets Owner, Version and Reserve, and has Prepare follow its own.
+	// Server is for server.New. Run sets Owner, Version and Reserve, and makes Prepare follow its own.
 	Server server.Options
 	// Log is given the lines of the event log too, as far as it is Enabled for them. Reactors write to it: it must not
-	// wait. nil: nobody asks.
+	// wait. nil: not called.
 	Log slog.Handler
 	// Load reads the configuration again, for SIGHUP, or reads kept texts; nil: there is no file to read.
 	Load func(r Reading) (*config.Config, *config.Report)
@@ -188,7 +188,7 @@ func logStart(o *Options) {
 	slog.Info("starting", attrs...)
 }
 
-// notStarted returns err, and logs it in a file: nobody may see what a daemon prints.
+// notStarted returns err, and logs it in a file: what a daemon prints may not be seen.
 func notStarted(cfg *config.Config, err error) error {
 	if cfg.Global.ErrorLog != "stderr" {
 		slog.Error("start failed", "error", err)
@@ -225,7 +225,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		}
 	}
 	program := supervisor.ProgramPages()
-	debug.FreeOSMemory() // while nobody waits for a processor
+	debug.FreeOSMemory() // while no goroutine waits for a processor
 	if err := id.become(s.AuthorityPath()); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (p *running) takeOver() error {
 	p.server.Handover().OnDrop(func(socket int) { go pred.side.Tell(upgrade.Drop, upgrade.DropBody{Socket: socket}) })
 	go func() {
 		pred.logEnd()
-		p.server.Handover().Join() // nobody takes the sockets back any more
+		p.server.Handover().Join() // no process takes the sockets back any more
 	}()
 	return nil
 }

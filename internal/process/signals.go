@@ -42,9 +42,9 @@ func newSignals() *Signals {
 
 func (s *Signals) hearEnds() { signal.Notify(s.ends, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT) }
 
-// keep has signals received until the process has ended, where nobody obeys them. One with its default effect would
-// kill the process before its pid file is removed. signal.Ignore would not do: the runtime dies of a signal that comes
-// while it is called.
+// keep lets signals be received until the process has ended, where they are not obeyed. One with its default effect
+// would kill the process before its pid file is removed. signal.Ignore would not do: the runtime dies of a signal that
+// comes while it is called.
 func (s *Signals) keep() { s.kept = true }
 
 func (s *Signals) stop() {

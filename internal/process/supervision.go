@@ -91,7 +91,7 @@ func (v *supervision) takeBack(s *server.Server) {
 	v.serving(s)
 }
 
-// reloadWithNotice reloads, and has the supervisor hear of it.
+// reloadWithNotice reloads, and tells the supervisor.
 func (p *running) reloadWithNotice(reload func() os.Signal) (end os.Signal) {
 	before := p.reloads.config()
 	p.supervision.to.Reloading("reading the configuration again")

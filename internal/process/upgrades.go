@@ -27,7 +27,7 @@ type upgrades struct {
 	check          []string // arguments by which a program checks the configuration; none: it cannot
 	predecessor    *predecessor
 	newInheritance func(takeFiles bool) (*inheritance, error) // what there is to hand over
-	endProcess     func()                                     // has the goroutine of Run end this process at once
+	endProcess     func()                                     // makes the goroutine of Run end this process at once
 
 	wake chan struct{} // has an element when changes were added
 
@@ -239,7 +239,7 @@ func (u *upgrades) begunSince(t time.Time) bool {
 	return u.lastBegun.After(t)
 }
 
-// announce has the goroutine of Run see a change.
+// announce passes a change to the goroutine of Run.
 func (u *upgrades) announce(s servingChange) {
 	u.mu.Lock()
 	u.newServes = s.err == nil

@@ -41,8 +41,8 @@ func (v *view) equal(other *view) bool {
 	return maps.Equal(v.stamps, other.stamps) && slices.Equal(v.globs, other.globs)
 }
 
-// use has w watch files, which were just read. cfg is what they say; nil: they are wrong. before is a look at what was
-// watched until now, of before they were read.
+// use makes w watch files, which were just read. cfg is what they say; nil: they are wrong. before is a look at what
+// was watched until now, of before they were read.
 func (w *watch) use(files *config.Files, cfg *config.Config, before view) {
 	if w.files = files; cfg != nil {
 		w.pages = cfg.Language.Files()
@@ -81,7 +81,7 @@ func (w *watch) look() view {
 	return v
 }
 
-// changed looks, and reports whether the files have changed and nobody writes to them: two looks saw the same.
+// changed looks, and reports whether the files have changed and are not written to now: two looks saw the same.
 func (w *watch) changed() bool {
 	now := w.look()
 	if now.equal(&w.seen) {

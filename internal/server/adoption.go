@@ -37,7 +37,7 @@ const (
 	PurposeService = "service" // for a protocol that is not HTTP: older programs leave it alone
 )
 
-// FileID names a file as long as somebody has it open.
+// FileID names a file as long as a process has it open.
 type FileID struct {
 	Dev uint64 `json:"dev"`
 	Ino uint64 `json:"ino"`
@@ -48,7 +48,7 @@ type FileID struct {
 type adoption struct {
 	sockets []Socket
 	claims  []*listener      // by index in sockets; nil: not claimed; see isFree
-	dropped func(socket int) // see Handover.OnDrop; nil: nobody asked
+	dropped func(socket int) // see Handover.OnDrop; nil: not called
 }
 
 // hasPort reports whether a socket that may be adopted has the port of at: then the kernel decides what goes together.
@@ -59,7 +59,7 @@ func (a *adoption) hasPort(at poller.Addr) bool {
 	})
 }
 
-// adopt has l listen on the sockets that exist of an address, if there are any.
+// adopt makes l listen on the sockets that exist of an address, if there are any.
 func (a *adoption) adopt(
 	e *engine.Engine, l *listener, at *config.Address, o engine.ListenOptions,
 ) (adopted bool, err error) {

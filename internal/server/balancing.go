@@ -93,7 +93,7 @@ type sticking struct {
 	cookie *sticky.Cookie // nil: no client is kept
 }
 
-// setCookie has clients kept at the backends m of u as u says.
+// setCookie sets how clients are kept at the backends m of u, as u says.
 func (m *members) setCookie(u *config.Upstream, drawn string) (err error) {
 	was, c := m.sticking.of, u.Sticky
 	if was.Cookie == c.Cookie && (c.Cookie == "" || was.TTL == c.TTL && slices.Equal(was.Secrets, c.Secrets)) {

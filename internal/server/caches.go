@@ -39,7 +39,7 @@ type cached struct {
 
 func tellDisk(err error) { slog.Error("the disk of the cache has failed", "error", err) }
 
-// openDisk has the cache use its disk, if it has one. The error has its place.
+// openDisk opens the disk of the cache, if it has one. The error has its place.
 func (c *cached) openDisk() error {
 	return atDisk(c.diskAt, withSize(c.Zone.OpenDisk()))
 }
@@ -102,7 +102,7 @@ func (p *caches) yieldDisk() {
 	}
 }
 
-// takeOver has the cache take over what the process before gives it, and returns when that is all.
+// takeOver makes the cache take over what the process before gives it, and returns when that is all.
 func (p *caches) takeOver() {
 	now, begun := p.now.Load(), time.Now()
 	if now == nil {

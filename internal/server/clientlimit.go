@@ -61,7 +61,7 @@ func (p *clientConns) limit(l *config.Listener, e *engine.Engine) *clientLimit {
 	return &clientLimit{p.of(l.Name), l.Name, most, p.hasher, p.hasher.String(l.Name), p.table}
 }
 
-// list has a registry show the counts.
+// list adds the counts to a registry.
 func (p *clientConns) list(r *observe.Registry) {
 	r.Counters("edge_listener_refused_total", "Connections closed when they were accepted, by listener and reason: "+
 		"`connections_per_client`, since their client had as many as `limits` allows.",

@@ -75,7 +75,7 @@ type counting struct {
 // overEvery is how often it is looked whether what a reload took away is over.
 const overEvery = time.Minute
 
-// retire has the ledger follow what the parts before it have, and registers what they had not before, by name: when
+// retire makes the ledger follow what the parts before it have, and registers what they had not before, by name: when
 // there is no room for all, the same ones have series of their own after each start.
 func (l *ledger) retire() {
 	l.mu.Lock()
@@ -98,10 +98,10 @@ func (l *ledger) retire() {
 	l.traffic.Use(l.reload.config)
 }
 
-// look has l ask for what no reactor counts. l.mu is held.
+// look adds to l a function for what no reactor counts. l.mu is held.
 func (l *ledger) look(add func(*metrics.Sample)) { l.looks = append(l.looks, add) }
 
-// follow has l follow what read returns on each reactor, under a key of its own, until the last over that was given
+// follow makes l follow what read returns on each reactor, under a key of its own, until the last over that was given
 // says that nothing uses it any more; nil: until no configuration has it. l.mu is held.
 func follow[S any](l *ledger, key any, read func(*engine.Reactor) S, into func(*metrics.Sample) *S,
 	over func(*metrics.Sample) bool) *counting {

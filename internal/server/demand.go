@@ -23,7 +23,7 @@ const (
 	askedMost = 10000 // answers
 )
 
-// onDemand is the certs.Source of a Set: a handshake may have a certificate ordered.
+// onDemand is the certs.Source of a Set: a handshake may cause the order of one.
 type onDemand struct {
 	*issue.Set
 	renewer *issue.Renewer
@@ -98,7 +98,7 @@ func (a *asker) allow(ctx context.Context, name string) (bool, error) {
 		}
 		return false, fmt.Errorf("on_demand.ask: %w", err)
 	}
-	resp.Body.Close() //nolint:errcheck // nobody reads it
+	resp.Body.Close() //nolint:errcheck // it is not read
 	allowed := resp.StatusCode/100 == 2
 	a.mu.Lock()
 	defer a.mu.Unlock()

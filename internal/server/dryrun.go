@@ -45,7 +45,7 @@ type DryRequest struct {
 
 	Stopwatch *lang.Stopwatch // measures clauses; nil: none is measured
 	// Look is called with the request as texts of the language see it, once: after the rules of the listener and those
-	// for all, when the route is known, or before, where it is answered before. nil: nobody looks.
+	// for all, when the route is known, or before, where it is answered before. nil: not called.
 	Look func(x *lang.X)
 }
 

@@ -79,7 +79,7 @@ func (p *destinations) stop() error {
 	return nil
 }
 
-// lead has r lead where each request says, as u allows.
+// lead leads r where each request says, as u allows.
 func (p *destinations) lead(r *proxy.Route, c *config.Route, u *config.Upstream) error {
 	o, err := p.upstreams.options(u)
 	if err != nil {

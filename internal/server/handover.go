@@ -57,9 +57,9 @@ func (h *Handover) Claims() []bool {
 	return claims
 }
 
-// OnDrop has the Server call tell when it closes an address that it has adopted, once for each socket, with its index
-// in Options.Adopt. While another process has a copy of a socket, the kernel still puts connections into its queue, and
-// no process accepts them. tell must neither wait nor call the Server.
+// OnDrop sets tell, which the Server calls when it closes an address that it has adopted, once for each socket, with
+// its index in Options.Adopt. While another process has a copy of a socket, the kernel still puts connections into its
+// queue, and no process accepts them. tell must neither wait nor call the Server.
 func (h *Handover) OnDrop(tell func(socket int)) {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
@@ -133,7 +133,7 @@ func (h *Handover) Unclaimed() (all []Unclaimed) {
 	return all
 }
 
-// Suspend has nothing accepted any more, when it returns, by the sockets that another process claims: see Sockets. They
+// Suspend stops accepting, before it returns, by the sockets that another process claims: see Sockets. They
 // stay open. Until Resume no configuration is applied. It fails while a configuration is applied, and where the one
 // applied since Sockets listens on other addresses; then nothing has changed.
 func (h *Handover) Suspend(claimed []int) error {
@@ -167,8 +167,8 @@ func (h *Handover) of(sockets []int) (all []*listener) {
 	return all
 }
 
-// Drain is Server.Drain after Suspend: another process serves, so nobody has to hear that registrations are withdrawn.
-// Resume ends it, and Drain reports false; where Resume came first it does nothing.
+// Drain is Server.Drain after Suspend: another process serves, so no registry has to hear that registrations are
+// withdrawn. Resume ends it, and Drain reports false; where Resume came first it does nothing.
 func (h *Handover) Drain(grace time.Duration) bool {
 	s := h.server
 	s.mu.Lock()
@@ -503,7 +503,7 @@ func (l *listener) probe() func(net.Conn) error {
 // checkMax is for one listener.
 const checkMax = 5 * time.Second
 
-// check has feed take a connection, on r, and asks.
+// check gives a connection to feed, on r, and asks.
 func check(
 	ctx context.Context, r *engine.Reactor, feed func(*engine.Reactor, poller.FD) error, ask func(net.Conn) error,
 ) error {

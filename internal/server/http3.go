@@ -127,7 +127,7 @@ func (d *http3Listener) state() string {
 }
 
 // closingOf returns the listener of an address while it closes, or nil. Its UDP port may have connections longer than
-// TCP takes to close, and nobody else can open that port meanwhile. shared.mu is held.
+// TCP takes to close, and no other program can open that port meanwhile. shared.mu is held.
 func (p *listeners) closingOf(key string) *listener {
 	for _, l := range p.closing {
 		if l.key == key && (!l.open.Closed() || !l.anyPort && !l.http3.isClosed()) {
@@ -137,7 +137,7 @@ func (p *listeners) closingOf(key string) *listener {
 	return nil
 }
 
-// describe has l follow what counts at the port, under the name of the listener, until over says that it has closed.
+// describe makes l follow what counts at the port, under the name of the listener, until over says that it has closed.
 // The server outlives a new name of the listener.
 func (d *http3Listener) describe(l *ledger, name string, over func(*metrics.Sample) bool) {
 	for _, sessions := range d.sessions {

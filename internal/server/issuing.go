@@ -207,7 +207,8 @@ func (p *issuing) retire() {
 	p.look()
 }
 
-// look has the present certificates looked after, once the Server serves and while it does not end. shared.mu is held.
+// look makes the renewer look after the present certificates, once the Server serves and while it does not end.
+// shared.mu is held.
 func (p *issuing) look() {
 	if p.renewer != nil && p.state == serving {
 		p.renewer.Use(p.now)
@@ -313,7 +314,7 @@ func proofsOf(c *issue.Challenges) *tls.Config {
 	}
 }
 
-// prove has handshakes for proofs answered before any rule is asked. Their connections end with the handshake.
+// prove makes secure answer handshakes for proofs before any rule is asked. Their connections end with the handshake.
 func (p *issuing) prove(secure *tlsconn.ServerOptions) {
 	proofs := proofsOf(&p.challenges)
 	choose, terms := secure.Choose, tlsconn.Terms{Config: secure.Config, Asked: secure.Asked}

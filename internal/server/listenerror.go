@@ -69,7 +69,7 @@ func wayOut(proc string, a poller.Addr, err error) []string {
 	return nil
 }
 
-// unprivilegedPort returns the first port that everybody may listen on.
+// unprivilegedPort returns the first port that all users may listen on.
 func unprivilegedPort(proc string) int {
 	text, _ := os.ReadFile(filepath.Join(proc, "sys/net/ipv4/ip_unprivileged_port_start"))
 	if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {

@@ -306,7 +306,7 @@ func (p *listeners) conns(c *config.Listener, e *changes.Entry) (n int) {
 	return n
 }
 
-// forgetClosed has the present configuration go without the listeners whose sockets were closed, and returns an error
+// forgetClosed drops the listeners whose sockets were closed from the present configuration, and returns an error
 // for each. shared.mu is held.
 func (p *listeners) forgetClosed() (errs []error) {
 	p.now = slices.DeleteFunc(slices.Clone(p.now), func(l *listener) bool {
@@ -543,7 +543,7 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-// listen opens an address, once nobody else has it.
+// listen opens an address, once no other process has it.
 func (p *listeners) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
 	if o.Addr.IsUnix() {
 		return p.engine.Listen(o, l.accept)

@@ -173,7 +173,7 @@ func (p *accessLogs) retire() {
 	p.now, p.next = p.next, nil
 }
 
-// linger has k closed when no request can log to it any more.
+// linger closes k when no request can log to it any more.
 func (p *accessLogs) linger(k *sink) {
 	for _, logs := range k.logs {
 		for _, log := range logs {

@@ -22,7 +22,7 @@ const (
 	addressesMost = 8           // of a name
 )
 
-// placesOf returns where c has an authority find proofs, by their kinds; none: they are records.
+// placesOf returns where an authority finds proofs by c, by their kinds; none: they are records.
 func placesOf(of *wanted.ACME, c *config.Config) map[string][]config.Address {
 	places := make(map[string][]config.Address)
 	plain, secured := of.Addresses(c)

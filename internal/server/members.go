@@ -50,7 +50,7 @@ type members struct {
 	sticking
 	current *sticky.Cookie // of the last commit
 
-	takeOver func() // has what the last reload made serve requests
+	takeOver func() // makes what the last reload made serve requests
 }
 
 // stop ends what looks for backends and what watches over them: no configuration has them any more.
@@ -148,7 +148,8 @@ func lookUp(names discovery.Names, one *backend.Spec) {
 }
 
 // discover starts the sources of u that s does not run, and waits with the look-ups for their first answers. follow
-// has the set follow them, and no others. Sources that are still named run on, unless a key about all of them changes.
+// makes the set follow them, and no others. Sources that are still named run on, unless a key about all of them
+// changes.
 func (p *upstreams) discover(u *config.Upstream, s *members, names discovery.Names) (follow func(), err error) {
 	before := s.discover
 	before.Sources = u.Discovery.Sources
@@ -266,7 +267,7 @@ func (m *members) addEjections(sum *ejection.Counts) {
 	}
 }
 
-// setOutliers has the backends ejected as u says.
+// setOutliers sets how backends are ejected, as u says.
 func (m *members) setOutliers(u *config.Upstream, reactors int) {
 	if m.outlier == u.Outlier {
 		return
@@ -329,7 +330,7 @@ type checking struct {
 	check, agent *health.Options
 }
 
-// check has the backends of u checked with the reload, over connections as o describes them.
+// check prepares the checks of the backends of u for the reload, over connections as o describes them.
 func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstream.Protocol, instance uint64) {
 	c := u.HealthCheck
 	if c == nil {
@@ -380,7 +381,7 @@ func (s *members) check(u *config.Upstream, o *upstream.Options, protocol upstre
 	s.asked.check = check
 }
 
-// update makes list the backends, and has them checked as s.asked says.
+// update makes list the backends, and checks them as s.asked says.
 func (s *members) update(m *health.Monitor, list []backend.Spec) {
 	var closed backend.Reason
 	c := s.asked

@@ -25,7 +25,7 @@ import (
 type part interface {
 	// prepare makes what the configuration needs. Requests see nothing of it. A reload that fails forgets it.
 	prepare() error
-	// commit has others see what was prepared: clients, registries, and last of all requests. What it does can be
+	// commit shows others what was prepared: clients, registries, and last of all requests. What it does can be
 	// undone, except in the last part of the list.
 	commit() error
 	// retire puts next in the place of now, and ends what now alone had, once its last request has ended.
@@ -56,7 +56,7 @@ type reload struct {
 	undone []func() // take back what was made
 }
 
-// onFailure has f called when the reload fails. It takes back what was made just now.
+// onFailure registers f to be called when the reload fails. It takes back what was made just now.
 func (r *reload) onFailure(f func()) { r.undone = append(r.undone, f) }
 
 // undo takes back what was made, the last thing first.
@@ -152,7 +152,7 @@ const (
 // suspendedPhase is added to a state in lifecycle.phase: lifecycle.suspended.
 const suspendedPhase = 1 << 8
 
-// enter has the Server in a state, suspended or not. shared.mu is held.
+// enter puts the Server into a state, suspended or not. shared.mu is held.
 func (l *lifecycle) enter(next state, suspended bool) {
 	l.state, l.suspended = next, suspended
 	phase := uint32(next)

@@ -44,7 +44,7 @@ type preambleCount struct {
 	logged [len(preambleEnds)]eachMinute
 }
 
-// list has a registry show the counts.
+// list adds the counts to a registry.
 func (p *preambles) list(r *observe.Registry) {
 	r.Counters("edge_proxy_protocol_total", "Connections of listeners with `proxy_protocol`, by listener and by how "+
 		"they began: with `told` addresses, as the sender's `own`, with `none`, or closed for a reason: `missing`, "+

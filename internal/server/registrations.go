@@ -134,7 +134,7 @@ func (p *registrations) advertised(c *config.Registration) string {
 	return "unix:" + path
 }
 
-// announce has others find the present configuration, once it is served. shared.mu is held.
+// announce lets others find the present configuration, once it is served. shared.mu is held.
 func (p *registrations) announce() {
 	if p.state != serving || p.suspended {
 		return
@@ -167,7 +167,7 @@ func (p *registrations) withdrawOthers() error {
 	p.mu.Unlock()
 	cut := p.ending
 	if p.reload.partly {
-		cut = atOnce() // what is lost serves nobody meanwhile
+		cut = atOnce() // what is lost serves no client meanwhile
 	}
 	withdraw(slices.Collect(maps.Values(gone)), cut)
 	p.mu.Lock()

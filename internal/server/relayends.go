@@ -173,7 +173,7 @@ func (n *relayCount) add(r *l4.Record, failed bool) {
 	n.time.Add(r.Ended - r.Began)
 }
 
-// list has a registry show the counts.
+// list adds the counts to a registry.
 func (c *relayCounts) list(r *observe.Registry) {
 	label := func(name, value string) observe.Label { return observe.Label{Name: name, Value: value} }
 	type show func(n *relayCount, of observe.Label, yield func(float64, ...observe.Label))

@@ -37,7 +37,7 @@ type routes struct {
 	choices     *choices // of the cache
 	ends        ends
 	first, last []*proxy.Filter                          // of a dry run, around all others
-	watch       func(of *config.Rule, asked rules.Asked) // of a dry run; nil: nobody is told of rules
+	watch       func(of *config.Rule, asked rules.Asked) // of a dry run; nil: not called
 	tables      *language.Follower                       // of the lists and maps of the configuration
 	next        *proxy.Snapshot
 	untimed     bool // there are too many routes to count how long the requests of each take
@@ -92,7 +92,7 @@ func (p *routes) all(
 	return routes, named, err
 }
 
-// commit has requests that begin take the new routes, to the backends of the same configuration.
+// commit leads requests that begin to the new routes, to the backends of the same configuration.
 func (p *routes) commit() error {
 	p.upstreams.takeOver()
 	p.reload.config.Language.Commit()

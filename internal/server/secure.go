@@ -426,8 +426,8 @@ func (p *certificates) ruleHandshakes(over transport, l *config.Listener, base *
 	return rules, wrong
 }
 
-// handshakeRules returns the rules on the handshakes of a listener; nil: nobody asks what its handshakes say, and there
-// are none. certificate returns what shows one of [[certificates]]; nobody counts where counts is nil.
+// handshakeRules returns the rules on the handshakes of a listener; nil: what its handshakes say is not asked for, and
+// there are none. certificate returns what shows one of [[certificates]]; nothing is counted where counts is nil.
 func handshakeRules(
 	c *config.Config, l *config.Listener, counts *tlsrules.Counts, certificate func(name string) tlsrules.Certificate,
 ) *tlsrules.Rules {
@@ -473,7 +473,7 @@ func listRules(r *observe.Registry, counts *tlsrules.Counts) {
 		})
 }
 
-// guardBy has requests of a listener held against the rules on its handshakes, where they may be for another host.
+// guardBy makes a listener check its requests against the rules on its handshakes, where they may be for another host.
 func guardBy(l *proxy.Listener, rules *tlsrules.Rules) {
 	switch {
 	case rules == nil:

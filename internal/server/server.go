@@ -73,7 +73,7 @@ type Options struct {
 	// configuration names; Claims says which. Descriptors of Held ones stay the caller's, which keeps them open until
 	// Stop: reloads may name and drop their addresses as often as they like.
 	Adopt []Socket
-	// Suspended has Start run everything but accept no connection and announce nothing, before Resume does.
+	// Suspended makes Start run everything but accept no connection and announce nothing, before Resume does.
 	Suspended bool
 	// Before is the process that this one takes over from; 0: none.
 	Before int
@@ -92,7 +92,7 @@ type Options struct {
 	// Safe for any goroutine. nil: how many were applied, the first one among them.
 	Version func() int
 	// Reserve is told how many bytes of memory the Server has outside of the Go heap, for the store of a cache, when
-	// that changes; 0: none any more. It must not call the Server. nil: nobody asks.
+	// that changes; 0: none any more. It must not call the Server. nil: not called.
 	Reserve func(bytes int64)
 }
 

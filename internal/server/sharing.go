@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/tls/certs/issue/acme"
 )
 
-// sharing has proofs answered that other processes have in the Storage, for the present configuration. Guarded by
+// sharing answers proofs that other processes have in the Storage, for the present configuration. Guarded by
 // shared.mu.
 type sharing struct {
 	now, next sharedWith

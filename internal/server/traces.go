@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// traces have requests of listeners and routes recorded. Their one output is among the outputs of access logs,
+// traces record requests of listeners and routes. Their one output is among the outputs of access logs,
 // which keep it open over reloads and close it at the end.
 type traces struct {
 	nothing

@@ -177,7 +177,7 @@ func (p *upstreams) backends(u *config.Upstream) (of *members, o upstream.Option
 	return of, o, nil
 }
 
-// setTimeouts has o wait as long as a route says.
+// setTimeouts sets the times of o to what a route says.
 func setTimeouts(o *upstream.Options, c *config.Route) {
 	o.Client.TunnelIdle = c.TunnelIdle
 	if c.FirstByte > 0 {

@@ -17,7 +17,7 @@ const (
 	regainWait   = 200 * time.Millisecond // for a process that was killed: all of its sockets close in that moment
 )
 
-// awaitVacancy opens an address, once nobody else has it, and tries for a time at most.
+// awaitVacancy opens an address, once no other process has it, and tries for a time at most.
 func awaitVacancy(wait time.Duration, listen func() (*engine.Listener, error)) (*engine.Listener, error) {
 	begun := time.Now()
 	for {

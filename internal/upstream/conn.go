@@ -126,8 +126,8 @@ func (c *Conn) OnGone(_ *session.Client, cause error) {
 	c.site.origin.release(l)
 }
 
-// countFailed counts a connection that was not established, and has its address passed over where nobody listens there,
-// or where finding that out took long.
+// countFailed counts a connection that was not established, and passes its address over where no process listens
+// there, or where finding that out took long.
 func (c *Conn) countFailed(cause error) {
 	l, again := c.site.local, ofSilent
 	l.stats.DialFailed++

@@ -77,7 +77,7 @@ func (s *site) otherAddresses(g *group) (others []poller.Addr) {
 	return others
 }
 
-// learn has the addresses passed over that were tried before the address that a connection was established to.
+// learn passes over the addresses that were tried before the address that a connection was established to.
 func (s *site) learn(slower []poller.Addr, failed []error) {
 	s.origin.decided.Store(max(s.local.reactor.Now(), 1))
 	for i, at := range slower {

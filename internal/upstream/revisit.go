@@ -39,7 +39,7 @@ type revisit struct {
 	timer  engine.Timer
 }
 
-// passOver has the address p passed over.
+// passOver lets the member pass over the address p.
 func (s *site) passOver(p *peer, again periods) {
 	l := s.local
 	if !s.member.PassOver(p.addr) {
@@ -59,7 +59,7 @@ func (s *site) passOver(p *peer, again periods) {
 	v.arm()
 }
 
-// isRefused reports whether cause says that nobody listens at an address.
+// isRefused reports whether cause says that no process listens at an address.
 func isRefused(cause error) bool {
 	return errors.Is(cause, syscall.ECONNREFUSED) || errors.Is(cause, syscall.ENOENT)
 }
@@ -89,7 +89,7 @@ func (p *peer) nextPeriod(now int64, again periods) time.Duration {
 func (v *revisit) arm() { v.local.reactor.Arm(&v.timer, v.local.reactor.Now()+v.peer.period.Load()) }
 
 // dial tries the address, unless it is used again already, or is none of the member's any more. When the upstream is
-// closed nobody would try it later.
+// closed it would not be tried later.
 func (v *revisit) dial(r *engine.Reactor) {
 	switch {
 	case !v.member.PassesOver(v.peer.addr):
@@ -120,7 +120,7 @@ func (v *revisit) end() {
 	}
 }
 
-// OnOpen has the address used again.
+// OnOpen readmits the address.
 func (v *revisit) OnOpen(c *engine.Conn) {
 	now := v.local.reactor.Now()
 	v.peer.readmitted.Store(now)

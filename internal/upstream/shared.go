@@ -86,7 +86,7 @@ func (t *sharedSet) withRoom(fresh bool) *Conn {
 	return nil
 }
 
-// announceRoom has the exchanges that wait served: a connection has room.
+// announceRoom serves the exchanges that wait: a connection has room.
 func (t *sharedSet) announceRoom() {
 	if t.site.queue.Len() > 0 {
 		t.site.serveLater()

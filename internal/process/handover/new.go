@@ -72,7 +72,7 @@ func (s *NewSide) Inherit() (*Inheritance, error) {
 	return &s.inheritance, nil
 }
 
-// tell has the machine hear of an event, unless nothing more comes.
+// tell passes an event to the machine, unless nothing more comes.
 func (s *NewSide) tell(e event) {
 	select {
 	case s.events <- e:
@@ -247,7 +247,7 @@ func (s *NewSide) do(actions []upgrade.Action, fds []int) {
 	}
 }
 
-// fail has Inherit and Ready return err.
+// fail makes Inherit and Ready return err.
 func (s *NewSide) fail(err error) {
 	s.mu.Lock()
 	s.err = err

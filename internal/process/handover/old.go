@@ -32,7 +32,7 @@ type OldProcess interface {
 	Owned(n int)
 	// Keep takes back connections that could not be given, if there are any, and gives no more.
 	Keep(conns []Conn, why error)
-	// CloseSocket closes the copy of a socket that the new process has closed, or that nobody takes back any more.
+	// CloseSocket closes the copy of a socket that the new process has closed, or that no process takes back any more.
 	CloseSocket(socket int)
 	// EndDraining ends a process that drains: this one where before is 0, else its predecessor of that number.
 	EndDraining(before int)

@@ -66,7 +66,7 @@ func ListenForUpgrades(path string, replace bool) (*UpgradeSocket, error) {
 	return s, nil
 }
 
-// bind makes the socket at hidden. Before listen(2) nobody can connect, so that nobody does with another mode.
+// bind makes the socket at hidden. Before listen(2) no client can connect, so that none does with another mode.
 func (s *UpgradeSocket) bind(hidden string) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -33,7 +33,7 @@ func (a Access) String() string { return [...]string{"read", "write", "execute"}
 // Need is a file or a port that a configuration names.
 type Need struct {
 	Key    string     // that names it, for messages
-	Pos    config.Pos // where; zero: nobody knows
+	Pos    config.Pos // where; zero: unknown
 	Path   string     // absolute; "": it is a port
 	Access Access
 	Port   int

@@ -3,7 +3,7 @@
 // It is not an output: it knows paths and files, not what writes there. The writers go on with the renamed file until
 // they are told to open the path again, so no line is lost between.
 //
-//	Look: access.log ──rename──► access.log.20261122T060000.000Z        the caller has writers open access.log again
+//	Look: access.log ──rename──► access.log.20261122T060000.000Z        the caller makes writers open access.log again
 //	Settle: where no writer could, the name is given back
 //	Tidy: the oldest beyond keep and keep_for are removed, access.log.20261122T060000.000Z ──► ….zst or ….gz
 //

@@ -101,7 +101,7 @@ func rename(path string, now time.Time) (to string, err error) {
 }
 
 // Settle gives the log its name back where no writer has made the path again: else the next look would not find it, and
-// nobody would know where the lines are.
+// where the lines are would not be known.
 func (m *Moved) Settle() error {
 	if _, err := os.Lstat(m.Path); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -21,7 +21,7 @@ const (
 type Logs struct {
 	Config func() *config.Config                   // the present one
 	Files  func(c *config.Config) (paths []string) // each once
-	Reopen func() error                            // has the writers open all paths again
+	Reopen func() error                            // makes the writers open all paths again
 }
 
 // Rotation rotates the logs of a process, as SIGUSR1 does after other programs have renamed them.
@@ -83,8 +83,8 @@ func (r *Rotation) run(ctx context.Context) {
 	}
 }
 
-// look renames what is due and has it opened again. It reports whether anything was, and no line goes to its file any
-// more.
+// look renames what is due and makes writers open it again. It reports whether anything was, and no line goes to its
+// file any more.
 func (r *Rotation) look(rotator *Rotator, policy *Policy, cfg *config.Config, now time.Time) bool {
 	moved, err := rotator.Look(policy, r.logs.Files(cfg), now)
 	if err != nil {

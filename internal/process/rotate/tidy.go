@@ -132,8 +132,8 @@ func take(f *os.File) error {
 	if st, ok := at.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
 		return fs.ErrNotExist // the other one has done it meanwhile
 	}
-	// A lease to read is refused while the file is open for writing; it is given back at once, as nobody opens the file
-	// by this name to write. Where the kernel gives none at all, grown sees lines that come meanwhile.
+	// A lease to read is refused while the file is open for writing; it is given back at once, as no process opens the
+	// file by this name to write. Where the kernel gives none at all, grown sees lines that come meanwhile.
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	if errors.Is(err, unix.EAGAIN) {
 		return errInUse

@@ -23,7 +23,7 @@ import (
 // may go on without them.
 //
 // TakeDescriptors is called once, before the process starts another one: it removes the variables from the environment,
-// and has the descriptors closed on exec. A parent that starts the service as its child calls handOn in place of it.
+// and sets close-on-exec on the descriptors. A parent that starts the service as its child calls handOn in place of it.
 // The child cannot find its own number in LISTEN_PID, which was written before the child existed. So it gets
 // EDGE_LISTEN_PARENT with the number of the parent.
 //

@@ -2,8 +2,9 @@
 // NotifySocket; the descriptors that it has opened for the service, see Descriptor; and Run, the supervisor where there
 // is no other one: process 1 of a container.
 //
-// Run starts the service, hands signals on to it, collects the processes that nobody waits for, and ends with the exit
-// code of the service. It does not start the service again: that is for the engine that runs the container.
+// Run starts the service, hands signals on to it, collects the processes that no other process waits for, and ends
+// with the exit code of the service. It does not start the service again: that is for the engine that runs the
+// container.
 //
 //	engine ── signals ──► Run ── signals ──► the service ── starts ──► its next binary
 //	                       ▲  └── collects whatever has no parent any more ──┘      │

@@ -213,7 +213,7 @@ func (n *New) onGive(number uint32, b GiveBody, files int) []Action {
 }
 
 // Tell tells the old process, while this one serves, of one of three things. Drop: this one has closed a socket of the
-// manifest, and as long as the old one had a copy, the kernel would give it connections that nobody accepts. Cut: a
+// manifest, and as long as the old one had a copy, the kernel would give it connections that no process accepts. Cut: a
 // process that drains is to end at once. Pass: a further process has taken over from this one, or has given up, which
 // says whether the old one has something to take back at its end.
 func (n *New) Tell(t Type, body any) []Action {

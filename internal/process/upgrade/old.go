@@ -326,7 +326,7 @@ func (o *Old) End() []Action {
 	}
 	back.Do, back.Err = Keep, errPassed
 	do := []Action{back}
-	for _, socket := range o.claims { // nobody tells this process any more which of them the serving one closes
+	for _, socket := range o.claims { // this process is not told any more which of them the serving one closes
 		do = append(do, Action{Do: CloseSocket, Socket: socket})
 	}
 	return append(do, o.finish(nil)...)

@@ -12,10 +12,9 @@ import (
 )
 
 // bounded is a listener that has so many connections open at one time. When it is full, a new connection takes the
-// place of a connection that no request is served on: idle ones, and those whose client does not read, keep nobody out.
-// That one is of the party, a user or an address, that has the most, so that none displaces the others. Connections of
-// root and of the user of the process give way to their own alone.
-// Safe for any goroutine.
+// place of a connection that no request is served on: idle ones, and those whose client does not read, keep no client
+// out. That one is of the party, a user or an address, that has the most, so that none displaces the others.
+// Connections of root and of the user of the process give way to their own alone. Safe for any goroutine.
 type bounded struct {
 	net.Listener
 	freed  chan struct{} // has an element after a place may have become free
@@ -102,7 +101,7 @@ func (b *bounded) least(h *heldConn) (least *heldConn) {
 	return least
 }
 
-// tellFreed has a connection that waits for a place look again.
+// tellFreed makes a connection that waits for a place look again.
 func (b *bounded) tellFreed() {
 	select {
 	case b.freed <- struct{}{}:

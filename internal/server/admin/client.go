@@ -21,7 +21,7 @@ import (
 	"github.com/edge-proxy/edge/internal/config"
 )
 
-// ErrNoAnswer says that nobody serves at the address of a Client.
+// ErrNoAnswer says that no process serves at the address of a Client.
 var ErrNoAnswer = errors.New("no edge answers")
 
 // Refused is an answer of the API that is an error.
@@ -145,7 +145,7 @@ func trusting(path string) (*tls.Config, error) {
 func (c *Client) Address() string { return c.target.Address }
 
 // Do asks an operation with the body in, nil for none, and reads its answer into out, nil for none. The error is a
-// *Refused where the process answers with one, wraps ErrNoAnswer where nobody serves, and says what helps where the
+// *Refused where the process answers with one, wraps ErrNoAnswer where no process serves, and says what helps where the
 // user may not connect. out is filled for status 422 too: that is what a failed reload answers.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader

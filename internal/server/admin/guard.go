@@ -160,8 +160,8 @@ func (p *policy) accepts(token string) bool {
 var self = os.Getpid()
 
 // guard refuses requests that came through a proxy, this process above all: its clients would have its rights. It also
-// refuses those that a web page in the browser of an operator may have sent. A page that has had its name
-// resolve to this machine (DNS rebinding) asks for its own name as Host, and other pages are named in Origin.
+// refuses those that a web page in the browser of an operator may have sent. A page that made its name resolve to this
+// machine (DNS rebinding) asks for its own name as Host, and other pages are named in Origin.
 func (p *policy) guard(f *surface, r *http.Request) error {
 	if from, _ := r.Context().Value(peerKey{}).(*peer); !f.probes && (from != nil && from.pid == self || forwarded(r)) {
 		return &problem{http.StatusForbidden, "proxied", "a proxy may not ask this for its clients"}

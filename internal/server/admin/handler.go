@@ -33,7 +33,7 @@ type call struct {
 	status  int // of an answer that is no error
 }
 
-// asked returns what reads the body of a request into an In, the zero value without a body, and has answer go on.
+// asked returns what reads the body of a request into an In, the zero value without a body, and goes on with answer.
 func asked[In any](answer func(c *call, ask *In) (any, error)) func(c *call) (any, error) {
 	return func(c *call) (any, error) {
 		var ask In
@@ -140,7 +140,7 @@ func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 	case e == nil: // the mux answers 404, or 405 with Allow
 		f.all.serveUnknown(w, r)
 	case who.rights < e.Needs && e.Pattern == "/readyz" && f.all.process.Ready() != nil:
-		// The next process asks whether this one drains, and shows no token to somebody that it does not know.
+		// The next process asks whether this one drains, and shows no token to a process that it does not know.
 		writeText(w, http.StatusServiceUnavailable, "not ready\n")
 	case who.rights < e.Needs:
 		writeProblem(w, who.refusal(e.Needs))
@@ -198,7 +198,7 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := e.answer(&c)
 	end()
-	computed() // a client that does not read its answer keeps nobody from calling
+	computed() // a client that does not read its answer keeps no other from calling
 	if err != nil {
 		writeProblem(w, err)
 		return

@@ -36,7 +36,7 @@ type Process interface {
 	Upgrade(ctx context.Context, ask *Upgrade) (*Upgraded, error)
 	// Stop begins to end the process.
 	Stop(now bool) (*Stopping, error)
-	// SetLogLevel has the error log say more or less for a time.
+	// SetLogLevel makes the error log say more or less for a time.
 	SetLogLevel(level string, d time.Duration) (*LogLevel, error)
 	// Cache returns the cache. ErrNoCache: there is none.
 	Cache() (Cache, error)

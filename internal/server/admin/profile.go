@@ -20,7 +20,7 @@ const (
 // memoryRate is how many bytes are allocated for each sample in the profile of memory: what the runtime has of its own.
 const memoryRate = 512 << 10
 
-// ProfileMemory has the runtime sample allocations, for the profiles heap and allocs, or not. It does by itself: each
+// ProfileMemory makes the runtime sample allocations, for the profiles heap and allocs, or not. It does by itself: each
 // sample brings tables of the program into memory, about half a MiB by the time that a proxy serves. A rate that
 // GODEBUG=memprofilerate has set stays. It is for main, as early as possible; pprof of [admin] turns sampling on.
 func ProfileMemory(on bool) {

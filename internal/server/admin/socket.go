@@ -90,8 +90,8 @@ func folderHint(path string, err error) string {
 	return ""
 }
 
-// vacantPath returns an error unless a socket may be made at path: there is no file, or a socket that nobody serves, or
-// the socket of a process that drains.
+// vacantPath returns an error unless a socket may be made at path: there is no file, or a socket that no process
+// serves, or the socket of a process that drains.
 func vacantPath(path string) error {
 	at, err := os.Lstat(path)
 	switch {

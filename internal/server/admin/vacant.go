@@ -23,7 +23,7 @@ var errTaken = errors.New("another process serves there: edge status says which;
 	"its own in [admin] listen, or false")
 
 // vacant returns an error when a process serves at an address. A process that drains does not count: the next process
-// takes its place. Nobody who answers there is shown a token.
+// takes its place. No process that answers there is shown a token.
 func vacant(network, address, scheme string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()

@@ -50,7 +50,7 @@ const (
 	descriptorsAdvised = 1 << 20
 )
 
-// descriptors: twice what the configuration asks for, since an upgrade has two processes hold the connections.
+// descriptors: twice what the configuration asks for, since two processes hold the connections during an upgrade.
 func (e *exam) descriptors() {
 	_, hard, err := e.Descriptors()
 	wanted := max(descriptorsMin, 2*server.Descriptors(e.config))

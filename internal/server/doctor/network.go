@@ -141,7 +141,7 @@ func (e *exam) sockets() {
 // peersMin is how many connections from one address alone are no chance.
 const peersMin = 20
 
-// clients: connections that all come from one address, which is believed about nobody: mostly a load balancer, for
+// clients: connections that all come from one address, which is believed about no client: mostly a load balancer, for
 // whose clients everything is done by its own address.
 func (e *exam) clients() {
 	if e.running == 0 {
@@ -175,7 +175,7 @@ func (e *exam) clients() {
 }
 
 // migration: without it a process that closes its socket of a group resets the clients that wait there. edge does not
-// need it for its own sockets, which accept until nobody waits; others in the group may.
+// need it for its own sockets, which accept until no connection waits; others in the group may.
 func (e *exam) migration() {
 	if on, known := e.sysctl("net.ipv4.tcp_migrate_req"); known && on == 0 && e.shared {
 		e.find(Note, e.set("net.ipv4.tcp_migrate_req", "1"), "net.ipv4.tcp_migrate_req is 0: when the other process "+

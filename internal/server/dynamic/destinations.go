@@ -135,7 +135,7 @@ var chosen = proxy.NewLocal[struct {
 	one *destination
 }]()
 
-// choose has x lead to one.
+// choose leads x to one.
 func (d *Destinations) choose(x *proxy.Exchange, one *destination) {
 	c := chosen.Of(x)
 	c.by, c.one = d, one
@@ -227,7 +227,7 @@ func (d *Destinations) find(x *proxy.Exchange) proxy.Verdict {
 	return proxy.Next
 }
 
-// wait has x wait for the destination of a ticket. What takes the lock runs on a worker: its holder may be kept from
+// wait makes x wait for the destination of a ticket. What takes the lock runs on a worker: its holder may be kept from
 // running, and a reactor must not wait for that.
 func (d *Destinations) wait(x *proxy.Exchange, l *local, ticket *destination) proxy.Verdict {
 	ref, now := x.Ref(), x.Reactor().Now()
@@ -241,7 +241,7 @@ func (d *Destinations) wait(x *proxy.Exchange, l *local, ticket *destination) pr
 	return proxy.Park
 }
 
-// offload has a worker run f, which is over soon. It reports false where there is no room for that.
+// offload runs f, which is over soon, on a worker. It reports false where there is no room for that.
 func (d *Destinations) offload(r *engine.Reactor, f func()) bool {
 	job := &engine.Job{Do: func(context.Context) { f() }}
 	job.Done.Run = func(*engine.Reactor) {}
@@ -280,7 +280,7 @@ func (d *Destinations) of(x *proxy.Exchange, call bool) proxy.Destination {
 	return a.to
 }
 
-// remember has l know one, unless it has left: what makes it leave says so first, and has each reactor forget it then.
+// remember adds one to l, unless it has left: what makes it leave says so first, and makes each reactor forget it then.
 func (l *local) remember(one *destination) {
 	if one.key == "" {
 		return // it stands for an overload

@@ -15,7 +15,7 @@
 // that were judged, and which asks for the name in TLS. The answer to a look-up is good for its TTL, for 1 s at least
 // and 5 min at most, and is asked for again in the background before it ends. When a look-up fails, the addresses are
 // kept for a minute more. That a name does not exist, or is not allowed, is kept as long as the answer says, for 10 s
-// at most. Names are full: no search list applies, since it would lead to names that nobody has judged.
+// at most. Names are full: no search list applies, since it would lead to names that were not judged.
 //
 // # Life cycle
 //

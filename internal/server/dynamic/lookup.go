@@ -37,8 +37,8 @@ var errOwn = errors.New("this process itself listens there")
 
 var errNoAddress = errors.New("the name has no address")
 
-// join has w go on when its destination is looked up: that begins unless it is under way or there is an answer by now.
-// now is the reactor time at which it was asked for.
+// join makes w go on when its destination is looked up: that begins unless it is under way or there is an answer by
+// now. now is the reactor time at which it was asked for.
 func (d *Destinations) join(w waiting, now int64) {
 	d.mu.Lock()
 	one := d.all[w.ticket.key]
@@ -250,14 +250,14 @@ func (d *Destinations) close(one *destination) {
 	}
 }
 
-// onReactors has f run on each reactor.
+// onReactors runs f on each reactor.
 func (d *Destinations) onReactors(f func(l *local, r *engine.Reactor)) {
 	for i, r := range d.engine.Reactors() {
 		r.Post(&engine.Task{Run: func(r *engine.Reactor) { f(d.local[i], r) }})
 	}
 }
 
-// makeRoom has a destination leave where there is one too many beside one, which has just been looked up. Those with
+// makeRoom makes a destination leave where there is one too many beside one, which has just been looked up. Those with
 // backends are counted apart: names that lead nowhere cannot push them out. It looks at all of them, which costs less
 // than the look-up did. mu is held.
 func (d *Destinations) makeRoom(one *destination, now int64) {
@@ -297,7 +297,7 @@ func (k *kept) count(other, fresh *destination) {
 	}
 }
 
-// leave has one, which is not looked up now, be none of d any more. mu is held.
+// leave removes one, which is not looked up now, from d. mu is held.
 func (d *Destinations) leave(one *destination) {
 	if one.left.Load() {
 		return

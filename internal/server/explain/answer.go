@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/lang"
 )
 
-// Ask is a request that somebody wants explained.
+// Ask is a request that an operator wants explained.
 type Ask struct {
 	URL    string // "http://example.com/api?v=1"; without a scheme it is http; a path alone is asked of localhost
 	Method string // "": GET

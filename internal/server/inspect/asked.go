@@ -25,7 +25,7 @@ type subject struct {
 type ending struct {
 	at    time.Time
 	timer *time.Timer
-	back  func() // has the backend do what was asked of it without an end
+	back  func() // makes the backend do what was asked of it without an end
 }
 
 // changeAt does what c says with the members of an upstream that have an address, and returns one of them; nil: there
@@ -77,7 +77,7 @@ func (a *asked) change(m *backend.Member, c *admin.BackendChange) {
 	}
 }
 
-// arrange has back called after d, in place of what was arranged for s before. What that would have brought back is
+// arranges a call of back after d, in place of what was arranged for s before. What that would have brought back is
 // what back is to bring. Without d nothing is arranged. a.mu is held.
 func (a *asked) arrange(s subject, d time.Duration, back func()) {
 	if e := a.forget(s); e != nil {

@@ -91,7 +91,7 @@ func parseCursor(text string, reactors int) (at, slot, offset int, err error) {
 	return int(numbers[0]), int(numbers[1]), int(numbers[2]), nil
 }
 
-// look has r tell of its connections from a slot on. next is the slot to go on with; 0: there are no more.
+// look asks r for its connections from a slot on. next is the slot to go on with; 0: there are no more.
 func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, next int, err error) {
 	type answer struct {
 		seen []sighted
@@ -112,7 +112,7 @@ func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, nex
 	return a.seen, a.next, err
 }
 
-// ask has f answer on r, and waits for that.
+// ask runs f on r, and waits for its answer.
 func ask[T any](ctx context.Context, r *engine.Reactor, f func(r *engine.Reactor) T) (a T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()

@@ -1,7 +1,7 @@
 // Package metrics gives names to what the parts of a server count, and shows it as Prometheus reads it.
 //
-// It counts next to nothing itself: the parts count, each reactor for itself. A Gatherer has all reactors copy their
-// numbers out, and a Server adds them up in a Sample, which Counters.Show puts in the place of the one before.
+// It counts next to nothing itself: the parts count, each reactor for itself. A Gatherer asks all reactors to copy
+// their numbers out, and a Server adds them up in a Sample, which Counters.Show puts in the place of the one before.
 //
 //	engine, session, upstream, proxy ── Gatherer ──► Sample ── Show ──► Counters ── rows ──► Registry ──┐
 //	internal/exchange/meter: routes, upstreams ──── Gatherer ──► Traffic ────────────────────────────┴─► Pages

@@ -18,8 +18,8 @@ const (
 	routesPerTurn = 256
 )
 
-// Part is something that each reactor counts for itself: a listener, an upstream, the engine. A Gatherer has each
-// reactor copy it out.
+// Part is something that each reactor counts for itself: a listener, an upstream, the engine. A Gatherer asks each
+// reactor to copy it out.
 type Part interface {
 	copyOut(r *engine.Reactor)
 	keep(reactor int)
@@ -119,8 +119,8 @@ func NewGatherer(reactors []*engine.Reactor, m *meter.Meters) *Gatherer {
 	return g
 }
 
-// Gather has every reactor copy the parts out, and what routes and upstreams have counted, which add is given. It waits
-// 100 ms at most and writes what it found of each reactor to loops.
+// Gather asks every reactor to copy the parts out, and what routes and upstreams have counted, which add is given. It
+// waits 100 ms at most and writes what it found of each reactor to loops.
 func (g *Gatherer) Gather(parts []Part, add func(reactor int, all []meter.Delta), loops []Loop) {
 	for i, p := range g.probes {
 		if p.pending && p.answered() { // after its round

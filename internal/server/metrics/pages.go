@@ -21,7 +21,7 @@ const sharedFor = 200 * time.Millisecond
 const spareMax = 4
 
 // Pages serves metrics over HTTP, in the format that the client accepts. One page is made at a time, from values that
-// are collected once for all that ask within 200 ms. A slow reader holds a page and delays nobody.
+// are collected once for all that ask within 200 ms. A slow reader holds a page and delays no other.
 //
 // gzip is for clients that accept it from other machines: it takes more time than all the rest, and spares a network.
 //

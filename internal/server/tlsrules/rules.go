@@ -17,7 +17,7 @@ type Rule struct {
 	Auth        *Auth
 	MinVersion  uint16
 	Certificate Certificate
-	Count       *Count // nil: nobody counts
+	Count       *Count // nil: nothing is counted
 }
 
 // Certificate shows a client a certificate: it is tls.Config.GetCertificate.
@@ -63,7 +63,7 @@ func New(listener string, list []Rule, base Decision) *Rules {
 	return &Rules{listener: listener, list: list, base: base}
 }
 
-// Prepare has every tls.Config made that the rules may lead to: the one for a way to ask for certificates and a
+// Prepare makes every tls.Config that the rules may lead to: the one for a way to ask for certificates and a
 // version. Choose needs them.
 func (r *Rules) Prepare(made func(auth *Auth, minVersion uint16) *tls.Config) {
 	r.configs = make(map[kind]*tls.Config)

@@ -45,7 +45,7 @@ func (l *Link) Start(conn *engine.Conn, w Wire, e End, pool *Pool, server bool) 
 	l.task.Run = l.run
 }
 
-// relieve has the end of l act as on a deadline for exchanges that their peer has kept waiting for age, until the
+// relieve makes the end of l act as on a deadline for exchanges that their peer has kept waiting for age, until the
 // pressure is gone. It returns how many there were. waited says for how long a stream has waited, and whether it does.
 func (l *Link) relieve(age time.Duration, waited func(s *Stream) (time.Duration, bool)) (n uint64) {
 	for i := 0; i < len(l.live); {
@@ -88,7 +88,7 @@ func (l *Link) Each(f func(r stream.Receiver, tunnel bool)) {
 	}
 }
 
-// KeepPeer has the exchanges in progress keep the address of the peer, before the connection has another.
+// KeepPeer makes the exchanges in progress keep the address of the peer, before the connection has another.
 func (l *Link) KeepPeer() {
 	peer := l.conn.Peer()
 	for _, s := range l.live {
@@ -98,7 +98,7 @@ func (l *Link) KeepPeer() {
 	}
 }
 
-// Charge has the account of the reactor count n bytes that the codec holds for the peer: a head that has come in part,
+// Charge charges n bytes that the codec holds for the peer to the account of the reactor: a head that has come in part,
 // for one. They replace the bytes of the call before. The last call of a connection is with 0.
 func (l *Link) Charge(n int) {
 	l.charged.Set(n, l.conn.Reactor())

@@ -154,7 +154,7 @@ func (s *Stream) resetWire(why Reason) {
 	}
 }
 
-// linger has the rest of a request thrown away whose answer was sent whole. The rest of a refused tunnel may have no
+// linger throws away the rest of a request whose answer was sent whole. The rest of a refused tunnel may have no
 // end: it is reset.
 func (s *Stream) linger() {
 	switch {

@@ -152,7 +152,7 @@ func (e *ServerEnd) Part(c *engine.Conn) {
 	c.Close(nil)
 }
 
-// Leave has no new exchanges taken from the next batch on.
+// Leave takes no new exchanges from the next batch on.
 func (e *ServerEnd) Leave() { e.agedAt = e.now() }
 
 // OnDrainBegin sends GOAWAY at once, so that idle clients get it too: engine.DrainBeginner. Its listener may drain

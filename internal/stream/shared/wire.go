@@ -22,7 +22,7 @@ type Wire interface {
 	Release(s *Stream, n int)
 	// Reset tells the peer that s is over.
 	Reset(s *Stream, why Reason)
-	// Discard has the rest of a request thrown away whose answer was sent whole.
+	// Discard throws away the rest of a request whose answer was sent whole.
 	Discard(s *Stream)
 	// Await puts s among the streams that wait for room in the queue.
 	Await(s *Stream)

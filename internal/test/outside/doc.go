@@ -1,5 +1,5 @@
-// Package outside is a module of its own that adds to edge what a program of somebody else would: it can import no more
-// than they can. Each file but this one is one addition, whole:
+// Package outside is a module of its own that adds to edge what a program of another project would: it can import no
+// more than they can. Each file but this one is one addition, whole:
 //
 //	destination.go  a Destination: requests answered by a stream of its own
 //	logfield.go     a member of the access log

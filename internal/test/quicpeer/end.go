@@ -15,7 +15,7 @@ import (
 type End struct {
 	Conn    quic.Conn
 	Options quic.Options         // but for NewID and Random
-	OnEvent func(ev *quic.Event) // takes all events but events of the handshake and of ids; nil: nobody
+	OnEvent func(ev *quic.Event) // takes all events but events of the handshake and of ids; nil: not called
 	TLS     *tls.QUICConn
 	Err     error // of crypto/tls
 	State   tls.ConnectionState

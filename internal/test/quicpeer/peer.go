@@ -51,7 +51,7 @@ func (p *Peer) receive() {
 	p.Flush()
 }
 
-// Flush sends all datagrams that may leave, and has Expire called in time.
+// Flush sends all datagrams that may leave, and sets the timer that calls Expire in time.
 func (p *Peer) Flush() {
 	for {
 		d, _ := p.Conn.AppendDatagram(make([]byte, 0, quic.DatagramMax), p.w.Now())

@@ -129,7 +129,7 @@ func (k *Kernel) portOf(fd poller.FD, call string) *door {
 	return f.door
 }
 
-// send has the datagrams of a message leave one after the other, a moment later each.
+// send sends the datagrams of a message one after the other, a moment later each.
 func (d *door) send(m *poller.Datagram) syscall.Errno {
 	w, p := d.w, d.port
 	switch {
@@ -187,7 +187,8 @@ func (p *port) poll() (r poller.Ready) {
 // writable is not just room: Linux reports it when half of the buffer is free.
 func (p *port) writable() bool { return 2*p.out < p.outMax }
 
-// portAt finds who takes a datagram, nil when nobody does. In a group that is the same socket for all from one address.
+// portAt finds the socket that takes a datagram, nil when none does. In a group that is the same socket for all from
+// one address.
 func (w *World) portAt(from, to netip.AddrPort) *door {
 	group := w.doorsAt(poller.Addr{IP: to}, true)
 	if len(group) == 0 {

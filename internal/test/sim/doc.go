@@ -7,7 +7,7 @@
 //
 // # What is in a World
 //
-// A clock that moves only when everybody waits; one table of descriptors, lowest free number first, that all its
+// A clock that moves only when all reactors wait; one table of descriptors, lowest free number first, that all its
 // kernels share; listening sockets; connections, each of two ends with buffers of seeded size; and the far side, which
 // the test drives: [World.Dial] gives a client as a [Peer], [World.Serve] an origin as a [Listener]. Bytes travel in
 // segments of seeded size after seeded delays, in order within a connection and in no order between connections.

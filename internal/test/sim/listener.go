@@ -34,7 +34,7 @@ func (l *Listener) Close() { l.door.close() }
 // Refuse makes connects fail, or, with false, succeed again.
 func (l *Listener) Refuse(yes bool) { l.door.refuses = yes }
 
-// Ignore has connects answered by nothing, as a firewall does that drops them, or, with false, answered again.
+// Ignore leaves connects without an answer, as a firewall does that drops them, or, with false, answers them again.
 func (l *Listener) Ignore(yes bool) { l.door.mute = yes }
 
 // Addr is where l listens.

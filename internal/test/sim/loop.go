@@ -130,7 +130,7 @@ func (l *Loop) Now() int64 {
 	return l.now
 }
 
-// Wait reports what is ready, in order. If nothing is, even after Pump, and nobody called Wake, the clock jumps to
+// Wait reports what is ready, in order. If nothing is, even after Pump, and Wake was not called, the clock jumps to
 // until.
 func (l *Loop) Wait(dst []poller.Event, until int64) int {
 	l.calls.Wait++

@@ -188,7 +188,7 @@ func (p *Peer) resume() {
 	p.notify()
 }
 
-// notify has Handle called soon, once for all that happens at this moment.
+// notify arranges a call of Handle soon, one for all that happens at this moment.
 func (p *Peer) notify() {
 	if p.pending || p.Handle == nil {
 		return

@@ -200,7 +200,7 @@ func (e *end) reset() {
 	e.abort()
 }
 
-// giveUp ends a connect that nobody has answered.
+// giveUp ends a connect that was not answered.
 func (e *end) giveUp() {
 	e.connecting = false
 	e.dead, e.shutRead, e.shutWrite = true, true, true

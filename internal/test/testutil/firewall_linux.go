@@ -71,7 +71,7 @@ func (c *guardedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// filter has the kernel drop the packets for a socket, or let them pass.
+// filter makes the kernel drop the packets for a socket, or let them pass.
 func filter(s syscall.Conn, drop bool) error {
 	raw, err := s.SyscallConn()
 	if err != nil {

@@ -86,9 +86,9 @@ var lastPort atomic.Uint32
 
 func init() { lastPort.Store(rand.Uint32N(20000)) }
 
-// FreeAddr returns a loopback address that nobody listens on: for a process that must be told its port, and for
-// connections that must be refused. Its IP address belongs to this process alone, and its port is none that the kernel
-// gives to connections, so that no other process takes it meanwhile.
+// FreeAddr returns a loopback address that no process listens on: for a process that must be told its port, and for
+// connections that must be refused. Its IP address belongs to this process alone, and its port is not one that the
+// kernel gives to connections, so that no other process takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	pid := os.Getpid()

@@ -34,7 +34,8 @@ const (
 
 // Authority is a certificate authority on this machine, for development. The key of its root has signed one certificate
 // and was never written. This certificate is the signer's, which signs all others, and is constrained to names of this
-// machine and of private networks: a client that trusts the root trusts nobody about other names (RFC 5280 §4.2.1.10).
+// machine and of private networks: a client that trusts the root does not trust it about other names (RFC 5280
+// §4.2.1.10).
 //
 //	root ── signed once, then its key was thrown away ──► signer ── Leaf, Find ──► certificates, kept in memory
 //
@@ -140,7 +141,7 @@ func (a *Authority) load() (*Certificate, error) {
 		f.Cert, f.Key = a.Path, filepath.Join(a.in.Path(), caKey)
 		if c, err = Load(&f, time.Now()); err == nil {
 			a.Root = c.Leaf
-			_ = a.in.Remove(leafCert, leafKey) // nobody reads them, and the folder may be there to be read alone
+			_ = a.in.Remove(leafCert, leafKey) // they are not read, and the folder may be there to be read alone
 		}
 		return c, err
 	}
@@ -175,7 +176,7 @@ func ends(s State) bool { return s == Expired || s == Expiring }
 // create makes the authority. It is there when its one file of secrets is. If it is the first authority in its folder,
 // an authority that another process has made meanwhile stays.
 func (a *Authority) create(names permitted, first bool) error {
-	host, _ := os.Hostname() // nobody needs it
+	host, _ := os.Hostname() // it is not needed
 	name := strings.TrimSpace("edge internal authority " + strings.ToValidUTF8(host, "?"))
 	now := time.Now()
 	root := &x509.Certificate{

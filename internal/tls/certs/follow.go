@@ -45,7 +45,7 @@ type Follower struct {
 }
 
 // Follow looks every so often at the files that Use names, until Stop. changed is called with the paths of those that
-// have changed, once nobody has written to them for that long; it reports whether they could be read, and is called
+// have changed, once they were not written to for that long; it reports whether they could be read, and is called
 // again, with again, as long as not. It runs on the goroutine of the Follower and may call Use.
 func Follow(every time.Duration, changed func(paths []string, again bool) bool) *Follower {
 	f := &Follower{changed: changed, every: every, ticks: time.NewTicker(every), stop: make(chan struct{}),

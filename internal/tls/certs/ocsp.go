@@ -176,7 +176,7 @@ var ocspSignatures = map[string]x509.SignatureAlgorithm{
 	"1.3.101.112":           x509.PureEd25519,
 }
 
-// signedFor tells whether the authority signed the response, or somebody whom it lets sign. RFC 6960 §4.2.2.2.
+// signedFor tells whether the authority signed the response, or a responder that it lets sign. RFC 6960 §4.2.2.2.
 func (b *ocspBasic) signedFor(issuer *x509.Certificate) bool {
 	algorithm, known := ocspSignatures[b.Algorithm.Algorithm.String()]
 	if !known {

@@ -14,8 +14,8 @@ type permitted struct {
 	networks []*net.IPNet
 }
 
-// Domains and networks that nobody has on the Internet: RFC 6761, RFC 8375, .internal as ICANN reserved it, RFC 1122,
-// RFC 1918, RFC 4193.
+// Domains and networks that have no owner on the Internet: RFC 6761, RFC 8375, .internal as ICANN reserved it, RFC
+// 1122, RFC 1918, RFC 4193.
 var (
 	privateDomains  = []string{"localhost", "internal", "home.arpa", "test"}
 	privateNetworks = []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}

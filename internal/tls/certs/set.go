@@ -159,7 +159,7 @@ func (s *Set) Certificates() []*Certificate {
 
 // Source has certificates that come while the process runs. Safe for any goroutine.
 type Source interface {
-	// Find returns the certificate for a lower-case name or an address; nil: there is none. It waits for nobody.
+	// Find returns the certificate for a lower-case name or an address; nil: there is none. It does not wait.
 	Find(name string) *Certificate
 	// Wait may wait until there is a certificate for a lower-case name, on the goroutine of the handshake; nil: none.
 	Wait(hello *tls.ClientHelloInfo, name string) *Certificate
@@ -313,7 +313,7 @@ type choice struct {
 // What it adds to the rank of a certificate that it is valid now, and that the client can verify it.
 const valid, verifiable = 4, 8
 
-// consider has c be the best where it ranks higher, fits by its name among that, or where it ranks the same, has a key
+// consider makes c the best where it ranks higher, fits by its name among that, or where it ranks the same, has a key
 // of the same kind and ends later: of several kinds the first is meant to be preferred.
 func (b *choice) consider(c *Certificate, fits int) {
 	if c.isValid() {

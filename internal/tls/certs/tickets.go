@@ -68,7 +68,7 @@ func (t *Tickets) spread() {
 	}
 }
 
-// take has u use keys, or what its words make of each.
+// take makes u use keys, or what its words make of each.
 func (u TicketUser) take(keys [][32]byte) {
 	if u.Bound == "" {
 		u.Config.SetSessionTicketKeys(keys)

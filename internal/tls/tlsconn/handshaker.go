@@ -246,7 +246,7 @@ func (h *Handshaker) pass(holds bool) {
 	if holds {
 		h.giveTurn()
 	}
-	h.counts.computing.Add(-1) // last: as long as somebody computes, it never looks as if nobody did
+	h.counts.computing.Add(-1) // last: as long as a handshake computes, it never looks as if none did
 }
 
 func (h *Handshaker) giveTurn() {

@@ -75,7 +75,7 @@ func (o *loan) init(c secured) {
 		return
 	}
 	// SAFETY: fieldAt has found fields of these names and types at these offsets, and between two calls of conn, all
-	// of which its owner makes, nobody uses them.
+	// of which its owner makes, they are not used.
 	base := unsafe.Pointer(conn)
 	raw := (*bytes.Buffer)(unsafe.Add(base, rawAt))
 	hand := (*bytes.Buffer)(unsafe.Add(base, handAt))

@@ -146,7 +146,7 @@ func (s *QUIC) begin() {
 	s.work(true)
 }
 
-// work has a goroutine compute what has come: there is a turn.
+// work starts a goroutine that computes what has come: there is a turn.
 func (s *QUIC) work(first bool) {
 	whole, _ := messages(s.in)
 	in := s.in[:whole:whole]
@@ -307,7 +307,7 @@ func (s *QUIC) finish() {
 // fail ends the connection of a client whose name is not known.
 func (s *QUIC) fail(reason error) { s.failFor(reason, "") }
 
-// failFor ends the connection, and has the codec say why.
+// failFor ends the connection, and lets the codec say why.
 func (s *QUIC) failFor(reason error, name string) {
 	if !s.seat.fail(reason, name) {
 		return

@@ -144,7 +144,7 @@ func (s *seat) resume(holds bool) {
 	s.more.Signal()
 }
 
-// post has the reactor look. mu is held.
+// post makes the reactor look. mu is held.
 func (s *seat) post() {
 	if !s.posted {
 		s.posted = true

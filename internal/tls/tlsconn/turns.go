@@ -21,7 +21,7 @@ import (
 // some of them leaves the others their share. When clients leave before their turn, long bounds the lines.
 // Safe for any goroutine.
 //
-//	free >= 0; free > 0 => nobody waits
+//	free >= 0; free > 0 => no handshake waits
 //	a handshake waits in one line at most: the line of lineOf
 //	crowds has the lines of the networks that are not empty, and ring has them in the order of their turns
 type turns struct {
@@ -32,7 +32,7 @@ type turns struct {
 	ring   list.List[network]
 	new    int // handshakes in crowds
 
-	now    int64 // the latest time that somebody asked at
+	now    int64 // the latest time at which a turn was asked for
 	gaveUp int64 // now, when a new handshake of a client last ended its waiting; 0: none has
 
 	since int64 // when given began to count
@@ -135,7 +135,7 @@ func (t *turns) cancel(h *seat) bool {
 	return waited
 }
 
-// left ends the line of a network when nobody is in it. h has just left it. mu is held.
+// left ends the line of a network when it is empty. h has just left it. mu is held.
 func (t *turns) left(h *seat, n *network) {
 	if t.new--; n.line.Len() == 0 {
 		n.place.Remove()
@@ -143,7 +143,7 @@ func (t *turns) left(h *seat, n *network) {
 	}
 }
 
-// give passes a turn on to the handshake that it returns; nil: nobody wants it.
+// give passes a turn on to the handshake that it returns; nil: no handshake wants it.
 func (t *turns) give() (next *seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -176,7 +176,7 @@ func (t *turns) long(now int64) (long bool, backlog int) {
 	defer t.mu.Unlock()
 	t.now = max(t.now, now)
 	switch past := t.now - t.since; {
-	case t.new == 0: // the time in which nobody waits says nothing
+	case t.new == 0: // the time in which no handshake waits says nothing
 		t.since, t.given = t.now, 0
 	case past >= measureMin && t.given > 0:
 		t.each = past / int64(t.given)

@@ -82,7 +82,7 @@ func (p *probe) arm(at int64) {
 	p.local.reactor.Arm(&p.timer, at)
 }
 
-// change has p ask what next says.
+// change makes p ask what next says.
 func (p *probe) change(next *plan) {
 	if p.state == ended {
 		return

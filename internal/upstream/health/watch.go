@@ -56,7 +56,7 @@ func (m *Monitor) Watch(set *backend.Set, o Options) *Watch {
 	return w
 }
 
-// Change has the members checked as o says. What is known of them stays; their connections are opened anew. It does
+// Change makes o the way to check the members. What is known of them stays; their connections are opened anew. It does
 // nothing where o says the same.
 func (w *Watch) Change(o Options) {
 	w.mu.Lock()

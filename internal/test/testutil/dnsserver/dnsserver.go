@@ -101,14 +101,14 @@ func (s *Server) Forget(name string) {
 	delete(s.records, name)
 }
 
-// Add has answers to questions for name carry further records: "owner. A 30 10.0.0.1".
+// Add adds further records to answers to questions for name: "owner. A 30 10.0.0.1".
 func (s *Server) Add(name string, lines ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extra[name] = lines
 }
 
-// Fail has questions for a key fail: "name.", "name. AAAA", or "" for all.
+// Fail makes questions for a key fail: "name.", "name. AAAA", or "" for all.
 func (s *Server) Fail(key string, how Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -45,7 +45,7 @@ func (c *Challenges) Certificate(name string) *tls.Certificate {
 	return with
 }
 
-// PresentToken has a token answered.
+// PresentToken begins to answer a token.
 func (c *Challenges) PresentToken(token, authorization string) {
 	c.replace(func(p *presented) { add(p.tokens, token, authorization) })
 }
@@ -55,7 +55,7 @@ func (c *Challenges) RemoveToken(token, authorization string) {
 	c.replace(func(p *presented) { remove(p.tokens, token, authorization) })
 }
 
-// PresentCertificate has handshakes for a name answered.
+// PresentCertificate begins to answer handshakes for a name.
 func (c *Challenges) PresentCertificate(name string, with *tls.Certificate) {
 	c.replace(func(p *presented) { add(p.certificates, name, with) })
 }

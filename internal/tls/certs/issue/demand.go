@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/internal/tls/certs"
 )
 
-// Demand has certificates ordered for names that a Plan does not have, once a handshake asks for one.
+// Demand orders certificates for names that a Plan does not have, once a handshake asks for one.
 type Demand struct {
 	// Allow says whether there may be a certificate for a name, before each order. An error is a failed try. Safe for
 	// any goroutine.
@@ -92,7 +92,7 @@ func (a *flights) land(name string, f *flight) {
 	}
 }
 
-// without ends the care for a name that nobody asks for any more, and returns entries without it. Renewer.mu is held.
+// without ends the care for a name that is not asked for any more, and returns entries without it. Renewer.mu is held.
 func (d *demanded) without(e *entry, entries []*entry) []*entry {
 	i := slices.Index(entries, e)
 	if i < 0 {
@@ -104,7 +104,7 @@ func (d *demanded) without(e *entry, entries []*entry) []*entry {
 }
 
 // wants reports whether an order is to be made for e: for a demanded name if it was used since the last one, and is
-// allowed. An error says that nobody knows.
+// allowed. An error says that this is unknown.
 func (d *Demand) wants(ctx context.Context, e *entry) (bool, error) {
 	if e.demanded == nil {
 		return true, nil

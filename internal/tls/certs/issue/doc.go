@@ -11,7 +11,7 @@
 // # Life
 //
 // A Plan says which names are wanted, of which authorities, and where certificates are kept. Load makes a Set of it,
-// with what the Storage has, and Use has the Set looked after from then on. A certificate for names that were wanted
+// with what the Storage has, and after Use the Renewer looks after the Set. A certificate for names that were wanted
 // before is presented until there is another one.
 //
 // With a Demand in the Plan, a handshake may ask for another name: Obtain waits for its certificate, which the Renewer

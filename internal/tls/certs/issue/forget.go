@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	forgetAfter = 90 * 24 * time.Hour // its end, the files of a certificate that nobody wants are removed
+	forgetAfter = 90 * 24 * time.Hour // its end, the files of a certificate that is not wanted are removed
 	forgetEvery = 24 * time.Hour
 )
 

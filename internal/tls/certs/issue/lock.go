@@ -27,7 +27,7 @@ const (
 // lock is a file that this process has locked (F_OFD_SETLK of fcntl(2)).
 //
 //	the kernel's lock is held ── by an edge that lives ──► wait
-//	nobody holds it           ── text of an edge ────────► it has died: take the lock
+//	no one holds it           ── text of an edge ────────► it has died: take the lock
 //	                          └─ text of a Caddy ────────► wait while it is fresh
 type lock struct {
 	in   *private.Folder
@@ -135,8 +135,8 @@ func (l *lock) renew() {
 	}
 }
 
-// release gives the lock back. The file goes first: another process that opened it finds that out. If somebody has
-// removed it before, as a Caddy does while this process is halted, the file of that name is another's lock.
+// release gives the lock back. The file goes first: another process that opened it finds that out. If another process
+// has removed it before, as a Caddy does while this process is halted, the file of that name is another's lock.
 func (l *lock) release() error {
 	close(l.stop)
 	l.done.Wait()

@@ -26,7 +26,7 @@ type looking struct {
 	saved   state // that the Storage has
 	failing error // of the Storage
 
-	unwanted bool // nobody asks for its name any more
+	unwanted bool // its name is not asked for any more
 }
 
 // run does whatever is due for the entry, with the lock that other replicas take; without it if the Storage fails. It

@@ -12,7 +12,7 @@ const loadTime = time.Minute // a start or a reload waits no longer for a Storag
 // Options are the options of a Renewer. The zero value is good.
 type Options struct {
 	Now  func() time.Time // the wall clock; nil: time.Now
-	Tell func(Event)      // on any goroutine; nil: nobody hears
+	Tell func(Event)      // on any goroutine; nil: not called
 }
 
 // Renewer gets the certificates of a Set and renews them in time. Safe for any goroutine.
@@ -98,8 +98,8 @@ func (r *Renewer) read(ctx context.Context, s *Set, e *entry) {
 	}
 }
 
-// Use has a Set of Load looked after from now on; nil: none is. Looks that are under way for the Set before come to
-// their end. Handshakes wait no more for a name that is not demanded now.
+// Use makes r look after a Set of Load from now on; nil: after none. Looks that are under way for the Set before come
+// to their end. Handshakes wait no more for a name that is not demanded now.
 func (r *Renewer) Use(s *Set) {
 	r.mu.Lock()
 	if s == nil {
@@ -151,7 +151,7 @@ func (r *Renewer) All() []Status {
 	return all
 }
 
-// wakeRun has run look at the times again.
+// wakeRun makes run look at the times again.
 func (r *Renewer) wakeRun() {
 	select {
 	case r.wake <- struct{}{}:

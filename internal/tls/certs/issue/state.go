@@ -73,12 +73,13 @@ func (s *state) issued(now time.Time, serial string, life time.Duration, account
 	}
 }
 
-// ahead tells whether the clock was set back since the last try, or whether the times are none that edge has written.
+// ahead tells whether the clock was set back since the last try, or whether the times are not ones that edge has
+// written.
 func (s *state) ahead(now time.Time) bool {
 	return s.Tried.After(now) || s.Next.Sub(now) > pauseMax
 }
 
-// follow has the pause begin anew if it is ahead: it began at a time that has not come yet.
+// follow begins the pause anew if it is ahead: it began at a time that has not come yet.
 func (s *state) follow(now time.Time) {
 	if s.Day.After(now) {
 		s.Day = now

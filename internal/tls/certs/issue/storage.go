@@ -17,8 +17,8 @@ type Storage interface {
 	// List returns the keys below one, with recursive all of them. It is no error that there are none.
 	List(ctx context.Context, path string, recursive bool) ([]string, error)
 
-	// Lock waits until nobody else has the lock of that name, and takes it. It is given back by Unlock, and when the
-	// process ends.
+	// Lock waits until no other process has the lock of that name, and takes it. It is given back by Unlock, and when
+	// the process ends.
 	Lock(ctx context.Context, name string) error
 
 	// Unlock gives a lock back.

@@ -38,7 +38,7 @@ type authority struct {
 	o        Options
 	key      string
 	agent    string
-	bindings string // where ZeroSSL tells an EAB; "": nobody does
+	bindings string // where ZeroSSL tells an EAB; "": it tells none
 	web      *http.Transport
 	seen     atomic.Pointer[directory]
 	used     atomic.Pointer[acme.Account] // of the last call

@@ -12,8 +12,9 @@
 //
 // # Life
 //
-// New reads nothing and asks nobody. The account is made at the first order, under a lock of the Storage, at the keys
-// of certmagic: the account of a Caddy is used. An account that the authority does not know any more is made again.
+// New reads nothing and asks no server. The account is made at the first order, under a lock of the Storage, at the
+// keys of certmagic: the account of a Caddy is used. An account that the authority does not know any more is made
+// again.
 //
 // # Limits
 //

@@ -24,7 +24,7 @@ import (
 // Issuer gets certificates from an authority. Safe for any goroutine.
 type Issuer struct{ at authority }
 
-// New makes an Issuer. It asks nobody: an error comes from the options.
+// New makes an Issuer. It asks no server: an error comes from the options.
 func New(o Options) (*Issuer, error) {
 	o.Directory = cmp.Or(o.Directory, letsEncrypt)
 	o.Email = strings.ToLower(strings.TrimSpace(o.Email))

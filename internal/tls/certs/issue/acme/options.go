@@ -48,7 +48,7 @@ type Options struct {
 	Challenges *issue.Challenges
 }
 
-// DNS has TXT records presented for proofs by dns-01 (RFC 8555 §8.4). Safe for any goroutine.
+// DNS presents TXT records for proofs by dns-01 (RFC 8555 §8.4). Safe for any goroutine.
 type DNS interface {
 	// Present adds a record with this text to the records of a name. After an error there is none with it.
 	Present(ctx context.Context, name, text string) (Record, error)

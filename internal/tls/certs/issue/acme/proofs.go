@@ -26,7 +26,7 @@ const (
 	shareMost  = 1000             // proofs of one authority
 )
 
-// Present has a proof answered until end.
+// Present begins to answer a proof, until end.
 func (c *call) Present(ctx context.Context, proof acme.Challenge) error {
 	if proof.Type == acme.ChallengeTypeDNS01 {
 		record, err := c.o.DNS.Present(ctx, proof.DNS01TXTRecordName(), proof.DNS01KeyAuthorization())
@@ -88,7 +88,7 @@ func reverseName(address netip.Addr) string {
 	return string(name) + "ip6.arpa"
 }
 
-// answer has a proof by a request or a handshake answered until remove.
+// answer begins to answer a proof by a request or a handshake, until remove.
 func answer(in *issue.Challenges, proof *acme.Challenge) (remove func(), err error) {
 	switch proof.Type {
 	case acme.ChallengeTypeHTTP01:
@@ -109,7 +109,7 @@ func answer(in *issue.Challenges, proof *acme.Challenge) (remove func(), err err
 // proofs returns the key of certmagic below which the proofs of all processes are.
 func (a *authority) proofs() string { return path.Join("acme", a.key, "challenge_tokens") }
 
-// share has other processes answer for a proof, see Share. Where the Storage fails, this one answers alone.
+// share lets other processes answer for a proof, see Share. Where the Storage fails, this one answers alone.
 func (c *call) share(ctx context.Context, proof *acme.Challenge) (remove func(ctx context.Context)) {
 	key := path.Join(c.proofs(), issue.Safe(answered(proof))+".json")
 	text, err := json.Marshal(proof)
@@ -124,7 +124,7 @@ func (c *call) share(ctx context.Context, proof *acme.Challenge) (remove func(ct
 	return func(ctx context.Context) { _ = c.o.Storage.Delete(ctx, key) } // Share does later what fails here
 }
 
-// Share has Challenges answer for proofs that other processes have in the Storage, certmagic's among them, until ctx
+// Share makes Challenges answer for proofs that other processes have in the Storage, certmagic's among them, until ctx
 // ends. It looks for them once a second.
 func (i *Issuer) Share(ctx context.Context) {
 	seen := make(map[string]*sharedProof)
@@ -149,7 +149,7 @@ type sharedProof struct {
 	remove func()
 }
 
-// look has seen follow the Storage. Where that fails, what is answered stays.
+// look makes seen follow the Storage. Where that fails, what is answered stays.
 func (a *authority) look(ctx context.Context, seen map[string]*sharedProof) {
 	ctx, cancel := context.WithTimeout(ctx, shareTime)
 	defer cancel()
@@ -163,7 +163,7 @@ func (a *authority) look(ctx context.Context, seen map[string]*sharedProof) {
 			delete(seen, key)
 		}
 	}
-	// A slow Storage has a part of them read: each has its turn, new ones first.
+	// Of a slow Storage, a part of them is read: each has its turn, new ones first.
 	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	var old, fresh []string
 	for _, key := range keys {
