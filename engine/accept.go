@@ -78,7 +78,7 @@ func (a *acceptor) setBacklog(k poller.Kernel, n int) {
 	k.SetBacklog(a.fd, cmp.Or(n, most))
 }
 
-// accept takes the next connection: the connection that waits for a place, if there is one.
+// accept takes the next connection: the connection that waits for room, if there is one.
 func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	if g := a.pending; g != nil {
 		a.pending = nil
@@ -87,8 +87,8 @@ func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	return r.kernel.Accept(a.fd)
 }
 
-// acquireConn counts an accepted connection and reports whether there is a place for it; all reactors share the
-// limit. It makes a place by closing an idle connection. A listener that closes has no limit.
+// acquireConn counts an accepted connection and reports whether there is room for it; all reactors share the limit. It
+// makes room by closing an idle connection. A listener that closes has no limit.
 func (r *Reactor) acquireConn(a *acceptor) bool {
 	l, placed := a.listener, a.placeFound
 	a.placeFound = false

@@ -167,7 +167,7 @@ type race struct {
 	opts     DialOptions // of an attempt
 	decided  func(established poller.Addr, slower []poller.Addr, failed []error)
 	slower   []poller.Addr // that were tried, in their order
-	failed   []error       // by place in slower; nil: it has not failed yet
+	failed   []error       // by index in slower; nil: it has not failed yet
 	cause    error         // of the first failure
 	over     bool
 }
@@ -179,7 +179,7 @@ type attempt struct {
 	race  *race
 	conn  *Conn
 	to    poller.Addr
-	index int // its place in race.slower
+	index int // its index in race.slower
 }
 
 // beginRace begins to connect c to one of several addresses. An error says that every one has failed at once.

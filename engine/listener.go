@@ -369,7 +369,7 @@ func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
 	return of
 }
 
-// pending is a connection that was accepted and waits for a place.
+// pending is a connection that was accepted and waits for room below the limit.
 type pending struct {
 	fd   poller.FD
 	peer poller.Addr

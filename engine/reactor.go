@@ -66,7 +66,7 @@ type Reactor struct {
 
 	scratch  []byte
 	wire     []byte // the scratch of Conns with a Layer; nil until there is one
-	gather   []byte // for Conns with a Layer: plaintext of a record that lay in several places
+	gather   []byte // for Conns with a Layer: plaintext of a record that lay in several buffers
 	probed   [1]byte
 	reserved *Buf // returned by Reserve and not committed yet
 	pipes    pipes
@@ -190,8 +190,8 @@ func (r *Reactor) Panicked(p any) {
 	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
 }
 
-// retryPause is how long a reactor waits that ran out of descriptors, memory or places, before it accepts and reads
-// again.
+// retryPause is how long a reactor waits that ran out of descriptors, memory or connections, before it accepts and
+// reads again.
 const retryPause = 20 * time.Millisecond
 
 // retrySoon arms the retry timer. A pending one is not moved, or a stream of pauses would put it off for ever.

@@ -202,7 +202,7 @@ func (c *Conn) seal(p []byte) (n int) {
 }
 
 // nextPlaintext returns the plaintext of the next record: of the queue, which holds plain bytes, and then of p. It is
-// gathered from several places only where that saves a record, as for a head and its small body.
+// gathered from several buffers only where that saves a record, as for a head and its small body.
 func (c *Conn) nextPlaintext(p []byte, plain int) []byte {
 	if plain == 0 {
 		return p[:min(len(p), SealMax)]

@@ -10,10 +10,11 @@ import (
 // sendFileMax is how much SendFile sends before other connections have their turn.
 const sendFileMax = 1 << 20
 
-// SendFile sends up to n bytes that the file from has at a place, after what is queued, without copying them. They must
-// not change any more. It reports false, and has sent nothing, where they have to go by Write: c has a Layer, takes a
-// Splice, or closes, or the kernel refuses the call or has refused it before. Where it sends less than n, OnSendable
-// follows. A file that ends too early breaks the connection. On the reactor of c, which keeps nothing of the file.
+// SendFile sends up to n bytes that the file from has at an offset, after what is queued, without copying them. They
+// must not change any more. It reports false, and has sent nothing, where they have to go by Write: c has a Layer,
+// takes a Splice, or closes, or the kernel refuses the call or has refused it before. Where it sends less than n,
+// OnSendable follows. A file that ends too early breaks the connection. On the reactor of c, which keeps nothing of
+// the file.
 func SendFile(c *Conn, from poller.File, at int64, n int) (sent int, ok bool) {
 	c.mustOwn()
 	r := c.reactor

@@ -312,7 +312,7 @@ func (a *acceptor) abandon(r *Reactor) {
 	a.remove(r)
 }
 
-// placePending gives the connection that waits for a place one above the limit, which no other connection has.
+// placePending serves the connection that waits for room as one above the limit, which no other connection may be.
 func (a *acceptor) placePending(r *Reactor) {
 	if g := a.pending; g != nil {
 		a.pending = nil

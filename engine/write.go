@@ -73,7 +73,7 @@ func (c *Conn) send(p []byte) (n int) {
 	return c.consume(sent)
 }
 
-// sendAll is send for bytes in several places. It returns how many bytes left, and how many should have.
+// sendAll is send for bytes in several buffers. It returns how many bytes left, and how many should have.
 func (c *Conn) sendAll(p []byte) (sent, total int, e syscall.Errno) {
 	iov, total := c.out.appendTo(c.reactor.iov[:0])
 	if total == c.queued && p != nil { // else p waits: the queue is longer than one call takes

@@ -75,7 +75,7 @@ func (s *SpaceSaving[K]) Add(hash uint64, key K, n uint64) {
 	s.check()
 }
 
-// insert adds a counter, whose place in the index is at.
+// insert adds a counter, whose slot in the index is at.
 func (s *SpaceSaving[K]) insert(at, hash uint64, key K, count, over uint64) {
 	i := uint32(len(s.heap))
 	s.heap = append(s.heap, place{})
@@ -111,7 +111,7 @@ func (s *SpaceSaving[K]) unindex(hash uint64) {
 	s.index[gap] = 0
 }
 
-// rise puts p where it belongs, from place i upwards.
+// rise puts p where it belongs, from index i upwards.
 func (s *SpaceSaving[K]) rise(i uint32, p place) {
 	for i > 0 && s.heap[(i-1)/2].count > p.count {
 		s.heap[i] = s.heap[(i-1)/2]
@@ -122,7 +122,7 @@ func (s *SpaceSaving[K]) rise(i uint32, p place) {
 	s.counters[p.counter].place = i
 }
 
-// sink moves place i downwards to where it belongs.
+// sink moves index i downwards to where it belongs.
 func (s *SpaceSaving[K]) sink(i uint32) {
 	h, p := s.heap, s.heap[i]
 	for {

@@ -281,7 +281,7 @@ func (h *headers) encode(i int, d *Datagram) {
 	m.SetControllen(n)
 }
 
-// add puts a control message of size bytes to place n, moves n on, and returns these bytes.
+// add puts a control message of size bytes at offset n, moves n on, and returns these bytes.
 func (c *control) add(n *int, level, kind int32, size int) []byte {
 	// SAFETY: bytes is aligned as a header, as is each multiple of CmsgSpace, and has room for the two that there are.
 	head := (*unix.Cmsghdr)(unsafe.Pointer(&c.bytes[*n]))

@@ -48,7 +48,7 @@ type FD int32
 // but for Close, which is the last call.
 type File FD
 
-// ReadAt reads what f has at a place, maybe less than p has room for.
+// ReadAt reads what f has at an offset, maybe less than p has room for.
 func (f File) ReadAt(p []byte, at int64) (int, error) { return syscall.Pread(int(f), p, at) }
 
 // NoFD is no descriptor.
@@ -219,9 +219,9 @@ type Kernel interface {
 	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL, ENOSYS,
 	// EOPNOTSUPP, EPERM and EACCES say that these two cannot be spliced; Read takes out what a pipe holds.
 	Splice(from, to FD, n int) (int, syscall.Errno)
-	// SendFile writes n bytes of a file to a socket, from a place on, without copying them; the file's own
-	// place stays. The socket sends what the file holds when a segment leaves, so these bytes must not change any more.
-	// 0 bytes without an error: the file ends there. EINVAL and the like are as with Splice.
+	// SendFile writes n bytes of a file to a socket, from an offset on, without copying them; the file's own offset
+	// stays. The socket sends what the file holds when a segment leaves, so these bytes must not change any more. 0
+	// bytes without an error: the file ends there. EINVAL and the like are as with Splice.
 	SendFile(to FD, from File, at int64, n int) (int, syscall.Errno)
 	// ListenDatagrams opens a UDP socket for many peers. The address it got (port 0 has been replaced) is returned. The
 	// error is ErrNoReusePort where the system refuses ReusePort. That a peer refuses datagrams (ICMP) is no error of

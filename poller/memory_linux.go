@@ -46,7 +46,7 @@ func (f File) Map(size int) ([]byte, error) {
 // Unmap gives memory of Map up.
 func Unmap(memory []byte) { _ = unix.Munmap(memory) }
 
-// Cached reports whether n bytes of f at a place can be read without waiting for a disk. A kernel before 6.5 is asked
+// Cached reports whether n bytes of f at an offset can be read without waiting for a disk. A kernel before 6.5 is asked
 // for the first and the last one of them.
 func (f File) Cached(at int64, n int) bool {
 	if n <= 0 {
@@ -68,7 +68,7 @@ func (f File) cachedByte(at int64) bool {
 	return err == nil && n == 1
 }
 
-// WriteAt writes p to a place, maybe not all of it.
+// WriteAt writes p at an offset, maybe not all of it.
 func (f File) WriteAt(p []byte, at int64) (int, error) { return unix.Pwrite(int(f), p, at) }
 
 // Truncate frees all bytes of f, which has none from then on. Bytes that a socket has to send stay until they are sent.

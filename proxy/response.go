@@ -154,7 +154,7 @@ func passInterim(x *Exchange, h *message.Head) {
 	if h.Status == 100 {
 		x.continued = true
 	} else if x.Request.Continue && !x.continued {
-		most-- // a place is kept for the answer that the client waits for
+		most-- // a slot is kept for the answer that the client waits for
 	}
 	switch {
 	case x.answering: // a handler may ask for the body after its answer

@@ -60,7 +60,7 @@ type Stats struct {
 // Add adds what o has counted.
 func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
 
-// page is 4 KiB of the data of a stream, with its place.
+// page is 4 KiB of the data of a stream, with its offset.
 type page struct {
 	next *page
 	at   int64 // the offset of data[0]

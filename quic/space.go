@@ -31,7 +31,7 @@ func newSpace() *space { return &space{acked: none, recv: ranges{}} }
 type sentPacket struct {
 	number int64
 	at     int64
-	frames uint32 // the place of its first frame, counted from the beginning
+	frames uint32 // the position of its first frame, counted from the beginning
 	size   uint16
 	count  uint8 // frames
 	state  sentState

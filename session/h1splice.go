@@ -41,7 +41,7 @@ func Splice(from, to Stream, limit int64) bool {
 	return c.Splice(&s.splice, d, n, s)
 }
 
-// SendFile sends up to n bytes of the body of a message, which the file from has at a place, as engine.SendFile does.
+// SendFile sends up to n bytes of the body of a message, which the file from has at an offset, as engine.SendFile does.
 // It reports false, and has sent nothing, where SendData has to send them: to is no connection of HTTP/1 without TLS,
 // or its body is of no known length. Where it sends less than n, OnSendable follows. The end is SendData's.
 func SendFile(to Stream, from poller.File, at int64, n int) (sent int, ok bool) {

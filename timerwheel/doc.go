@@ -12,7 +12,7 @@
 //	w.Disarm(&c.timer)
 //	wait until w.Next(), then w.Advance(now, limit)
 //
-// Slots is the same wheel for owners with a table: its timers are the numbers of places in it, 12 bytes each where a
+// Slots is the same wheel for owners with a table: its timers are the numbers of entries in it, 12 bytes each where a
 // Timer has 56, and without pointers, so that the garbage collector does not look at them.
 //
 //	s.Grow(n)

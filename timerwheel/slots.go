@@ -12,7 +12,7 @@ const (
 
 // Slots is a Wheel by index: its timers are the numbers 0 … n-1 in one array of its own, 12 bytes each and without a
 // pointer, so that a million of them are nothing to the garbage collector. What number i guards is its owner's to know:
-// the i-th place of a queue, for one. The lists are not shared with Wheel, because to reach an entry by pointer or by
+// the i-th element of a queue, for one. The lists are not shared with Wheel, because to reach an entry by pointer or by
 // index is what each call spends its time on; the rest is.
 //
 // Owned by one goroutine. The zero value is at time 0 and has room for no timer; it must not be copied once in use.

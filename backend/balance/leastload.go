@@ -179,7 +179,7 @@ func (v *View) leastOfAll(l *Local, q *Request, by measure) int {
 	return best
 }
 
-// ranked has the first one of equals chosen, of places that inOrder is.
+// ranked chooses the first one of equals, of the places that inOrder is.
 var (
 	ranked  = marks{0, 1, 2, 3, 4, 5, 6, 7}
 	inOrder = [drawsMax]uint16{0, 1, 2, 3, 4, 5, 6, 7}

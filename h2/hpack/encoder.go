@@ -156,7 +156,7 @@ func (e *Encoder) AppendField(dst []byte, id message.Name, name, value []byte, f
 // label is a name to be encoded.
 type label struct {
 	*known
-	at     int    // its place in names, 0 when it has none
+	at     int    // its index in names, 0 when it has none
 	name   []byte // then: as the caller spells it
 	static int    // the index of the name in the static table, or 0
 	hash   uint32

@@ -15,7 +15,7 @@ type known struct {
 // names holds the names that message has numbers for, and after them the pseudo-fields.
 var names = knownNames()
 
-// pseudoAt is the place in names of a pseudo-field.
+// pseudoAt is the index in names of a pseudo-field.
 func pseudoAt(p section.Pseudo) int { return int(message.NameCount) + int(p) }
 
 func knownNames() (names [int(message.NameCount) + int(section.PseudoCount)]known) {

@@ -339,7 +339,7 @@ type TLSRule struct {
 	// asked. See [TCP services](tcp.md#beside-terminated-names).
 	Dest string `edge:"dest" example:"db" json:",omitempty"`
 
-	Upstream int `json:"-"` // the place in Upstreams that Dest names, where it is right
+	Upstream int `json:"-"` // the index in Upstreams that Dest names, where it is right
 	Pos      Pos
 }
 

@@ -95,7 +95,7 @@ func init() {
 
 // Relay is what a service of the type tcp does, beside its Routes.
 type Relay struct {
-	Upstream int // its place in Upstreams, for connections that no route takes; below 0: there is none
+	Upstream int // its index in Upstreams, for connections that no route takes; below 0: there is none
 	Peek     bool
 	Postgres bool // clients ask for TLS as clients of PostgreSQL do
 	Idle     time.Duration
@@ -114,7 +114,7 @@ type ServiceRoute struct {
 	// Backends, as `dest` of the service.
 	Dest string `edge:"dest" example:"db"`
 
-	Upstream int // its place in Upstreams
+	Upstream int // its index in Upstreams
 	Pos      Pos
 }
 
@@ -169,7 +169,7 @@ func resolveRelays(r *resolver) {
 	r.doc.checkRelayed(r.c, r.rep, http, relays)
 }
 
-// relayDest returns the place of the upstream that text names, below 0 where it names none, for what leads connections
+// relayDest returns the index of the upstream that text names, below 0 where it names none, for what leads connections
 // there.
 func (r *resolver) relayDest(text string, at syntax.Span, what string) int {
 	if scheme, rest, found := strings.Cut(text, "://"); found && (scheme == "http" || scheme == "h2c") {

@@ -123,7 +123,7 @@ type Backend struct {
 	Weight int
 	Backup bool   // it gets requests where no other backend can: it is of tier 1
 	Tier   int    `json:",omitzero"` // one of the next tier gets requests where none of this one can
-	Zone   string `json:",omitzero"` // where it runs; "": nobody knows
+	Zone   string `json:",omitzero"` // where it runs; "": unknown
 	Pos    Pos
 }
 

@@ -64,7 +64,7 @@ type Record struct {
 	ID   [16]byte
 
 	RequestID []byte // the number that the request came with, in place of ID; nil: it came with none
-	TraceID   []byte // the trace that it is part of, in hexadecimal; nil: none that is known
+	TraceID   []byte // the trace that it is part of, in hexadecimal; nil: unknown
 
 	Listener   string
 	ClientIP   netip.Addr

@@ -53,7 +53,7 @@ type names struct {
 	byText map[string]uint32 // the number that a name was given last
 }
 
-// give returns the number of a name, a new one where it has none that stays for long.
+// give returns the number of a name, a new one where it has no lasting one.
 func (l *names) give(name string) uint32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

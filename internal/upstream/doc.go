@@ -50,6 +50,6 @@
 // # Limits
 //
 // Options.Idle connections are parked over all reactors, each for Options.IdleTimeout, or what the origin promises, at
-// the most, and none that is older than Options.Lifetime or has served Options.Requests. Options.PerBackend bounds
-// those that are open, Options.Queue and Options.QueueTimeout the wait for one.
+// the most, and no connection that is older than Options.Lifetime or has served Options.Requests. Options.PerBackend
+// bounds those that are open, Options.Queue and Options.QueueTimeout the wait for one.
 package upstream

@@ -48,7 +48,7 @@ func (a *asking) find() (found record) {
 	return found
 }
 
-// get returns the record under a.under; nil: there is none that counts for the request.
+// get returns the record under a.under; nil: no record counts for the request.
 func (a *asking) get() record {
 	found := a.l.get(a.under, a.now)
 	if a.met = (verdict{}); found.kind() == isAnswer && found.stamp() < a.l.zone.generations.ended.Load() {
@@ -90,7 +90,7 @@ func (l *local) locate(x *proxy.Exchange, q *Query, target []byte) {
 		bytes.Equal(asked.query, sent.query)
 }
 
-// get returns the record under a key; nil: there is none that counts.
+// get returns the record under a key; nil: no record counts.
 func (l *local) get(key []byte, now int64) record {
 	p, ok := l.zone.records.Get(l.record[:0], key)
 	l.record = p[:0]

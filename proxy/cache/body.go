@@ -340,7 +340,7 @@ func (b *body) close() {
 	}
 }
 
-// write writes p at a place to which nothing was written yet. It reports false where the system has no memory.
+// write writes p at an offset to which nothing was written yet. It reports false where the system has no memory.
 func (b *body) write(p []byte, at int64) bool {
 	for len(p) > 0 {
 		n, err := b.file.WriteAt(p, at)

@@ -4,7 +4,7 @@
 //	proxy.Route{Path: "/app", To: handler.FromHTTP(mux)}
 //
 // A handler runs on a goroutine of its own, and the exchange stays on its reactor; what passes between them is bounded
-// both ways. However many handlers stream, they take no place of the workers that run blocking filters:
+// both ways. However many handlers stream, they take no worker of those that run blocking filters:
 //
 //	reactor                              the handler's goroutine
 //	request body ─► in, 64 KiB ────────► Request.Body

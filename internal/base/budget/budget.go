@@ -66,7 +66,7 @@ func (r *Rule[S, E]) Charge(b *Bucket, stats *S, now int64) *E {
 	return r.fault
 }
 
-// Earn gives n back: useful work pays for work that goes with it, but for none that is still to come.
+// Earn gives n back: useful work pays for work that goes with it, but not for work that is still to come.
 func (b *Bucket) Earn(n int32) {
 	if b.level > 0 {
 		b.level = max(b.level-n, 0)

@@ -145,7 +145,7 @@ func (s *Store) rewriteJournal(all []Purged) error {
 	return nil
 }
 
-// loadJournal reads the journal. It reports false where there is none that can be believed.
+// loadJournal reads the journal. It reports false where no journal can be believed.
 func (s *Store) loadJournal() (all []Purged, ok bool) {
 	p, err := s.read("journal")
 	if err != nil {

@@ -236,7 +236,7 @@ func (w *writer) pad(to int64) {
 	w.batch = append(w.batch, make([]byte, roundUp(at, to)-at)...)
 }
 
-// pwrite writes p to a place in a segment. A write that takes long is a failure.
+// pwrite writes p at an offset in a segment. A write that takes long is a failure.
 func (s *Store) pwrite(f *os.File, p []byte, at int64) error {
 	began := time.Now()
 	err := s.writeAt(f, p, at)

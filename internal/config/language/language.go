@@ -192,7 +192,7 @@ func (l *Language) TemplateFrom(rep *syntax.Report, n *syntax.Node, from int, in
 	return t
 }
 
-// word is what looks like a variable, and is none that there is.
+// word is what looks like a variable, but is not one of them.
 var word = syntax.Expr(`\{[a-z][a-z0-9_]*\}`)
 
 // Field is Template for a text in which braces may stand for themselves, as in JSON: the value of a field. A name alone

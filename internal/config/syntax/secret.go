@@ -88,7 +88,7 @@ func (s *Source) shown(from, to int) []byte {
 	return hiddenBytes().ReplaceAll(text, []byte("…"))
 }
 
-// hiddenByte stands for a byte that is not shown: none that a file may have.
+// hiddenByte stands for a byte that is not shown: a byte that no file may have.
 const hiddenByte = 0
 
 var hiddenBytes = compiled("\x00+")

@@ -38,7 +38,7 @@ func (t *Trust) address(ip netip.Addr) bool {
 
 // Client walks X-Forwarded-For from the right to the first address that is not trusted. Invalid when the field says
 // nothing. Where it comes to something that is no address, a trusted proxy does not know the client: that is "::", the
-// address of nobody. The proxy is not taken for its client, and what stands before is not believed.
+// address of no client. The proxy is not taken for its client, and what stands before is not believed.
 func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 	left := forwardersMax
 	for i := len(h.Fields) - 1; i >= 0; i-- {

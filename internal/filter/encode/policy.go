@@ -23,7 +23,7 @@ type Result uint8
 // The results, in the order in which an answer is judged.
 const (
 	Compressed  Result = iota
-	NoBody             // there is none, or none that may be another: HEAD, 204, 206, 304
+	NoBody             // there is none, or it must not be another: HEAD, 204, 206, 304
 	Encoded            // it has a coding already
 	NoTransform        // client or origin forbid it: RFC 9111 §5.2.1.6, §5.2.2.6
 	OtherType          // its type is none of Policy.Types

@@ -27,5 +27,5 @@
 //	after:"a"            the keys of the field stand after the one of a field above it
 //
 // A default and an example stand as a file has them, but a text without its quotes, and a list as JSON has it. A map
-// has none, and a bool none that is true: nothing tells a false one from an unset one. A *bool may have one.
+// has none, and the default of a bool is not true: nothing tells a false one from an unset one. A *bool may have one.
 package tags

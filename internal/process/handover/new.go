@@ -40,7 +40,7 @@ type NewSide struct {
 
 	machine     *upgrade.New // of the goroutine
 	process     NewProcess   // of the goroutine, once loaded
-	inheritance Inheritance  // before arrived is closed of the goroutine, after it of nobody's change
+	inheritance Inheritance  // before arrived is closed of the goroutine, after it never changed
 
 	mu   sync.Mutex
 	err  error             // why the process cannot serve; guarded by mu

@@ -17,7 +17,7 @@ import (
 // Connections of root and of the user of the process give way to their own alone. Safe for any goroutine.
 type bounded struct {
 	net.Listener
-	freed  chan struct{} // has an element after a place may have become free
+	freed  chan struct{} // has an element after a slot may have become free
 	closed chan struct{}
 	once   sync.Once
 	open   *atomic.Int64 // counts connections
@@ -31,7 +31,7 @@ func newBounded(l net.Listener, open *atomic.Int64) *bounded {
 		held: make(map[*heldConn]struct{}, connsMost)}
 }
 
-// Accept waits for a connection, then for its place.
+// Accept waits for a connection, then for its slot.
 func (b *bounded) Accept() (net.Conn, error) {
 	for {
 		c, err := b.Listener.Accept()
@@ -48,7 +48,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// place waits until h has a place. A user that is not the owner does not wait, because the owner would have to wait
+// place waits until h has a slot. A user that is not the owner does not wait, because the owner would have to wait
 // after that.
 func (b *bounded) place(h *heldConn) bool {
 	for !b.admit(h) {
@@ -64,7 +64,7 @@ func (b *bounded) place(h *heldConn) bool {
 	return true
 }
 
-// admit gives h a place, if there is one, or another connection gives way.
+// admit gives h a slot, if one is free, or another connection gives way.
 func (b *bounded) admit(h *heldConn) bool {
 	b.mu.Lock()
 	var last *heldConn
@@ -101,7 +101,7 @@ func (b *bounded) least(h *heldConn) (least *heldConn) {
 	return least
 }
 
-// tellFreed makes a connection that waits for a place look again.
+// tellFreed makes a connection that waits for a slot look again.
 func (b *bounded) tellFreed() {
 	select {
 	case b.freed <- struct{}{}:
@@ -115,7 +115,7 @@ func (b *bounded) Close() error {
 	return b.Listener.Close()
 }
 
-// heldConn is a connection that has a place, and gives it back when it is closed.
+// heldConn is a connection that has a slot, and gives it back when it is closed.
 // Safe for any goroutine.
 type heldConn struct {
 	net.Conn

@@ -289,7 +289,7 @@ type kept struct {
 	oldest *destination
 }
 
-// count counts other. fresh is none that leaves.
+// count counts other. fresh does not leave.
 func (k *kept) count(other, fresh *destination) {
 	k.n++
 	if other != fresh && (k.oldest == nil || other.used.Load() < k.oldest.used.Load()) {

@@ -21,10 +21,10 @@ type exchange struct {
 	asks   word           // what it waits for
 }
 
-// place is a place to connect that a link holds.
+// place is a slot to connect that a link holds.
 type place struct{ local *local }
 
-// leave gives the place back, once.
+// leave gives the slot back, once.
 func (p *place) leave() {
 	if p.local != nil {
 		p.local.leavePlace()

@@ -13,7 +13,7 @@ import (
 // spare is by how much the times of a session are longer than the time of a check, which ends first.
 const spare = time.Second
 
-// dial opens a connection for p, in a place that it has.
+// dial opens a connection for p, in a slot that it has.
 func (o *plan) dial(p *probe, to poller.Addr) (link, error) {
 	d := engine.DialOptions{Timeout: o.Timeout + spare, Preamble: []byte(o.Preamble)}
 	var co *tlsconn.ClientOptions

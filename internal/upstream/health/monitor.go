@@ -14,7 +14,7 @@ import (
 // connectingMax is how many checks of one reactor may be connecting at once.
 const connectingMax = 256
 
-// Monitor is what all checks of a process share: their reactors, the places to connect, and what is known of all
+// Monitor is what all checks of a process share: their reactors, the slots to connect, and what is known of all
 // members together.
 // Safe for any goroutine.
 type Monitor struct {
@@ -34,7 +34,7 @@ type local struct {
 	request     message.Head // of the check that begins
 	answer      message.Head // lent to the codecs
 	connecting  int
-	first, last *probe // those that wait for a place to connect
+	first, last *probe // those that wait for a slot to connect
 	server      engine.Task
 	serving     bool // server is on its way
 }
@@ -50,7 +50,7 @@ func NewMonitor(e *engine.Engine) *Monitor {
 	return m
 }
 
-// takePlace takes a place to connect, unless all are taken: then p is told when one is free.
+// takePlace takes a slot to connect, unless all are taken: then p is told when one is free.
 func (l *local) takePlace(p *probe) bool {
 	if l.connecting < connectingMax {
 		l.connecting++
@@ -65,7 +65,7 @@ func (l *local) takePlace(p *probe) bool {
 	return false
 }
 
-// leavePlace gives a place back. It goes to the probe that has waited longest, later in the tick.
+// leavePlace gives a slot back. It goes to the probe that has waited longest, later in the tick.
 func (l *local) leavePlace() {
 	if l.connecting--; l.first != nil && !l.serving {
 		l.serving = true
@@ -73,7 +73,7 @@ func (l *local) leavePlace() {
 	}
 }
 
-// serve gives the places that are free to those that wait.
+// serve gives the slots that are free to those that wait.
 func (l *local) serve(*engine.Reactor) {
 	l.serving = false
 	for l.first != nil && l.connecting < connectingMax {

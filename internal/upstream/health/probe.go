@@ -19,7 +19,7 @@ const usesMax = 10
 //
 //	resting ──timer──► asking ──answer, failure, timer──► resting
 //	             │        ▲
-//	             └► queued┘  all places to connect are taken
+//	             └► queued┘  all slots to connect are taken
 //
 //	queued, ended  =>  link == nil
 type probe struct {
@@ -186,7 +186,7 @@ func (p *probe) addressAt(i int) (a poller.Addr, ok bool) {
 	return a, true
 }
 
-// connect opens a connection, as soon as there is a place.
+// connect opens a connection, as soon as a slot is free.
 func (p *probe) connect() {
 	if !p.local.takePlace(p) {
 		p.state = queued
@@ -204,7 +204,7 @@ func (p *probe) placeFree() {
 	p.dial()
 }
 
-// dial opens a connection in a place that p has.
+// dial opens a connection in a slot that p has.
 func (p *probe) dial() {
 	p.arm(p.began + int64(p.plan.Timeout))
 	a, ok := p.addressAt(p.address)

@@ -148,7 +148,7 @@ type Stats struct {
 	Doubted uint64             // verdicts that waited, since many members failed together
 	// Replaced is how many checks were left out, since requests had found out what they would have.
 	Replaced uint64
-	Delayed  uint64 // checks that waited for a place to connect
+	Delayed  uint64 // checks that waited for a slot to connect
 	Fresh    uint64 // connections
 	Downs    uint64 // verdicts
 	Ups      uint64
