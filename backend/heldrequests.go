@@ -15,7 +15,7 @@ type heldRequests struct {
 	_    [120]byte
 }
 
-// Hold takes one of so many slots at m for a request, 0: of any number, and reports whether one was free. Each is to
+// Hold counts a request at m if fewer than limit are counted, 0: any number, and reports whether it did. Each is to
 // Release. Safe for any goroutine.
 func (m *Member) Hold(limit int) bool {
 	held := &m.requests.held
@@ -34,7 +34,7 @@ func (m *Member) Hold(limit int) bool {
 	}
 }
 
-// Release gives a slot back. Safe for any goroutine.
+// Release ends the count of one request. Safe for any goroutine.
 func (m *Member) Release() {
 	n := m.requests.held.Add(-1)
 	if invariant.On {
@@ -42,7 +42,7 @@ func (m *Member) Release() {
 	}
 }
 
-// Held returns how many slots at m are taken. Safe for any goroutine.
+// Held returns how many requests are counted at m. Safe for any goroutine.
 func (m *Member) Held() int { return int(m.requests.held.Load()) }
 
 // Find returns a member that serves, was not tried, and for which ok returns true, of the first tier that has one; nil

@@ -20,7 +20,7 @@ import (
 type budget struct {
 	spare atomic.Int64
 	floor int64
-	chunk int64 // what a reactor borrows at once
+	chunk int64 // what a reactor takes at once
 }
 
 // shareLeast is the smallest even share of a reactor: below it a few connections would be too many.

@@ -295,11 +295,11 @@ func (s *Splice) check() {
 // pipes are the pipes of one reactor. Owned by it.
 type pipes struct {
 	free    []pipe // empty ones
-	out     int    // lent
+	out     int    // in use
 	refused bool   // the kernel refused to open one
 }
 
-// takePipe lends an empty pipe, unless there is none.
+// takePipe sets p to an empty pipe, unless there is none.
 func (r *Reactor) takePipe(p *pipe) bool {
 	if n := len(r.pipes.free); n > 0 {
 		*p = r.pipes.free[n-1]

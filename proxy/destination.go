@@ -87,7 +87,7 @@ type Stored struct {
 // FileReceiver is a session.Receiver that takes a body from a file. An exchange gives Open such a Receiver; another
 // Destination, which wants to see the answer, may not.
 type FileReceiver interface {
-	// OnFile delivers up to n bytes of a body that the file from has at a place, in place of OnData. They must not
+	// OnFile delivers up to n bytes of a body that the file from has at an offset, instead of OnData. They must not
 	// change any more. It reports how many it has taken, which are not owed. Where these are less than n, Release(0)
 	// of the stream says when to go on. ok is false where OnData has to deliver the bytes.
 	OnFile(from poller.File, at int64, n int) (taken int, ok bool)

@@ -165,7 +165,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 // Durations are the parts of the time that an exchange took. 0: there was no such part, as with a connection that
 // stood.
 type Durations struct {
-	Queue     time.Duration // it waited for a slot at a backend, or for a connection of a limited number
+	Queue     time.Duration // it waited for a backend with room, or for a connection of a limited number
 	DNS       time.Duration // it waited until the name of its destination was looked up
 	Connect   time.Duration // its connections were established, handshakes included
 	TLS       time.Duration // the handshakes of these

@@ -3,7 +3,7 @@ package upstream
 import "sync/atomic"
 
 // places is how many more connections Options.Idle allows to be parked, beside those that the reactors may park. A
-// reactor borrows places when it needs them: load that is spread unevenly must not close connections on one reactor
+// reactor takes places when it needs them: load that is spread unevenly must not close connections on one reactor
 // while another one has room.
 //
 //	spare + every local's capacity == idle
@@ -39,7 +39,7 @@ func (p *places) borrow() int {
 	}
 }
 
-// ensureCapacity borrows places when l has none for one more connection, and reports whether l has one.
+// ensureCapacity takes places when l has none for one more connection, and reports whether l has one.
 func (l *local) ensureCapacity() bool {
 	if l.shard.Len() < l.capacity {
 		return true
