@@ -10,7 +10,7 @@ type Policy struct {
 	// more than half of the weight of those that serve, all of them get all. Methods that hash do not look at it.
 	SlowStart time.Duration
 
-	// With Spill the tiers share the requests while less than 5/7 of the weight of the first one serves: what a tier
+	// Spill lets the tiers share the requests while less than 5/7 of the weight of the first one serves: what a tier
 	// cannot carry goes to the next. Without it a tier gets requests where no member of the tiers before it can.
 	Spill bool
 

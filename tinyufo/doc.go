@@ -36,8 +36,8 @@
 //  2. Which keys a chain holds changes only under the lock of its first bucket, so a key is in one slot at most. A
 //     replacement is one compare-and-swap of that slot. An operation takes effect at that swap (replace, remove), at
 //     the store of the pointer (add), or at its load (get).
-//  3. Entries are garbage collected, so that none is reused while a reader can see it: a pointer that is still in a slot
-//     has been there all the time.
+//  3. Entries are garbage collected, so that none is reused while a reader can see it: a pointer that is still in a
+//     slot has been there all the time.
 //  4. Entries leave the table only under the mutex of their shard, and the node of an entry is freed under the same
 //     hold of it. So what the policy has in its queues is in the table, at the place that it knows.
 //  5. An entry that replaces another has its slot and its node: to the policy they are one.

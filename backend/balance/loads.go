@@ -31,8 +31,8 @@ type cell struct {
 //	16 ≤ steps[byLoad] ≤ 16 × stepOne
 const stepOne = 1 << 20
 
-// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was written.
-// Two goroutines may do so at the same time: the goroutine that stores last has seen both unchanged since.
+// updateSlowCost works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
+// written. Two goroutines may do so at the same time: the goroutine that stores last has seen both unchanged since.
 func (c *cell) updateSlowCost() {
 	for {
 		step, slow := c.steps[byLoad].Load(), c.slow.Load()

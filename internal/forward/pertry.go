@@ -11,7 +11,7 @@ import (
 // clocked is what Request.clock runs for: one thing at a time, and overdue beside timed.
 const clocked = pausing | timed | overdue
 
-// setClock arms the clock of q for a reactor time; what is the one of clocked that it is for.
+// setClock arms the clock of q for a reactor time, for one of clocked.
 func (q *Request) setClock(at int64, what aside) {
 	if q.clock == nil {
 		q.clock = &engine.Timer{Run: func(*engine.Reactor) { q.onClock() }}

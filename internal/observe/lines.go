@@ -10,8 +10,8 @@ const lineMax = 4 << 20
 
 // Lines is a producer that many goroutines share, reactors among them: what a logger writes to. The lock is held while
 // a line is copied, never while one is written, so that lines keep their order and no goroutine waits for the output.
-// As much may wait as a ring holds; the line that reaches this bound still has room, however long it is. Safe for any
-// goroutine.
+// As much may wait as a ring holds; the line that reaches this bound still has room, however long it is.
+// Safe for any goroutine.
 //
 //	writers ──► waiting ⇄ taken ──► the writer of the Sink     the two change places when taken is empty
 type Lines struct {

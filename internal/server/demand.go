@@ -23,7 +23,7 @@ const (
 	askedMost = 10000 // answers
 )
 
-// onDemand is the certs.Source of a Set: a handshake may cause the order of one.
+// onDemand is the certs.Source of a Set: a handshake may cause the order of a certificate.
 type onDemand struct {
 	*issue.Set
 	renewer *issue.Renewer

@@ -51,7 +51,7 @@ type Options struct {
 	// Filters are filters of the program that a configuration may name beside the ones of [filters]: in [defaults] for
 	// all requests, in a listener or a route for its own.
 	Filters map[string]*proxy.Filter
-	// By Named, the upstreams of a configuration are found by their names (proxy.Named, Transport) where there is
+	// Named lets requests find the upstreams of a configuration by their names (proxy.Named, Transport) where there is
 	// neither a filter of the program nor an entry of [destinations], which is reason enough.
 	Named bool
 	// Destinations are destinations of the program that a configuration may name as "dest", beside upstreams and

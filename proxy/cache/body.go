@@ -269,7 +269,7 @@ func (b *bodies) keep(one *body) {
 	}
 }
 
-// close ends that the store keeps bodies.
+// close makes the store keep no body any more.
 func (b *bodies) close() {
 	if b.closed.Store(true); b.store != nil {
 		b.store.Purge()

@@ -14,7 +14,8 @@ import (
 // bounded is a listener that has so many connections open at one time. When it is full, a new connection takes the
 // place of a connection that no request is served on: idle ones, and those whose client does not read, keep no client
 // out. That one is of the party, a user or an address, that has the most, so that none displaces the others.
-// Connections of root and of the user of the process give way to their own alone. Safe for any goroutine.
+// Connections of root and of the user of the process give way to their own alone.
+// Safe for any goroutine.
 type bounded struct {
 	net.Listener
 	freed  chan struct{} // has an element after a slot may have become free

@@ -81,7 +81,7 @@ func (e *exam) logs() {
 	}
 }
 
-// cacheFolder returns the folder of answers on disk; "": there is none, or where it is is unknown.
+// cacheFolder returns the folder of answers on disk; "": there is none, or its path is unknown.
 func (e *exam) cacheFolder() string {
 	if path := e.config.Global.FromWorkingDirectory(caching.Of(e.config).DiskPath); filepath.IsAbs(path) {
 		return path

@@ -33,7 +33,7 @@ type Options struct {
 	Timeout  time.Duration // of one check, from the connection to the whole answer; 0: 1 s, or Rules.Interval
 	Kind     Kind
 	Port     int // of the checks; 0: the member's port
-	// With Passive, requests take the place of checks: a member that serves, has answered some within the interval and
+	// Passive lets requests take the place of checks: a member that serves, has answered some within the interval and
 	// failed none is not checked.
 	Passive bool
 

@@ -82,7 +82,7 @@ func reachPlain(ctx context.Context, proof *acme.Challenge, at netip.AddrPort) e
 
 func reachSecured(ctx context.Context, proof *acme.Challenge, at netip.AddrPort, presented *tls.Certificate) error {
 	client := tls.Dialer{Config: &tls.Config{ServerName: answered(proof), MinVersion: tls.VersionTLS12,
-		NextProtos: []string{acmez.ACMETLS1Protocol}, InsecureSkipVerify: true}} // none signs a proof: RFC 8737 §3
+		NextProtos: []string{acmez.ACMETLS1Protocol}, InsecureSkipVerify: true}} // no CA signs a proof: RFC 8737 §3
 	c, err := client.DialContext(ctx, "tcp", at.String())
 	if err != nil {
 		return err
