@@ -232,7 +232,7 @@ func (c *Conn) release() {
 	if l := c.listener; l != nil {
 		r.load.Add(-1)
 		l.conns.Add(-1)
-		r.acceptAny = r.acceptAny || l.connsMax.Load() > 0 // a connection that waits for room may take that of this one
+		r.acceptAny = r.acceptAny || l.connsMax.Load() > 0 // a connection that waits for room may take it
 	}
 	r.stats.Closed++
 }

@@ -258,7 +258,7 @@ var wakeOne = func() (one [8]byte) {
 // Wake ends the sleep of Wait. Safe for any goroutine, after Shut as well.
 //
 // Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially
-// consistent, so the descriptor is never written to once its number may be that of another file.
+// consistent, so the descriptor is never written to once another file may have its number.
 func (k *epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {

@@ -44,7 +44,7 @@ func (b *flatBucket) passedNow() uint64 { return b.word.Load() >> passedShift }
 
 // flatIndex finds slots by hash. Each shard has its part of the buckets, the hashes of which have the same first bits.
 // A hash has four buckets, in this order: its home, the other one in the same cache line, and the two of another line
-// of its part. Changed under the mutex of the shard, but for the uses; read by anyone.
+// of its part. Changed under the mutex of the shard, but for the uses; read by any goroutine.
 //
 // An entry only moves to a later one of its buckets, and is in both until it has moved. A reader looks at them in their
 // order, and so does not miss it: as long as it is further on, passed of the buckets before it is not 0.

@@ -84,7 +84,7 @@ func tagOf(hash uint32) uint64 {
 }
 
 // match returns the top bit of each lane of word that equals the lane of tags. Above such a lane it may return the bit
-// of one that differs by one, too, because of a borrow: the lowest is always right, and any other is a slot to look
+// of a lane that differs by one, too, because of a borrow: the lowest is always right, and any other is a slot to look
 // into.
 func match(word, tags uint64) uint64 {
 	differ := word ^ tags

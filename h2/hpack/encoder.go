@@ -134,8 +134,8 @@ func (e *Encoder) AppendStatus(dst []byte, status int) []byte {
 }
 
 // AppendField appends a field. id is the number of name; name, which may be in any case and is written in lower case,
-// matters only when that is Other. forbid forbids everyone on the way to index the field; for credentials the encoder
-// does so of its own.
+// matters only when that is Other. forbid forbids all proxies on the way to index the field; for credentials the
+// encoder does so of its own.
 func (e *Encoder) AppendField(dst []byte, id message.Name, name, value []byte, forbid bool) []byte {
 	p := names[id].policy
 	if p == crumb {

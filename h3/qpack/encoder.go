@@ -46,8 +46,8 @@ func pseudo(dst []byte, p section.Pseudo, value []byte) []byte {
 const crumbMin = 20
 
 // AppendField appends a field. id is the number of name; name, which may be in any case and is written in lower case,
-// matters only when that is Other. forbid forbids everyone on the way to index the field; for credentials the encoder
-// does so of its own: the same as in HPACK (RFC 9204 §7.1.3).
+// matters only when that is Other. forbid forbids all proxies on the way to index the field; for credentials the
+// encoder does so of its own: the same as in HPACK (RFC 9204 §7.1.3).
 func (e *Encoder) AppendField(dst []byte, id message.Name, name, value []byte, forbid bool) []byte {
 	switch id {
 	case message.Authorization, message.ProxyAuthorization, message.SetCookie:

@@ -79,7 +79,7 @@ func (m *Meters) CountHosts(ranked int) *Hosts {
 	return h
 }
 
-// Admit sets the hosts that are counted each for itself, to those of a.
+// Admit sets a as the hosts that are counted each for itself.
 func (h *Hosts) Admit(a *Admitted) { h.next.Store(a) }
 
 // RankAnew makes estimates begin anew: a host is to be ranked by what it has now, not by what it had.

@@ -2,7 +2,7 @@
 // connection it passes on: the text of version 1 and the binary form of version 2.
 //
 // It does no I/O, holds no connection and trusts no sender: its caller decides whose headers are read, and which
-// addresses hold when no header came. Anybody can write a header, so it is read from known senders alone.
+// addresses hold when no header came. Any client can write a header, so it is read from known senders alone.
 //
 //	bytes of a connection ─► Parse ─► Header, and how many bytes it has   what follows is the client's
 //	                          ├─► 0 bytes, no error: more are needed

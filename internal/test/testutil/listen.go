@@ -87,8 +87,8 @@ var lastPort atomic.Uint32
 func init() { lastPort.Store(rand.Uint32N(20000)) }
 
 // FreeAddr returns a loopback address that no process listens on: for a process that must be told its port, and for
-// connections that must be refused. Its IP address belongs to this process alone, and its port is not one that the
-// kernel gives to connections, so that no other process takes it meanwhile.
+// connections that must be refused. Its IP address belongs to this process alone, and the kernel does not give its
+// port to connections, so that no other process takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	pid := os.Getpid()

@@ -25,7 +25,7 @@
 //
 // # Limits
 //
-// 1 MiB a file. Encrypted keys are refused: there is no one to ask for the password.
+// 1 MiB a file. Encrypted keys are refused: a server has no user to ask for the password.
 //
 // A Follower watches files that are read elsewhere: files of authorities. Tickets are the keys of session tickets,
 // which rotate for all listeners at once. Authority is a certificate authority on this machine, for development: it

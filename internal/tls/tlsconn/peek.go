@@ -6,7 +6,7 @@ import "sync"
 // sends many records of a few bytes.
 const peekWireMax = 18 << 10
 
-// Hello is what a ClientHello says to anyone who reads it: enough to choose a backend without terminating TLS. Where it
+// Hello is what a ClientHello says to any reader: enough to choose a backend without terminating TLS. Where it
 // has an Encrypted Client Hello, this is the outer one.
 // Owned by its caller. One Hello serves any number of connections, one after the other.
 type Hello struct {

@@ -40,7 +40,7 @@ func (l location) position() uint64 { return uint64(uint32(l)) << 3 }
 //	word 0: 63…56 how many entries of this line are in the other one │ 55…48 tag of word 7 │ … │ 7…0 tag of word 1
 //
 // A tag tells which locations to look at, in a few steps for all seven; it may be wrong, the location is not. An empty
-// location is 0. Written under the shard's mutex, but for the uses; read by anyone.
+// location is 0. Written under the shard's mutex, but for the uses; read by any goroutine.
 type line [8]atomic.Uint64
 
 const (

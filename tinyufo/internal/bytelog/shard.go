@@ -24,7 +24,7 @@ const (
 
 // shard is the part of a cache for some of the hashes. init makes it ready.
 type shard struct {
-	// Read by anyone, and written by init but for the index.
+	// Read by any goroutine, and written by init but for the index.
 	index  atomic.Pointer[index] // replaced under mu
 	base   unsafe.Pointer        // of memory. SAFETY: it refers to what memory refers to
 	size   uint64                // of memory

@@ -27,7 +27,7 @@ const (
 // lock is a file that this process has locked (F_OFD_SETLK of fcntl(2)).
 //
 //	the kernel's lock is held ── by an edge that lives ──► wait
-//	no one holds it           ── text of an edge ────────► it has died: take the lock
+//	no process holds it       ── text of an edge ────────► it has died: take the lock
 //	                          └─ text of a Caddy ────────► wait while it is fresh
 type lock struct {
 	in   *private.Folder
