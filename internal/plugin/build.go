@@ -78,7 +78,7 @@ func (c *Counter) Load() (sum uint64) {
 // families are the types of filters whose counters are a family of their own.
 var families = map[string]string{"rate_limit": "edge_ratelimit_total", "compress": "edge_compress_total"}
 
-// List adds the counters of what is in force to r, of all that s keeps where TakeEffect was not called.
+// List adds the counters in force to r, of all that s keeps where TakeEffect was not called.
 func (s *Store) List(r *observe.Registry) {
 	label := func(name, value string) observe.Label { return observe.Label{Name: name, Value: value} }
 	list := func(family, help string, of func(key keptKey) []observe.Label) {

@@ -225,8 +225,8 @@ func majorOf(name string) string {
 	return ""
 }
 
-// get asks the go command to choose versions of what is in no folder. Versions of edge are exact: a module that needs a
-// newer edge is an error.
+// get asks the go command to choose versions of modules without a folder. Versions of edge are exact: a module that
+// needs a newer edge is an error.
 func (w *work) get() error {
 	args := []string{"get"}
 	for _, m := range append(w.added(), w.edge) {

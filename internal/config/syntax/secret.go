@@ -27,7 +27,7 @@ func (r *Report) hide(s secret) {
 	r.secrets = append(r.secrets, s)
 }
 
-// Hide keeps the values in n, which are secrets, out of what problems show. A reference to one, ${…}, is shown as it
+// Hide keeps the values in n, which are secrets, out of the texts of problems. A reference to one, ${…}, is shown as it
 // is.
 func (r *Report) Hide(n *Node) {
 	for _, c := range n.Children {

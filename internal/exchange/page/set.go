@@ -79,7 +79,7 @@ const hostMax = 256
 // Set has the pages for some statuses, or for whole classes of them. The zero value has none.
 // Immutable once it is in use.
 type Set struct {
-	// Else has the pages of what this Set has none for; nil: there are no others.
+	// Else has the pages for all that this Set lacks; nil: there are no others.
 	Else *Set
 
 	pages map[int][]*Page // by status, or by class: 4 for 4xx
