@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -148,11 +149,11 @@ func (s Span) excerpt() (before, marked, after string) {
 	return string(b), string(m), string(a)
 }
 
-// printable replaces what a terminal would obey instead of show.
+// printable replaces what a terminal would obey or hide instead of show.
 func printable(line []byte) []rune {
 	runes := []rune(string(line))
 	for i, r := range runes {
-		if r != '\t' && r < 0x20 || r >= 0x7f && r < 0xa0 {
+		if r != '\t' && !strconv.IsPrint(r) {
 			runes[i] = utf8.RuneError
 		}
 	}

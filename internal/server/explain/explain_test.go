@@ -823,6 +823,18 @@ dest = "status:204"
 	}
 }
 
+// A terminal obeys no text of the file, and none of it makes a line that edge did not write.
+func TestExplain_hiddenCharacters(t *testing.T) {
+	path := fileOf(t, "[http]\nlisten = \":8080\"\n"+
+		"[[routes]]\nname = \"a\u202eb\"\npattern = \"/a\"\ndest = \"10.0.0.1:80\"\n"+
+		"[[routes]]\nname = \"c\u2066d\"\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n")
+	got := textOf(t, answerOf(t, path, explain.Ask{URL: "http://x:8080/a"}))
+	wantLines(t, "escaped", got, `route a\u202eb /a`, `c\u2066d /*`)
+	if strings.ContainsAny(got, "\u202e\u2066") {
+		t.Errorf("%q", got)
+	}
+}
+
 // The limits of the listener decide about a long head, and not the defaults.
 func TestExplain_longHeads(t *testing.T) {
 	for limits, want := range map[string]string{

@@ -187,7 +187,7 @@ func (a *Answer) others(p *printer) {
 		}
 		fmt.Fprintf(p.out, "\n%s\n", list.title)
 		for _, o := range list.list[:min(len(list.list), othersShown)] {
-			fmt.Fprintf(p.out, "  %s%s%s: %s\n", o.Name, named(o.Pattern, o.Name), in(o.At), o.Text)
+			printable.Printf(p.out, "  %s%s%s: %s\n", o.Name, named(o.Pattern, o.Name), in(o.At), o.Text)
 			p.clauses("    ", o.When)
 		}
 		if more := len(list.list) - othersShown; more > 0 {
@@ -200,7 +200,7 @@ func (a *Answer) others(p *printer) {
 type printer struct{ out *bytes.Buffer }
 
 func (p *printer) line(label, text string, values ...any) {
-	fmt.Fprintf(p.out, "%-9s %s\n", label, strings.TrimRight(fmt.Sprintf(text, values...), " "))
+	fmt.Fprintf(p.out, "%-9s %s\n", label, strings.TrimRight(printable.Word(fmt.Sprintf(text, values...)), " "))
 }
 
 func (p *printer) clauses(margin string, list []Clause) {
@@ -236,7 +236,7 @@ func (p *printer) settings(list []config.Setting) {
 	var rows bytes.Buffer
 	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 	for i, s := range list {
-		fmt.Fprintf(t, "%-9s %s\t%s\t%s\t%s\n", label(i, "settings"), s.Name, s.Value, s.At, s.Doc)
+		fmt.Fprintf(t, "%-9s %s\t%s\t%s\t%s\n", label(i, "settings"), s.Name, printable.Word(s.Value), s.At, s.Doc)
 	}
 	_ = t.Flush() // into memory
 	p.out.Write(rows.Bytes())
