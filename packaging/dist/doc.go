@@ -25,7 +25,7 @@
 //	edge-1.2.3/LICENSE
 //	edge-1.2.3/completions/               for bash, zsh and fish, by the binary itself
 //	edge-1.2.3/systemd/                   the units
-//	edge-1.2.3/docs/                      what operators read
+//	edge-1.2.3/docs/                      all pages
 //
 // One goroutine does all; a file that could not be written whole is removed.
 package main

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -41,7 +42,7 @@ type file struct {
 	mode int64
 }
 
-// taken are files of the sources, by their places in an archive. The pages of docs/config are taken too.
+// taken are files of the sources, by their places in an archive. The pages of docs are taken too, and are found there.
 var taken = map[string]string{
 	"LICENSE":                    "LICENSE",
 	"edge.toml":                  "packaging/edge.toml",
@@ -50,16 +51,6 @@ var taken = map[string]string{
 	"systemd/edge.socket":        "packaging/systemd/edge.socket",
 	"systemd/notify-reload.conf": "packaging/systemd/notify-reload.conf",
 	"docs/CHANGELOG.md":          "CHANGELOG.md",
-	"docs/configuration.md":      "docs/configuration.md",
-	"docs/deployment.md":         "docs/deployment.md",
-	"docs/operations.md":         "docs/operations.md",
-	"docs/commands.md":           "docs/commands.md",
-	"docs/counters.md":           "docs/counters.md",
-	"docs/errors.md":             "docs/errors.md",
-	"docs/lockdown.md":           "docs/lockdown.md",
-	"docs/proxies.md":            "docs/proxies.md",
-	"docs/tuning.md":             "docs/tuning.md",
-	"docs/why.md":                "docs/why.md",
 }
 
 // completions are the files that shells look for, by the words of edge completion.
@@ -76,10 +67,14 @@ func (r *release) content(binaries []string, runs string) (map[string]file, erro
 		all[name] = file{text, 0o755}
 	}
 	sources := maps.Clone(taken)
-	pages, _ := filepath.Glob(filepath.Join(r.source, "docs", "config", "*.md")) // the pattern is a right one
-	for _, page := range pages {
-		name := "docs/config/" + filepath.Base(page)
-		sources[name] = name
+	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
+		pages, err := fs.Glob(os.DirFS(r.source), pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, page := range pages {
+			sources[page] = page
+		}
 	}
 	for to, from := range sources {
 		text, err := os.ReadFile(filepath.Join(r.source, filepath.FromSlash(from)))
