@@ -5,13 +5,13 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# TLS=boring links BoringCrypto, the FIPS-validated module of Google, which needs a C compiler.
+# Everything is built as it ships, without cgo, but what the race detector needs, and TLS=boring: that links BoringCrypto,
+# the FIPS-validated module of Google, which needs a C compiler.
+export CGO_ENABLED := 0
 TLS     ?= go
-ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
+ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1)
 # CHANGELOG.md begins with "[1.2.3] - unreleased" until the day of that release stands there.
 VERSION := $(shell sed -n '/^.. \[/{s/.*\[\(.*\)\] - unreleased/\1-dev/;s/.*\[\(.*\)\].*/\1/;p;q}' CHANGELOG.md)
-# Everything is built as it ships, without cgo, but what the race detector needs.
-export CGO_ENABLED := 0
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 COMMIT  := $(shell git describe --exclude='*' --always --abbrev=40 --dirty 2>/dev/null)
 INTO    := github.com/edge-proxy/edge/internal/base/build
@@ -47,13 +47,17 @@ TODAY     = $(if $(filter-out 0,$(THIRD)),$(filter-out $(MEASURING),$(MODULES)),
 # $(call each,COMMAND) runs a command in every one of them.
 each = for dir in $(TODAY); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || exit 1; done
 
+# NAME = $(call once,NAME,VALUE) works out a value when it is needed first, and never again.
+once = $(eval $(1) := $(2))$($(1))
+
 # The packages that know no descriptor: they are for every system that Go has.
 PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vE 'edge/poller|x/sys/unix' | \
 	cut -d ' ' -f 1 | grep -vE '/(internal/(lint|test)|examples|cmd|packaging)(/|$$)')
 
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
 # rules about text, programs, and tests of the binary, which is built without either.
-CORE = $(shell go list ./... | grep -vE '/(internal/(lint|test/(battery|docs))|examples|cmd|packaging)(/|$$)')
+ALL  = $(call once,ALL,$(shell go list ./...))
+CORE = $(call once,CORE,$(shell printf '%s\n' $(ALL) | grep -vE '/(internal/(lint|test/(battery|docs))|examples|cmd|packaging)(/|$$)'))
 
 # $(call having,PATTERN,FILES) lists edge's packages with files that have a line like it.
 having = $(shell grep -rlE $(or $(2),--include='*.go') '$(1)' . | \
@@ -66,14 +70,15 @@ STARTS  = ^\s*go [a-z]|\.Go\(
 SEVERAL = $(shell grep -rcE --include='*_test.go' '$(STARTS)' . | \
 	awk -F : '{ sub("/[^/]*$$", "", $$1); n[$$1] += $$2 } END { for (dir in n) if (n[dir] > 1) print dir }' | \
 	sed 's,^\.,github.com/edge-proxy/edge,')
-ONLY    = $(filter $(call having,^//go:build .*(invariants|race)),$(CORE))
-MEET    = $(filter $(ONLY) $(SEVERAL) $(call having,$(STARTS),--include='*.go' --exclude='*_test.go'),$(CORE))
+ONLY    = $(call once,ONLY,$(filter $(call having,^//go:build .*(invariants|race)),$(CORE)))
+MEET    = $(call once,MEET,$(filter $(ONLY) $(SEVERAL) \
+	$(call having,$(STARTS),--include='*.go' --exclude='*_test.go'),$(CORE)))
 
 # make test races every third of them, others each day, and tests the rest plain. The long ones come first, so that no
 # day has two of the longest.
 THIRD ?=
-RACED  = $(if $(THIRD),$(shell printf '%s\n' $(filter $(MEET),$(SLOW)) $(filter-out $(SLOW),$(MEET)) | \
-	awk 'NR % 3 == $(THIRD)'),$(MEET))
+RACED  = $(call once,RACED,$(if $(THIRD),$(shell printf '%s\n' $(filter $(MEET),$(SLOW)) $(filter-out $(SLOW),$(MEET)) | \
+	awk 'NR % 3 == $(THIRD)'),$(MEET)))
 
 # Packages that are raced are not tested plain once more in make test, but for the files of tests that have to be: they
 # count allocations, or do less where they are raced. PLAIN matches the tests of these files.
@@ -82,9 +87,8 @@ AS_BUILT = testutil\.(Allocs|RaceOn|OnlyPlain|RaceRounds)|AllocsPerRun|invariant
 PLAIN    = ^($(shell grep -rlE --include='*_test.go' '$(AS_BUILT)' . | xargs grep -hoE '^func Test\w+' | cut -c 6- | \
 	sort -u | paste -sd '|'))$$
 # What is tested plain, and what is compiled for that.
-ALL     = $(shell go list ./...)
 WHOLLY  = $(if $(ONCE),$(filter-out $(RACED),$(ALL)),$(ALL))
-PARTLY  = $(if $(ONCE),$(filter $(RACED),$(call having,$(AS_BUILT),--include='*_test.go')))
+PARTLY  = $(call once,PARTLY,$(if $(ONCE),$(filter $(RACED),$(call having,$(AS_BUILT),--include='*_test.go'))))
 
 # The compiler spends a fifth of its processor time on collecting its garbage, which rarely reaches the limit.
 COMPILING := GOGC=off GOMEMLIMIT=1GiB
@@ -180,16 +184,15 @@ dist-check: packages-deps ## that make packages makes the same bytes from two fo
 # are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests; make soak builds for
 # arm64. A test that fails and passes the second time, alone, is named as flaky at the end: it is the next thing to mend.
 .PHONY: test
-test: THIRD := $(shell echo $$(($$(date +%-j) % 3)))
-test: TENTH := $(shell echo $$(($$(date +%-j) % 10)))
-test: deps ## everything that must pass, each once and short (20 minutes of processor time)
-	@begun=$$SECONDS; summary=; again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; \
+test: deps ## everything that must pass, each once and short (25 minutes of processor time)
+	@begun=$$SECONDS; summary=; again=$$(mktemp -d); trap 'rm -rf $$again' EXIT; day=$$(date +%-j); \
 	flaky() { \
 		cat $$again/report.* 2>/dev/null | sed -nE 's,^([^/]*/[^.]*)\.(.*): 2 runs\, 1 failures$$,=== flaky: \1 \2,p' || true; \
 	}; \
 	for step in fmt compile vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again ONCE=1 THIRD=$(THIRD) TENTH=$(TENTH) \
+		if ! $(MAKE) --no-print-directory $$step AGAIN=$$again ONCE=1 \
+			THIRD=$(or $(THIRD),$$((day % 3))) TENTH=$(or $(TENTH),$$((day % 10))) \
 			FLAGS="-short -timeout=20m -vet=off -ldflags=-s -p=$$(($$(nproc) + 1)) -parallel=4" \
 			FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '\n=== summary%b\n' "$$summary"; flaky; printf '=== FAILED: make %s\n' $$step; exit 1; \
@@ -256,10 +259,10 @@ invariants: ## the tests of the core with assertions and poisoned buffers
 
 .PHONY: others
 others: ## build and vet all modules for arm64, and vet what is portable for darwin
-	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false ./...
-	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
-	@$(call each,GOARCH=arm64 CGO_ENABLED=0 go vet ./...)
-	GOOS=darwin CGO_ENABLED=0 go vet $$(printf "%s\n" $(PORTABLE) | grep -v /internal/)
+	GOARCH=arm64 go build -buildvcs=false ./...
+	GOARCH=arm64 go vet ./...
+	@$(call each,GOARCH=arm64 go vet ./...)
+	GOOS=darwin go vet $$(printf "%s\n" $(PORTABLE) | grep -v /internal/)
 
 # An emulated processor runs the tests of packages that have code or layouts of memory for one processor, and of what is
 # portable; then edge itself, with the cases of the RFCs. Without binfmt an emulated process starts no other one, so
@@ -271,7 +274,7 @@ NOT_UNDER_QEMU := ^(TestRules_Enforce|TestRun_(followsTheService|killedService)|
 .PHONY: arm64-check
 arm64-check: ## the same code on an emulated arm64: unit tests, then edge and curl; installs qemu-user-static (Debian)
 	$(call apt,qemu-aarch64-static:qemu-user-static,)
-	GOARCH=arm64 CGO_ENABLED=0 go test -short -vet=off -exec qemu-aarch64-static -skip '$(NOT_UNDER_QEMU)' $(FLAGS) \
+	GOARCH=arm64 go test -short -vet=off -exec qemu-aarch64-static -skip '$(NOT_UNDER_QEMU)' $(FLAGS) \
 		$(PORTABLE) $(UNDER_QEMU)
 	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 $(FLAGS) -run TestARM64 -v ./cmd/edge
 	EDGE_QEMU_ARM64=qemu-aarch64-static go test -short -count=1 -vet=off $(FLAGS) ./internal/test/battery
@@ -279,7 +282,7 @@ arm64-check: ## the same code on an emulated arm64: unit tests, then edge and cu
 # Two folders at a time: while one links, the other one fuzzes. The one whose targets take the longest begins. The seeds
 # of all targets run in make unit and race; make test fuzzes those of every tenth folder, others each day.
 TENTH ?=
-FUZZED = ./tinyufo $(filter-out ./tinyufo,$(call dirs,^func Fuzz))
+FUZZED = $(call once,FUZZED,./tinyufo $(filter-out ./tinyufo,$(call dirs,^func Fuzz)))
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=30s
 	@$(MAKE) --no-print-directory -j2 -Otarget $(addprefix fuzz-in/,$(if $(TENTH),$(shell printf '%s\n' $(FUZZED) | awk 'NR % 10 == $(TENTH)'),$(FUZZED)))
@@ -369,7 +372,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 .PHONY: nightly
 nightly: ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
 	$(call apt,etcd:etcd-server named:bind9 nsupdate:bind9-dnsutils,etcd named)
-	CGO_ENABLED=0 go build -C internal/test/kube -trimpath -buildvcs=false -ldflags '-s -w' \
+	go build -C internal/test/kube -trimpath -buildvcs=false -ldflags '-s -w' \
 		-o $(CURDIR)/bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/test/interop -count=1 -timeout 30m $(FLAGS) \
 		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|_etcd' -v .
