@@ -77,8 +77,8 @@ func (a *asked) change(m *backend.Member, c *admin.BackendChange) {
 	}
 }
 
-// arrange schedules a call of back after d, in place of what was arranged for s before. Where a call was arranged, its
-// function is called in place of back. Without d nothing is arranged. a.mu is held.
+// arrange schedules a call of back after d, in place of the call that was arranged for s before; the function of that
+// call, if there was one, takes the place of back. Without d nothing is arranged. a.mu is held.
 func (a *asked) arrange(s subject, d time.Duration, back func()) {
 	if e := a.forget(s); e != nil {
 		back = e.back

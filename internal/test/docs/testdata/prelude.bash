@@ -41,7 +41,7 @@ says() {
 	local text pattern
 	IFS= read -rd '' text <"$log" || true
 	for pattern; do
-		# shellcheck disable=SC2053 # it is a pattern
+		# Without quotes it is a pattern.
 		[[ $text != *$pattern* ]] || return 0
 	done
 	return 1
