@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -82,7 +81,7 @@ func TestSet_changesInOrder(t *testing.T) {
 }
 
 func TestLogChanges_panic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var log testutil.Output
 		testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 		s := Of("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
@@ -109,7 +108,7 @@ func TestLogChanges_panic(t *testing.T) {
 
 // A member that changes again and again has a line for each of its first changes in a minute, then one a minute.
 func TestLogChanges_flapping(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var log testutil.Output
 		testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 		s := Of("10.0.0.1:80", "10.0.0.2:80")

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/backend/balance"
@@ -223,7 +222,7 @@ func TestView_panicsInAllZones(t *testing.T) {
 }
 
 func TestView_panicsWhereNoneTakesAPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s, r := tiered(Policy{Panic: 0.5}, []int{3}, []int{3}), reactor(t)
 		for _, m := range s.Members() {
 			m.SetPart(PartAgent, 0)
@@ -236,7 +235,7 @@ func TestView_panicsWhereNoneTakesAPart(t *testing.T) {
 }
 
 func TestSet_onPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := tiered(Policy{Panic: 0.5}, []int{3}, []int{0})
 		var got []Panic
 		stop := s.OnPanic(func(p *Panic) { got = append(got, *p) })

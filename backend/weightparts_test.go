@@ -50,7 +50,7 @@ func held(s *Set, m *balance.Method, requests int) []float64 {
 }
 
 func TestMember_setPart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := weighted(3, 1, 2)
 		all := s.Members()
 		if !all[0].SetPart(PartAgent, 0.75) || all[0].SetPart(PartAgent, 0.75) || all[0].Part() != 0.75 {
@@ -82,7 +82,7 @@ func TestMember_setPart(t *testing.T) {
 
 // A member that takes no part is still there for the keys that lead to it.
 func TestMember_partMovesNoKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := weighted(1, 1, 1)
 		keys := func(m *balance.Method) (list []int) {
 			v, p := s.now.Load().tiers[0].view, m.New(0, 1)
@@ -106,7 +106,7 @@ func TestMember_partMovesNoKey(t *testing.T) {
 }
 
 func TestMember_partsMakeFewViews(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := weighted(slices.Repeat([]int{1}, 100)...)
 		seen := map[*state]bool{s.now.Load(): true}
 		for i := range 1000 {
@@ -128,7 +128,7 @@ func slowly(weights ...int) *Set {
 }
 
 func TestSet_slowStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := slowly(1, 1, 1, 1)
 		m := s.Members()[2]
 		if m.Part() != 1 {
@@ -162,7 +162,7 @@ func TestSet_slowStart(t *testing.T) {
 
 // A Set that is simulated goes by the clock it is given: the time of the system passes without an effect.
 func TestSet_simulate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		now := time.Unix(1000, 0)
 		s := Of("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
 		keep := s.Simulate(func() time.Time { return now })
@@ -187,7 +187,7 @@ func TestSet_simulate(t *testing.T) {
 }
 
 func TestSet_slowStartBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := slowly(1, 1)
 		all := s.Members()
 		for _, m := range all {
@@ -231,7 +231,7 @@ func TestSet_slowStartBegins(t *testing.T) {
 func TestSet_partsProperty(t *testing.T) {
 	const slow = 3200 * time.Millisecond // steps are 100 ms
 	for seed := range uint64(10) {
-		synctest.Test(t, func(t *testing.T) {
+		testutil.Bubble(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			weights := make([]int, 2+rng.IntN(6))
 			for i := range weights {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // idler is an echo that closes in a drain only when it says that it is idle.
@@ -20,7 +21,7 @@ func (h idler) Idle() bool { return h.idle.Load() }
 // An open connection is served on. What is idle is closed in the last third of the grace, what is not is left.
 func TestEngine_drain(t *testing.T) {
 	for name, idle := range map[string]bool{"idle": true, "busy": false} {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { drain(t, idle) }) })
+		t.Run(name, func(t *testing.T) { testutil.Bubble(t, func(t *testing.T) { drain(t, idle) }) })
 	}
 }
 
@@ -75,7 +76,7 @@ func (h parter) OnDrain(*engine.Conn, time.Duration) { *h.told++ }
 // once. One that is busy is left alone and hears of the end.
 func TestEngine_drainSpreadsTheEnds(t *testing.T) {
 	const conns, steps = 2000, 50
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		g := newRig(t, engine.Options{})
 		var idle, busy atomic.Bool
 		idle.Store(true)

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -111,7 +110,7 @@ func TestNewBytes_refusesOptions(t *testing.T) {
 
 // The goroutine of a cache without a Clock keeps the time: no entry ends too soon, or much too late.
 func TestBytes_ownClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		c, err := NewBytes(BytesOptions{Size: 1 << 20, TTL: 10 * time.Second})
 		testutil.Must(t, err)
 		defer c.Close()

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -555,7 +554,7 @@ func TestFlat_sweepsWhatHasExpired(t *testing.T) {
 }
 
 func TestFlat_keepsTheTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		c := NewFlat[int, int](FlatOptions{Entries: 100, TTL: 3 * time.Second})
 		defer c.Close()
 		time.Sleep(10 * time.Second)

@@ -64,7 +64,7 @@ func (o *origin) loadMany(ctx context.Context, keys []int) (map[int]int, error) 
 }
 
 func TestLoad_oneLoaderForAllWhoWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		c := New(Options[int, int]{Entries: 100})
 		var wg sync.WaitGroup
@@ -120,7 +120,7 @@ func TestLoad_oneLoaderAtATime(t *testing.T) {
 }
 
 func TestLoad_waitersLeaveAtTheirOwnDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		c := New(Options[int, int]{Entries: 100})
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -175,7 +175,7 @@ func TestLoad_isDiscardedWhenTheKeyChanges(t *testing.T) {
 	for name, change := range changes {
 		for _, many := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, many), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				testutil.Bubble(t, func(t *testing.T) {
 					var o origin
 					c := New(Options[int, int]{Entries: 100, TTL: Forever})
 					defer c.Close()
@@ -208,7 +208,7 @@ func TestLoad_isDiscardedWhenTheKeyChanges(t *testing.T) {
 }
 
 func TestLoad_aLoaderThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		c := New(Options[int, int]{Entries: 100})
 		fail := map[string]func(context.Context, int) (int, error){
 			"panic":  func(context.Context, int) (int, error) { panic("no") },
@@ -240,7 +240,7 @@ func TestLoad_aLoaderThatFails(t *testing.T) {
 }
 
 func TestLoad_negative(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		told := 0
 		c := New(Options[int, int]{Entries: 100, Negative: time.Minute, OnEvict: func(int, int, Cause) { told++ },
@@ -272,7 +272,7 @@ func TestLoad_negative(t *testing.T) {
 }
 
 func TestLoad_staleWhileOneRefreshes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		c := New(Options[int, int]{Entries: 100, TTL: time.Minute, Stale: time.Minute})
 		defer c.Close()
@@ -302,7 +302,7 @@ func TestLoad_staleWhileOneRefreshes(t *testing.T) {
 }
 
 func TestLoadMany_joinsLoadsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		c := New(Options[int, int]{Entries: 100})
 		c.Set(3, 30)
@@ -328,7 +328,7 @@ func TestLoadMany_joinsLoadsUnderWay(t *testing.T) {
 }
 
 func TestLoadMany_endsWhenNobodyWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		c := New(Options[int, int]{Entries: 100})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -357,7 +357,7 @@ func TestLoadMany_endsWhenNobodyWaits(t *testing.T) {
 
 // What a load caches evicts another entry, and callbacks may use the cache as they like.
 func TestLoad_callbacksUseTheCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var o origin
 		var c *Cache[int, int]
 		var evicted atomic.Int64
@@ -392,7 +392,7 @@ func TestLoad_callbacksUseTheCache(t *testing.T) {
 
 // No map finds a key that is not equal to itself.
 func TestLoad_ofNaN(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		nan := math.NaN()
 		c := New(Options[float64, int]{Entries: 100, Negative: time.Minute})
 		defer c.Close()

@@ -2,7 +2,6 @@ package tinyufo
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -14,7 +13,7 @@ type caused map[Cause]int
 func (n caused) evict(_, _ int, cause Cause) { n[cause]++ }
 
 func TestTimes_TTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		left := make(caused)
 		c := New(Options[int, int]{Entries: 100, TTL: time.Minute, OnEvict: left.evict, Resolution: time.Second,
 			TTLFunc: func(key, _ int) time.Duration { return time.Duration(key) * time.Second }})
@@ -52,7 +51,7 @@ func TestTimes_TTL(t *testing.T) {
 }
 
 func TestTimes_SetTTLSoonerThanBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		left := make(caused)
 		c := New(Options[int, int]{Entries: 100, TTL: Forever, OnEvict: left.evict, Resolution: time.Second})
 		defer c.Close()
@@ -79,7 +78,7 @@ func TestTimes_SetTTLSoonerThanBefore(t *testing.T) {
 }
 
 func TestTimes_TTI(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		c := New(Options[int, int]{Entries: 100, TTI: time.Minute})
 		defer c.Close()
 		c.Set(1, 1)
@@ -105,7 +104,7 @@ func TestTimes_TTI(t *testing.T) {
 }
 
 func TestTimes_CloseStopsThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		c := New(Options[int, int]{Entries: 100, TTL: time.Minute})
 		c.Set(1, 1)
 		c.Close()

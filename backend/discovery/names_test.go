@@ -39,7 +39,7 @@ func lookups(t *testing.T, answers chan []string) Lookup {
 // A name that does not resolve is a backend that is down; one that moves takes its backend along. Several addresses are
 // as many backends, unless they are one of each family.
 func TestResolver_followsNames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := backend.NewSet(backend.Spec{Address: "one.example:80", Weight: 3, Zone: "a", Tier: 1},
 			backend.Spec{Address: "127.0.0.1:80"})
 		answers := make(chan []string, 1)
@@ -83,7 +83,7 @@ func TestResolver_followsNames(t *testing.T) {
 
 // A name is looked up again when its TTL is almost over, at random; failures are spaced out.
 func TestResolver_asksByTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		srv := dnsserver.New()
 		srv.Answer("one.example.", "A 100 10.0.0.1")
 		s := backend.Of("one.example:80")
@@ -138,7 +138,7 @@ func names(t *testing.T, srv *dnsserver.Server) Names {
 
 // Without names nothing is looked up; a name that joins is, until it goes.
 func TestResolver_namesThatComeAndGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s, answers := backend.Of("127.0.0.1:80"), make(chan []string, 1)
 		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
 		if len(res.stop) != 0 {
@@ -162,7 +162,7 @@ func TestResolver_namesThatComeAndGo(t *testing.T) {
 func TestResolver_namesAddresses(t *testing.T) {
 	var log testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s, answers := backend.Of("one.example:80"), make(chan []string, 1)
 		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
 		for _, answer := range [][]string{
@@ -185,7 +185,7 @@ func TestResolver_namesAddresses(t *testing.T) {
 
 // A source may give many names while no server answers: few of them are looked up at a time.
 func TestResolver_boundsLookups(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var running, most atomic.Int64
 		s := backend.NewSet()
 		res := ResolveNames("service", s, NamesBy(func(ctx context.Context, _ string) ([]netip.Addr, error) {
@@ -213,7 +213,7 @@ func TestResolver_boundsLookups(t *testing.T) {
 func TestResolver_boundsAddresses(t *testing.T) {
 	var log testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var flood atomic.Bool
 		s := backend.NewSet(backend.Spec{Address: "a.example:80"}, backend.Spec{Address: "b.example:80"})
 		res := ResolveNames("service", s, NamesBy(func(_ context.Context, host string) (ips []netip.Addr, _ error) {

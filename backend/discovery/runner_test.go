@@ -76,7 +76,7 @@ func members(s *backend.Set) string {
 // run runs a test of a Runner in virtual time.
 func run(t *testing.T, o Options, test func(t *testing.T, s told, r *Runner, set *backend.Set, want func(string))) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s, set := told(make(chan func(func([]backend.Spec, error)) error)), backend.NewSet()
 		o.Upstream, o.Name, o.Source = "users", "told", s
 		r := Start(o)
@@ -305,7 +305,7 @@ func TestRunner_serverThatFailsForTenMinutes(t *testing.T) {
 	for _, how := range []dnsserver.Failure{dnsserver.ServFail, dnsserver.Refused, dnsserver.Drop, dnsserver.NoSOA,
 		dnsserver.Lame} {
 		for _, text := range []string{"dns://web.example:80", "srv+dns://_http._tcp.example"} {
-			synctest.Test(t, func(t *testing.T) {
+			testutil.Bubble(t, func(t *testing.T) {
 				srv, set := dnsserver.New(), backend.NewSet()
 				srv.Answer("web.example.", "A 5 10.0.0.1", "A 5 10.0.0.2", "AAAA 5 2001:db8::1")
 				srv.Answer("_http._tcp.example.", "SRV 5 0 0 80 web.example.")
@@ -346,7 +346,7 @@ func TestRunner_serverThatFailsForTenMinutes(t *testing.T) {
 
 // A name that is denied ends its members after three answers; a target of "." at once.
 func TestRunner_deniedNames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		srv, set := dnsserver.New(), backend.NewSet()
 		srv.Answer("a.example.", "A 5 10.0.0.1")
 		srv.Answer("_http._tcp.example.", "SRV 5 0 0 80 a.example.")
@@ -384,7 +384,7 @@ func TestRunner_deniedNames(t *testing.T) {
 }
 
 func TestServiceSpecs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		srv := dnsserver.New()
 		srv.Answer("s.example.", "SRV 5 10 0 80 a.example.", "SRV 5 10 3 80 b.example.", "SRV 5 20 1 80 c.example.",
 			"SRV 5 700 60000 80 d.example.")
@@ -455,7 +455,7 @@ func (d deaf) Run(_ context.Context, publish func([]backend.Spec, error)) error 
 
 // A source that does not end with its context holds nobody up, and is heard no more.
 func TestRunner_deafSource(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		set, source := backend.NewSet(), make(deaf)
 		r := Start(Options{Name: "deaf", Source: source})
 		r.Join(set)

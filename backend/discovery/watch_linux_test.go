@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,7 +80,7 @@ func TestFolders_overflowWakesAll(t *testing.T) {
 
 // Where the kernel watches no folder, files are read every two seconds.
 func TestFolders_pollWithoutInotify(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		f := folders{watchers: map[*watcher]int{}, fd: -1}
 		w := f.watch(filepath.Join(t.TempDir(), "list"))
 		defer f.close(w)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/base/safeopen"
@@ -98,7 +97,7 @@ func TestFile_linesOfOthersStay(t *testing.T) {
 // one has died the name is free again.
 func TestFile_laterProcessHasTheName(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		before, after := open(t, "file://"+path), open(t, "file://"+path)
 		want := func(address string) {
 			t.Helper()
@@ -128,7 +127,7 @@ func TestFile_laterProcessHasTheName(t *testing.T) {
 // What a process that has died has registered is taken out by the next one that writes.
 func TestFile_deadLinesAreTakenOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		dead, lives := open(t, "file://"+path), open(t, "file://"+path)
 		put(t, dead, Entry{Name: "dead", Address: "10.0.0.1:1", TTL: 10 * time.Second})
 		put(t, lives, Entry{Name: "lives", Address: "10.0.0.1:2", TTL: 10 * time.Second})

@@ -68,7 +68,7 @@ func run(t *testing.T, e Entry, test func(t *testing.T, r *Registration, n *note
 	t.Helper()
 	var out bytes.Buffer
 	testutil.EventLog(t, slog.NewTextHandler(&out, nil))
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		n, tally := &noted{begun: time.Now(), does: works}, &Tally{}
 		r := Register(Options{To: "here", Registry: n, Entry: e, Tally: tally})
 		synctest.Wait()
@@ -222,7 +222,7 @@ func TestRegistration_registryThatDoesNotReturn(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		testutil.EventLog(t, slog.NewTextHandler(&out, nil))
-		synctest.Test(t, func(t *testing.T) {
+		testutil.Bubble(t, func(t *testing.T) {
 			released := make(chan struct{})
 			deaf := func(context.Context) error { <-released; return errors.New("late") }
 			n := &noted{begun: time.Now(), does: works}
@@ -265,7 +265,7 @@ const notReturned = `"the registry does not return"`
 
 // A Put that succeeds while the end begins counts: others may have found what it made known.
 func TestRegistration_endsDuringTheFirstPut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		n := &noted{begun: time.Now()}
 		n.told(func(ctx context.Context) error { <-ctx.Done(); return nil })
 		testutil.EventLog(t, slog.DiscardHandler)

@@ -74,10 +74,22 @@ func isNow(fn string) bool {
 	return fn == "Now" || fn == "now" || len(fn) > 4 && (fn[len(fn)-4:] == ".Now" || fn[len(fn)-4:] == ".now")
 }
 
-// checkSleep: a test waits for something, with a deadline, and never for a time to pass. In a
-// bubble of testing/synctest Sleep only moves the fake clock. testutil names deadlines, since a busy machine is slow.
+// checkSleep: a test waits for something, with a deadline, and never for a time to pass. In testutil.Bubble Sleep only
+// moves the fake clock. testutil names deadlines, since a busy machine is slow.
 func checkSleep(s *source, report report) {
-	if !(s.test || s.under("internal/test/testutil")) || s.imports["synctest"] == "testing/synctest" {
+	if !(s.test || s.under("internal/test/testutil")) {
+		return
+	}
+	fake := s.imports["synctest"] == "testing/synctest"
+	s.inFuncs(func(n ast.Node, in string) {
+		switch pkg, name, _ := s.selected(n); {
+		case pkg == module+"/internal/test/testutil" && name == "Bubble":
+			fake = true
+		case pkg == "testing/synctest" && name == "Test" && s.test:
+			report(s.line(n.Pos()), in, "synctest.Test crashes under the race detector: testutil.Bubble does not")
+		}
+	})
+	if fake {
 		return
 	}
 	s.inFuncs(func(n ast.Node, in string) {
@@ -92,7 +104,7 @@ func checkSleep(s *source, report report) {
 		}
 		if pkg, name, ok := s.selected(n); ok && pkg == "time" && name == "Sleep" {
 			report(s.line(n.Pos()), in,
-				"time.Sleep in a test: poll with a deadline (testutil.Eventually) or use testing/synctest")
+				"time.Sleep in a test: poll with a deadline (testutil.Eventually) or use testutil.Bubble")
 		}
 	})
 }

@@ -12,5 +12,8 @@ func TestSleep_fires(t *testing.T) {
 		"proxy/d_test.go", "package proxy\nimport \"" + module + "/internal/test/testutil\"\nimport \"time\"\n" +
 			"func f() { testutil.Eventually(nil, 9*time.Second) }\n" +
 			"func g() { testutil.Eventually(nil, 2*testutil.Patience) }\n",
-	}, "proxy/a_test.go:3 f", "proxy/d_test.go:4 f")
+		"proxy/e_test.go", "package proxy\nimport \"" + module + "/internal/test/testutil\"\nimport \"time\"\n" +
+			"func f() { testutil.Bubble(nil, func() { time.Sleep(1) }) }\n",
+		"proxy/f_test.go", "package proxy\nimport \"testing/synctest\"\nfunc f() { synctest.Test(nil, nil) }\n",
+	}, "proxy/a_test.go:3 f", "proxy/d_test.go:4 f", "proxy/f_test.go:3 f")
 }

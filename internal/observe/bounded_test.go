@@ -6,10 +6,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestBounded_waitsNoLongerThanToldTo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		in, out := io.Pipe()
 		b := NewBounded(out, 2*time.Second)
 		begun := time.Now()

@@ -10,9 +10,10 @@ import (
 	"sync"
 	"testing"
 	"testing/quick"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // frames is an output that takes records.
@@ -221,7 +222,7 @@ func TestSink_records(t *testing.T) {
 
 // Records that the output does not take are lost, and counted to the one.
 func TestSink_recordsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		out := &frames{keep: true, most: 2}
 		s := open(t, Options{Records: out})
 		a := s.AccessLog(FormatJSON)

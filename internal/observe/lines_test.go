@@ -77,7 +77,7 @@ func TestLines_missingOnesAreToldInTheirPlace(t *testing.T) {
 
 // The notice of missing lines comes as soon as the output is read again, though no line follows.
 func TestLines_noticeNeedsNoOtherLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		in, out := io.Pipe()
 		s := open(t, Options{Writer: out, RingBytes: ringBytesMin, BatchBytes: pieceBytes, Notice: notice})
 		l := s.Lines()
@@ -123,7 +123,7 @@ func TestLines_keepTheOrderOfEachGoroutine(t *testing.T) {
 
 // A line that the output refuses is lost and counted; a notice that it refuses is written later.
 func TestLines_failingOutput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		s := open(t, Options{Writer: &out, Notice: notice})
 		l := s.Lines()
@@ -165,7 +165,7 @@ func (r *refusing) Write(p []byte) (int, error) {
 }
 
 func TestLines_refusedNoticeIsNoLostLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out refusing
 		s := open(t, Options{Writer: &out, Notice: notice})
 		out.setFail(errors.New("disk full"), 0)
@@ -267,7 +267,7 @@ func TestSink_syncIsComplete(t *testing.T) {
 }
 
 func TestSink_syncGivesUpOnBlockedOutput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		in, out := io.Pipe()
 		s := open(t, Options{Writer: out})
 		_, _ = io.WriteString(s.Lines(), "never read\n")

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // bare writes lines without a time.
@@ -37,7 +38,7 @@ func TestNewLogger_jsonUnlessTerminal(t *testing.T) {
 }
 
 func TestLimited_countsWhatItSuppressed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		log := slog.New(NewLimited(bare(&out), 2))
 		for i := range 5 {
@@ -59,7 +60,7 @@ level=INFO msg=refused a=1 i=5 suppressed=3
 }
 
 func TestLimited_otherLinesBringTheCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		log := slog.New(NewLimited(bare(&out), 1))
 		log.Warn("refused")
@@ -74,7 +75,7 @@ func TestLimited_otherLinesBringTheCount(t *testing.T) {
 }
 
 func TestLimited_boundsItsKinds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		h := NewLimited(bare(&out), 1)
 		log := slog.New(h)

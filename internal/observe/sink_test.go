@@ -83,7 +83,7 @@ func wantText(t *testing.T, what, got, want string) {
 }
 
 func TestSink_firstLineAtOnceOthersWithinFlush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		s := open(t, Options{Writer: &out})
 		r := s.Ring()
@@ -113,7 +113,7 @@ func TestSink_firstLineAtOnceOthersWithinFlush(t *testing.T) {
 
 // A ring that fills is emptied before the flush; what was in it is written when there is much of it, in pieces.
 func TestSink_fullRingsAreGathered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out buffer
 		s := open(t, Options{Writer: &out, RingBytes: ringBytesMin})
 		r := s.Ring()
@@ -245,7 +245,7 @@ func TestSink_blockedOutputNeverBlocksProducer(t *testing.T) {
 }
 
 func TestSink_closeGivesUpOnBlockedOutput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		in, out := io.Pipe()
 		s := open(t, Options{Writer: out})
 		s.Ring().Write([]byte("never read\n"))
@@ -259,7 +259,7 @@ func TestSink_closeGivesUpOnBlockedOutput(t *testing.T) {
 }
 
 func TestSink_failingOutput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var out, events buffer
 		s := open(t, Options{Writer: &out, Events: slog.New(slog.NewTextHandler(&events, nil))})
 		r := s.Ring()
@@ -575,7 +575,7 @@ func (l leisurely) Write(p []byte) (int, error) {
 // An output that is a little faster than what is appended loses nothing, however long it takes for all that was
 // gathered.
 func TestSink_slowOutputKeepsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := open(t, Options{Writer: leisurely{10 * time.Millisecond}})
 		r := s.Ring()
 		line := []byte(strings.Repeat("x", 1023) + "\n")

@@ -3,10 +3,10 @@ package plugin_test
 import (
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/plugin"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -57,7 +57,7 @@ func (s stuck) Close() { <-s.end }
 
 // A Close that hangs holds nobody up for longer than it says.
 func TestClose_hangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s, begun := stuck{make(chan struct{})}, time.Now()
 		if err := plugin.Close(s); err == nil || time.Since(begun) != 5*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begun))

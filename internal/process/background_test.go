@@ -5,13 +5,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // Work is ready by its word or by its end; after an error or a panic it begins again, later each time.
 func TestBackgrounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		var begun []time.Duration
 		start := time.Now()
 		ended := false
@@ -68,7 +69,7 @@ func TestBackgrounds(t *testing.T) {
 
 // Work that is not ready keeps a process from serving, and work that does not end keeps it from ending for 5 s.
 func TestBackgrounds_late(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		stuck := make(chan struct{})
 		b := &backgrounds{all: []Background{{"slow", func(context.Context, func()) error { <-stuck; return nil }}}}
 		start := time.Now()

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -440,7 +439,7 @@ func TestLookout_manyAddresses(t *testing.T) {
 // A look at names ends long before their order does, whatever the DNS servers do. One that is given up says nothing:
 // a process that ends has not found a name to lead elsewhere.
 func TestLookout_hangingDNS(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		l := lookoutOf(t, func(ctx context.Context, _ string, _ netip.AddrPort, _ []byte, _ func([]byte) bool) (
 			[]byte, error) {
 			<-ctx.Done()

@@ -21,7 +21,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/config"
@@ -173,7 +172,7 @@ func TestZones_providerFails(t *testing.T) {
 
 // A proof waits for the slowest server of the zone, three minutes at most, and for none where none answers.
 func TestRecord_waits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		p := &providing{}
 		z, other := newZones(t, p)
 		r, err := z.Present(t.Context(), proofName, "a-text")
@@ -320,7 +319,7 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Answers are kept for five minutes, and a bounded number of them.
 func TestAsker_keeps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		over := &answering{}
 		a := &asker{url: "http://a.test", known: make(map[string]askedAnswer), client: &http.Client{Transport: over}}
 		for _, pause := range []time.Duration{0, 4 * time.Minute, 2 * time.Minute} {

@@ -2,13 +2,14 @@ package yield
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // A loop sleeps after each stretch of work that was long enough, and only then.
 func TestPace_Step(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		for _, c := range []struct {
 			step  time.Duration
 			steps int

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -160,7 +159,7 @@ func TestClient_serverThatDropsEDNS(t *testing.T) {
 // What is known of a server that drops questions with EDNS is tried anew after an hour; a server that is silent
 // altogether is asked with EDNS again.
 func TestClient_asksWithEDNSAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := dnsserver.New()
 		s.Answer("one.example.", "A 30 10.0.0.1", "AAAA 30 ::2")
 		o := files(t, "options timeout:1 attempts:2", "")
@@ -278,7 +277,7 @@ func TestParseSettings(t *testing.T) {
 
 // The files are read again after they have changed, and one that went says what it said before.
 func TestClient_filesThatChange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		o := files(t, "", "10.0.0.1 one\n")
 		c := New(o)
 		look := func(want string) {
@@ -300,7 +299,7 @@ func TestClient_filesThatChange(t *testing.T) {
 
 // One family that comes is told of after 50 ms, though the answer takes until the other one has come or failed.
 func TestClient_oneFamilyEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := dnsserver.New()
 		s.Answer("one.example.", "A 30 10.0.0.1", "AAAA 30 ::2")
 		o := files(t, "options timeout:3 attempts:1", "")

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -107,7 +106,7 @@ func TestZone(t *testing.T) {
 // A record is there when no server says that it lacks it. Servers that do not answer, and such as do not serve the
 // zone, have no say.
 func TestLacking(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		const name = "_acme-challenge.www.example.org."
 		w := newWorld()
 		c := w.client(t)

@@ -88,7 +88,7 @@ func TestExporter_repeats(t *testing.T) {
 		{"silent", []string{"silent"}, 1100, Counts{Failed: 1100}, 4, 40 * time.Second, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			testutil.Bubble(t, func(t *testing.T) {
 				e, s, frames := scripted(t, c.records, c.answers...)
 				n, err := e.WriteRecords(frames)
 				if n != len(frames) || (err == nil) != (c.want.Failed == 0) {
@@ -106,7 +106,7 @@ func TestExporter_repeats(t *testing.T) {
 
 // A time that the collector names holds for the next call as well.
 func TestExporter_obeysRetryAfterInTheNextCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		e, s, frames := scripted(t, 1, "429 90", "200")
 		_, _ = e.WriteRecords(frames)
 		time.Sleep(31 * time.Second) // of the bubble: the minute of the next call holds the end of the 90 s
@@ -124,7 +124,7 @@ func TestExporter_obeysRetryAfterInTheNextCall(t *testing.T) {
 func TestExporter_closeEndsWaits(t *testing.T) {
 	for _, how := range []string{"503", "dead", "silent"} {
 		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			testutil.Bubble(t, func(t *testing.T) {
 				e, s, frames := scripted(t, 700, how)
 				done := make(chan error)
 				go func() {
@@ -283,7 +283,7 @@ func TestExporter_closeEndsRequests(t *testing.T) {
 
 // A collector that breaks off gets the same batch again, whole.
 func TestExporter_hangsUpThenTakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		e, frames := batchOf(t, Options{Signal: Traces}, 5)
 		var bodies []string
 		tries := 0

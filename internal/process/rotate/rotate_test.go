@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -428,7 +427,7 @@ func TestRotate_clockSetBack(t *testing.T) {
 
 // A configuration that rotates nothing is looked at every 10 s, since a reload may bring another one.
 func TestRotation_without(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		asked := 0
 		r := Begin(Logs{Config: func() *config.Config { asked++; return &config.Config{} }})
 		time.Sleep(time.Minute + time.Millisecond) // synctest's clock

@@ -192,7 +192,7 @@ func TestAsked_ends(t *testing.T) {
 			{State: admin.BackendDraining}}, admin.BackendDraining, 1, admin.BackendDraining},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			testutil.Bubble(t, func(t *testing.T) {
 				members := backend.Of("127.0.0.1:1").Members()
 				m := members[0]
 				var a asked

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/observe"
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // counted are Pages whose one value is how often they were collected.
@@ -88,7 +88,7 @@ func TestPages_formats(t *testing.T) {
 
 // Those that ask within 200 ms get what was collected once, in either format.
 func TestPages_shareWhatWasCollected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		p, n := counted()
 		for range 3 {
 			ask(p, "GET", "@")
@@ -124,7 +124,7 @@ func (s *stuck) Write(b []byte) (int, error) {
 
 // A client that does not read keeps the page that it was given, and others get theirs.
 func TestPages_slowReader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		p, _ := counted()
 		slow := &stuck{ResponseWriter: httptest.NewRecorder(), begun: make(chan struct{}), let: make(chan struct{})}
 		var done sync.WaitGroup

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -42,7 +41,7 @@ func TestAuthority_clockSetBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "internal")
 	a := authority(t, dir)
 	later := a.Find("a.test")
-	synctest.Test(t, func(t *testing.T) { // it is the year 2000
+	testutil.Bubble(t, func(t *testing.T) { // it is the year 2000
 		if again := authority(t, dir); again.Made || again.id != a.id {
 			t.Error("another one was made")
 		}

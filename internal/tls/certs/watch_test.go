@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -119,7 +118,7 @@ func TestNewSet_swappedMeanwhile(t *testing.T) {
 func TestSet_watches(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	f := issue(t, ca, dir, "a", "old.example.org")
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		s := newSet(t, nil, []Files{f})
 		s.Stop()
 		told := make(chan Change, 8)
@@ -134,7 +133,7 @@ func TestSet_watches(t *testing.T) {
 }
 
 func TestTickets_rotateByThemselves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		tickets := NewTickets(nil, nil)
 		first := tickets.Keys()[0]
 		tickets.Every(time.Hour)
@@ -158,7 +157,7 @@ func TestWatch_nothing(t *testing.T) {
 		t.Error("a set without certificates is watched")
 	}
 	s.Stop()
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		f := Follow(time.Second, nil)
 		f.Stop() // the test takes the place of its goroutine
 		for _, used := range []Stamps{nil, {"file": {}}, {}} {

@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 // bubble runs f where time is simulated.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	synctest.Test(t, f)
+	testutil.Bubble(t, f)
 }
 
 // A name gets a certificate at once, which is renewed after two thirds of its life, in place.

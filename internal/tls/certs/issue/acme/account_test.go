@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -42,7 +41,7 @@ func (lockable) Lock(context.Context, string) error { return nil }
 // With a Storage that hangs, an order has the account of the last one, or asks the authority for one, in time.
 func TestAccount_hangingStorage(t *testing.T) {
 	for _, s := range []issue.Storage{stuck{}, lockable{}} {
-		synctest.Test(t, func(t *testing.T) { testHangingStorage(t, s) })
+		testutil.Bubble(t, func(t *testing.T) { testHangingStorage(t, s) })
 	}
 }
 

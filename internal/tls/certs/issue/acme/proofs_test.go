@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -87,7 +86,7 @@ const proofs = "acme/ca.test-dir/challenge_tokens/"
 
 // What another process presents is answered here a second later, as long as it is there.
 func TestShare(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		v, c := &values{all: make(map[string]string)}, &issue.Challenges{}
 		i, err := New(Options{Directory: "https://ca.test/dir", Storage: v, Challenges: c, Settle: time.Second})
 		testutil.Must(t, err)
@@ -142,7 +141,7 @@ func TestShare(t *testing.T) {
 
 // A proof is in the Storage until its order ends, and is told to the authority when the others have it.
 func TestPresent_shares(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		v, challenges := &values{all: make(map[string]string)}, &issue.Challenges{}
 		for _, settle := range []time.Duration{0, 2 * time.Second} {
 			i, err := New(Options{Directory: "https://ca.test/dir", Storage: v, Challenges: challenges, Settle: settle})
@@ -182,7 +181,7 @@ func TestShare_endsBesideAnOrder(t *testing.T) {
 		},
 		"tls-alpn-01": func(c *issue.Challenges) bool { return c.Certificate("a.test") != nil },
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		testutil.Bubble(t, func(t *testing.T) {
 			c := &issue.Challenges{}
 			i := sharer(t, &values{all: make(map[string]string)}, c)
 			order := i.at.begin(dialing)
@@ -208,7 +207,7 @@ func TestShare_endsBesideAnOrder(t *testing.T) {
 
 // A List that also has keys of others, as storages with prefixes for folders do, costs nobody a value.
 func TestShare_leavesOtherKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		keys := []string{proofs + "more/a.test.json", "certificates/ca.test-dir/a.test/a.test.key"}
 		v, c := &listing{values{all: make(map[string]string)}}, &issue.Challenges{}
 		for _, key := range keys {
@@ -263,7 +262,7 @@ func (s *slow) List(ctx context.Context, at string, all bool) ([]string, error) 
 
 // With a Storage of which a look reads a part alone, each proof has its turn.
 func TestShare_slowStorage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		v, c := &slow{values: values{all: make(map[string]string)}, load: 2 * time.Second}, &issue.Challenges{}
 		tokens := []string{"a", "b", "c", "d", "e", "f"}
 		for _, token := range tokens {
@@ -285,7 +284,7 @@ func TestShare_slowStorage(t *testing.T) {
 
 // A Storage that hangs does not hold an order up: this process answers alone, and removes what may have come there.
 func TestPresent_hangingStorage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
 		v := &slow{values: values{all: make(map[string]string)}, store: time.Hour}
 		c, begun := sharer(t, v, &issue.Challenges{}).at.begin(dialing), time.Now()
 		proof := acmez.Challenge{Type: "http-01", Token: "one", KeyAuthorization: "one.x",

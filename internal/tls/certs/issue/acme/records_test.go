@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	acmez "github.com/mholt/acmez/v3/acme"
@@ -30,7 +29,7 @@ func (z *slowZone) Remove(ctx context.Context) {
 // Each record has its own time to be removed in, unless the order was given up: the process waits for that.
 func TestEnd_removesRecords(t *testing.T) {
 	for _, givenUp := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		testutil.Bubble(t, func(t *testing.T) {
 			z := &slowZone{}
 			i, err := New(Options{Directory: "https://ca.test/dir", DNS: z})
 			testutil.Must(t, err)
