@@ -72,11 +72,11 @@ func run(name, to, listen string, linger time.Duration, ask asker) error {
 	if err != nil {
 		return err
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	instance := registry.Register(registry.Options{
 		To: to, Registry: opened, Entry: registry.Entry{Address: l.Addr().String(), TTL: 3 * time.Second},
 	})
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	select {
 	case err = <-failed:
 	case <-signals:

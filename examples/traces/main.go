@@ -47,12 +47,12 @@ func run(from, to, collector string, share float64) error {
 			Status: []proxy.StatusRange{{From: 500, To: 599}}, // in any case
 		}},
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	if err := s.Start(); err != nil {
 		return err
 	}
 	fmt.Println("listening on", s.ListenAddr())
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
