@@ -108,7 +108,7 @@ func TestArchive(t *testing.T) {
 	for _, want := range []string{
 		"edge", "edge-bench", "edge-import", "edge.toml",
 		"edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
-		"docs/README.md", "docs/why.md", "docs/config/routes.md",
+		"docs/README.md", "docs/why.md", "docs/configuration.md", "docs/config/routes.md",
 	} {
 		if !slices.Contains(names, "edge-1.2.3/"+want) {
 			t.Errorf("no %s in %q", want, names)

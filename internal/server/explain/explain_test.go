@@ -823,7 +823,7 @@ dest = "status:204"
 	}
 }
 
-// A terminal obeys no text of the file, and none of it makes a line that edge did not write.
+// Characters of the file that a terminal obeys or hides are shown as escapes.
 func TestExplain_hiddenCharacters(t *testing.T) {
 	path := fileOf(t, "[http]\nlisten = \":8080\"\n"+
 		"[[routes]]\nname = \"a\u202eb\"\npattern = \"/a\"\ndest = \"10.0.0.1:80\"\n"+

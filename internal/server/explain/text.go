@@ -236,7 +236,7 @@ func (p *printer) settings(list []config.Setting) {
 	var rows bytes.Buffer
 	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 	for i, s := range list {
-		fmt.Fprintf(t, "%-9s %s\t%s\t%s\t%s\n", label(i, "settings"), s.Name, printable.Word(s.Value), s.At, s.Doc)
+		printable.Printf(t, "%-9s %s\t%s\t%s\t%s\n", label(i, "settings"), s.Name, s.Value, s.At, s.Doc)
 	}
 	_ = t.Flush() // into memory
 	p.out.Write(rows.Bytes())

@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write the pages anew that are made from code")
 
-// docs/configuration.md and docs/config are made from the rows of all sections, those of other packages than config
-// included.
+// docs/configuration.md and docs/config are made from the rows of all sections: the sections of other packages than
+// config are among them.
 func TestReference_isUpToDate(t *testing.T) {
 	pages := splitReference(t, strings.Join(reference(t), "\n"), keyPages)
 	docs := filepath.Join(testutil.Root(t), "docs")
