@@ -33,6 +33,7 @@ type Reactor struct {
 	slots     []slot
 	free      []uint32 // slots without a tenant
 	ready     []*Conn  // have something to do; those before readyAt had their turn, also when it panicked
+	accepted  []*Conn  // of this wait, by clients: ready after those that were dialled
 	turnSpent []*Conn  // used up their share of this tick: ready in the next one
 	dirty     []*Conn  // have something to flush
 	dead      []*Conn  // to be reaped

@@ -200,6 +200,41 @@ func TestReactor_bulkReaderWaitsForItsNextTurn(t *testing.T) {
 	}
 }
 
+// Answers come before requests of the same batch, whichever the kernel told of first; among themselves both keep its
+// order. A connection that has a place on the list already keeps that.
+func TestReactor_answersComeBeforeRequests(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	var order []string
+	say := func(name string) *script {
+		return &script{onData: func(_ *engine.Conn, in []byte) int {
+			order = append(order, name+string(in))
+			return len(in)
+		}}
+	}
+	_, client1 := g.open(say("client1"))
+	_, origin1 := g.dial(say("origin1"))
+	c2, client2 := g.open(say("client2"))
+	_, origin2 := g.dial(say("origin2"))
+	inject := func() {
+		order = order[:0]
+		for _, fd := range []poller.FD{client1, origin1, client2, origin2} {
+			g.loop.Inject(fd, []byte("!"))
+		}
+	}
+	inject()
+	g.ticks(1)
+	g.want(strings.Join(order, " "), "origin1! origin2! client1! client2!")
+	g.on(c2.PauseRead)
+	inject()
+	g.ticks(1)
+	g.want(strings.Join(order, " "), "origin1! origin2! client1!")
+	order = order[:0]
+	g.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { c2.ResumeRead() }})
+	g.loop.Inject(origin1, []byte("?"))
+	g.ticks(1)
+	g.want(strings.Join(order, " "), "origin1? client2!")
+}
+
 func TestReactor_turnsEndByTime(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	var order []string

@@ -74,6 +74,13 @@ func (r *Reactor) wait() {
 	for _, ev := range r.events[:n] {
 		r.deliver(ev)
 	}
+	// What peers that we dialled say comes first: an answer gives back what a request of the same batch takes, while
+	// the caches of the processor have it.
+	if len(r.accepted) > 0 {
+		r.ready = append(r.ready, r.accepted...)
+		clear(r.accepted)
+		r.accepted = r.accepted[:0]
+	}
 }
 
 // poll asks the kernel for events and sleeps until there is one. Before it sleeps it registers every connection.
@@ -114,7 +121,12 @@ func (r *Reactor) deliver(ev poller.Event) {
 	}
 	if c := r.slots[i].conn; c != nil {
 		c.can |= ev.Ready
-		r.makeReady(c)
+		if c.listener == nil {
+			r.makeReady(c)
+		} else if c.flags&onReady == 0 {
+			c.flags |= onReady
+			r.accepted = append(r.accepted, c)
+		}
 	} else if a := r.slots[i].accept; a != nil {
 		if a.port != nil && ev.Ready&poller.CanWrite != 0 {
 			a.port.unblock()
