@@ -90,13 +90,13 @@ func (h *Head) Clear() {
 	h.Base, h.Fields, h.Status = h.Base[:0], h.Fields[:0], 0
 }
 
-// MoveTo makes dst the owner of the message: the bytes are copied into dst's buffer, the field tables change places.
-// h is empty afterwards.
+// MoveTo makes dst the owner of the message: bytes and fields are copied into dst's memory. h is empty afterwards.
 func (h *Head) MoveTo(dst *Head) {
-	base, fields := append(dst.Base[:0], h.Base...), dst.Fields[:0]
+	base, fields := append(dst.Base[:0], h.Base...), append(dst.Fields[:0], h.Fields...)
+	own := h.Fields[:0]
 	*dst = *h
-	dst.Base = base
-	*h = Head{Fields: fields}
+	dst.Base, dst.Fields = base, fields
+	*h = Head{Fields: own}
 }
 
 // Become makes h a copy of the message of, in memory of its own.
