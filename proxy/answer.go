@@ -200,6 +200,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	x.parked, x.ours = false, true
 	discardBody(x)
 	again := x.step >= stepResponse
+	x.local.takeRoom(x)
 	h := &x.Response
 	h.Reset()
 	h.Status = uint16(v.status)

@@ -34,8 +34,7 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
-	next *Exchange // free list
-	gen  atomic.Uint64
+	gen atomic.Uint64
 
 	up      forward.Request // its attempts, and the body of the request
 	toDown  forward.Body    // of the answer
@@ -257,7 +256,7 @@ func (l Local[T]) Of(x *Exchange) *T { return l.of(&x.local.slab, x.index, &x.us
 // account of their own: see forward.Body.
 func (x *Exchange) charge() {
 	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
-	n := exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+	n := exchangeSize + cap(x.Request.Base) + max(cap(x.Response.Base), headCapacity) + fields*fieldSize
 	if x.used != 0 {
 		n += x.local.slab.Size(x.used)
 	}
@@ -286,100 +285,12 @@ func (x *Exchange) reset() {
 	x.facts, x.progress = facts{}, progress{}
 }
 
-// take returns an exchange for a request on s.
-func (l *local) take() *Exchange {
-	x := l.free
-	if x == nil {
-		x = &Exchange{index: l.slab.Take(), record: record{local: l}}
-		x.up.Init(&l.attempts, (*upSide)(x), &x.Request)
-		x.toDown.Init(&l.attempts.Waits)
-		x.Request.Base = make([]byte, 0, headCapacity)
-		x.Response.Base = make([]byte, 0, headCapacity)
-		x.charge()
-	} else {
-		l.unkeep(x)
-	}
-	if invariant.On {
-		checkFree(x)
-	}
-	x.gen.Add(1)
-	l.active++
-	return x
-}
-
 // exchangeSize is roughly the memory of an exchange beside its heads: the streams of both sides and the
 // connection to the backend among it.
 const exchangeSize = 3 << 10
 
 // fieldSize is the size of a message.Field.
 const fieldSize = 16
-
-// exchangesKept bounds the free exchanges of a reactor.
-const exchangesKept = 1024
-
-// Capacities that a free exchange keeps. Memory beyond them, which a large message needed, is given back.
-const (
-	headCapacity     = 2 << 10
-	headCapacityKept = 16 << 10
-)
-
-// recycle makes x free. Only a Ref may still refer to it.
-func (l *local) recycle(x *Exchange) {
-	if invariant.On {
-		invariant.That(x.gen.Load()&1 == 1, "an exchange ends twice")
-		invariant.That(l.lent.to != x, "an exchange ends, and a body is lent to it")
-		checkExchange(x)
-	}
-	x.gen.Add(1)
-	l.active--
-	if x.ctx != nil {
-		x.ctx.cancel()
-	}
-	if x.used != 0 {
-		l.slab.Clear(x.index, x.used)
-		x.used = 0
-	}
-	clear(x.noted)
-	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
-		x.up.Body.Reset()
-		x.toDown.Reset()
-		l.drop(x)
-		return
-	}
-	x.reset()
-	l.keep(x)
-}
-
-// keep puts x on the free list. Where memory is short it does not, and takes another one off.
-func (l *local) keep(x *Exchange) {
-	if l.kept >= exchangesKept {
-		l.drop(x)
-		return
-	}
-	if l.reactor.Keep(int(x.charged)) {
-		x.next, l.free = l.free, x
-		l.kept++
-		return
-	}
-	l.slab.Return(x.index) // Keep has taken its memory out of the account
-	if other := l.free; other != nil {
-		l.unkeep(other)
-		l.drop(other)
-	}
-}
-
-// drop gives the memory of x back, which is free.
-func (l *local) drop(x *Exchange) {
-	x.charged.Set(0, l.reactor)
-	l.slab.Return(x.index)
-}
-
-// unkeep takes x, the first of them, off the free list: it is held again.
-func (l *local) unkeep(x *Exchange) {
-	l.free, x.next = x.next, nil
-	l.kept--
-	l.reactor.Keep(-int(x.charged))
-}
 
 // checkExchange panics when an invariant of x, or of one of its relays, does not hold: at the end of each call by
 // either stream. While a worker owns x there is nothing to look at.

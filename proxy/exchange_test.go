@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"math"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/test/sim"
@@ -21,42 +23,84 @@ func simLocal(t *testing.T) *local {
 	return newLocal(nil, e.Reactors()[0])
 }
 
-// After a moment with many exchanges few are kept, which count as such, and under pressure none.
+// trimmed runs the reactor of l until the time till, or until no exchange is kept that could go. The clock jumps.
+func trimmed(l *local, till int64) {
+	for l.free.trimming && l.reactor.Now() < till {
+		l.reactor.Tick()
+	}
+}
+
+// After a moment with many exchanges those that are not needed go within seconds. They count as kept, and under
+// pressure there are none.
 func TestLocal_keepsFewExchanges(t *testing.T) {
 	l := simLocal(t)
-	var all []*Exchange
-	for range 2 * exchangesKept {
-		all = append(all, l.take())
+	const most, size = 4 * exchangesKept, exchangeSize + 2*headCapacity
+	hold := func(n int) (all []*Exchange) {
+		for range n {
+			all = append(all, l.take())
+		}
+		return all
 	}
-	const size = exchangeSize + 2*headCapacity
-	if n := l.reactor.Stats().BufBytes; n != 2*exchangesKept*size {
+	free := func(all []*Exchange) {
+		for _, x := range all {
+			l.recycle(x)
+		}
+	}
+	all := hold(most)
+	if n := l.reactor.Stats().BufBytes; n != most*size {
 		t.Errorf("%d bytes are counted", n)
 	}
 	for _, x := range all {
 		x.toDown.Hold(make([]byte, 100))
-		x.local.recycle(x)
 	}
-	kept := 0
-	for x := l.free; x != nil; x = x.next {
-		kept++
+	free(all)
+	check := func(want int) {
+		t.Helper()
+		kept, n := len(l.free.kept), l.reactor.Stats()
+		if kept != want || l.active != 0 || n.BufBytes != 0 || n.BufKept != int64(want*size) {
+			t.Errorf("%d are kept, want %d; %d are active, %d bytes are counted, %d as kept", kept, want, l.active,
+				n.BufBytes, n.BufKept)
+		}
 	}
-	if n := l.reactor.Stats().BufBytes; kept != exchangesKept || l.kept != kept || l.active != 0 || n != 0 {
-		t.Errorf("%d are kept, %d are active, %d bytes are counted", kept, l.active, n)
+	check(most)
+	free(hold(most - 100)) // all of them are needed in this second
+	trimmed(l, l.reactor.Now()+trimEvery/2)
+	check(most)
+	began := l.reactor.Now()
+	trimmed(l, math.MaxInt64)
+	if took := l.reactor.Now() - began; took < 5*trimEvery || took > 20*trimEvery {
+		t.Errorf("they are gone after %v", time.Duration(took))
 	}
-	if n := l.reactor.Stats().BufKept; n != exchangesKept*size {
-		t.Errorf("%d bytes are counted as kept", n)
-	}
-	all = all[:0]
-	for range exchangesKept {
-		all = append(all, l.take())
-	}
+	check(exchangesKept)
+	all = hold(exchangesKept)
 	l.reactor.Account(24 << 20)
-	for _, x := range all {
-		x.local.recycle(x)
-	}
+	free(all)
 	l.reactor.Account(-24 << 20)
-	if n := l.reactor.Stats(); l.kept > 0 || n.BufKept != 0 || n.BufBytes != 0 {
-		t.Errorf("%d are kept under pressure, %d and %d bytes are counted", l.kept, n.BufKept, n.BufBytes)
+	check(0)
+}
+
+// An exchange that waits has no room for its answer: the next one that is answered has it.
+func TestLocal_lendsRoomForAnswers(t *testing.T) {
+	l := simLocal(t)
+	x, y := l.take(), l.take()
+	room := &x.Response.Base[:1][0]
+	l.leaveRoom(x)
+	l.leaveRoom(y)
+	if n := len(l.free.rooms); x.Response.Base != nil || n != 2 {
+		t.Fatalf("an exchange that waits has %d bytes, %d rooms are free", cap(x.Response.Base), n)
+	}
+	x.charge()
+	if n := l.reactor.Stats().BufBytes; n != 2*(exchangeSize+2*headCapacity) {
+		t.Errorf("%d bytes are counted", n)
+	}
+	l.takeRoom(x)
+	l.takeRoom(y)
+	if &y.Response.Base[:1][0] != room || len(l.free.rooms) != 0 {
+		t.Errorf("the room of the one that left last was not taken first, %d are left", len(l.free.rooms))
+	}
+	y.Response.Base = append(y.Response.Base, 'x')
+	if l.leaveRoom(y); len(l.free.rooms) != 0 {
+		t.Error("a room that is used was left")
 	}
 }
 
@@ -99,6 +143,7 @@ func TestLocal_isCounted(t *testing.T) {
 	if n := l.reactor.Stats().BufBytes; n != 0 {
 		t.Errorf("%d bytes are counted of none", n)
 	}
+	trimmed(l, math.MaxInt64)
 	if n := l.slab.Bytes(); n > (exchangesKept+64)*(4<<10+64) {
 		t.Errorf("Locals have %d bytes for %d exchanges", n, exchangesKept)
 	}

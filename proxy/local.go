@@ -34,8 +34,7 @@ type Proxy struct {
 type local struct {
 	proxy    *Proxy
 	reactor  *engine.Reactor
-	free     *Exchange
-	kept     int // free ones
+	free     freeList
 	active   int
 	alone    int          // sub-requests without a parent
 	subHead  message.Head // of the sub-request that is being made

@@ -102,6 +102,7 @@ func (x *Exchange) send(s session.Stream) {
 		x.fail(Internal)
 		return
 	}
+	x.local.leaveRoom(x)
 	if bodyless {
 		x.up.Body.EndSent = true
 		return

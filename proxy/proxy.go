@@ -28,8 +28,10 @@ func New(e *engine.Engine, s *Snapshot) *Proxy {
 
 func newLocal(p *Proxy, r *engine.Reactor) *local {
 	ids := [2]uint64{rand.Uint64(), rand.Uint64()}
-	return &local{proxy: p, reactor: r, ids: ids,
+	l := &local{proxy: p, reactor: r, ids: ids,
 		attempts: forward.Local{Reactor: r, Waits: forward.Waits{Reactor: r}}}
+	l.free.trim.Run = func(*engine.Reactor) { l.trimFree() }
+	return l
 }
 
 // SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.

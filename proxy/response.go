@@ -33,6 +33,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		passInterim(x, h)
 		return
 	}
+	x.local.takeRoom(x)
 	h.MoveTo(&x.Response)
 	if !u.received(end) {
 		return
@@ -251,6 +252,7 @@ func (g *guardedSide) OnHead(s session.Stream, h *message.Head, end bool) {
 		passInterim(x, h)
 		return
 	}
+	x.local.takeRoom(x)
 	h.MoveTo(&x.Response)
 	x.answered = x.Response.Status
 	x.charge()

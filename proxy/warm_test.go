@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,34 @@ func measure(b *testing.B, g *warm.Rig) {
 
 func BenchmarkProxy_warm(b *testing.B)        { benchmarkWarm(b, warm.Small) }
 func BenchmarkProxy_warmBrowser(b *testing.B) { benchmarkWarm(b, warm.Browser) }
+
+// Many clients that ask in turn: what the caches of the processor have lost by then costs time.
+func BenchmarkProxy_crowd(b *testing.B) {
+	for _, n := range []int{64, 1000, 4000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			g := warm.NewCrowd(b, n)
+			start := warm.CPUTime(b)
+			b.ResetTimer()
+			g.Exchanges(b.N)
+			b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// However many clients there are, an exchange allocates nothing once all have asked.
+func TestProxy_crowdAllocatesNothing(t *testing.T) {
+	testutil.OnlyPlain(t)
+	const clients = 1000
+	g := warm.NewCrowd(t, clients)
+	g.Exchanges(200 * clients) // by then as many were in progress at one time as will be
+	before, trips := g.Loop.Calls(), g.Trips
+	if allocs := testutil.Allocs(20, func() { g.Exchanges(clients) }); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+	if c := g.Loop.Calls().Minus(before); c.Add+c.Del+c.Connect > 0 || g.Trips-trips < 20*clients {
+		t.Errorf("%d exchanges with %+v", g.Trips-trips, c)
+	}
+}
 
 // An overloaded proxy answers much by itself: a page costs two short texts, its number and Proxy-Status.
 func TestProxy_warmPageAllocatesTwoTexts(t *testing.T) {

@@ -56,6 +56,7 @@ type Rig struct {
 	Other []byte // what the client sends every other time; nil: the same request
 	Cut   int    // bytes of the answer that the origin writes apart, before the rest; 0: it writes all at once
 
+	kernel   poller.Kernel // Loop, unless another one stands before it
 	reactor  *engine.Reactor
 	down, up poller.FD
 	request  []byte
@@ -93,10 +94,13 @@ func (g *Rig) build(
 	t testing.TB, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route,
 ) (*engine.Engine, session.Service) {
 	t.Helper()
-	g.Loop = sim.NewLoop()
+	if g.kernel == nil {
+		g.Loop = sim.NewLoop()
+		g.kernel = g.Loop
+	}
 	e, err := engine.New(engine.Options{
 		Reactors: 1,
-		Kernel:   func(int) (poller.Kernel, error) { return g.Loop, nil },
+		Kernel:   func(int) (poller.Kernel, error) { return g.kernel, nil },
 	})
 	testutil.Must(t, err)
 	g.reactor = e.Reactors()[0]
