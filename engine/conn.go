@@ -105,26 +105,32 @@ const (
 //	connecting <=> dialing != nil; from open on fd is a descriptor, unless c is carried
 //	at the end of a tick: want AND can => on the ready or the dirty list
 type Conn struct {
-	reactor  *Reactor
-	handler  Handler
-	in       *Buf      // bytes that OnData left; nil when there are none
-	out      bufChain  // send queue
-	dialing  *dialing  // nil unless connecting
-	layer    *layered  // nil for a plain connection
-	extra    *extra    // nil until it has a Splice, was told its addresses, or AtEnd was called
-	listener *Listener // nil for a dialled connection
-	cause    error
-	timer    timerwheel.Timer
+	// What a request touches, in two lines of the caches.
+
+	reactor *Reactor
+	handler Handler
+	flags   flags
+	fd      poller.FD // NoFD while a dial waits to be tried again, and for a Carried
+	in      *Buf      // bytes that OnData left; nil when there are none
+	out     bufChain  // send queue
+	queued  int
+
 	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
-	peer     poller.Addr
-	queued   int
-	lingered int32     // bytes thrown away while closing
-	fd       poller.FD // NoFD while a dial waits to be tried again, and for a Carried
-	slot     uint32
-	gen      uint32
-	flags    flags
 	can      poller.Ready
 	state    state
+	layer    *layered         // nil for a plain connection
+	extra    *extra           // nil until it has a Splice, was told its addresses, or AtEnd was called
+	listener *Listener        // nil for a dialled connection
+	timer    timerwheel.Timer // as far as its links, which the wheel touches
+
+	// What few events need.
+
+	dialing  *dialing // nil unless connecting
+	cause    error
+	lingered int32 // bytes thrown away while closing
+	slot     uint32
+	gen      uint32
+	peer     poller.Addr
 }
 
 // extra is what few connections have.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"reflect"
 	"runtime"
 	"syscall"
 	"testing"
@@ -13,13 +14,20 @@ import (
 	"github.com/edge-proxy/edge/internal/test/sim"
 	"github.com/edge-proxy/edge/internal/test/testutil"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/timerwheel"
 )
 
-// A Conn is one allocation, made for each connection and held while it is idle: what it costs is its size class.
+// A Conn is one allocation, made for each connection and held while it is idle: what it costs is its size class. One
+// of whole lines of the caches begins with a line, and what a request touches lies in the first two.
 func TestConn_size(t *testing.T) {
-	const class = 240 // the next ones of Go's allocator are 224 and 256
-	if n := unsafe.Sizeof(Conn{}); n > class {
-		t.Fatalf("a Conn has %d bytes: above %d it costs 256", n, class)
+	const line, class = 64, 256 // the size classes of Go's allocator below it are 224 and 240
+	var c Conn
+	if n := unsafe.Sizeof(c); n <= 240 || n > class {
+		t.Errorf("a Conn has %d bytes, want up to %d", n, class)
+	}
+	links, ok := reflect.TypeFor[timerwheel.Timer]().FieldByName("next") // a deadline that moves later leaves them
+	if n := unsafe.Offsetof(c.timer) + links.Offset; !ok || n > 2*line {
+		t.Errorf("what a request touches of a Conn ends at byte %d, want %d at most", n, 2*line)
 	}
 }
 

@@ -37,24 +37,20 @@ type Owner interface {
 //	owed > 0 => reading is paused
 //	tunnel => answer != noAnswer
 type Client struct {
-	conn        *engine.Conn
-	owner       Owner
-	opts        *ClientOptions
-	head        *message.Head // the reactor's, lent to the decoder
-	receiver    Receiver
-	dec         h1.Decoder
-	body        bodyWriter
-	owed        int
-	discardLeft int   // bytes of the answer that discarded still takes
-	discardTill int64 // reactor time
-	uses        uint32
-	splice      *splice       // of answers; nil until there was one
-	connectedAt int64         // see ConnectedAt
-	keepAlive   time.Duration // what the origin promises for an idle connection; 0: nothing
-	patience    stream.Patience
-	answer      answerState
+	conn      *engine.Conn
+	owner     Owner
+	opts      *ClientOptions
+	head      *message.Head // the reactor's, lent to the decoder
+	receiver  Receiver
+	dec       h1.Decoder
+	body      bodyWriter
+	owed      int
+	uses      uint32
+	answer    answerState
+	connected bool          // the connection was established
+	keepAlive time.Duration // what the origin promises for an idle connection; 0: nothing
+	patience  stream.Patience
 
-	connected   bool // the connection was established
 	tunnel      bool // the answer made a tunnel of it
 	awaits100   bool // the body is sent after 100, or after a final answer
 	closeAfter  bool // the connection closes after this answer
@@ -62,6 +58,11 @@ type Client struct {
 	surplus     bool // bytes lie after the end of the answer: the connection is not used again
 	spliceWaits bool // a splice waits until the socket takes more
 	inCallback  bool // a callback of the receiver runs
+
+	splice      *splice // of answers; nil until there was one
+	discardLeft int     // bytes of the answer that discarded still takes
+	discardTill int64   // reactor time
+	connectedAt int64   // see ConnectedAt
 }
 
 // answerState says how much of an answer has come.

@@ -24,19 +24,16 @@ import (
 //	requestDone: what follows is the next request, which is not looked at before the answer was sent
 //	owed > 0 => reading is paused; with discarding owed counts what was thrown away
 type h1Server struct {
-	server     *Server
-	conn       *engine.Conn
-	receiver   Receiver
-	dec        h1.Decoder
-	body       bodyWriter
-	bodyPace   stream.Pace // of the request's body
-	answerPace stream.Pace // of the answer, once the client did not take it at once
-	splice     *splice     // of request bodies; nil until there was one
-	owed       int32
-	requests   uint32
-	verb       message.Verb
-	proto      message.Proto
-	tunnel     stream.TunnelState
+	server   *Server
+	conn     *engine.Conn
+	receiver Receiver
+	dec      h1.Decoder
+	body     bodyWriter
+	owed     int32
+	requests uint32
+	verb     message.Verb
+	proto    message.Proto
+	tunnel   stream.TunnelState
 
 	requestDone     bool // the request was delivered whole
 	discarding      bool // the answer was sent; the rest of its request is read and thrown away
@@ -48,6 +45,10 @@ type h1Server struct {
 	clientWillClose bool // RFC 9112 §9.6: the client said close, and MUST NOT send further requests
 	peerFIN         bool // the client sent FIN
 	inCallback      bool // a callback of the receiver runs: the next request is looked at after it
+
+	bodyPace   stream.Pace // of the request's body
+	answerPace stream.Pace // of the answer, once the client did not take it at once
+	splice     *splice     // of request bodies; nil until there was one
 }
 
 // Idle reports whether the connection is between two requests.

@@ -14,11 +14,11 @@ type Owner interface {
 //	slot != 0   =>  linked in heads[slot-1], under tick
 //	armed       =>  tick <= the granule of at, unless at was past when it was asked for
 type Timer struct {
-	Owner      Owner // set once, before the first Arm
-	next, prev *Timer
 	at         int64  // the deadline, ns
 	tick       int64  // the granule the entry is linked under
 	slot       uint16 // index in Wheel.heads, plus one
+	next, prev *Timer
+	Owner      Owner // set once, before the first Arm
 }
 
 // Armed reports whether t is going to fire.
