@@ -36,7 +36,8 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 		argv, err := gen.command(s, "127.0.0.1:1")
 		if s.Peers != nil && (err != nil || argv[0] != "edge-bench" ||
 			slices.Contains(argv, "--counter") != s.Counted ||
-			slices.Contains(argv, "--numbered") == s.Counted) {
+			slices.Contains(argv, "--numbered") != s.Numbered ||
+			slices.Contains(argv, "--rate") != (s.Rate > 0)) {
 			t.Errorf("%s: %v, %v", s.Name, argv, err)
 		}
 	}

@@ -35,7 +35,7 @@ const (
 // HellosFloods are the kinds of flood. Good clients come from its own network but for the first.
 var HellosFloods = []string{"waits, networks apart", "waits", "leaves"}
 
-var hellosPeers = []string{"edge", "nginx", "haproxy"}
+var hellosPeers = []string{edgeName, nginxName, haproxyName}
 
 // HellosSample is what one flood found out.
 type HellosSample struct {

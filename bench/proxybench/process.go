@@ -237,3 +237,18 @@ func allowedCPUs() []int {
 	}
 	return cpus
 }
+
+// descriptorsSpare is how many descriptors a process needs beside the sockets of its connections.
+const descriptorsSpare = 100
+
+// raiseDescriptors lets each process have as many descriptors as the system allows, ours and those that it starts, and
+// returns how many.
+func raiseDescriptors() uint64 {
+	var most syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) != nil {
+		return 0
+	}
+	most.Cur = most.Max
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &most) // else the runtime gives children what it was given
+	return most.Max
+}

@@ -46,6 +46,7 @@ type Sample struct {
 	Busy              float64       `json:"busy"` // share of the proxy's core
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
+	P999              time.Duration `json:"p999_ns,omitempty"` // 0: the load does not tell
 	Memory            Memory        `json:"memory"`
 	Errors            uint64        `json:"errors"`
 	Detail            string        `json:"detail,omitempty"`
@@ -63,8 +64,9 @@ type PeerResult struct {
 	ToBeside          report.Spread `json:"to_beside"` // zero where ScenarioResult.Beside was not measured
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
-	Memory            Memory        `json:"memory"` // of the round that took most
-	Errors            uint64        `json:"errors"` // of all rounds
+	P999              time.Duration `json:"p999_ns,omitempty"` // 0: the load does not tell
+	Memory            Memory        `json:"memory"`            // of the round that took most
+	Errors            uint64        `json:"errors"`            // of all rounds
 	Detail            string        `json:"detail,omitempty"`
 	Samples           []Sample      `json:"samples"`
 }
@@ -78,6 +80,7 @@ func newSample(began, ended reading, m Memory, seen loadResult) Sample {
 		Busy:              float64(cpu) / float64(elapsed),
 		P50:               seen.p50,
 		P99:               seen.p99,
+		P999:              seen.p999,
 		Memory:            m,
 		Errors:            seen.errors,
 		Detail:            seen.detail,
@@ -116,6 +119,7 @@ func summarize(name, beside string, rounds []round) PeerResult {
 	p.Busy = median(p.Samples, func(s Sample) float64 { return s.Busy })
 	p.P50 = median(p.Samples, func(s Sample) time.Duration { return s.P50 })
 	p.P99 = median(p.Samples, func(s Sample) time.Duration { return s.P99 })
+	p.P999 = median(p.Samples, func(s Sample) time.Duration { return s.P999 })
 	p.ToFloor, p.ToNginx = report.SpreadOf(to[floorName]), report.SpreadOf(to[nginxName])
 	p.ToBefore, p.ToBeside = report.SpreadOf(to[beforeName]), report.SpreadOf(to[beside])
 	return p
@@ -168,27 +172,30 @@ func (s *ScenarioResult) table() *report.Table {
 	}
 	t := report.NewTable(fmt.Sprintf("%s: %s (%d rounds kept of %d run, %d asked)", s.Name, s.What, s.RoundsKept,
 		s.RoundsRun, s.RoundsAsked), "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\t"+
-		"p50\tp99\tRSS MiB\tpeak\terrors"+beside)
+		"p50\tp99\tp99.9\tRSS MiB\tpeak\terrors"+beside)
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
 			t.Add("%s\tfailed", p.Name)
 			continue
 		}
-		toNginx, toBefore, toBeside := "–", "–", ""
+		toNginx, toBefore, toBeside, p999 := "–", "–", "", "–"
 		if p.ToNginx.Median > 0 {
 			toNginx = fmt.Sprintf("%.2f", p.ToNginx.Median)
 		}
 		if b := p.ToBefore; b.Median > 0 {
 			toBefore = fmt.Sprintf("%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
 		}
+		if p.P999 > 0 {
+			p999 = report.Time(p.P999)
+		}
 		if b := p.ToBeside; s.Beside != "" && b.Median == 0 {
 			toBeside = "\t–"
 		} else if s.Beside != "" {
 			toBeside = fmt.Sprintf("\t%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
 		}
-		t.Add("%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d%s", p.Name,
+		t.Add("%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%s\t%.1f\t%.1f\t%d%s", p.Name,
 			p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx, toBefore,
-			100*p.Busy, report.Time(p.P50), report.Time(p.P99), float64(p.Memory.RSS)/1024,
+			100*p.Busy, report.Time(p.P50), report.Time(p.P99), p999, float64(p.Memory.RSS)/1024,
 			float64(p.Memory.Peak)/1024, p.Errors, toBeside)
 	}
 	return t

@@ -54,12 +54,15 @@ type runner struct {
 	h2load    string // path; empty: our own generator
 	keys      keyPair
 	origins   []*process
-	addresses []string          // of the origins
-	counters  []*origin.Counter // one for each origin
-	answered  *origin.Counter   // counts hits
-	memory    string            // a directory on a file system in memory; empty: not made yet
-	peers     []*runningPeer
-	report    *Report
+	addresses []string // of the origins
+
+	descriptors uint64 // that each process may have
+
+	counters []*origin.Counter // one for each origin
+	answered *origin.Counter   // counts hits
+	memory   string            // a directory on a file system in memory; empty: not made yet
+	peers    []*runningPeer
+	report   *Report
 }
 
 // runningPeer is a peer with its processes. Owned by the runner.
@@ -110,6 +113,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer awake()
 	for _, s := range scenarios {
+		if n := uint64(2*s.Connections) + descriptorsSpare; n > r.descriptors {
+			r.note("%s needs %d descriptors in a process, %d are allowed: see ulimit -n", s.Name, n, r.descriptors)
+			continue
+		}
 		if s.Peers != nil && len(r.livePeers(s)) == 1 {
 			r.note("%s: none of %s runs", s.Name, strings.Join(s.Peers, ", "))
 			continue
@@ -139,7 +146,7 @@ func (r *runner) keepAwake(scenarios []Scenario) (stop func(), err error) {
 
 // newRunner returns a runner that has a directory with a key in it, and has started nothing. The caller closes it.
 func newRunner(o Options, key func() (crypto.Signer, error)) (r *runner, err error) {
-	r = &runner{report: &Report{Machine: machine.Read("")}}
+	r = &runner{report: &Report{Machine: machine.Read("")}, descriptors: raiseDescriptors()}
 	if r.options, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
@@ -208,15 +215,16 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	if r.options.LoadCPU == r.options.ProxyCPU {
 		r.note("one CPU: load, origin and proxy share it; CPU/request counts, requests/s and latency do not")
 	}
-	addrs, err := freeAddrs(3*len(peers) + 1)
+	addrs, err := freeAddrs(4 * len(peers))
 	if err != nil {
 		return err
 	}
-	if err := r.startOrigin(ctx, addrs[0], r.options.LoadCPU); err != nil {
-		return err
-	}
 	for i, p := range peers {
-		peer, err := r.startPeer(ctx, p, addrs[3*i+1:])
+		// An origin of its own: to one address there are fewer ports than connections that all of them keep.
+		if err := r.startOrigin(ctx, addrs[4*i+3], r.options.LoadCPU); err != nil {
+			return err
+		}
+		peer, err := r.startPeer(ctx, p, addrs[4*i:])
 		switch {
 		case err == nil:
 			version := p.describe(ctx, peer.process.cmd.Path)
@@ -265,7 +273,7 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory of %s: %w", p.Name, err)
 	}
-	at := newPlace(addrs, r.addresses[0], dir, r.keys)
+	at := newPlace(addrs, r.addresses[len(r.addresses)-1], dir, r.keys)
 	if p.keeps {
 		if r.memory == "" {
 			r.memory, err = memoryDir(r.dir)
@@ -330,7 +338,7 @@ func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, 
 	active := r.livePeers(s)
 	if s.Hits || s.Numbered {
 		active = slices.DeleteFunc(active, func(p *runningPeer) bool {
-			err := checkStored(ctx, s.url(p.at["listen"]), s.url(r.addresses[0]), r.counters[0].Load, p.keeps)
+			err := checkStored(ctx, s.url(p.at["listen"]), s.url(p.at["origin"]), r.asked, p.keeps)
 			if err != nil {
 				r.note("%s: %s is left out: %v", s.Name, p.Name, err)
 			}
@@ -512,12 +520,17 @@ type reading struct {
 	misses   uint64 // requests of a scenario of hits that reached the origin
 }
 
+// asked is how many requests the origins have answered.
+func (r *runner) asked() (n uint64) {
+	for _, c := range r.counters {
+		n += c.Load()
+	}
+	return n
+}
+
 func (r *runner) read(s Scenario, pids []int) (reading, error) {
 	cpu, err := cpuTime(pids)
-	var requests uint64
-	for _, c := range r.counters {
-		requests += c.Load()
-	}
+	requests := r.asked()
 	switch {
 	case s.Hits:
 		return reading{at: time.Now(), cpu: cpu, requests: r.answered.Load(), misses: requests}, err

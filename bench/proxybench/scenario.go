@@ -15,17 +15,19 @@ const (
 
 // Names of peers.
 const (
-	floorName  = "floor"
-	edgeName   = "edge"
-	nginxName  = "nginx"
-	beforeName = "before"
+	floorName = "floor"
+	edgeName  = "edge"
+	nginxName = "nginx"
+
+	haproxyName = "haproxy"
+	beforeName  = "before"
 
 	// Peers of the scenarios of caches.
 	withCache        = "+cache"
 	cacheName        = edgeName + withCache
 	ownName          = "edge+own" // answers by itself
 	nginxCacheName   = nginxName + withCache
-	haproxyCacheName = "haproxy" + withCache
+	haproxyCacheName = haproxyName + withCache
 	beforeCacheName  = beforeName + withCache
 
 	// Peers of the scenarios of files.
@@ -70,6 +72,8 @@ type Scenario struct {
 	Body        int      // bytes of a request body; > 0 makes it a POST
 	Fields      []string // header fields beside Host
 	Reconnect   bool     // a connection per request
+	Ours        bool     // edge-bench itself makes the load: it tells the 99.9th percentile
+	Rate        int      // of an open loop: requests a second, each at its own time; Ours
 
 	// Scenarios of caches and of HTTP/3 have these.
 	Peers    []string // names of the peers that run it, the floor aside; nil: all peers that keep no answers
@@ -84,6 +88,10 @@ var Scenarios = []Scenario{
 	{Name: "small", What: "64 connections, 128-byte answers", Connections: 64},
 	{Name: "small1", What: "1 connection, 128-byte answers", Connections: 1},
 	{Name: "small1000", What: "1000 connections, 128-byte answers", Connections: 1000},
+	crowdScenario("small4000", 4000, nginxName, haproxyName),
+	crowdScenario("small10k", 9900, nginxName), // a relay has two descriptors for each, and 20,000 are a common limit
+	{Name: "open1000", What: "1000 connections, 20,000 requests a second, each at its own time", Connections: 1000,
+		Peers: []string{beforeName, edgeName, nginxName, haproxyName}, Ours: true, Rate: 20_000},
 	{Name: "browser", What: "64 connections, a browser's request head, 128-byte answers", Connections: 64,
 		Fields: browserFields},
 	{Name: "16k", What: "64 connections, 16 KiB answers", Path: "/16k", Connections: 64},
@@ -125,6 +133,11 @@ var Scenarios = []Scenario{
 	fileScenario("1k", 64),
 	fileScenario("16k", 64),
 	fileScenario("1m", 8),
+}
+
+func crowdScenario(name string, connections int, others ...string) Scenario {
+	return Scenario{Name: name, What: fmt.Sprintf("%d connections, 128-byte answers", connections),
+		Connections: connections, Peers: append([]string{beforeName, edgeName}, others...), Ours: true}
 }
 
 func fileScenario(size string, connections int) Scenario {

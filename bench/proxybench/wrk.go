@@ -30,6 +30,7 @@ const loadSeconds = 600
 type loadResult struct {
 	requests uint64
 	p50, p99 time.Duration
+	p999     time.Duration // 0: the generator does not tell
 	errors   uint64
 	detail   string // which errors, in the generator's words
 }
@@ -37,7 +38,7 @@ type loadResult struct {
 // add makes r the result of both loads, which ran at the same time. Quantiles are the worse ones of the two.
 func (r *loadResult) add(other loadResult) {
 	r.requests += other.requests
-	r.p50, r.p99 = max(r.p50, other.p50), max(r.p99, other.p99)
+	r.p50, r.p99, r.p999 = max(r.p50, other.p50), max(r.p99, other.p99), max(r.p999, other.p999)
 	if r.errors += other.errors; other.detail != "" {
 		r.detail = other.detail
 	}
@@ -122,6 +123,9 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	if s.Body > 0 {
 		argv = append(argv, "--body-size", strconv.Itoa(s.Body))
 	}
+	if s.Rate > 0 {
+		argv = append(argv, "--rate", strconv.Itoa(s.Rate))
+	}
 	if s.Reconnect {
 		argv = append(argv, "--reconnect")
 	}
@@ -157,6 +161,7 @@ func parseGoLoad(out string) (loadResult, error) {
 		return loadResult{}, err
 	}
 	return loadResult{
-		requests: r.Requests, p50: r.Latency.P50, p99: r.Latency.P99, errors: r.Failed(), detail: r.Failure,
+		requests: r.Requests, p50: r.Latency.P50, p99: r.Latency.P99, p999: r.Latency.P999, errors: r.Failed(),
+		detail: r.Failure,
 	}, nil
 }
