@@ -58,13 +58,7 @@ func (u *units) add(name string, l interface{ File() (*os.File, error) }) {
 // tcp opens a socket and returns its address.
 func (u *units) tcp(name, address string) string {
 	u.t.Helper()
-	var l net.Listener
-	var err error
-	testutil.Eventually(u.t, testutil.Minutes, func() bool { // a process that starts has what was open, for a moment
-		l, err = net.Listen("tcp", address)
-		return !errors.Is(err, syscall.EADDRINUSE)
-	}, "free")
-	testutil.Must(u.t, err)
+	l := testutil.ListenAt(u.t, address)
 	defer l.Close()
 	u.add(name, l.(*net.TCPListener))
 	return l.Addr().String()

@@ -364,8 +364,7 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 	if failed := log.with("an attempt failed"); len(failed) != 1 || failed[0]["level"] != "DEBUG" {
 		t.Error(failed)
 	}
-	l, err := net.Listen("tcp", address)
-	testutil.Must(t, err)
+	l := testutil.ListenAt(t, address)
 	back := &http.Server{Handler: ok}
 	t.Cleanup(func() { back.Close() })
 	go func() { _ = back.Serve(l) }()

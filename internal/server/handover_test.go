@@ -419,9 +419,7 @@ func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
 	s.Handover().Abandon(dropped)
 	os.Remove(path) // as the new process does
 	if taken {
-		l, err := net.Listen("tcp", second)
-		testutil.Must(t, err)
-		defer l.Close()
+		l := testutil.ListenAt(t, second)
 		checkLost(t, s, second, drain.Wait)
 		l.Close()
 	} else if broken {

@@ -105,6 +105,22 @@ func FreeAddr(t testing.TB) string {
 	}
 }
 
+// ListenAt listens at addr, which was somebody else's before, until t is over. A process that another test starts has a
+// copy of each socket until it runs its program: so long the address is in use.
+func ListenAt(t testing.TB, addr string) (l net.Listener) {
+	t.Helper()
+	Eventually(t, Patience, func() bool {
+		var err error
+		l, err = net.Listen("tcp", addr)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}, "%s free", addr)
+	if l == nil {
+		t.Fatalf("no listener at %s", addr)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{Control: fixBuffer}).Listen(context.Background(), network, address)
