@@ -92,11 +92,8 @@ func (h *Head) Clear() {
 
 // MoveTo makes dst the owner of the message: bytes and fields are copied into dst's memory. h is empty afterwards.
 func (h *Head) MoveTo(dst *Head) {
-	base, fields := append(dst.Base[:0], h.Base...), append(dst.Fields[:0], h.Fields...)
-	own := h.Fields[:0]
-	*dst = *h
-	dst.Base, dst.Fields = base, fields
-	*h = Head{Fields: own}
+	dst.Become(h)
+	*h = Head{Fields: h.Fields[:0]}
 }
 
 // Become makes h a copy of the message of, in memory of its own.
