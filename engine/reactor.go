@@ -138,19 +138,24 @@ func (r *Reactor) MustOwn() {
 	}
 }
 
-func (r *Reactor) makeReady(c *Conn) {
+func (r *Reactor) makeReady(c *Conn) { c.readyOn(&r.ready) }
+
+// turnLater gives c its next turn after all that are ready in this tick, or outside of a turn in the next one.
+func (c *Conn) turnLater() { c.readyOn(&c.reactor.turnSpent) }
+
+// readyOn puts c on the ready list, or on a list that joins it later, unless it is on one of them.
+func (c *Conn) readyOn(list *[]*Conn) {
 	if c.flags&onReady == 0 {
 		c.flags |= onReady
-		r.ready = append(r.ready, c)
+		*list = append(*list, c)
 	}
 }
 
-// turnLater gives c its next turn after all that are ready in this tick, or outside of a turn in the next one.
-func (c *Conn) turnLater() {
-	if c.flags&onReady == 0 {
-		c.flags |= onReady
-		c.reactor.turnSpent = append(c.reactor.turnSpent, c)
-	}
+// joinReady appends list to the ready list, and returns it empty.
+func (r *Reactor) joinReady(list []*Conn) []*Conn {
+	r.ready = append(r.ready, list...)
+	clear(list)
+	return list[:0]
 }
 
 func (c *Conn) makeDirty() {

@@ -74,12 +74,10 @@ func (r *Reactor) wait() {
 	for _, ev := range r.events[:n] {
 		r.deliver(ev)
 	}
-	// What peers that we dialled say comes first: an answer gives back what a request of the same batch takes, while
-	// the caches of the processor have it.
+	// Connections that r dialled come first: an answer gives back the exchange and the connection that a request of the
+	// same batch takes, while the caches of the processor have them.
 	if len(r.accepted) > 0 {
-		r.ready = append(r.ready, r.accepted...)
-		clear(r.accepted)
-		r.accepted = r.accepted[:0]
+		r.accepted = r.joinReady(r.accepted)
 	}
 }
 
@@ -123,9 +121,8 @@ func (r *Reactor) deliver(ev poller.Event) {
 		c.can |= ev.Ready
 		if c.listener == nil {
 			r.makeReady(c)
-		} else if c.flags&onReady == 0 {
-			c.flags |= onReady
-			r.accepted = append(r.accepted, c)
+		} else {
+			c.readyOn(&r.accepted)
 		}
 	} else if a := r.slots[i].accept; a != nil {
 		if a.port != nil && ev.Ready&poller.CanWrite != 0 {
@@ -213,9 +210,7 @@ func (r *Reactor) runReady() {
 	}
 	r.ready, r.readyAt = removeFirst(r.ready, r.readyAt)
 	if len(r.turnSpent) > 0 {
-		r.ready = append(r.ready, r.turnSpent...)
-		clear(r.turnSpent)
-		r.turnSpent = r.turnSpent[:0]
+		r.turnSpent = r.joinReady(r.turnSpent)
 	}
 }
 
