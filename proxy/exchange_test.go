@@ -79,7 +79,8 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	check(0)
 }
 
-// An exchange that waits has no room for its answer: the next one that is answered has it.
+// An exchange that waits has no room for its answer: the next exchange that is answered has it. No room outlives the
+// exchanges.
 func TestLocal_lendsRoomForAnswers(t *testing.T) {
 	l := simLocal(t)
 	x, y := l.take(), l.take()
@@ -101,6 +102,14 @@ func TestLocal_lendsRoomForAnswers(t *testing.T) {
 	y.Response.Base = append(y.Response.Base, 'x')
 	if l.leaveRoom(y); len(l.free.rooms) != 0 {
 		t.Error("a room that is used was left")
+	}
+	l.leaveRoom(x)
+	l.reactor.Account(31 << 20)
+	l.recycle(x)
+	l.recycle(y)
+	l.reactor.Account(-31 << 20)
+	if n := len(l.free.rooms); n > 0 {
+		t.Errorf("%d rooms are left of no exchange", n)
 	}
 }
 

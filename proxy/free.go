@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -29,8 +30,8 @@ type room struct {
 	fields []message.Field
 }
 
-// exchangesKept is how many free exchanges a reactor keeps, however long they are not needed. More of them are kept
-// for as long as they are: of the rest half go each trimEvery.
+// exchangesKept is how many free exchanges a reactor keeps, however long they are not needed. Of the others half of the
+// exchanges that were not needed go each trimEvery.
 const (
 	exchangesKept = 256
 	trimEvery     = int64(time.Second)
@@ -105,7 +106,7 @@ func (l *local) keep(x *Exchange) {
 		}
 		return
 	}
-	l.slab.Return(x.index) // Keep has taken its memory out of the account
+	l.forget(x) // Keep has taken its memory out of the account
 	if len(f.kept) > 0 {
 		l.drop(l.unkeep())
 	}
@@ -114,10 +115,15 @@ func (l *local) keep(x *Exchange) {
 // drop gives the memory of x back, which is free.
 func (l *local) drop(x *Exchange) {
 	x.charged.Set(0, l.reactor)
+	l.forget(x)
+}
+
+// forget gives the number of x back, and a room for an answer where there are more of them than exchanges now.
+func (l *local) forget(x *Exchange) {
 	l.slab.Return(x.index)
-	if f := &l.free; len(f.rooms) > l.active+len(f.kept) {
-		x.Response.Base = nil
-		l.takeRoom(x)
+	f := &l.free
+	if n := l.active + len(f.kept); len(f.rooms) > n {
+		f.rooms = slices.Delete(f.rooms, n, len(f.rooms))
 	}
 }
 

@@ -96,7 +96,7 @@ func measure(b *testing.B, g *warm.Rig) {
 func BenchmarkProxy_warm(b *testing.B)        { benchmarkWarm(b, warm.Small) }
 func BenchmarkProxy_warmBrowser(b *testing.B) { benchmarkWarm(b, warm.Browser) }
 
-// Many clients that ask in turn: what the caches of the processor have lost by then costs time.
+// Many clients that ask in turn: the caches of the processor have lost a connection by the time of its turn.
 func BenchmarkProxy_crowd(b *testing.B) {
 	for _, n := range []int{64, 1000, 4000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

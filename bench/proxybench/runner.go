@@ -273,7 +273,7 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory of %s: %w", p.Name, err)
 	}
-	at := newPlace(addrs, r.addresses[len(r.addresses)-1], dir, r.keys)
+	at := newPlace(addrs, r.addresses[len(r.addresses)-1], dir, r.keys) // the origin that was started last
 	if p.keeps {
 		if r.memory == "" {
 			r.memory, err = memoryDir(r.dir)

@@ -105,7 +105,7 @@ func (k *crowdKernel) Add(fd poller.FD, t poller.Token) syscall.Errno {
 	return k.Loop.Add(fd, t)
 }
 
-// Wait tells of those that are ready, and of what the Loop has. It does not sleep: the clock does not jump.
+// Wait tells of the sockets that are ready, and of the events of the Loop. It does not sleep: the clock does not jump.
 func (k *crowdKernel) Wait(dst []poller.Event, _ int64) (n int) {
 	for n = k.Loop.Wait(dst, 0); n < len(dst) && k.count > 0; n++ {
 		dst[n] = poller.Event{Token: k.socks[k.ready[k.first]].token, Ready: poller.CanRead | poller.CanWrite}
@@ -115,7 +115,7 @@ func (k *crowdKernel) Wait(dst []poller.Event, _ int64) (n int) {
 	return n
 }
 
-// Read reads all of what has arrived.
+// Read reads all bytes that have arrived.
 func (k *crowdKernel) Read(fd poller.FD, p []byte) (int, syscall.Errno) {
 	s := &k.socks[fd]
 	k.touch(fd)
