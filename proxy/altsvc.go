@@ -56,10 +56,12 @@ func addAltSvc(k *record, request, answer *message.Head) {
 		k.local.reactor.Engine().Draining() {
 		return
 	}
-	a := k.listener.AltSvc
-	asked := message.Head{Base: request.Base, Authority: k.authority} // Host may be the backend's by now
 	var lower [256]byte
-	if a.Tells(asked.LowerHost(&lower)) {
+	a, host := k.listener.AltSvc, []byte(nil)
+	if len(a.hosts) > 0 { // Host may be the backend's by now
+		host = message.AppendLower(lower[:0], message.HostOf(request.Bytes(k.authority)))
+	}
+	if a.Tells(host) {
 		answer.AddID(message.AltSvc, "Alt-Svc", a.value)
 	}
 }

@@ -47,9 +47,9 @@ func TestProxy_warmH2AllocatesNothing(t *testing.T) {
 	}
 }
 
-func benchmarkH2(b *testing.B, config *tls.Config) {
+func benchmarkH2(b *testing.B, config *tls.Config, on *proxy.Listener) {
 	const streams = 16
-	h := warm.NewH2(b, &proxy.Listener{}, streams, b.N/streams+1, config)
+	h := warm.NewH2(b, on, streams, b.N/streams+1, config)
 	b.ReportAllocs()
 	b.ResetTimer()
 	start := warm.CPUTime(b)
@@ -59,5 +59,11 @@ func benchmarkH2(b *testing.B, config *tls.Config) {
 	b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
 }
 
-func BenchmarkProxy_warmH2(b *testing.B)    { benchmarkH2(b, nil) }
-func BenchmarkProxy_warmH2TLS(b *testing.B) { benchmarkH2(b, serverTLS(b, "h2")) }
+func BenchmarkProxy_warmH2(b *testing.B)    { benchmarkH2(b, nil, &proxy.Listener{}) }
+func BenchmarkProxy_warmH2TLS(b *testing.B) { benchmarkH2(b, serverTLS(b, "h2"), &proxy.Listener{}) }
+
+// As warmH2TLS, where clients are told of HTTP/3.
+func BenchmarkProxy_warmH2AltSvc(b *testing.B) {
+	on := proxy.Listener{AltSvc: proxy.NewAltSvc(443, 24*time.Hour, nil)}
+	benchmarkH2(b, serverTLS(b, "h2"), &on)
+}
