@@ -401,7 +401,8 @@ func runServices(t *testing.T, registry string) {
 		t.Helper()
 		p := testutil.Start(t, testutil.Command{
 			Path: testutil.Binary(t, "./examples/services"),
-			Args: []string{"-name", name, "-registry", registry, "-edge", url, "-linger", "300ms"},
+			Args: []string{"-name", name, "-registry", registry, "-edge", url, "-linger", "300ms",
+				"-listen", testutil.FreeAddr(t)}, // others do not get the address of an instance that is killed
 		})
 		at := p.WaitLine(`listening on (\S+)`)[1]
 		edge.WaitLine(`discovery changed.*"added":\[[^]]*"` + regexp.QuoteMeta(at) + `"`)
