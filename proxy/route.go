@@ -152,9 +152,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	}
 	s := &Snapshot{chain: compose(own), number: snapshots.Add(1)}
 	s.routes.Grow(len(routes))
-	var pace yield.Pace
-	for i := range routes {
-		pace.Step()
+	for i := range yield.Over(len(routes)) {
 		r := routes[i]
 		if r.When != nil {
 			r.When, r.captures = whens[r.When.String()], r.namesMatch(filters)
@@ -171,7 +169,7 @@ var errScopes = errors.New("another route has the same condition, for another sc
 
 // conditionsOf returns the conditions of routes by their texts. One whose groups a text names is a capturing one.
 func conditionsOf(routes []Route, filters []*Filter) (list map[string]*lang.Condition, err error) {
-	for i := range routes {
+	for i := range yield.Over(len(routes)) {
 		r := &routes[i]
 		if r.When == nil {
 			continue

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/plugins"
 	"github.com/edge-proxy/edge/internal/config/schema"
 	"github.com/edge-proxy/edge/internal/config/syntax"
@@ -431,16 +432,16 @@ func (d *Dest) sends() bool {
 
 // EachRule calls f for every rule of c.
 func (c *Config) EachRule(f func(rule *Rule)) {
-	lists := [][]Rule{c.Rules}
-	for i := range c.Listeners {
-		lists = append(lists, c.Listeners[i].Rules)
-	}
-	for i := range c.Routes {
-		lists = append(lists, c.Routes[i].Rules)
-	}
-	for _, list := range lists {
+	each := func(list []Rule) {
 		for i := range list {
 			f(&list[i])
 		}
+	}
+	each(c.Rules)
+	for i := range c.Listeners {
+		each(c.Listeners[i].Rules)
+	}
+	for i := range yield.Over(len(c.Routes)) {
+		each(c.Routes[i].Rules)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/schema"
 )
 
@@ -30,6 +31,7 @@ type fileFinder struct {
 	uses  []string
 	plans map[reflect.Type]*filePlan
 	all   []File
+	pace  yield.Pace
 }
 
 // filePlan is what there is to look at in structs of one type: there may be 10,000s of them, with dozens of fields.
@@ -67,7 +69,8 @@ func (f *fileFinder) look(v reflect.Value, in File) {
 		f.look(v.Elem(), in)
 	case reflect.Struct:
 		plan := f.planOf(v.Type())
-		if plan.pos >= 0 {
+		if plan.pos >= 0 { // it is an entry
+			f.pace.Step()
 			in.Pos = v.Field(plan.pos).Interface().(Pos)
 		}
 		for _, field := range plan.fields {

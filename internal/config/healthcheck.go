@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/schema"
 	"github.com/edge-proxy/edge/internal/config/syntax"
 	"github.com/edge-proxy/edge/message"
@@ -178,7 +179,7 @@ func resolveChecks(r *resolver) {
 		own[e.Name] = e.health
 	}
 	http, relays := r.c.usedUpstreams(r.leads)
-	for i := range r.c.Upstreams {
+	for i := range yield.Over(len(r.c.Upstreams)) {
 		u := &r.c.Upstreams[i]
 		if u.Template != "" {
 			continue // its backends come and go with requests

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/balance"
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/language"
 	"github.com/edge-proxy/edge/internal/config/plugins"
 	"github.com/edge-proxy/edge/internal/config/schema"
@@ -355,9 +356,9 @@ func checkRules(r *resolver) {
 			e.Share(r.rep, &texts, &switches)
 		}
 	}
-	all := r.c.Filters
+	all := slices.Clone(r.c.Filters)
 	for _, e := range r.doc.routes {
-		all = slices.Concat(all, e.Filters)
+		all = append(all, e.Filters...)
 	}
 	everywhere := slices.Concat(all, addedBy(r.c.Rules))
 	for _, e := range r.doc.listeners {
@@ -366,7 +367,8 @@ func checkRules(r *resolver) {
 		check(schema.Inside(e), slices.Concat(all, own))
 	}
 	check(r.file.Entries("rules"), everywhere)
-	for _, e := range r.doc.routes {
+	for i := range yield.Over(len(r.doc.routes)) {
+		e := r.doc.routes[i]
 		before := slices.Concat(r.c.Filters, addedBy(r.c.Rules), e.Filters, addedBy(e.Rules))
 		for _, l := range e.on {
 			before = slices.Concat(before, l.Filters, addedBy(l.Rules))
@@ -434,7 +436,7 @@ func checkUnusedTables(r *resolver, try bool) {
 		u := &r.c.Upstreams[i]
 		methods, discoverers = append(methods, u.LoadBalancing), append(discoverers, u.Discovery.Sources...)
 	}
-	for i := range r.c.Routes {
+	for i := range yield.Over(len(r.c.Routes)) {
 		one := &r.c.Routes[i]
 		sinks, methods = append(sinks, one.AccessLog.Path), append(methods, one.LoadBalancing)
 		destinations = append(append(destinations, one.Dest.Name), one.Dest.Files...)

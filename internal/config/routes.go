@@ -22,9 +22,8 @@ func (r *resolver) resolveRoutes() {
 	inOrder(r.doc.routes)
 	names, made := make(map[string]syntax.Span), make(map[string]int)
 	r.c.Routes = slices.Grow(r.c.Routes, len(r.doc.routes)) // a Route is large, and there may be thousands
-	var pace yield.Pace
-	for i, e := range r.doc.routes {
-		pace.Step()
+	for i := range yield.Over(len(r.doc.routes)) {
+		e := r.doc.routes[i]
 		r.file.Fill(e)
 		e.Entry, e.Pos = i, e.Node().Head.Pos()
 		if e.Has("websocket") {

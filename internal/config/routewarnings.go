@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/value"
 	"github.com/edge-proxy/edge/internal/exchange/location"
 	"github.com/edge-proxy/edge/internal/exchange/variables"
@@ -33,7 +34,7 @@ func entryOf(r *resolver, of *Route) *routeEntry { return r.doc.routes[of.Entry]
 
 // live returns the routes that may take a request.
 func live(c *Config) (list []*Route) {
-	for i := range c.Routes {
+	for i := range yield.Over(len(c.Routes)) {
 		if one := &c.Routes[i]; !one.Off && !one.Shadowed {
 			list = append(list, one)
 		}
@@ -58,14 +59,16 @@ func warnHiddenRoutes(r *resolver) {
 		return k
 	}
 	alike := make(map[kind][]*Route)
-	for _, one := range live(r.c) {
-		rule := one.Rule()
+	all := live(r.c)
+	for i := range yield.Over(len(all)) {
+		rule := all[i].Rule()
 		k := kindOf(&rule)
 		for _, k.listener = range anyOr(rule.Listeners) {
-			alike[k] = append(alike[k], one)
+			alike[k] = append(alike[k], all[i])
 		}
 	}
-	for _, one := range live(r.c) {
+	for i := range yield.Over(len(all)) {
+		one := all[i]
 		rule := one.Rule()
 		k := kindOf(&rule)
 		var others []*Route
@@ -103,7 +106,7 @@ func warnLoneWeights(r *resolver) {
 		rule := one.Rule()
 		return rule.Pattern() + " " + rule.Conditions()
 	}
-	for i := range r.c.Routes {
+	for i := range yield.Over(len(r.c.Routes)) {
 		count[key(&r.c.Routes[i])]++
 	}
 	for _, one := range live(r.c) {
@@ -173,17 +176,18 @@ func (a arrives) Holds(*lang.Condition, []byte) bool { return false }
 // warnRedirectLoops warns of redirects that lead back to where they were asked, perhaps by way of others. One request
 // of each route is followed; where it leaves the listeners and the hosts of the file, nothing is known.
 func warnRedirectLoops(r *resolver) {
-	redirects := func(one Route) bool { return one.Dest.Kind == DestRedirect }
-	if !slices.ContainsFunc(r.c.Routes, redirects) {
+	redirects := func(e *routeEntry) bool { return e.Dest.Kind == DestRedirect }
+	if !slices.ContainsFunc(r.doc.routes, redirects) {
 		return // most files: a table of thousands of routes costs as much as the table that serves them
 	}
 	var table route.Table[*Route]
-	for _, one := range live(r.c) {
-		if table.Add(one.Rule(), one) != nil {
+	all := live(r.c)
+	for i := range yield.Over(len(all)) {
+		if one := all[i]; table.Add(one.Rule(), one) != nil {
 			return // a pattern of the file that the router does not take: the start says so
 		}
 	}
-	for _, one := range live(r.c) {
+	for _, one := range all {
 		if one.Dest.Kind != DestRedirect || one.ClientCert != nil || one.When != nil {
 			continue
 		}

@@ -3,12 +3,14 @@ package config
 import (
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config/syntax"
 	"github.com/edge-proxy/edge/lang"
 )
 
 func (r *resolver) resolveUpstreams() {
-	for _, e := range r.doc.upstreams {
+	for i := range yield.Over(len(r.doc.upstreams)) {
+		e := r.doc.upstreams[i]
 		if !validUpstreamName(e.Name) {
 			r.rep.Errorf(e.Node().Name, "", "the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
 		}

@@ -10,7 +10,7 @@ import (
 
 // linkedLinesMax bounds the lines of Go of this module that are compiled into edge on Linux. A feature that needs more
 // raises it, and its commit says what the lines are for.
-const linkedLinesMax = 183_000
+const linkedLinesMax = 183_270 // 182 871 before requests beside 10 000 clients and reloads on one CPU
 
 // make lint prints the number.
 func TestLinkedLines(t *testing.T) {

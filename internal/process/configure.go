@@ -42,6 +42,7 @@ func (r *reloads) configure(s *admin.Submission, inForce func() admin.InForce) (
 			sent.Known = known
 		}
 	}
+	defer r.spare.borrow(r.server.Reactors())()
 	cfg, report := r.load(Reading{Kept: files, Sent: sent})
 	if s.DryRun {
 		r.checkReach(cfg, report, files)

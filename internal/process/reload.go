@@ -30,7 +30,8 @@ type reloads struct {
 	load    func(r Reading) (*config.Config, *config.Report) // nil: there is no file to read
 	watched func(report *config.Report, diff *server.Diff, err error)
 
-	upgrades *upgrades      // nil before they are there
+	upgrades *upgrades // nil before they are there
+	spare    spare
 	stateDir string         // of server.Options
 	lock     *lockdown.Lock // what the process may reach; nil: anything; set before the first reload
 
@@ -89,6 +90,7 @@ func (r *reloads) reopenLogs() error { return errors.Join(r.events.reopen(), r.s
 
 // read reads the files and applies what they say. r.mu is held.
 func (r *reloads) read(cause string) *outcome {
+	defer r.spare.borrow(r.server.Reactors())()
 	files, before, guard := &config.Files{}, r.watch.look(), r.guard
 	cfg, report := r.load(Reading{Record: files})
 	if r.files != nil {

@@ -104,6 +104,7 @@ func (r *reloads) rollbackTo(number int, cause string) (o *outcome, differs bool
 	if err != nil {
 		return &outcome{Err: err, Version: r.version()}, false
 	}
+	defer r.spare.borrow(r.server.Reactors())()
 	cfg, report := r.load(Reading{Kept: v.Files})
 	o = r.apply(cfg, report, v.Files, fmt.Sprintf("%s to version %d", cause, v.Number))
 	if o.Err != nil {
@@ -124,6 +125,7 @@ func (a *administration) Plan() (*admin.Plan, error) {
 	if p.reloads.load == nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errNoFile)
 	}
+	defer p.reloads.spare.borrow(p.server.Reactors())()
 	files := &config.Files{}
 	cfg, report := p.reloads.load(Reading{Record: files})
 	p.reloads.checkReach(cfg, report, files)

@@ -81,10 +81,8 @@ func (p *routes) all(
 	list []*config.Route, one func(c *config.Route) (proxy.Route, error),
 ) (routes []proxy.Route, named map[string]proxy.Destination, err error) {
 	routes = make([]proxy.Route, len(list)) // a Route is large, and there may be thousands
-	var pace yield.Pace
-	for i, c := range list {
-		pace.Step()
-		if routes[i], err = one(c); err != nil {
+	for i := range yield.Over(len(list)) {
+		if routes[i], err = one(list[i]); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -215,7 +213,7 @@ func anyRuleLeads(c *config.Config) (leads bool) {
 
 // served returns the routes of c that take requests: what no other one takes has one, too.
 func served(c *config.Config) (list []*config.Route) {
-	for i := range c.Routes {
+	for i := range yield.Over(len(c.Routes)) {
 		if r := &c.Routes[i]; !r.Off && !r.Shadowed { // config has warned of a shadowed one
 			list = append(list, r)
 		}

@@ -21,10 +21,29 @@ func TestPace_Step(t *testing.T) {
 				p.Step()
 				time.Sleep(c.step) // the work
 			}
-			want := time.Duration(c.steps)*c.step + time.Duration(c.slept)*time.Microsecond
+			want := time.Duration(c.steps)*c.step + time.Duration(c.slept)*pause
 			if took := time.Since(begun); took != want {
 				t.Errorf("%d steps of %v take %v, want %v", c.steps, c.step, took, want)
 			}
+		}
+	})
+}
+
+// Over counts, pauses as a Pace does, and ends where its loop ends.
+func TestOver(t *testing.T) {
+	testutil.Bubble(t, func(t *testing.T) {
+		begun, next := time.Now(), 0
+		for i := range Over(6) {
+			if i != next {
+				t.Errorf("%d comes after %d", i, next-1)
+			}
+			if next++; i == 4 {
+				break
+			}
+			time.Sleep(most) // the work
+		}
+		if took := time.Since(begun); next != 5 || took != 4*most+2*pause {
+			t.Errorf("%d steps took %v", next, took)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/internal/base/yield"
 	"github.com/edge-proxy/edge/internal/config"
 	"github.com/edge-proxy/edge/internal/config/schema"
 )
@@ -20,7 +21,7 @@ func Any(c *config.Config) bool {
 	on := func(r *config.Route) bool {
 		return OfRoute(c, r) != nil || slices.ContainsFunc(Choices(c, r), func(o Choice) bool { return o.Route != nil })
 	}
-	for i := range c.Routes {
+	for i := range yield.Over(len(c.Routes)) {
 		if on(&c.Routes[i]) {
 			return true
 		}

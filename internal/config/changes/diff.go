@@ -107,28 +107,28 @@ func Of(old, next *config.Config) Diff {
 	var d Diff
 	before, after := partsOf(old), partsOf(next)
 	seen := make(map[[3]any]any, len(before))
-	for _, p := range before {
-		seen[p.id()] = p.value
+	for i := range yield.Over(len(before)) {
+		seen[before[i].id()] = before[i].value
 	}
 	c := comparison{old: old, next: next, addresses: [2]map[address]bool{addressesOf(old), addressesOf(next)}}
-	var pace yield.Pace
-	for _, p := range after {
-		pace.Step()
+	for i := range yield.Over(len(after)) {
+		p := &after[i]
 		id := p.id()
 		was, found := seen[id]
 		delete(seen, id)
 		switch {
 		case !found:
 			d.Added = append(d.Added, p.title())
-			d.Entries = append(d.Entries, c.added(&p))
+			d.Entries = append(d.Entries, c.added(p))
 		case !schema.Equal(was, p.value):
-			d.change(c.changed(&p, was))
+			d.change(c.changed(p, was))
 		}
 	}
-	for _, p := range before {
+	for i := range yield.Over(len(before)) {
+		p := &before[i]
 		if _, left := seen[p.id()]; left {
 			d.Removed = append(d.Removed, p.title())
-			d.Entries = append(d.Entries, c.removed(&p))
+			d.Entries = append(d.Entries, c.removed(p))
 		}
 	}
 	d.addTables(next)

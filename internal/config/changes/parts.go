@@ -67,16 +67,14 @@ func partsOf(c *config.Config) []part {
 		}
 		all = append(all, keyed(c.Defined[i].Kind.Name, c.Defined[i].Name, &c.Defined[i]))
 	}
-	for i := range c.Upstreams {
+	for i := range yield.Over(len(c.Upstreams)) {
 		u := c.Upstreams[i]
 		if !u.TLS.On { // [upstream_defaults.tls] says nothing of it
 			u.TLS = config.UpstreamTLS{Verify: true}
 		}
 		all = append(all, keyed("upstream", u.Name, &u))
 	}
-	var pace yield.Pace
-	for i := range c.Routes {
-		pace.Step()
+	for i := range yield.Over(len(c.Routes)) {
 		all = append(all, partOfRoute(c, &c.Routes[i]))
 	}
 	for i := range c.Registrations {
@@ -125,7 +123,7 @@ func partOfRoute(c *config.Config, r *config.Route) part {
 // number makes equal names different: names of certificates in one file.
 func number(all []part) {
 	times := make(map[[3]any]int, len(all))
-	for i := range all {
+	for i := range yield.Over(len(all)) {
 		id := all[i].id()
 		if times[id]++; times[id] > 1 {
 			all[i].name += " #" + strconv.Itoa(times[id])

@@ -139,9 +139,8 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 		d.WrongKind(n, "a list of tables", "write [{ name = value }]")
 		return
 	}
-	var pace yield.Pace
-	for _, c := range n.Children {
-		pace.Step()
+	for i := range yield.Over(len(n.Children)) {
+		c := n.Children[i]
 		if c.Kind != syntax.KindTable {
 			c.Key = n.Key
 			d.reportElement(c, p)
