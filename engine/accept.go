@@ -34,6 +34,12 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		fd, peer, e := r.accept(a)
 		switch e {
 		case 0:
+			if r.engine.full(fd) && !a.end.begun && r.yield(nil, 1) == 0 {
+				a.searchIdle(r, nil, 1)
+				a.pending = &pending{fd, peer}
+				r.pauseAccept()
+				return true
+			}
 			if !r.acquireConn(a) {
 				a.pending = &pending{fd, peer}
 				r.pauseAccept()
@@ -101,6 +107,13 @@ func (r *Reactor) acquireConn(a *acceptor) bool {
 	l.conns.Add(-1)
 	a.searchIdle(r, l, 1)
 	return false
+}
+
+// full reports whether there are Options.ConnsMax connections, of which fd is not one yet. The kernel gives the lowest
+// free descriptor: below the limit no connection is counted.
+func (e *Engine) full(fd poller.FD) bool {
+	most := e.opts.ConnsMax
+	return most > 0 && int(fd) >= most && e.Conns() >= most
 }
 
 func (r *Reactor) pauseAccept() {

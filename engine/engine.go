@@ -23,6 +23,7 @@ type Options struct {
 	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB
 	SpliceMin   int64         // least bytes for which Splice is used; 0: 256 KiB; below 0: it is not
 	SendTimeout time.Duration // for the peer of a closing connection to take its queue; 0: 30 s
+	ConnsMax    int           // connections accepted by all listeners, where as many descriptors are open; 0: no limit
 	Memory      int64         // budget for buffers over all reactors; 0: half of what the cgroup or the machine has
 	Offload     OffloadOptions
 

@@ -407,6 +407,37 @@ func TestReactor_connsMaxHoldsAndGivesWayAtOnce(t *testing.T) {
 	}
 }
 
+// The connections of all listeners are bounded where as many descriptors are open. Above that they wait, unless an idle
+// one makes room.
+func TestEngine_connsMax(t *testing.T) {
+	g := newRig(t, engine.Options{ConnsMax: 3})
+	g.listen(engine.ListenOptions{})
+	var conns []*engine.Conn
+	g.accept = func(c *engine.Conn) engine.Handler {
+		conns = append(conns, c)
+		if len(conns) == 4 {
+			return &yielder{}
+		}
+		return &script{}
+	}
+	for range 6 {
+		g.loop.Offer(g.door, loopback)
+	}
+	g.pass(100 * time.Millisecond)
+	if len(conns) != 3 || g.reactor.Stats().AcceptPaused == 0 {
+		t.Fatalf("%d accepted, 3 allowed", len(conns))
+	}
+	g.on(func() { conns[0].Close(errTest) })
+	g.pass(100 * time.Millisecond)
+	if len(conns) != 4 {
+		t.Fatalf("%d accepted after one closed, want 4", len(conns))
+	}
+	g.pass(2 * time.Second)
+	if n := g.reactor.Stats().Yielded; len(conns) != 5 || n != 1 {
+		t.Fatalf("%d accepted, %d made room, want 5 and 1", len(conns), n)
+	}
+}
+
 func TestReactor_pressurePausesAcceptingAndReading(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 128 << 20})
 	hog, _ := g.open(&script{})

@@ -298,6 +298,31 @@ func TestRun_fewDescriptors(t *testing.T) {
 	}
 }
 
+// More clients than there are descriptors, each of which begins a request and waits: half of the descriptors are left
+// to backends, so that each client gets its answer, some when others have gone.
+func TestRun_moreClientsThanDescriptors(t *testing.T) {
+	t.Parallel()
+	text := "[global]\nworker_threads = 2\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n[log]\noutput = []\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = %q\n"
+	const script = `ulimit -n 200 && exec "$0" run "$1"`
+	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c", script,
+		testutil.Binary(t, "./cmd/edge"), write(t, text, origin(t))}})
+	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	var clients []*testutil.Wire
+	for range 300 {
+		clients = append(clients, testutil.Dial(t, addr))
+		clients[len(clients)-1].Send("G")
+	}
+	for _, c := range clients {
+		c.Send("ET /bytes/9 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	}
+	for i, c := range clients {
+		if got := c.ReadAll(); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Fatalf("client %d: %.100q", i, got)
+		}
+	}
+}
+
 // The line of a request comes when it is answered, not with those of the next second.
 func TestProxy_linesAtOnce(t *testing.T) {
 	t.Parallel()

@@ -137,7 +137,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	e, err := engine.New(engine.Options{
 		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: budget,
-		SpliceMin: orNone(cfg.Global.Splice), Pin: cfg.Global.Pin,
+		SpliceMin: orNone(cfg.Global.Splice), Pin: cfg.Global.Pin, ConnsMax: connsMax(),
 		Park: constant[poller.Park](&cfg.Global, &cfg.Global.Park),
 	})
 	if err != nil {
