@@ -34,13 +34,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		fd, peer, e := r.accept(a)
 		switch e {
 		case 0:
-			if r.engine.full(fd) && !a.end.begun && r.yield(nil, 1) == 0 {
-				a.searchIdle(r, nil, 1)
-				a.pending = &pending{fd, peer}
-				r.pauseAccept()
-				return true
-			}
-			if !r.acquireConn(a) {
+			if !r.acquireConn(a, fd) {
 				a.pending = &pending{fd, peer}
 				r.pauseAccept()
 				return true
@@ -93,9 +87,13 @@ func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	return r.kernel.Accept(a.fd)
 }
 
-// acquireConn counts an accepted connection and reports whether there is room for it; all reactors share the limit. It
-// makes room by closing an idle connection. A listener that closes has no limit.
-func (r *Reactor) acquireConn(a *acceptor) bool {
+// acquireConn counts the accepted connection fd and reports whether there is room for it; all reactors share the limits
+// of the engine and of the listener. It makes room by closing an idle connection. A listener that closes has no limit.
+func (r *Reactor) acquireConn(a *acceptor, fd poller.FD) bool {
+	if r.engine.full(fd) && !a.end.begun && r.yield(nil, 1) == 0 {
+		a.searchIdle(r, nil, 1)
+		return false
+	}
 	l, placed := a.listener, a.placeFound
 	a.placeFound = false
 	if n, most := l.conns.Add(1), l.connsMax.Load(); most <= 0 || n <= most || a.end.begun {

@@ -43,7 +43,7 @@ func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carr
 		full, _ = g.Full(r)
 	}
 	ends := p.closed || p.socket.end.begun || r.stopping || r.engine.Draining() // from the first moment of a drain
-	if full || ends || !r.acquireConn(p.socket) {
+	if full || ends || !r.acquireConn(p.socket, poller.NoFD) {
 		r.stats.AcceptPaused++
 		return false
 	}

@@ -36,8 +36,7 @@ func (r *runner) generator(s Scenario, window time.Duration) (generator, error) 
 		return generator{true, func(s Scenario, addr string) ([]string, error) {
 			return h2loadCommand(r.h2load, s, addr, s.settle()+window), nil
 		}, parseH2Load}, nil
-	case r.wrk == "" || s.Ours || s.Group != "" || s.Proto.h2() || s.Counted ||
-		s.Numbered:
+	case r.wrk == "" || s.Ours || s.Group != "" || s.Proto.h2() || s.Counted || s.Numbered:
 		return generator{false, func(s Scenario, addr string) ([]string, error) {
 			argv := goLoadCommand(r.options.Self, s, addr)
 			if s.Counted {
