@@ -186,8 +186,8 @@ func (a *administration) take(cfg *config.Config, from int) error {
 	return nil
 }
 
-// serve begins to answer.
-func (a *administration) serve(s *server.Server, r *reloads) {
+// begin makes the event loops of s remember requests from the first one on.
+func (a *administration) begin(s *server.Server, r *reloads) {
 	p := &parts{s, inspect.New(s), r, s.Parts().Proxy}
 	a.mu.Lock()
 	a.number = 1
@@ -195,6 +195,10 @@ func (a *administration) serve(s *server.Server, r *reloads) {
 	a.mu.Unlock()
 	a.parts.Store(p)
 	a.remember(p, r.config())
+}
+
+// serve begins to answer.
+func (a *administration) serve(s *server.Server) {
 	a.surfaces.Register(s.Registry())
 	a.surfaces.Start()
 	for _, at := range a.surfaces.Listening() {

@@ -240,6 +240,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.background.begin(); err != nil {
 		return err
 	}
+	p.admin.begin(s, p.reloads)
 	if err := s.Start(); err != nil {
 		return err
 	}
@@ -251,7 +252,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	}
 	p.reloads.begin() // before the first request for a rollback
 	logAddresses(s)
-	p.admin.serve(s, p.reloads)
+	p.admin.serve(s)
 	warnDescriptors(p.reloads.config())
 	if started != nil {
 		p.events.sync() // it may print
