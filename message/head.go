@@ -255,20 +255,25 @@ func (h *Head) Add(name, value string) {
 func (h *Head) AddID(id Name, name, value string) {
 	at := uint32(len(h.Base))
 	h.Base = append(append(append(append(h.Base, name...), ": "...), value...), "\r\n"...)
-	h.Fields = append(h.Fields, Field{
-		NameAt: at, NameLen: uint16(len(name)), ID: id,
-		ValueAt: at + uint32(len(name)) + 2, ValueLen: uint32(len(value)),
-	})
+	h.AddLine(id, at, len(name), len(value))
 }
 
 // AddBytes is AddID for a value that is put together elsewhere. value is borrowed until return.
 func (h *Head) AddBytes(id Name, name string, value []byte) {
 	at := uint32(len(h.Base))
 	h.Base = append(append(append(append(h.Base, name...), ": "...), value...), "\r\n"...)
-	h.Fields = append(h.Fields, Field{
-		NameAt: at, NameLen: uint16(len(name)), ID: id,
-		ValueAt: at + uint32(len(name)) + 2, ValueLen: uint32(len(value)),
-	})
+	h.AddLine(id, at, len(name), len(value))
+}
+
+// AddLine appends the field whose line begins at Base[at]: a name and a value of these lengths, with ": " between them.
+//
+// Its parts are written where they stay. A Field that is made first and copied then costs 20 ns: the copy reads 16 bytes
+// at once which were written by fours, and the processor waits until they have left its store buffer.
+func (h *Head) AddLine(id Name, at uint32, name, value int) {
+	h.Fields = append(h.Fields, Field{})
+	f := &h.Fields[len(h.Fields)-1]
+	f.NameAt, f.NameLen, f.ID = at, uint16(name), id
+	f.ValueAt, f.ValueLen = at+uint32(name)+2, uint32(value)
 }
 
 // Set deletes every field called name, see Del, and appends one.

@@ -89,7 +89,7 @@ func bodyMaxOf(x *Exchange) int64 {
 // bodyWaited goes on with the part of the request's body that came before it could be filtered, and reports whether
 // the exchange goes on.
 func bodyWaited(x *Exchange) bool {
-	gen := x.gen.Load()
+	gen := x.gen
 	if !x.up.Body.Staged && x.up.Stream == nil {
 		x.up.Body.HoldRaw()
 	}
@@ -99,7 +99,7 @@ func bodyWaited(x *Exchange) bool {
 		return false
 	}
 	x.pushUp(p, 0, x.up.Body.Ended)
-	return x.gen.Load() == gen && !x.own
+	return x.gen == gen && !x.own
 }
 
 // stageAnswer decides, when the head of the answer has come, whether something looks at its body.

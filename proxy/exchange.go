@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
@@ -34,7 +33,7 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
-	gen atomic.Uint64
+	gen uint64 // written while no worker owns x: who reads it on another goroutine was handed x
 
 	up      forward.Request // its attempts, and the body of the request
 	toDown  forward.Body    // of the answer
@@ -306,7 +305,7 @@ func checkExchange(x *Exchange) {
 
 // checkFree panics when x, which is to be used, is in use or has something of an Exchange that is over.
 func checkFree(x *Exchange) {
-	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
+	invariant.That(x.gen&1 == 0, "an exchange in use is given away")
 	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.used == 0
 	invariant.That(clean, "a free exchange is in step %d", x.step)
 	x.up.CheckFree()

@@ -60,7 +60,7 @@ func (l *local) take() (x *Exchange) {
 	if invariant.On {
 		checkFree(x)
 	}
-	x.gen.Add(1)
+	x.gen++
 	l.active++
 	return x
 }
@@ -68,11 +68,11 @@ func (l *local) take() (x *Exchange) {
 // recycle makes x free. Only a Ref may still refer to it.
 func (l *local) recycle(x *Exchange) {
 	if invariant.On {
-		invariant.That(x.gen.Load()&1 == 1, "an exchange ends twice")
+		invariant.That(x.gen&1 == 1, "an exchange ends twice")
 		invariant.That(l.lent.to != x, "an exchange ends, and a body is lent to it")
 		checkExchange(x)
 	}
-	x.gen.Add(1)
+	x.gen++
 	l.active--
 	if x.ctx != nil {
 		x.ctx.cancel()

@@ -70,7 +70,7 @@ func (x *Exchange) offload(f *judged) {
 
 // caughtUp goes on with x when its worker is done: first with what happened meanwhile, then with the verdict.
 func caughtUp(x *Exchange, v Verdict) {
-	gen, step, own := x.gen.Load(), x.step, x.own
+	gen, step, own := x.gen, x.step, x.own
 	switch {
 	case x.downGone:
 		x.finish()
@@ -92,7 +92,7 @@ func caughtUp(x *Exchange, v Verdict) {
 	case x.up.Stream != nil:
 		(*upSide)(x).OnSendable(x.up.Stream)
 	}
-	if x.gen.Load() == gen && x.step == step && x.own == own {
+	if x.gen == gen && x.step == step && x.own == own {
 		x.judge(v)
 	}
 }
@@ -115,7 +115,7 @@ type Ref struct {
 
 // Ref returns the name of x and of its park in the function that runs now. Take it inside the function that returns
 // Park, before it does: a Ref that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
-func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
+func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen, place{x.step, x.at}} }
 
 // Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
 // counted, when the client has gone, when another call resumed it, or when it was answered meanwhile. It never comes
@@ -128,7 +128,7 @@ func (f Ref) ResumeWith(decide func(x *Exchange) Verdict) {
 	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
 		x := f.x
 		switch {
-		case x.gen.Load() != f.gen || f.place != place{x.step, x.at}:
+		case x.gen != f.gen || f.place != place{x.step, x.at}:
 			x.local.stats.LateResumes++
 		case x.working && x.resumed == nil:
 			x.resumed = decide

@@ -347,8 +347,8 @@ func (g *guardedSide) take(stored *Stored, fronted bool) (here bool) {
 	case !(*upSide)(g).received(none), x.onward && !g.passed():
 		return false
 	case x.fork != nil:
-		gen := x.gen.Load()
-		if answerFork(x.fork); x.gen.Load() == gen && len(body) > 0 {
+		gen := x.gen
+		if answerFork(x.fork); x.gen == gen && len(body) > 0 {
 			x.pushDown(body, 0, true)
 		}
 		return false

@@ -186,9 +186,7 @@ func (r record) writeTo(h *message.Head) {
 	for i := range n {
 		e := table[i*fieldHead:]
 		name, value := uint32(e[0]), uint32(binary.LittleEndian.Uint16(e[2:]))
-		h.Fields = append(h.Fields, message.Field{
-			NameAt: at, NameLen: uint16(name), ID: message.Name(e[1]), ValueAt: at + name + 2, ValueLen: value,
-		})
+		h.AddLine(message.Name(e[1]), at, int(name), int(value))
 		at += name + value + 4
 	}
 	h.Status, h.Proto = r.status(), message.HTTP11

@@ -126,17 +126,14 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 			h.DelID(message.Expect) // §10.1.1: it means nothing there, and would where it goes
 		}
 	}
-	proto := field(message.XForwardedProto, at+via, len("X-Forwarded-Proto"), scheme)
 	if via > 0 {
-		h.Fields = append(h.Fields, field(message.Via, at, len("Via"), len(name.via)), proto)
-	} else {
-		h.Fields = append(h.Fields, proto)
+		h.AddLine(message.Via, at, len("Via"), len(name.via))
 	}
+	h.AddLine(message.XForwardedProto, at+via, len("X-Forwarded-Proto"), scheme)
 	if peer.IsValid() {
 		at = uint32(len(h.Base))
 		h.Base = observe.AppendIP(h.Base, peer)
-		h.Fields = append(h.Fields, field(message.XForwardedFor, at-uint32(len(forLine)), len("X-Forwarded-For"),
-			len(h.Base)-int(at)))
+		h.AddLine(message.XForwardedFor, at-uint32(len(forLine)), len("X-Forwarded-For"), len(h.Base)-int(at))
 		h.Base = append(h.Base, '\r', '\n')
 	}
 	if host := h.Authority; host.Len > 0 {
@@ -144,7 +141,7 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 		h.Base = append(h.Base, hostLine...)
 		h.Base = append(h.Base, h.Bytes(host)...)
 		h.Base = append(h.Base, '\r', '\n')
-		h.Fields = append(h.Fields, field(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len)))
+		h.AddLine(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len))
 	}
 	if f.Forwarded {
 		addElement(h, peer, f)
@@ -169,14 +166,6 @@ func sift(h *message.Head, t *fate, name *Name) (ours int) {
 		}
 	}
 	return ours
-}
-
-// field is a line at at of Base: the name, ": ", the value.
-func field(id message.Name, at uint32, name, value int) message.Field {
-	return message.Field{
-		NameAt: at, NameLen: uint16(name), ID: id,
-		ValueAt: at + uint32(name) + 2, ValueLen: uint32(value),
-	}
 }
 
 // Response makes h, the head of an answer, what is sent to the client. A gateway may do without Via there (RFC 9110

@@ -124,7 +124,7 @@ func endLine(h *message.Head, id message.Name, at int) {
 	name := len(id.String())
 	value := len(h.Base) - at - name - len(": ")
 	h.Base = append(h.Base, '\r', '\n')
-	h.Fields = append(h.Fields, field(id, uint32(at), name, value))
+	h.AddLine(id, uint32(at), name, value)
 }
 
 // says reports whether the lists called id have a member. RFC 9110 §5.6.1.2: empty members are ignored.

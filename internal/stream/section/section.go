@@ -142,10 +142,7 @@ func (s *Section) field(h *message.Head, f *Field, l *Limits) {
 		}
 		at := uint32(len(h.Base))
 		h.Base = append(h.Base, f.Line...)
-		h.Fields = append(h.Fields, message.Field{
-			NameAt: at, NameLen: uint16(f.NameLen), ID: f.ID,
-			ValueAt: at + uint32(f.NameLen) + 2, ValueLen: uint32(len(f.Line)) - f.NameLen - 4,
-		})
+		h.AddLine(f.ID, at, int(f.NameLen), len(f.Line)-int(f.NameLen)-4)
 	}
 }
 
