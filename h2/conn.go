@@ -208,21 +208,22 @@ func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
 				return n, ev
 			}
 		}
-		used, ev, err := c.step(in[n:], h)
+		used, err := c.step(in[n:], h, &ev)
 		n += used
 		if err != nil {
 			c.fail(err)
 			return len(in), c.tellFault()
 		}
 		if ev.Stream != nil && ev.Stream.flag&lingers != 0 {
-			continue // the caller has done with it
+			ev = Event{} // the caller has done with it
+			continue
 		}
 		if ev.Kind != NeedMore {
 			c.check()
 			return n, ev
 		}
 		if used == 0 && c.flag&woke == 0 {
-			return n, Event{}
+			return n, ev
 		}
 	}
 }
@@ -248,66 +249,68 @@ func (c *Conn) overdue() (Event, bool) {
 	return Event{}, false
 }
 
-// step takes one step: a part of a body, or a frame. When it uses nothing and has no event, it needs more bytes.
-func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
+// step takes one step: a part of a body, or a frame. When it uses nothing and has no event, it needs more bytes. ev is
+// empty before, and filled where it is: an Event has more parts than there are registers for results, and a result that
+// is copied from function to function waits for its stores each time (10 ns).
+func (c *Conn) step(in []byte, h *message.Head, ev *Event) (n int, err *Error) {
 	switch c.state {
 	case inData:
-		return c.readData(in)
+		return c.readData(in, ev)
 	case inSkip:
-		return c.skip(in), Event{}, nil
+		return c.skip(in), nil
 	case atPreface:
 		k := min(len(in), len(preface))
 		if string(in[:k]) != preface[:k] {
-			return 0, Event{}, errPreface
+			return 0, errPreface
 		}
 		if k < len(preface) {
-			return 0, Event{}, nil
+			return 0, nil
 		}
 		c.state = atFrame
-		return k, Event{}, nil
+		return k, nil
 	}
 	if len(in) < frameHead {
 		c.awaitRest(len(in))
-		return 0, Event{}, nil
+		return 0, nil
 	}
 	f := parseFrame(in)
 	// RFC 9113 §4.2: an endpoint MUST send FRAME_SIZE_ERROR if a frame exceeds SETTINGS_MAX_FRAME_SIZE. For all but
 	// DATA that has to end the connection; a peer that does not know our limit will not keep to others.
 	if f.length > maxFrame {
-		return 0, Event{}, errFrameSize
+		return 0, errFrameSize
 	}
 	// §3.4: SETTINGS MUST be the first frame of both sides.
 	if c.flag&gotSettings == 0 && (f.kind != frameSettings || f.has(flagAck)) {
-		return 0, Event{}, errFirstFrame
+		return 0, errFirstFrame
 	}
 	// §4.3: a header block MUST be transmitted as a contiguous sequence of frames, with no interleaved frames of any
 	// other type or from any other stream.
 	if (f.kind == frameContinuation) != (c.blockID != 0) || c.blockID != 0 && f.id != c.blockID {
-		return 0, Event{}, errContinuation
+		return 0, errContinuation
 	}
 	if f.kind == frameData {
-		return c.beginData(in, f)
+		return c.beginData(in, f, ev)
 	}
-	return c.readFrame(in, f, h)
+	return c.readFrame(in, f, h, ev)
 }
 
 // readFrame reads a frame that is not DATA. Such a frame is small enough to wait until it is whole.
-func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, err *Error) {
+func (c *Conn) readFrame(in []byte, f frame, h *message.Head, ev *Event) (n int, err *Error) {
 	n = frameHead + f.length
 	if f.kind > frameContinuation && f.kind != framePriorityUpdate {
 		// §5.5: implementations MUST discard frames that have unknown or unsupported types.
 		if err := c.spend(priorityFlood); err != nil {
-			return 0, ev, err
+			return 0, err
 		}
 		c.headBy = 0 // of the head of this frame, if that came in two parts
 		if c.rest = f.length; c.rest > 0 {
 			c.state = inSkip
 		}
-		return frameHead, ev, nil
+		return frameHead, nil
 	}
 	if len(in) < n {
 		c.awaitRest(len(in))
-		return 0, ev, nil
+		return 0, nil
 	}
 	if c.blockID == 0 {
 		c.headBy = 0
@@ -315,27 +318,27 @@ func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, 
 	p := in[frameHead:n]
 	switch f.kind {
 	case frameHeaders:
-		ev, err = c.onHeaders(f, p, h)
+		err = c.onHeaders(f, p, h, ev)
 	case frameContinuation:
-		ev, err = c.onContinuation(f, p, h)
+		err = c.onContinuation(f, p, h, ev)
 	case framePriority:
-		ev, err = c.onPriority(f, p)
+		err = c.onPriority(f, p, ev)
 	case frameRST:
-		ev, err = c.onRST(f, p)
+		err = c.onRST(f, p, ev)
 	case frameSettings:
-		ev, err = c.onSettings(f, p)
+		err = c.onSettings(f, p, ev)
 	case framePush:
 		err = errPush // §8.4: we have said SETTINGS_ENABLE_PUSH 0; and a client cannot push
 	case framePing:
 		err = c.onPing(f, p)
 	case frameGoAway:
-		ev, err = c.onGoAway(f, p)
+		err = c.onGoAway(f, p, ev)
 	case frameWindowUpdate:
-		ev, err = c.onWindowUpdate(f, p)
+		err = c.onWindowUpdate(f, p, ev)
 	case framePriorityUpdate:
 		err = c.onPriorityUpdate(f, p)
 	}
-	return n, ev, err
+	return n, err
 }
 
 // awaitRest sets a deadline for the rest of a frame that has begun.

@@ -5,12 +5,12 @@ import (
 )
 
 // onPriority takes a PRIORITY frame. It has no effect any more (RFC 9113 §5.3.2) but is still validated.
-func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
+func (c *Conn) onPriority(f frame, p []byte, ev *Event) *Error {
 	if f.id == 0 {
-		return ev, errStreamZero
+		return errStreamZero
 	}
 	if err := c.spend(priorityFlood); err != nil {
-		return ev, err
+		return err
 	}
 	var e *Error
 	switch {
@@ -19,16 +19,16 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	case binary.BigEndian.Uint32(p)&idMax == f.id:
 		e = errSelfDependency
 	default:
-		return ev, nil
+		return nil
 	}
 	if s := c.streams.get(f.id); s != nil {
-		return c.streamFault(s, f.id, e, e.Code)
+		return c.streamFault(s, f.id, e, e.Code, ev)
 	}
 	if c.idle(f.id) {
-		return ev, e // there is no RST_STREAM for an idle stream
+		return e // there is no RST_STREAM for an idle stream
 	}
 	c.appendStrayReset(f.id, e.Code)
-	return ev, c.spend(strayFlood)
+	return c.spend(strayFlood)
 }
 
 // onPriorityUpdate takes a PRIORITY_UPDATE (RFC 9218 §7.1): a stream number and a Priority field.
@@ -61,20 +61,20 @@ func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
 }
 
 // onRST takes RST_STREAM.
-func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
+func (c *Conn) onRST(f frame, p []byte, ev *Event) *Error {
 	if f.id == 0 {
-		return ev, errStreamZero
+		return errStreamZero
 	}
 	if len(p) != 4 {
-		return ev, errPayloadSize
+		return errPayloadSize
 	}
 	c.arena.Stats.ResetsIn++
 	s := c.streams.get(f.id)
 	if s == nil {
 		if c.idle(f.id) {
-			return ev, errIdleStream
+			return errIdleStream
 		}
-		return ev, c.spend(strayFlood)
+		return c.spend(strayFlood)
 	}
 	c.finish(s, peerReset)
 	// A stream whose answer has begun spends nothing: gRPC ends calls so, browsers stop downloads. And a stream that
@@ -82,46 +82,48 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 	// vain gives up some time. drainedAt is when it was opened, or a window of it.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
 		if err := c.spend(rapidReset); err != nil {
-			return ev, err
+			return err
 		}
 	}
 	code := Code(binary.BigEndian.Uint32(p))
-	return Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}, nil
+	ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, code, s, ErrPeerReset
+	return nil
 }
 
 // onSettings takes SETTINGS, all of them before the acknowledgement (RFC 9113 §6.5.3).
-func (c *Conn) onSettings(f frame, p []byte) (ev Event, err *Error) {
+func (c *Conn) onSettings(f frame, p []byte, ev *Event) *Error {
 	if f.id != 0 {
-		return ev, errNotStreamZero
+		return errNotStreamZero
 	}
 	if f.has(flagAck) {
 		if len(p) != 0 {
-			return ev, errSettingsLength
+			return errSettingsLength
 		}
-		return ev, c.onAck()
+		return c.onAck()
 	}
 	if len(p)%settingSize != 0 {
-		return ev, errSettingsLength
+		return errSettingsLength
 	}
 	if err := c.spend(settingsFlood); err != nil {
-		return ev, err
+		return err
 	}
 	if len(p) > maxSettings*settingSize {
 		c.arena.Stats.SettingsFlood++
-		return ev, errSettingsFlood
+		return errSettingsFlood
 	}
 	if c.flag&gotSettings == 0 {
 		c.peerMax = idMax // RFC 9113 §6.5.2: initially, there is no limit
 	}
 	for ; len(p) > 0; p = p[settingSize:] {
 		if err := c.setting(binary.BigEndian.Uint16(p), binary.BigEndian.Uint32(p[2:])); err != nil {
-			return ev, err
+			return err
 		}
 	}
 	c.flag |= gotSettings
 	c.control()
 	c.ctl = appendFrame(c.ctl, 0, frameSettings, flagAck, 0)
-	return Event{Kind: Settings}, nil
+	ev.Kind = Settings
+	return nil
 }
 
 // onAck takes the acknowledgement of our SETTINGS: from now on the peer keeps to them.
@@ -233,57 +235,58 @@ const (
 )
 
 // onGoAway takes GOAWAY. Its debug data is ignored.
-func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
+func (c *Conn) onGoAway(f frame, p []byte, ev *Event) *Error {
 	if f.id != 0 {
-		return ev, errNotStreamZero
+		return errNotStreamZero
 	}
 	if len(p) < 8 {
-		return ev, errPayloadSize
+		return errPayloadSize
 	}
 	last := binary.BigEndian.Uint32(p) & idMax
 	// §6.8: endpoints MUST NOT increase the value they send in the last stream identifier.
 	if last > c.peerLast {
-		return ev, errGoAwayGrew
+		return errGoAwayGrew
 	}
 	if err := c.spend(settingsFlood); err != nil {
-		return ev, err
+		return err
 	}
 	c.flag |= gotGoAway
 	if c.role == Client {
 		c.peerLast = last
 		c.flag |= sweeping
 	}
-	return Event{Kind: GoAway, Code: Code(binary.BigEndian.Uint32(p[4:]))}, nil
+	ev.Kind, ev.Code = GoAway, Code(binary.BigEndian.Uint32(p[4:]))
+	return nil
 }
 
 // onWindowUpdate takes WINDOW_UPDATE.
-func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
+func (c *Conn) onWindowUpdate(f frame, p []byte, ev *Event) *Error {
 	if len(p) != 4 {
-		return ev, errPayloadSize
+		return errPayloadSize
 	}
 	if err := c.spend(windowFlood); err != nil {
-		return ev, err
+		return err
 	}
 	n := int64(binary.BigEndian.Uint32(p) & windowMax)
 	if f.id == 0 {
-		return ev, c.openConn(n)
+		return c.openConn(n)
 	}
 	s := c.streams.get(f.id)
 	if s == nil {
 		if c.idle(f.id) {
-			return ev, errIdleStream
+			return errIdleStream
 		}
-		return ev, nil // §5.1: may come for a short time after the end
+		return nil // §5.1: may come for a short time after the end
 	}
 	if n == 0 {
-		return c.streamFault(s, f.id, errStreamWindowZero, ProtocolError)
+		return c.streamFault(s, f.id, errStreamWindowZero, ProtocolError, ev)
 	}
 	s.untaken = max(s.untaken-n, 0)
 	if s.sendWindow += n; s.sendWindow > windowMax {
-		return c.streamFault(s, f.id, errStreamOverflow, FlowControlError)
+		return c.streamFault(s, f.id, errStreamOverflow, FlowControlError, ev)
 	}
 	c.unblock(s)
-	return ev, nil
+	return nil
 }
 
 func (c *Conn) openConn(n int64) *Error {

@@ -16,10 +16,9 @@ func (c *Conn) Open(now int64) (*Stream, error) {
 
 func (c *Conn) newStream() *Stream {
 	s := c.arena.streams.Take()
-	*s = Stream{
-		conn: c, urgency: urgencyDefault, left: -1, sendWindow: c.peerStart, recvWindow: c.localStart,
-		windowSize: c.localStart, drainedAt: c.now,
-	}
+	*s = Stream{}
+	s.conn, s.urgency, s.left, s.drainedAt = c, urgencyDefault, -1, c.now
+	s.sendWindow, s.recvWindow, s.windowSize = c.peerStart, c.localStart, c.localStart
 	c.open++
 	c.arena.Stats.Streams++
 	return s

@@ -1,45 +1,45 @@
 package h2
 
 // beginData takes the head of a DATA frame, and its pad length. The payload is passed on as it comes.
-func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
+func (c *Conn) beginData(in []byte, f frame, ev *Event) (n int, err *Error) {
 	n = frameHead
 	c.pad = 0
 	if f.has(flagPadded) {
 		// RFC 9113 §6.1: if the length of the padding is the length of the frame payload or greater, PROTOCOL_ERROR.
 		if f.length == 0 {
-			return 0, ev, errPayloadSize
+			return 0, errPayloadSize
 		}
 		if len(in) == frameHead {
-			return 0, ev, nil
+			return 0, nil
 		}
 		n, c.pad = frameHead+1, int(in[frameHead])
 		if c.pad >= f.length {
-			return 0, ev, errPadding
+			return 0, errPadding
 		}
 	}
 	if f.id == 0 {
-		return 0, ev, errStreamZero
+		return 0, errStreamZero
 	}
 	c.headBy = 0
 	c.rest = f.length - (n - frameHead)
 	// §6.9.1: a receiver that receives more than the window allows… The entire frame payload is flow controlled, the
 	// padding too, also when the stream is closed.
 	if c.recvWindow -= int64(f.length); c.recvWindow < 0 {
-		return 0, ev, errWindow
+		return 0, errWindow
 	}
 	c.end, c.state = f.has(flagEndStream), inData
 	s, stray, err := c.receiver(f.id, errIdleStream)
 	if err != nil {
-		return 0, ev, err
+		return 0, err
 	}
 	if s == nil {
-		return n, c.skipData(stray, f), c.spend(strayFlood)
+		c.skipData(stray, f)
+		return n, c.spend(strayFlood)
 	}
 	if e := s.accepts(f, c.rest-c.pad); e != nil {
 		c.pass()
 		c.creditConn()
-		ev, err = c.streamFault(s, f.id, e, e.Code)
-		return n, ev, err
+		return n, c.streamFault(s, f.id, e, e.Code, ev)
 	}
 	c.data = s
 	s.recvWindow -= int64(f.length)
@@ -49,11 +49,11 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 		c.buckets[pingFlood].Earn(1)
 	} else if !c.end {
 		if err := c.spend(emptyFlood); err != nil {
-			return 0, ev, err
+			return 0, err
 		}
 	}
-	used, ev, err := c.readData(in[n:])
-	return n + used, ev, err
+	used, err := c.readData(in[n:], ev)
+	return n + used, err
 }
 
 // accepts checks whether n bytes of data may come on s.
@@ -94,31 +94,30 @@ func (c *Conn) skip(in []byte) int {
 }
 
 // skipData passes over DATA of a stream that is closed.
-func (c *Conn) skipData(stray *Error, f frame) Event {
+func (c *Conn) skipData(stray *Error, f frame) {
 	c.pass()
 	c.creditConn()
 	if stray != nil {
 		c.appendStrayReset(f.id, stray.Code)
 	}
-	return Event{}
 }
 
 // readData passes on what is there of a DATA frame.
-func (c *Conn) readData(in []byte) (n int, ev Event, err *Error) {
+func (c *Conn) readData(in []byte, ev *Event) (n int, err *Error) {
 	size := c.rest - c.pad
 	n = min(size, len(in))
 	s := c.data
 	if s == nil { // the stream was closed meanwhile
 		c.pass()
-		return c.skip(in), ev, nil
+		return c.skip(in), nil
 	}
 	last := n == size
 	if n == 0 && !last {
-		return 0, ev, nil
+		return 0, nil
 	}
 	end := last && c.end
 	if s.flag&lingers == 0 && (n > 0 || c.end) {
-		ev = Event{Kind: Data, Stream: s, Body: in[:n:n], End: end}
+		ev.Kind, ev.Stream, ev.Body, ev.End = Data, s, in[:n:n], end
 		c.owe(s, int64(n))
 	}
 	c.rest -= n
@@ -134,7 +133,7 @@ func (c *Conn) readData(in []byte) (n int, ev Event, err *Error) {
 		c.discard(s, int64(n))
 	}
 	c.creditConn()
-	return n, ev, nil
+	return n, nil
 }
 
 // receiver finds the stream that a frame came on. nil without an error: it is closed, and the frame is ignored;

@@ -85,10 +85,10 @@ func (c *Conn) Next(in *quic.Event, h *message.Head, now int64) (n int, ev Event
 	c.reap()
 	if c.fault == nil {
 		var err *Error
-		if ev = c.sweep(); ev.Kind != NeedMore {
+		if c.sweep(&ev) {
 			return 0, ev
 		}
-		if n, ev, err = c.take(in, h); err != nil {
+		if n, err = c.take(in, h, &ev); err != nil {
 			c.fail(err)
 		} else if ev.Kind != NeedMore {
 			c.check()
@@ -103,31 +103,31 @@ func (c *Conn) Next(in *quic.Event, h *message.Head, now int64) (n int, ev Event
 	if c.fault != nil {
 		return len(in.Body), c.tellFault()
 	}
-	return n, Event{}
+	return n, ev
 }
 
-// take acts on an event of QUIC.
-func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Error) {
+// take acts on an event of QUIC. ev is empty before, and filled where it is, as in package h2.
+func (c *Conn) take(in *quic.Event, h *message.Head, ev *Event) (n int, err *Error) {
 	if c.own == nil {
 		c.openControl()
 	}
 	if c.flag&spent != 0 {
-		return len(in.Body), ev, nil
+		return len(in.Body), nil
 	}
 	c.current = in.Stream
 	switch in.Kind {
 	case quic.Data:
-		if n, ev, err = c.onData(in, h); err == nil {
+		if n, err = c.onData(in, h, ev); err == nil {
 			c.q.Release(in.Stream, n-len(ev.Body))
 		}
-		return n, ev, err
+		return n, err
 	case quic.Reset:
-		ev, err = c.onReset(in)
+		err = c.onReset(in, ev)
 	case quic.Stopped:
-		ev, err = c.onStopped(in)
+		err = c.onStopped(in, ev)
 	case quic.Sendable:
 		if s, ok := in.Stream.Owner.(*Stream); ok {
-			ev = c.onSendable(s)
+			c.onSendable(s, ev)
 		}
 	case quic.Room:
 		if c.role == Client {
@@ -136,20 +136,21 @@ func (c *Conn) take(in *quic.Event, h *message.Head) (n int, ev Event, err *Erro
 	case quic.Closed:
 		err = ErrQUIC
 	default:
-		return 0, ev, nil
+		return 0, nil
 	}
 	c.flag |= spent
-	return 0, ev, err
+	return 0, err
 }
 
 // sweep resets the last stream of a client that the server's GOAWAY says was not processed.
-func (c *Conn) sweep() Event {
+func (c *Conn) sweep(ev *Event) bool {
 	s := c.streams.Last()
 	if c.role == Server || s == nil || s.ID < c.peerLast {
-		return Event{}
+		return false
 	}
 	c.giveUp(s, RequestCancelled)
-	return Event{Kind: Reset, Code: RequestRejected, Stream: s, Err: errPeerGoAway}
+	ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, RequestRejected, s, errPeerGoAway
+	return true
 }
 
 // fail ends the connection.

@@ -93,56 +93,57 @@ func (c *Conn) readDecoderStream(s *Stream, b []byte) (n int, err *Error) {
 }
 
 // beginControl takes the head of a frame of the control stream.
-func (c *Conn) beginControl(s *Stream, kind, length uint64) (ev Event, err *Error) {
+func (c *Conn) beginControl(s *Stream, kind, length uint64, ev *Event) *Error {
 	settings := kind == frameSettings
 	if settings == (c.flag&gotSettings != 0) {
 		if settings {
-			return ev, errFrameUnexpected // §7.2.4
+			return errFrameUnexpected // §7.2.4
 		}
-		return ev, errMissingSettings // §6.2.1
+		return errMissingSettings // §6.2.1
 	}
 	switch kind {
 	case frameSettings, frameGoAway, frameCancelPush:
 	case frameMaxPushID, framePriorityUpdate, framePriorityPush:
 		if c.role == Client {
-			return ev, errFrameUnexpected
+			return errFrameUnexpected
 		}
 	default:
-		return ev, c.beginOther(s, kind, length)
+		return c.beginOther(s, kind, length)
 	}
 	switch {
 	case length > controlMax:
-		return ev, errControlSize
+		return errControlSize
 	case length == 0:
-		return c.onControl(kind, nil)
+		return c.onControl(kind, nil, ev)
 	}
 	s.begin(inBlock, kind, length)
-	return ev, nil
+	return nil
 }
 
 // onControl takes a frame of the control stream.
-func (c *Conn) onControl(kind uint64, p []byte) (ev Event, err *Error) {
+func (c *Conn) onControl(kind uint64, p []byte, ev *Event) *Error {
 	if kind == frameSettings {
 		c.flag |= gotSettings
-		return Event{Kind: Settings}, c.onSettings(p)
+		ev.Kind = Settings
+		return c.onSettings(p)
 	}
 	id, n := quic.ReadInteger(p)
 	if n == 0 {
-		return ev, errPayload
+		return errPayload
 	}
 	if kind == framePriorityUpdate || kind == framePriorityPush {
-		return ev, c.onPriorityUpdate(kind, id, n, p)
+		return c.onPriorityUpdate(kind, id, n, p)
 	}
 	switch {
 	case n != len(p):
-		return ev, errPayload
+		return errPayload
 	case kind == frameGoAway:
-		return c.onGoAway(id)
+		return c.onGoAway(id, ev)
 	case kind == frameCancelPush, id < c.pushMax:
-		return ev, errPush // §7.2.3: of a push that was never promised; §7.2.7: the maximum cannot be reduced
+		return errPush // §7.2.3: of a push that was never promised; §7.2.7: the maximum cannot be reduced
 	}
 	c.pushMax = id
-	return ev, c.spend(unknownFlood)
+	return c.spend(unknownFlood)
 }
 
 // onSettings takes the settings of the peer.
@@ -179,15 +180,16 @@ func (c *Conn) onSettings(p []byte) *Error {
 }
 
 // onGoAway takes GOAWAY (§5.2): of a server with the lowest request that it does not process, of a client with a push.
-func (c *Conn) onGoAway(id uint64) (ev Event, err *Error) {
+func (c *Conn) onGoAway(id uint64, ev *Event) *Error {
 	if id > c.peerLast || c.role == Client && id&3 != 0 {
-		return ev, errGoAwayID
+		return errGoAwayID
 	}
 	if err := c.spend(unknownFlood); err != nil {
-		return ev, err
+		return err
 	}
 	c.peerLast = id
-	return Event{Kind: GoAway}, nil
+	ev.Kind = GoAway
+	return nil
 }
 
 // onPriorityUpdate takes PRIORITY_UPDATE (RFC 9218 §7.2): a stream and a Priority field. n is the length of id in p.

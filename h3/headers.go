@@ -40,7 +40,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind section.Kind) (s secti
 }
 
 // onHeaders takes a field section. end says that nothing follows it.
-func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev Event, err *Error) {
+func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head, ev *Event) *Error {
 	kind := section.Trailers
 	if s.flag&recvHead == 0 {
 		kind = section.Request
@@ -50,12 +50,12 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 	}
 	m, err := c.decode(block, h, kind)
 	if err != nil {
-		return ev, err
+		return err
 	}
 	switch kind {
 	case section.Request:
 		if e := faults[m.Request(h, end, &c.limits)]; e != nil {
-			return c.malformed(s, e)
+			return c.malformed(s, e, ev)
 		}
 		s.heading.Remove()
 		s.asked = section.AskedBy(h)
@@ -68,12 +68,13 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 		e := faults[m.Response(h, s.asked, s.protocol, end)]
 		if interim := h.Status < 200 && !h.Tunnel; e == nil && interim {
 			if s.interim++; s.interim <= maxInterim {
-				return Event{Kind: HeadDone, Stream: s}, nil
+				ev.Kind, ev.Stream = HeadDone, s
+				return nil
 			}
 			e = errManyInterim
 		}
 		if e != nil {
-			return c.malformed(s, e)
+			return c.malformed(s, e, ev)
 		}
 	default:
 		e := faults[m.Fault()]
@@ -81,11 +82,12 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 			e = errLengthMismatch
 		}
 		if e != nil {
-			return c.malformed(s, e)
+			return c.malformed(s, e, ev)
 		}
 		h.Length = 0
 		c.peerEnded(s) // FIN may still come: nothing else may
-		return Event{Kind: Trailers, Stream: s, End: true}, nil
+		ev.Kind, ev.Stream, ev.End = Trailers, s, true
+		return nil
 	}
 	s.flag |= recvHead
 	s.left = h.Length
@@ -98,14 +100,15 @@ func (c *Conn) onHeaders(s *Stream, block []byte, end bool, h *message.Head) (ev
 	if end {
 		c.peerEnded(s)
 	}
-	return Event{Kind: HeadDone, Stream: s, End: end}, nil
+	ev.Kind, ev.Stream, ev.End = HeadDone, s, end
+	return nil
 }
 
 // malformed ends a stream for a fault of the peer. A head that is merely too large (RFC 6585 §5), or expects what we do
 // not do (RFC 9110 §10.1.1), is answered where that can be done. CVE-2025-8671: what makes us reset costs the peer as
 // much as if it did.
-func (c *Conn) malformed(s *Stream, e *Error) (Event, *Error) {
-	ev := Event{Kind: Reset, Code: e.Code, Stream: s, Err: e}
+func (c *Conn) malformed(s *Stream, e *Error, ev *Event) *Error {
+	ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, e.Code, s, e
 	status, count := 0, &c.arena.Stats.Malformed
 	switch e {
 	case ErrHeadTooLarge, ErrTooManyFields:
@@ -127,5 +130,5 @@ func (c *Conn) malformed(s *Stream, e *Error) (Event, *Error) {
 		}
 	}
 	c.giveUp(s, ev.Code)
-	return ev, c.spend(madeYouReset)
+	return c.spend(madeYouReset)
 }

@@ -217,7 +217,7 @@ func (c *Conn) Deadline() int64 {
 }
 
 // Expire acts on the times that have come. Call it until the event is NeedMore.
-func (c *Conn) Expire(now int64) Event {
+func (c *Conn) Expire(now int64) (ev Event) {
 	c.now = now
 	c.reap()
 	if c.fault != nil {
@@ -231,8 +231,7 @@ func (c *Conn) Expire(now int64) Event {
 		return Event{}
 	}
 	c.arena.Stats.HeadTimeout++
-	ev, err := c.malformed(s, ErrHeadTimeout)
-	if err != nil {
+	if err := c.malformed(s, ErrHeadTimeout, &ev); err != nil {
 		c.fail(err)
 		return c.tellFault()
 	}

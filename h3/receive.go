@@ -25,25 +25,25 @@ const (
 const headMax = 16
 
 // onData reads what came on a stream, up to the first event.
-func (c *Conn) onData(in *quic.Event, h *message.Head) (n int, ev Event, err *Error) {
+func (c *Conn) onData(in *quic.Event, h *message.Head, ev *Event) (n int, err *Error) {
 	s, err := c.streamOf(in.Stream)
 	if err != nil {
-		return 0, ev, err
+		return 0, err
 	}
 	for n < len(in.Body) && c.flag&spent == 0 {
 		used := 0
-		used, ev, err = c.read(s, in.Body[n:], in.End, h)
+		used, err = c.read(s, in.Body[n:], in.End, h, ev)
 		if n += used; err != nil || ev.Kind != NeedMore {
-			return n, ev, err
+			return n, err
 		}
 	}
 	if c.flag&spent != 0 {
-		return len(in.Body), ev, nil
+		return len(in.Body), nil
 	}
 	if c.flag |= spent; in.End {
-		ev, err = c.onEnd(s)
+		err = c.onEnd(s, ev)
 	}
-	return n, ev, err
+	return n, err
 }
 
 // streamOf returns the stream of qs, which comes into being with its first bytes. It is nil when the stream is not
@@ -107,32 +107,32 @@ func parseHead(b []byte) (kind, length uint64, n int) {
 }
 
 // read takes one step on a stream. end says that b has the last bytes of it.
-func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head) (n int, ev Event, err *Error) {
+func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head, ev *Event) (n int, err *Error) {
 	switch {
 	case s.role == encoder:
 		// RFC 9204 §3.2.3: an encoder MUST NOT send any instructions when the table has no room.
-		return 0, ev, errEncoderStream
+		return 0, errEncoderStream
 	case s.role == decoder:
 		n, err = c.readDecoderStream(s, b)
-		return n, ev, err
+		return n, err
 	case s.state == inData:
-		return c.readData(s, b, end)
+		return c.readData(s, b, end, ev)
 	case s.state == inSkip:
-		return s.skip(b), ev, nil
+		return s.skip(b), nil
 	case s.state == inBlock:
 		n, block, whole := c.gather(s, b)
 		switch {
 		case whole && s.role == control:
-			ev, err = c.onControl(s.kind, block)
+			err = c.onControl(s.kind, block, ev)
 		case whole:
-			ev, err = c.onHeaders(s, block, end && n == len(b), h)
+			err = c.onHeaders(s, block, end && n == len(b), h, ev)
 		case s.role == request && c.joined > joinedMax*c.limits.HeadBytes:
-			ev, err = c.malformed(s, errHeadsInParts)
+			err = c.malformed(s, errHeadsInParts, ev)
 		}
 		if whole {
 			c.dropBlock(s)
 		}
-		return n, ev, err
+		return n, err
 	}
 	n, kind, length, ok := s.readHead(b)
 	switch {
@@ -140,31 +140,31 @@ func (c *Conn) read(s *Stream, b []byte, end bool, h *message.Head) (n int, ev E
 	case s.role == untyped:
 		err = c.onType(s, kind)
 	case s.role == control:
-		ev, err = c.beginControl(s, kind, length)
+		err = c.beginControl(s, kind, length, ev)
 	default:
-		ev, err = c.beginRequest(s, kind, length)
+		err = c.beginRequest(s, kind, length, ev)
 	}
-	return n, ev, err
+	return n, err
 }
 
 // beginRequest takes the head of a frame on the stream of an exchange.
-func (c *Conn) beginRequest(s *Stream, kind, length uint64) (ev Event, err *Error) {
+func (c *Conn) beginRequest(s *Stream, kind, length uint64, ev *Event) *Error {
 	switch kind {
 	case frameData:
-		return c.beginData(s, length)
+		return c.beginData(s, length, ev)
 	case frameHeaders:
 		switch {
 		case s.flag&(recvEnd|tunnelled) != 0, c.role == Server && s.flag&recvHead != 0 && s.asked.Tunnel():
-			return ev, errFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
+			return errFrameUnexpected // §4.1: after the trailers; §4.4: on the stream of a tunnel
 		case length > uint64(c.limits.HeadBytes):
-			return c.malformed(s, ErrHeadTooLarge)
+			return c.malformed(s, ErrHeadTooLarge, ev)
 		case length == 0:
-			return ev, errDecompression // a field section has a prefix
+			return errDecompression // a field section has a prefix
 		}
 		s.begin(inBlock, kind, length)
-		return ev, nil
+		return nil
 	}
-	return ev, c.beginOther(s, kind, length)
+	return c.beginOther(s, kind, length)
 }
 
 func (s *Stream) begin(state frameState, kind, length uint64) {
@@ -240,68 +240,68 @@ func (c *Conn) drop(buf []byte) {
 }
 
 // beginData takes the head of a DATA frame.
-func (c *Conn) beginData(s *Stream, length uint64) (ev Event, err *Error) {
+func (c *Conn) beginData(s *Stream, length uint64, ev *Event) *Error {
 	if s.flag&(recvHead|recvEnd) != recvHead {
-		return ev, errFrameUnexpected // §4.1: before the head, or after the trailers
+		return errFrameUnexpected // §4.1: before the head, or after the trailers
 	}
 	if length == 0 {
-		return ev, c.spend(emptyFlood)
+		return c.spend(emptyFlood)
 	}
 	c.buckets[emptyFlood].Earn(1)
 	if s.left >= 0 {
 		// §4.1.2: malformed if the value of Content-Length does not equal the sum of the DATA frame lengths. Tolerated,
 		// it would be a request smuggled into HTTP/1.
 		if length > uint64(s.left) {
-			return c.malformed(s, errLengthMismatch)
+			return c.malformed(s, errLengthMismatch, ev)
 		}
 		s.left -= int64(length)
 	}
 	s.begin(inData, frameData, length)
-	return ev, nil
+	return nil
 }
 
 // readData passes on the bytes of a DATA frame that have come.
-func (c *Conn) readData(s *Stream, b []byte, end bool) (n int, ev Event, err *Error) {
+func (c *Conn) readData(s *Stream, b []byte, end bool, ev *Event) (n int, err *Error) {
 	n = s.skip(b)
 	if end = end && n == len(b) && s.rest == 0; end {
 		if s.left > 0 {
-			ev, err = c.malformed(s, errLengthMismatch)
-			return n, ev, err
+			return n, c.malformed(s, errLengthMismatch, ev)
 		}
 		c.peerEnded(s)
 	}
-	return n, Event{Kind: Data, Stream: s, Body: b[:n:n], End: end}, nil
+	ev.Kind, ev.Stream, ev.Body, ev.End = Data, s, b[:n:n], end
+	return n, nil
 }
 
 // onEnd is told that the peer has ended a stream, all bytes of which were read.
-func (c *Conn) onEnd(s *Stream) (ev Event, err *Error) {
+func (c *Conn) onEnd(s *Stream, ev *Event) *Error {
 	switch {
 	case s.role == untyped:
 		c.finish(s)
-		err = c.spend(unknownFlood)
+		return c.spend(unknownFlood)
 	case s.role != request:
-		err = errClosedCritical
+		return errClosedCritical
 	case s.state != atHead || s.partLen > 0:
-		err = errFrameCut // §7.1
+		return errFrameCut // §7.1
 	case s.flag&recvEnd != 0: // told with the last bytes
 	case s.flag&recvHead == 0 && c.role == Server:
-		return c.malformed(s, errIncomplete) // §4.1
+		return c.malformed(s, errIncomplete, ev) // §4.1
 	case s.flag&recvHead == 0:
-		return c.malformed(s, errNoHead)
+		return c.malformed(s, errNoHead, ev)
 	case s.left > 0:
-		return c.malformed(s, errLengthMismatch)
+		return c.malformed(s, errLengthMismatch, ev)
 	default:
 		c.peerEnded(s)
-		ev = Event{Kind: Data, Stream: s, End: true}
+		ev.Kind, ev.Stream, ev.End = Data, s, true
 	}
-	return ev, err
+	return nil
 }
 
 // onReset takes RESET_STREAM of the peer.
-func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
+func (c *Conn) onReset(in *quic.Event, ev *Event) *Error {
 	s, err := c.streamOf(in.Stream)
 	if err != nil || c.flag&spent != 0 {
-		return ev, err
+		return err
 	}
 	switch {
 	case s.role == untyped:
@@ -310,46 +310,46 @@ func (c *Conn) onReset(in *quic.Event) (ev Event, err *Error) {
 	case s.role != request:
 		err = errClosedCritical
 	case s.flag&recvEnd == 0: // else its end had come without FIN
-		return c.peerReset(s, Code(in.Code))
+		return c.peerReset(s, Code(in.Code), ev)
 	}
-	return ev, err
+	return err
 }
 
 // peerReset ends an exchange that the peer has given up.
-func (c *Conn) peerReset(s *Stream, code Code) (ev Event, err *Error) {
+func (c *Conn) peerReset(s *Stream, code Code, ev *Event) *Error {
 	c.arena.Stats.ResetsIn++
-	ev = Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}
-	if c.role == Server && (s.flag&recvHead == 0 || s.flag&muted != 0 || s.flag&recvEnd != 0 && s.Ended()) {
-		ev = Event{} // the caller has not heard of it, or is done with it
+	// Else the caller has not heard of it, or is done with it.
+	if c.role == Client || s.flag&recvHead != 0 && s.flag&muted == 0 && (s.flag&recvEnd == 0 || !s.Ended()) {
+		ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, code, s, ErrPeerReset
 	}
 	c.giveUp(s, RequestCancelled)
 	// A stream whose answer has begun spends nothing: browsers stop downloads so. A stream that has lasted for a
 	// while counted against the limit of streams.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.openedAt < rapidWithin {
-		err = c.spend(rapidReset)
+		return c.spend(rapidReset)
 	}
-	return ev, err
+	return nil
 }
 
 // onStopped takes STOP_SENDING: QUIC has dropped what we were sending.
-func (c *Conn) onStopped(in *quic.Event) (ev Event, err *Error) {
+func (c *Conn) onStopped(in *quic.Event, ev *Event) *Error {
 	s, err := c.streamOf(in.Stream)
 	if err != nil || c.flag&spent != 0 {
-		return ev, err
+		return err
 	}
 	if s.role != request {
-		return ev, errClosedCritical
+		return errClosedCritical
 	}
 	if c.role == Server || Code(in.Code) != NoError {
-		return c.peerReset(s, Code(in.Code))
+		return c.peerReset(s, Code(in.Code), ev)
 	}
 	// RFC 9114 §4.1: the server needs no more of the request, and its answer is not to be thrown away for that.
 	s.flag |= muted
 	if s.flag&blocked != 0 {
 		s.flag &^= blocked
-		ev = Event{Kind: Sendable, Stream: s}
+		ev.Kind, ev.Stream = Sendable, s
 	}
 	c.dropQueue(s)
 	c.ownEnded(s)
-	return ev, nil
+	return nil
 }

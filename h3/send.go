@@ -27,23 +27,22 @@ func (c *Conn) emit(s *Stream, b []byte, end bool) {
 }
 
 // onSendable goes on with a stream for which there was no room.
-func (c *Conn) onSendable(s *Stream) (ev Event) {
+func (c *Conn) onSendable(s *Stream, ev *Event) {
 	if len(s.queue) > 0 {
 		n := c.q.Send(s.qs, s.queue, s.flag&endDue != 0)
 		if s.queue = s.queue[:copy(s.queue, s.queue[n:])]; len(s.queue) > 0 {
-			return ev
+			return
 		}
 		c.dropQueue(s)
 		if s.flag&endDue != 0 {
 			c.ownEnded(s)
-			return ev
+			return
 		}
 	}
 	if s.flag&blocked != 0 {
 		s.flag &^= blocked
-		ev = Event{Kind: Sendable, Stream: s}
+		ev.Kind, ev.Stream = Sendable, s
 	}
-	return ev
 }
 
 func (c *Conn) dropQueue(s *Stream) {

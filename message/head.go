@@ -267,8 +267,8 @@ func (h *Head) AddBytes(id Name, name string, value []byte) {
 
 // AddLine appends the field whose line begins at Base[at]: a name and a value of these lengths, with ": " between them.
 //
-// Its parts are written where they stay. A Field that is made first and copied then costs 20 ns: the copy reads 16 bytes
-// at once which were written by fours, and the processor waits until they have left its store buffer.
+// Its parts are written where they stay. A Field that is made first and copied then costs 20 ns: the copy reads 16
+// bytes at once which were written by fours, and the processor waits until they have left its store buffer.
 func (h *Head) AddLine(id Name, at uint32, name, value int) {
 	h.Fields = append(h.Fields, Field{})
 	f := &h.Fields[len(h.Fields)-1]

@@ -33,7 +33,7 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
-	gen uint64 // written while no worker owns x: who reads it on another goroutine was handed x
+	gen uint64 // written while no worker owns x: a worker reads it after x was handed to it
 
 	up      forward.Request // its attempts, and the body of the request
 	toDown  forward.Body    // of the answer

@@ -125,17 +125,18 @@ func (c *Conn) dropSpace(l Level) {
 }
 
 // onCrypto takes bytes of the handshake.
-func (c *Conn) onCrypto(f *frame) (ev Event, err *Error) {
+func (c *Conn) onCrypto(f *frame, ev *Event) *Error {
 	s := c.spaces[c.level]
 	if f.offset+uint64(len(f.body)) > uint64(s.cryptoIn.next)+helloMax {
-		return ev, errHello
+		return errHello
 	}
 	if len(f.body) == 0 {
-		return ev, c.useless()
+		return c.useless()
 	}
 	b, err := s.cryptoIn.take(c.memory(), f.offset, f.body, false, cryptoGaps)
 	if len(b) == 0 {
-		return ev, err
+		return err
 	}
-	return Event{Kind: Crypto, Level: c.level, Body: b}, err
+	ev.Kind, ev.Level, ev.Body = Crypto, c.level, b
+	return err
 }

@@ -90,7 +90,7 @@ func (c *Conn) appendLonger(dst []byte) []byte {
 	end := len(dst) + c.length.longer - tagLen
 	p, dst := c.beginPacket(dst, OneRTT, c.spaces[OneRTT], c.theirs.current())
 	dst = append(dst, byte(framePing))
-	p.note(sentFrame{kind: framePing})
+	p.note(framePing, nil)
 	for len(dst) < end {
 		dst = append(dst, byte(framePadding))
 	}

@@ -34,80 +34,88 @@ func (c *Conn) Receive(d []byte, p Path, now int64) {
 func (c *Conn) Opens() bool { return c.nextPacket() && c.flag&heardPeer != 0 }
 
 // Next returns the next event, None when there is none.
-func (c *Conn) Next() Event {
+func (c *Conn) Next() (ev Event) {
 	if c.in.conn != c { // a panic may have left a datagram of another Conn
 		*c.in = arriving{conn: c}
 	}
 	for {
 		if c.flag&(tellClosed|tellDone|tellRoom|tellMoved) != 0 || len(c.own.retire) > 0 {
-			return c.tell()
+			c.tell(&ev)
+			return ev
 		}
 		if c.state != open {
-			return Event{}
+			return ev
 		}
-		if ev, ok := c.nextInOrder(); ok {
+		if c.nextInOrder(&ev) {
 			if ev.Kind == None {
 				continue // data that is not wanted
 			}
 			return ev
 		}
 		if s := c.nextSendable(); s != nil {
-			return Event{Kind: Sendable, Stream: s}
+			ev.Kind, ev.Stream = Sendable, s
+			return ev
 		}
 		switch {
 		case c.in.working && len(c.in.frames) > 0:
-			if ev := c.nextFrame(); ev.Kind != None {
+			if c.nextFrame(&ev); ev.Kind != None {
 				return ev
 			}
 		case c.in.working:
 			c.endPacket()
 		case !c.nextPacket():
 			c.check()
-			return Event{}
+			return ev
 		}
 	}
 }
 
-// tell returns an event that something before has made due.
-func (c *Conn) tell() Event {
+// tell makes ev an event that something before has made due. Here and below an Event is empty before, and filled where
+// it is: it has more parts than there are registers for results, and a result that is copied from function to function
+// waits for its stores each time (10 ns).
+func (c *Conn) tell(ev *Event) {
 	switch {
 	case c.flag&tellClosed != 0:
 		c.flag &^= tellClosed | tellDone | tellRoom | tellMoved
-		return Event{Kind: Closed}
+		ev.Kind = Closed
+		return
 	case c.flag&tellDone != 0:
 		c.flag &^= tellDone
-		return Event{Kind: Established}
+		ev.Kind = Established
+		return
 	case c.flag&tellRoom != 0:
 		c.flag &^= tellRoom
-		return Event{Kind: Room}
+		ev.Kind = Room
+		return
 	case c.flag&tellMoved != 0:
 		c.flag &^= tellMoved
-		return Event{Kind: Moved}
+		ev.Kind = Moved
+		return
 	}
 	last := len(c.own.retire) - 1
-	id := c.own.retire[last]
+	ev.Kind, ev.ID = IDRetired, c.own.retire[last]
 	c.own.retire = c.own.retire[:last]
-	return Event{Kind: IDRetired, ID: id}
 }
 
-// nextInOrder returns data that was kept and has come in order by the last frame.
-func (c *Conn) nextInOrder() (ev Event, ok bool) {
+// nextInOrder finds data that was kept and has come in order by the last frame.
+func (c *Conn) nextInOrder(ev *Event) bool {
 	if s := c.in.ordered; s != nil {
 		if b := s.in.more(c.memory()); b != nil {
-			return c.deliver(s, b)
+			return c.deliver(s, b, ev)
 		}
 		c.in.ordered = nil
 		c.free(s)
 	}
 	if !c.in.working {
-		return ev, false
+		return false
 	}
 	if s := c.spaces[c.level]; s != nil {
 		if b := s.cryptoIn.more(c.memory()); b != nil {
-			return Event{Kind: Crypto, Level: c.level, Body: b}, true
+			ev.Kind, ev.Level, ev.Body = Crypto, c.level, b
+			return true
 		}
 	}
-	return ev, false
+	return false
 }
 
 // nextPacket opens the next packet, and reports false when there is none.
@@ -338,7 +346,7 @@ func (c *Conn) endPacket() {
 }
 
 // nextFrame takes the next frame of the packet.
-func (c *Conn) nextFrame() (ev Event) {
+func (c *Conn) nextFrame(ev *Event) {
 	var f frame
 	n, err := f.parse(c.in.frames)
 	if err == nil && !f.kind.allowed(levelPackets[c.level], c.role == Server) {
@@ -348,7 +356,7 @@ func (c *Conn) nextFrame() (ev Event) {
 		c.in.frames = c.in.frames[n:]
 		c.in.elicits = c.in.elicits || f.kind.eliciting()
 		c.in.probing = c.in.probing && f.kind.probing()
-		ev, err = c.take(&f)
+		err = c.take(&f, ev)
 	}
 	switch err {
 	case nil:
@@ -358,55 +366,53 @@ func (c *Conn) nextFrame() (ev Event) {
 	default:
 		c.fail(err, f.kind)
 	}
-	return ev
 }
 
 // take acts on one frame.
-func (c *Conn) take(f *frame) (ev Event, err *Error) {
+func (c *Conn) take(f *frame, ev *Event) *Error {
 	switch f.kind {
-	case framePadding, frameDataBlocked, frameStreamsBlocked, frameNewToken:
-		err = c.useless()
-	case framePing:
-		err = c.useless()
+	case framePadding, framePing, frameDataBlocked, frameStreamsBlocked, frameNewToken:
+		return c.useless()
 	case frameAck:
-		err = c.onAck(f)
+		return c.onAck(f)
 	case frameCrypto:
-		return c.onCrypto(f)
+		return c.onCrypto(f, ev)
 	case frameStream:
-		return c.onStream(f)
+		return c.onStream(f, ev)
 	case frameResetStream:
-		return c.onReset(f)
+		return c.onReset(f, ev)
 	case frameStopSending:
-		return c.onStop(f)
+		return c.onStop(f, ev)
 	case frameMaxData:
-		err = c.onMaxData(int64(f.value))
+		return c.onMaxData(int64(f.value))
 	case frameMaxStreamData:
-		err = c.onMaxStreamData(f)
+		return c.onMaxStreamData(f)
 	case frameMaxStreams:
-		err = c.onMaxStreams(f)
+		return c.onMaxStreams(f)
 	case frameStreamDataBlocked:
-		if _, err = c.streamOf(f.stream, true); err == nil {
-			err = c.useless()
+		if _, err := c.streamOf(f.stream, true); err != nil {
+			return err
 		}
+		return c.useless()
 	case frameNewID:
-		fresh := false
-		if fresh, err = c.theirs.onNewID(f); !fresh && err == nil {
-			err = c.useless()
+		if fresh, err := c.theirs.onNewID(f); fresh || err != nil {
+			return err
 		}
+		return c.useless()
 	case frameRetireID:
-		err = c.onRetireID(f.value)
+		return c.onRetireID(f.value)
 	case framePathChallenge:
 		c.onChallenge(f)
-		err = c.useless()
+		return c.useless()
 	case framePathResponse:
-		err = c.onPathResponse(f)
+		return c.onPathResponse(f)
 	case frameHandshakeDone:
 		c.flag |= complete
 		c.confirm()
 	case frameClose, frameCloseApp:
 		c.onClose(f)
 	}
-	return ev, err
+	return nil
 }
 
 // useless spends the budget for frames without effect.

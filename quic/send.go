@@ -195,10 +195,11 @@ func (p *packet) seal(d []byte) []byte {
 	size := len(d) - p.start
 	if p.elicits {
 		if p.acks != none {
-			p.note(sentFrame{kind: frameAck, from: p.acks})
+			p.note(frameAck, nil).from = p.acks
 		}
-		s.sent.push(sentPacket{number: n, at: c.now, size: uint16(size), count: uint8(p.frames),
-			frames: s.frames.place + uint32(s.frames.n-p.frames)}, &c.arena.sent)
+		f := s.sent.push(&c.arena.sent)
+		f.number, f.at, f.size, f.count = n, c.now, uint16(size), uint8(p.frames)
+		f.frames = s.frames.place + uint32(s.frames.n-p.frames)
 		s.flying++
 		s.lastAt = c.now
 		c.sent.window.sent(size, c.now, c.sent.rtt.estimate())
@@ -221,14 +222,15 @@ func (p *packet) seal(d []byte) []byte {
 // framesMax is how many frames of a packet are noted.
 const framesMax = 64
 
-// note records a frame of p, for when p is acknowledged or lost.
-func (p *packet) note(f sentFrame) {
+// note records a frame of p, of a stream or nil, for when p is acknowledged or lost. The caller adds the rest.
+func (p *packet) note(kind frameKind, of *Stream) *sentFrame {
 	p.elicits = true
 	p.frames++
-	p.space.frames.push(f, &p.conn.arena.frames)
-	if f.stream != nil {
-		f.stream.refs++
+	f := p.space.frames.push(&p.conn.arena.frames)
+	if f.kind, f.stream = kind, of; of != nil {
+		of.refs++
 	}
+	return f
 }
 
 // writeFrames writes frames up to the length limit.
@@ -249,7 +251,7 @@ func (p *packet) writeFrames(dst []byte, limit int) []byte {
 	if probe {
 		if s.probes--; !p.elicits {
 			dst = append(dst, byte(framePing))
-			p.note(sentFrame{kind: framePing})
+			p.note(framePing, nil)
 		}
 	}
 	return dst
@@ -286,7 +288,8 @@ func (p *packet) writeCrypto(dst []byte, limit int) []byte {
 		dst = appendCrypto(dst, uint64(from), n)
 		dst = o.appendTo(dst, from, n)
 		o.sent(from, n, false)
-		p.note(sentFrame{kind: frameCrypto, from: from, n: int32(n)})
+		f := p.note(frameCrypto, nil)
+		f.from, f.n = from, int32(n)
 	}
 	return dst
 }
@@ -304,28 +307,28 @@ func (p *packet) writeControl(dst []byte, limit int) []byte {
 	if c.flag&doneDue != 0 {
 		c.flag &^= doneDue
 		dst = appendFrame(dst, frameHandshakeDone)
-		p.note(sentFrame{kind: frameHandshakeDone})
+		p.note(frameHandshakeDone, nil)
 	}
 	if c.flow.due && room() {
 		c.flow.due = false
 		c.flow.takeMax = max(c.flow.takeMax, c.flow.credited+c.flow.budget)
 		dst = appendFrame(dst, frameMaxData, uint64(c.flow.takeMax))
-		p.note(sentFrame{kind: frameMaxData})
+		p.note(frameMaxData, nil)
 	}
 	if c.flag&streamsDue != 0 && room() {
 		c.flag &^= streamsDue
 		dst = appendFrame(dst, frameMaxStreams, c.limit[c.theirType(TwoWay)])
-		p.note(sentFrame{kind: frameMaxStreams})
+		p.note(frameMaxStreams, nil)
 	}
 	if c.flag&oneWaysDue != 0 && room() {
 		c.flag &^= oneWaysDue
 		dst = appendFrame(dst, frameMaxStreams|1, c.limit[c.theirType(OneWay)])
-		p.note(sentFrame{kind: frameMaxStreams | 1})
+		p.note(frameMaxStreams|1, nil)
 	}
 	for id := c.own.idDue(); id != nil && room(); id = c.own.idDue() {
 		id.due, c.own.told = false, max(c.own.told, id.sequence+1)
 		dst = appendNewID(dst, id.sequence, 0, &id.id, &id.token)
-		p.note(sentFrame{kind: frameNewID, from: int64(id.sequence)})
+		p.note(frameNewID, nil).from = int64(id.sequence)
 	}
 	for len(c.theirs.retired) > 0 && room() {
 		last := len(c.theirs.retired) - 1
@@ -333,7 +336,7 @@ func (p *packet) writeControl(dst []byte, limit int) []byte {
 		c.theirs.retired = c.theirs.retired[:last]
 		c.theirs.flying++
 		dst = appendFrame(dst, frameRetireID, n)
-		p.note(sentFrame{kind: frameRetireID, from: int64(n)})
+		p.note(frameRetireID, nil).from = int64(n)
 	}
 	for t := c.control.first; t != nil && room(); t = c.control.first {
 		dst = p.writeStreamControl(dst, t)
@@ -346,16 +349,16 @@ func (p *packet) writeControl(dst []byte, limit int) []byte {
 func (p *packet) writeStreamControl(dst []byte, t *Stream) []byte {
 	if t.flag&resetDue != 0 {
 		dst = appendFrame(dst, frameResetStream, t.ID, t.resetTo, uint64(t.out.size))
-		p.note(sentFrame{kind: frameResetStream, stream: t})
+		p.note(frameResetStream, t)
 	}
 	if t.flag&stopDue != 0 {
 		dst = appendFrame(dst, frameStopSending, t.ID, t.stopCode)
-		p.note(sentFrame{kind: frameStopSending, stream: t})
+		p.note(frameStopSending, t)
 	}
 	if t.flag&windowDue != 0 {
 		t.openWindow(p.conn.now, int64(p.conn.o.streamWindowMax()))
 		dst = appendFrame(dst, frameMaxStreamData, t.ID, uint64(t.recvMax))
-		p.note(sentFrame{kind: frameMaxStreamData, stream: t})
+		p.note(frameMaxStreamData, t)
 	}
 	t.flag &^= controlDue
 	return dst
@@ -378,7 +381,8 @@ func (p *packet) writeStreams(dst []byte, limit int) []byte {
 		dst = appendStream(dst, t.ID, uint64(from), n, end)
 		dst = t.out.appendTo(dst, from, n)
 		t.out.sent(from, n, end)
-		p.note(sentFrame{kind: frameStream, stream: t, from: from, n: int32(n), end: end})
+		f := p.note(frameStream, t)
+		f.from, f.n, f.end = from, int32(n), end
 		c.sending.remove(t)
 		if _, _, _, more := t.out.pick(1, integerMax); ok && more {
 			c.sending.push(t)

@@ -94,8 +94,9 @@ func (f *rings[T]) put(items []T) {
 
 func (r *ring[T]) at(i int) *T { return &r.items[(r.head+i)&(len(r.items)-1)] }
 
-// push appends v; spare has the memory of empty rings.
-func (r *ring[T]) push(v T, spare *rings[T]) {
+// push appends a zero, and returns it: its parts are written where they stay, since a copy would wait for its stores.
+// spare has the memory of empty rings.
+func (r *ring[T]) push(spare *rings[T]) *T {
 	if r.n == len(r.items) {
 		items := spare.take(r.n)
 		n := copy(items, r.items[r.head:])
@@ -105,7 +106,7 @@ func (r *ring[T]) push(v T, spare *rings[T]) {
 		r.items, r.head = items, 0
 	}
 	r.n++
-	*r.at(r.n - 1) = v
+	return r.at(r.n - 1)
 }
 
 func (r *ring[T]) pop() {

@@ -126,26 +126,26 @@ func (c *Conn) free(s *Stream) {
 }
 
 // onStream takes data of a stream.
-func (c *Conn) onStream(f *frame) (ev Event, err *Error) {
+func (c *Conn) onStream(f *frame, ev *Event) *Error {
 	s, err := c.streamOf(f.stream, true)
 	if err != nil {
-		return ev, err
+		return err
 	}
 	if len(f.body) == 0 && (s == nil || !f.end || s.in.sized) {
 		err = c.useless()
 	}
 	if s == nil || err != nil {
-		return ev, err
+		return err
 	}
 	if err := c.count(s, int64(f.offset)+int64(len(f.body))); err != nil {
-		return ev, err
+		return err
 	}
 	b, err := s.in.take(c.memory(), f.offset, f.body, f.end, streamGaps)
 	if err != nil || len(b) == 0 && !(s.in.ended() && s.flag&recvOver == 0) {
-		return ev, err
+		return err
 	}
-	ev, _ = c.deliver(s, b)
-	return ev, nil
+	c.deliver(s, b, ev)
+	return nil
 }
 
 // count accounts for data of s that reaches to to: what was skipped counts, as the peer has used up the windows for it.
@@ -162,7 +162,7 @@ func (c *Conn) count(s *Stream, to int64) *Error {
 }
 
 // deliver makes the event of data in order, unless it is not wanted.
-func (c *Conn) deliver(s *Stream, b []byte) (Event, bool) {
+func (c *Conn) deliver(s *Stream, b []byte, ev *Event) bool {
 	c.in.ordered = s
 	end := s.in.ended()
 	if end {
@@ -173,28 +173,29 @@ func (c *Conn) deliver(s *Stream, b []byte) (Event, bool) {
 		if end {
 			c.free(s)
 		}
-		return Event{}, len(b) > 0 // the rest of it comes by the next call
+		return len(b) > 0 // the rest of it comes by the next call
 	}
 	s.delivered += int64(len(b))
 	c.flow.owe(len(b))
-	return Event{Kind: Data, Stream: s, Body: b, End: end}, true
+	ev.Kind, ev.Stream, ev.Body, ev.End = Data, s, b, end
+	return true
 }
 
 // onReset takes RESET_STREAM.
-func (c *Conn) onReset(f *frame) (ev Event, err *Error) {
+func (c *Conn) onReset(f *frame, ev *Event) *Error {
 	s, err := c.streamOf(f.stream, true)
 	if s == nil || err != nil {
-		return ev, err
+		return err
 	}
 	before := s.in.next
 	if err := c.count(s, int64(f.value)); err != nil {
-		return ev, err
+		return err
 	}
 	if err := s.in.reach(int64(f.value), true); err != nil {
-		return ev, err
+		return err
 	}
 	if s.flag&recvOver != 0 {
-		return ev, c.useless()
+		return c.useless()
 	}
 	// RFC 9000 §4.5: the final size counts for the windows, or both ends would see other ones.
 	c.flow.credit(int(s.in.size - before))
@@ -204,25 +205,27 @@ func (c *Conn) onReset(f *frame) (ev Event, err *Error) {
 	told := s.flag&discarding == 0
 	if !told {
 		c.free(s)
-		return ev, nil
+		return nil
 	}
-	return Event{Kind: Reset, Stream: s, Code: f.code}, nil
+	ev.Kind, ev.Stream, ev.Code = Reset, s, f.code
+	return nil
 }
 
 // onStop takes STOP_SENDING. RFC 9000 §3.5: it is answered by RESET_STREAM.
-func (c *Conn) onStop(f *frame) (ev Event, err *Error) {
+func (c *Conn) onStop(f *frame, ev *Event) *Error {
 	s, err := c.streamOf(f.stream, false)
 	if s == nil || err != nil {
-		return ev, err
+		return err
 	}
 	if s.flag&(sendOver|sendReset) != 0 {
-		return ev, c.useless()
+		return c.useless()
 	}
 	c.Reset(s, f.code)
 	if s.flag&streamDone != 0 {
-		return ev, nil
+		return nil
 	}
-	return Event{Kind: Stopped, Stream: s, Code: f.code}, nil
+	ev.Kind, ev.Stream, ev.Code = Stopped, s, f.code
+	return nil
 }
 
 // Send copies as much of p as windows and memory allow, and sends it with the next datagrams. With n < len(p) the rest
