@@ -68,13 +68,22 @@ func silentClients(t *testing.T, address, request string, clients int) (answers 
 	return answers
 }
 
-// slowestGet gets url until over is closed, some times at least, and returns the longest time that it took.
+// slowestGet gets url until over is closed, some times at least, and returns the longest time that it took. An answer
+// may be 503, in a moment without memory.
 func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest time.Duration, answers map[string]int) {
 	t.Helper()
+	refused := 0
 	for n := 0; answers == nil || n < 20; n++ {
 		began := time.Now()
-		if resp, _ := testutil.Get(t, http.DefaultClient, url); resp.StatusCode != 200 {
+		switch resp, _ := testutil.Get(t, http.DefaultClient, url); resp.StatusCode {
+		case 200:
+		case 503:
+			refused++
+		default:
 			t.Errorf("another client gets %s", resp.Status)
+		}
+		if refused > n/2+1 {
+			t.Errorf("another client is refused %d times of %d", refused, n+1)
 		}
 		slowest = max(slowest, time.Since(began))
 		select {
@@ -86,7 +95,8 @@ func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest t
 }
 
 // Clients that ask for what is made of files and do not read it take no more memory than the process may use. All are
-// answered, and none keeps another client waiting.
+// answered, and none keeps another client waiting. Where handlers run slower than clients come, a tick of them may be
+// refused: 93 handlers and what they have written have had the memory of an event loop then.
 func TestRun_memoryOfFiles(t *testing.T) {
 	dir := silentFolder(t)
 	for _, c := range []struct {
@@ -107,7 +117,8 @@ func TestRun_memoryOfFiles(t *testing.T) {
 				over <- silentClients(t, p.addr, request, c.clients)
 			}()
 			slowest, answers := slowestGet(t, "http://"+p.addr+"/small.txt", over)
-			if answers["HTTP/1.1 200"] != c.clients {
+			served := answers["HTTP/1.1 200"]
+			if served+answers["HTTP/1.1 503"] != c.clients || served < c.clients*9/10 {
 				t.Errorf("answers: %v", answers)
 			}
 			peak := memoryOf(t, p.PID(), "VmHWM") >> 10
