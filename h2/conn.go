@@ -204,7 +204,7 @@ func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
 	}
 	for {
 		if c.flag&(sweeping|woke) != 0 || c.Tight() {
-			if ev, ok := c.overdue(); ok {
+			if c.overdue(&ev) {
 				return n, ev
 			}
 		}
@@ -228,25 +228,24 @@ func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
 	}
 }
 
-// overdue returns an event that needs no bytes.
-func (c *Conn) overdue() (Event, bool) {
+// overdue finds an event that needs no bytes.
+func (c *Conn) overdue(ev *Event) bool {
 	if c.flag&sweeping != 0 {
 		for _, s := range c.streams.slots {
 			if s != nil && s.ID > c.peerLast {
 				c.finish(s, peerReset)
-				return Event{Kind: Reset, Code: RefusedStream, Stream: s, Err: ErrPeerGoAway}, true
+				ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, RefusedStream, s, ErrPeerGoAway
+				return true
 			}
 		}
 		c.flag &^= sweeping
 	}
 	if c.flag&woke != 0 {
 		c.flag &^= woke
-		return Event{Kind: Sendable}, true
+		ev.Kind = Sendable
+		return true
 	}
-	if ev, ok := c.relieve(); ok {
-		return ev, true
-	}
-	return Event{}, false
+	return c.relieve(ev)
 }
 
 // step takes one step: a part of a body, or a frame. When it uses nothing and has no event, it needs more bytes. ev is

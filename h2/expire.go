@@ -41,7 +41,7 @@ func earlier(a, b int64) int64 {
 }
 
 // Expire does what is due at now. Call it until the event is NeedMore.
-func (c *Conn) Expire(now int64) Event {
+func (c *Conn) Expire(now int64) (ev Event) {
 	c.now = now
 	c.reap()
 	if c.fault == nil {
@@ -54,7 +54,7 @@ func (c *Conn) Expire(now int64) Event {
 	}
 	c.declineLate()
 	if c.flag&(sweeping|woke) != 0 || c.Tight() {
-		if ev, ok := c.overdue(); ok {
+		if c.overdue(&ev) {
 			return ev
 		}
 	}
@@ -62,9 +62,9 @@ func (c *Conn) Expire(now int64) Event {
 		// A peer asked for much and took nothing: resetting its stream frees what we hold for it.
 		c.arena.Stats.StalledPeer++
 		c.resetStream(s, Cancel)
-		return Event{Kind: Reset, Code: Cancel, Stream: s, Err: ErrStalledPeer}
+		ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, Cancel, s, ErrStalledPeer
 	}
-	return Event{}
+	return ev
 }
 
 // Relieve ends the connection where a head that came in part has waited for its rest for age: memory is short, which is

@@ -99,12 +99,13 @@ func (c *Conn) creditConn() {
 }
 
 // relieve resets the stream of which nothing was released for longest, when more than half of the budget is owed.
-func (c *Conn) relieve() (Event, bool) {
+func (c *Conn) relieve(ev *Event) bool {
 	s := c.readers.first
 	if !c.Tight() || s == nil || c.now-s.readAt < c.o.readStall() {
-		return Event{}, false
+		return false
 	}
 	c.arena.Stats.StalledReader++
 	c.resetStream(s, Cancel)
-	return Event{Kind: Reset, Code: Cancel, Stream: s, Err: ErrStalledReader}, true
+	ev.Kind, ev.Code, ev.Stream, ev.Err = Reset, Cancel, s, ErrStalledReader
+	return true
 }

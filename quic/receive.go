@@ -70,9 +70,9 @@ func (c *Conn) Next() (ev Event) {
 	}
 }
 
-// tell makes ev an event that something before has made due. Here and below an Event is empty before, and filled where
-// it is: it has more parts than there are registers for results, and a result that is copied from function to function
-// waits for its stores each time (10 ns).
+// tell makes ev, which is empty, the event that something before has made due. Whatever Next calls fills its Event
+// where it is: an Event has more parts than there are registers for results, and a result that is copied from function
+// to function waits for its stores each time (10 ns).
 func (c *Conn) tell(ev *Event) {
 	switch {
 	case c.flag&tellClosed != 0:

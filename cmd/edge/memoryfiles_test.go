@@ -68,11 +68,11 @@ func silentClients(t *testing.T, address, request string, clients int) (answers 
 	return answers
 }
 
-// slowestGet gets url until over is closed, some times at least, and returns the longest time that it took. An answer
-// may be 503, in a moment without memory.
-func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest time.Duration, answers map[string]int) {
+// slowestGet gets url until over is closed, some times at least, and returns the longest time that it took, and how
+// many answers were 503.
+func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest time.Duration, refused int,
+	answers map[string]int) {
 	t.Helper()
-	refused := 0
 	for n := 0; answers == nil || n < 20; n++ {
 		began := time.Now()
 		switch resp, _ := testutil.Get(t, http.DefaultClient, url); resp.StatusCode {
@@ -82,30 +82,27 @@ func slowestGet(t *testing.T, url string, over <-chan map[string]int) (slowest t
 		default:
 			t.Errorf("another client gets %s", resp.Status)
 		}
-		if refused > n/2+1 {
-			t.Errorf("another client is refused %d times of %d", refused, n+1)
-		}
 		slowest = max(slowest, time.Since(began))
 		select {
 		case answers = <-over:
 		default:
 		}
 	}
-	return slowest, answers
+	return slowest, refused, answers
 }
 
 // Clients that ask for what is made of files and do not read it take no more memory than the process may use. All are
-// answered, and none keeps another client waiting. Where handlers run slower than clients come, a tick of them may be
-// refused: 93 handlers and what they have written have had the memory of an event loop then.
+// answered, and none keeps another client waiting. Of several ranges, a few requests may be refused where handlers run
+// slower than clients come: 93 handlers and what they have written had the memory of an event loop, once.
 func TestRun_memoryOfFiles(t *testing.T) {
 	dir := silentFolder(t)
 	for _, c := range []struct {
 		name, target, fields string
-		clients              int
+		clients, refused     int // refused: at most
 	}{
-		{"list", "/many/", "", 120},
-		{"list as JSON", "/many/", "Accept: application/json\r\n", 120},
-		{"several ranges", "/large.bin", "Range: bytes=0-" + strings.Repeat(",0-", 98) + "\r\n", 1000},
+		{"list", "/many/", "", 120, 0},
+		{"list as JSON", "/many/", "Accept: application/json\r\n", 120, 0},
+		{"several ranges", "/large.bin", "Range: bytes=0-" + strings.Repeat(",0-", 98) + "\r\n", 1000, 50},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := start(t, "memory_limit = \"64m\"\nhttp.listen = \"127.0.0.1:0\"\n"+
@@ -116,10 +113,10 @@ func TestRun_memoryOfFiles(t *testing.T) {
 				request := "GET " + c.target + " HTTP/1.1\r\nHost: a.test\r\n" + c.fields + "\r\n"
 				over <- silentClients(t, p.addr, request, c.clients)
 			}()
-			slowest, answers := slowestGet(t, "http://"+p.addr+"/small.txt", over)
-			served := answers["HTTP/1.1 200"]
-			if served+answers["HTTP/1.1 503"] != c.clients || served < c.clients*9/10 {
-				t.Errorf("answers: %v", answers)
+			slowest, others, answers := slowestGet(t, "http://"+p.addr+"/small.txt", over)
+			refused := answers["HTTP/1.1 503"]
+			if answers["HTTP/1.1 200"]+refused != c.clients || refused > c.refused || others > c.refused/10 {
+				t.Errorf("answers: %v, and %d others are refused", answers, others)
 			}
 			peak := memoryOf(t, p.PID(), "VmHWM") >> 10
 			t.Logf("%d MiB at most, the slowest other request took %s", peak, slowest)

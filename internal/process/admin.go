@@ -186,7 +186,7 @@ func (a *administration) take(cfg *config.Config, from int) error {
 	return nil
 }
 
-// begin makes the event loops of s remember requests from the first one on.
+// begin takes s, before its listeners accept, and makes its event loops remember requests from the first one on.
 func (a *administration) begin(s *server.Server, r *reloads) {
 	p := &parts{s, inspect.New(s), r, s.Parts().Proxy}
 	a.mu.Lock()
