@@ -3,6 +3,7 @@ module github.com/edge-proxy/edge
 go 1.26.0
 
 require (
+	aead.dev/minisign v0.3.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/getsentry/sentry-go v0.50.0
 	github.com/klauspost/compress v1.20.3

@@ -23,6 +23,7 @@ import (
 func newUpgrade() *cobra.Command {
 	var a asking
 	var ask admin.Upgrade
+	var key string
 	cmd := &cobra.Command{
 		Use:   "upgrade [BIN]",
 		Short: "Have the running process hand over to a new program, and wait until that serves",
@@ -40,19 +41,24 @@ func newUpgrade() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if key != "" && len(args) == 0 {
+				return usage{cmd, errors.New("--verify needs the program, BIN")}
+			}
 			if len(args) > 0 {
 				var err error
 				if ask.Binary, err = filepath.Abs(args[0]); err != nil {
 					return err
 				}
 			}
-			return a.upgrade(cmd.OutOrStdout(), &ask)
+			return a.upgrade(cmd.OutOrStdout(), &ask, key)
 		},
 	}
 	a.flags(cmd)
 	cmd.Flags().BoolVar(&ask.Now, "now", false, "where processes of two earlier upgrades drain, end the older one")
 	cmd.Flags().BoolVar(&ask.Force, "force", false, "take the files where they differ from the configuration that "+
 		"runs, as after a rollback")
+	cmd.Flags().StringVar(&key, "verify", "", "refuse BIN unless BIN.minisig is its signature by this public key of "+
+		"minisign, or by the key in this file")
 	return cmd
 }
 
@@ -60,13 +66,19 @@ func upgradeFlag(f *pflag.FlagSet, upgrade *bool) {
 	f.BoolVarP(upgrade, "upgrade", "u", false, "take over from the process that listens at upgrade_sock")
 }
 
-// upgrade asks the running process, and prints what it says.
-func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade) error {
+// upgrade asks the running process, and prints what it says. Where key is not "", the program has to be signed by it.
+func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade, key string) error {
 	step := func(text string) { fmt.Fprintln(out, "edge:", text) }
 	if a.json {
 		step = func(string) {}
 	}
-	pid, err := a.renew(ask, step)
+	pid, err := 0, error(nil)
+	if key != "" {
+		err = verify(ask.Binary, key, step)
+	}
+	if err == nil {
+		pid, err = a.renew(ask, step)
+	}
 	if a.json {
 		done := map[string]any{"upgraded": err == nil}
 		if err != nil {

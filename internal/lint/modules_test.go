@@ -77,7 +77,7 @@ func TestModules_requiredByAnImporter(t *testing.T) {
 // README.md and docs/dependencies.md say how many modules of others a program links.
 func TestModules_linked(t *testing.T) {
 	words := []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-		"eleven", "twelve", "thirteen", "fourteen"}
+		"eleven", "twelve", "thirteen", "fourteen", "fifteen"}
 	for pkg, pages := range map[string]map[string]string{
 		module:               {"README.md": "edge links %s modules", "docs/dependencies.md": "edge\nlinks %s modules"},
 		module + "/cmd/edge": {"docs/dependencies.md": "`edge` links %s modules"},
