@@ -30,6 +30,7 @@ TIMES    ?= 20
 TAKEOVERS ?= 100000
 SOAK_FUZZ ?= 1m
 PARTS    ?=
+KEY      ?=
 REPEATS  ?= 3
 BENCH    ?= .
 COUNT    ?= 10
@@ -40,10 +41,10 @@ FLAGS    ?=
 AGAIN    ?=
 
 # Modules of their own: an importer of edge gets neither baselines nor test suites of others.
-MODULES := bench cmd/edge-bench examples/plugin internal/test/interop internal/test/outside
+MODULES := bench cmd/edge-bench examples/plugin internal/test/interop internal/test/outside packaging/dist
 # Those that make test compiles and tests when THIRD is 0. Their types are checked each day by internal/lint/elsewhere.
-MEASURING := bench cmd/edge-bench
-TODAY     = $(if $(filter-out 0,$(THIRD)),$(filter-out $(MEASURING),$(MODULES)),$(MODULES))
+SELDOM    := bench cmd/edge-bench packaging/dist
+TODAY     = $(if $(filter-out 0,$(THIRD)),$(filter-out $(SELDOM),$(MODULES)),$(MODULES))
 # $(call each,COMMAND) runs a command in every one of them.
 each = for dir in $(TODAY); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || exit 1; done
 
@@ -135,19 +136,21 @@ clean: ## remove what these targets made
 	rm -rf bin dist *.out
 
 ##@ Release
-.PHONY: dist
-dist: ## dist/: archives for amd64 and arm64, SBOMs, SHA256SUMS; VERSION=1.2.3, SOURCE_DATE_EPOCH
-	rm -rf dist
-	go run ./packaging/dist -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(EPOCH)' -out dist
+# DIST makes the files of a release. The module packaging/deb is not in MODULES: make test does without nfpm.
+DIST = go run -C packaging/dist . -version '$(VERSION)' -parts '$(PARTS)' -key '$(abspath $(KEY))' -out $(CURDIR)/dist
+ALL_OF_IT := archives packages image chart notes
 
-# The packages hold what the archives hold. The module packaging/deb is not in MODULES: make test does without nfpm.
-.PHONY: packages
-packages: dist packages-deps ## make dist, and packages for deb and rpm of it
-	for archive in dist/*.tar.gz; do \
-		go run -C packaging/deb . -archive $(CURDIR)/$$archive -out $(CURDIR)/dist; \
-		packaging/rpm/build.sh $$archive dist; \
-	done
-	go run ./packaging/dist -sums -out dist
+.PHONY: release
+release: PARTS := $(ALL_OF_IT)
+release: packages-deps ## dist/: all files of a release, of a tree without changes; VERSION=1.2.3 KEY=secret.key
+	rm -rf dist
+	$(DIST) -release
+
+.PHONY: dist
+dist: PARTS := $(or $(PARTS),$(ALL_OF_IT))
+dist: $(if $(filter-out archives,$(or $(PARTS),packages)),packages-deps) ## the same of any tree; PARTS=archives makes these alone
+	rm -rf dist
+	$(DIST) -commit '$(COMMIT)' -epoch '$(EPOCH)'
 
 .PHONY: packages-check
 packages-check: packages-deps ## installs, starts, updates and removes both packages on an overlay of this machine, as root
@@ -168,11 +171,11 @@ import-check: ## compares the answers of Caddy with those of what edge import ma
 .PHONY: packages-deps
 packages-deps: ## install what the tests of units, image and packages need, and rpmbuild (Debian)
 	$(call apt,bwrap:bubblewrap nsenter:util-linux ip:iproute2 curl:curl systemd-analyze:systemd perl:perl-base \
-		mandoc:mandoc rpmbuild:rpm,)
+		mandoc:mandoc rpmbuild:rpm minisign:minisign,)
 
 .PHONY: dist-check
-dist-check: packages-deps ## that make packages makes the same bytes from two folders with two caches (minutes)
-	EDGE_SOAK=1 go test -count=1 -timeout 90m $(FLAGS) -run Release_reproducible -v ./packaging/dist
+dist-check: packages-deps ## that make dist makes the same bytes from two folders with two caches (minutes)
+	EDGE_SOAK=1 go test -C packaging/dist -count=1 -timeout 90m $(FLAGS) -run Release_reproducible -v .
 
 ##@ Test
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with

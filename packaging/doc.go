@@ -4,8 +4,8 @@
 //	edge.toml         /etc/edge/edge.toml of packages, commented for a first change
 //	systemd/          the unit
 //	man/              the manual page, written by the tests of cmd/edge from the commands
-//	dist/             the program that makes the archives of a release
-//	deb/, rpm/        what makes packages of these archives
+//	dist/             the program that makes all files of a release, a module of its own
+//	deb/, rpm/        what makes packages of its archives
 //	scripts/          what both packages do when they are installed and removed
 //	helm/, kubernetes/ the chart, and plain manifests that are made of it
 //	docker/           the configuration in the image of the Dockerfile, and an example for compose

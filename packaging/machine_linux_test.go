@@ -50,13 +50,15 @@ func packages(t *testing.T, same string, of func(archive, out string)) string {
 	}
 	dir, root := t.TempDir(), testutil.Root(t)
 	for _, version := range []string{"1.2.3", "1.2.4"} {
-		command(t, root, "go", "run", "./packaging/dist", "-version", version, "-arch", "amd64", "-epoch", "1767225600",
-			"-out", dir)
+		command(t, root, "go", "run", "-C", "packaging/dist", ".", "-parts", "archives", "-version", version, "-arch",
+			"amd64", "-epoch", "1767225600", "-out", dir)
 	}
 	again := t.TempDir()
 	for _, out := range []string{dir, again} {
 		for _, version := range []string{"1.2.3", "1.2.4"} {
-			of(filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"), out)
+			for _, program := range []string{"edge", "edge-bench", "edge-import"} {
+				of(filepath.Join(dir, program+"-"+version+"-linux-amd64.tar.gz"), out)
+			}
 		}
 	}
 	one, err := os.ReadFile(filepath.Join(dir, same))
@@ -151,6 +153,12 @@ dpkg --verify edge
 echo '# mine' >>/etc/edge/edge.toml
 dpkg -i /pkg/edge_1.2.4_amd64.deb
 edge version
+dpkg -i /pkg/edge-bench_1.2.4_amd64.deb /pkg/edge-import_1.2.4_amd64.deb
+dpkg --verify edge-bench edge-import
+edge bench --version
+edge import --help | grep -c nginx
+dpkg -P edge-bench edge-import
+test ! -e /usr/bin/edge-bench && test ! -e /usr/bin/edge-import && test -e /usr/bin/edge
 tail -n 1 /etc/edge/edge.toml
 stat -c 'updated %U:%G %a' /etc/edge/edge.toml
 dpkg -r edge
@@ -186,6 +194,11 @@ rpm -q --configfiles edge
 echo '# mine' >>/etc/edge/edge.toml
 rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
 edge version
+rpm -i --nodeps /pkg/edge-bench-1.2.4-1.x86_64.rpm /pkg/edge-import-1.2.4-1.x86_64.rpm
+edge bench --version
+edge import --help | grep -c nginx
+rpm -e --nodeps edge-bench edge-import
+test ! -e /usr/bin/edge-bench && test ! -e /usr/bin/edge-import && test -e /usr/bin/edge
 tail -n 1 /etc/edge/edge.toml
 stat -c 'updated %U:%G %a' /etc/edge/edge.toml
 rpm -e --nodeps edge

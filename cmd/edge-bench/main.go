@@ -28,6 +28,7 @@ func main() {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Short:         "Measure what a proxied request costs, or load a URL",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -34,8 +34,8 @@ func main() {
 	fmt.Println(name)
 }
 
-// archiveName has the version and the architecture of an archive.
-var archiveName = regexp.MustCompile(`^edge-(.+)-linux-([0-9a-z]+)\.tar\.gz$`)
+// archiveName has the program, the version and the architecture of an archive.
+var archiveName = regexp.MustCompile(`^(edge(?:-[a-z]+)?)-([0-9].*)-linux-([0-9a-z]+)\.tar\.gz$`)
 
 // entry is one file of an archive.
 type entry struct {
@@ -47,9 +47,13 @@ type entry struct {
 func build(archive, scripts, out string) (string, error) {
 	m := archiveName.FindStringSubmatch(filepath.Base(archive))
 	if m == nil {
-		return "", fmt.Errorf("-archive %q is not named edge-VERSION-linux-ARCH.tar.gz", archive)
+		return "", fmt.Errorf("-archive %q is not named PROGRAM-VERSION-linux-ARCH.tar.gz", archive)
 	}
+	program := m[1]
 	content, err := unpack(archive)
+	if err == nil && len(content[program].text) == 0 {
+		err = errors.New("no program is in it")
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", archive, err)
 	}
@@ -58,12 +62,26 @@ func build(archive, scripts, out string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // nothing is lost with it
-	p := &pack{work: work, content: content, when: content["edge"].when}
-	info := p.info(versionOf(m[1]), m[2])
+	p := &pack{work: work, content: content, when: content[program].when}
+	info := p.info(program, versionOf(m[2]), m[3])
+	p.add("/usr/bin/"+program, program)
+	p.add("/usr/share/doc/"+program+"/copyright", "LICENSE")
+	if program == "edge" {
+		p.service(info, scripts)
+	}
+	info.Contents = p.contents
+	if p.err != nil {
+		return "", p.err
+	}
+	return p.write(info, out)
+}
+
+// service adds what makes edge a service.
+func (p *pack) service(info *nfpm.Info, scripts string) {
 	for to, from := range places {
 		p.add(to, from)
 	}
-	for from := range content {
+	for from := range p.content {
 		if page, ok := strings.CutPrefix(from, "docs/"); ok && page != "CHANGELOG.md" {
 			p.add("/usr/share/doc/edge/"+page, from)
 		}
@@ -72,16 +90,13 @@ func build(archive, scripts, out string) (string, error) {
 		p.contents = append(p.contents, &files.Content{Destination: folder, Type: files.TypeDir,
 			FileInfo: &files.ContentFileInfo{Mode: 0o750 | fs.ModeDir, MTime: p.when}})
 	}
-	info.Contents = p.contents
 	info.Scripts = nfpm.Scripts{
 		PostInstall: p.script("postinst", scripts, afterInstall),
 		PreRemove:   p.script("prerm", scripts, beforeRemoval),
 		PostRemove:  p.script("postrm", scripts, afterRemoval),
 	}
-	if p.err != nil {
-		return "", p.err
-	}
-	return p.write(info, out)
+	info.Depends, info.Recommends = []string{"passwd"}, []string{"ca-certificates"}
+	info.Suggests = []string{"edge-bench", "edge-import"}
 }
 
 // unpack returns the files of an archive, without the folder that they are in.
@@ -114,27 +129,16 @@ func unpack(archive string) (map[string]entry, error) {
 		_, name, _ := strings.Cut(h.Name, "/")
 		content[name] = entry{text, h.ModTime}
 	}
-	if len(content["edge"].text) == 0 {
-		return nil, errors.New("no program is in it")
-	}
 	return content, nil
 }
 
-// versionOf returns a version as Debian orders it: it begins with a digit, and has no hyphen, after which a revision of
-// the package would follow.
-func versionOf(version string) string {
-	version = strings.ReplaceAll(version, "-", "~")
-	if version[0] < '0' || version[0] > '9' || !strings.Contains(version, ".") {
-		return "0~" + version // the name of a commit
-	}
-	return version
-}
+// versionOf returns a version as Debian orders it: without a hyphen, after which a revision of the package would
+// follow. 1.2.3~rc.1 is older than 1.2.3.
+func versionOf(version string) string { return strings.ReplaceAll(version, "-", "~") }
 
-// places are the files of the package but for the pages of docs, by the names that they have in the archive.
+// places are the files of edge's package but for the program, its license and the pages of docs, by their names in the
+// archive.
 var places = map[string]string{
-	"/usr/bin/edge":                                  "edge",
-	"/usr/bin/edge-bench":                            "edge-bench",
-	"/usr/bin/edge-import":                           "edge-import",
 	"/etc/edge/edge.toml":                            "edge.toml",
 	"/usr/lib/systemd/system/edge.service":           "systemd/edge.service",
 	"/usr/lib/systemd/system/edge.socket":            "systemd/edge.socket",
@@ -142,7 +146,6 @@ var places = map[string]string{
 	"/usr/share/bash-completion/completions/edge":    "completions/edge",
 	"/usr/share/zsh/vendor-completions/_edge":        "completions/_edge",
 	"/usr/share/fish/vendor_completions.d/edge.fish": "completions/edge.fish",
-	"/usr/share/doc/edge/copyright":                  "LICENSE",
 	"/usr/share/doc/edge/changelog.gz":               "docs/CHANGELOG.md",
 	"/usr/share/doc/edge/notify-reload.conf":         "systemd/notify-reload.conf",
 }
@@ -156,15 +159,22 @@ type pack struct {
 	err      error
 }
 
-func (p *pack) info(version, arch string) *nfpm.Info {
+// descriptions say what each package is.
+var descriptions = map[string]string{
+	"edge": "HTTP reverse proxy and load balancer\n" +
+		"edge relays HTTP/1, HTTP/2, gRPC and WebSockets to groups of backends, with TLS,\n" +
+		"health checks, retries, discovery, and reloads that break no connection.",
+	"edge-bench": "load generator for HTTP, and benchmarks of edge beside other proxies\n" +
+		"edge bench runs it. A server needs it only to be measured.",
+	"edge-import": "turns configurations of other proxies into one of edge\n" +
+		"edge import runs it: it reads those of nginx, HAProxy, Caddy, Traefik and Pingora.",
+}
+
+func (p *pack) info(program, version, arch string) *nfpm.Info {
 	return &nfpm.Info{
-		Name: "edge", Version: version, VersionSchema: "none", Arch: arch, Platform: "linux", Section: "httpd",
+		Name: program, Version: version, VersionSchema: "none", Arch: arch, Platform: "linux", Section: "httpd",
 		Priority: "optional", Maintainer: "edge <edge@localhost>", MTime: p.when, DisableGlobbing: true,
-		Homepage: "https://github.com/edge-proxy/edge", License: "Apache-2.0",
-		Description: "HTTP reverse proxy and load balancer\n" +
-			"edge relays HTTP/1, HTTP/2, gRPC and WebSockets to groups of backends, with TLS,\n" +
-			"health checks, retries, discovery, and reloads that break no connection.",
-		Overridables: nfpm.Overridables{Depends: []string{"passwd"}, Recommends: []string{"ca-certificates"}},
+		Homepage: "https://github.com/edge-proxy/edge", License: "Apache-2.0", Description: descriptions[program],
 	}
 }
 

@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"debug/buildinfo"
-	"encoding/json"
 	"errors"
 	"flag"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,16 +18,27 @@ import (
 	"testing"
 	"time"
 
+	spdxjson "github.com/spdx/tools-golang/json"
+
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
 
-// of returns a release of this tree.
+// of returns a release of this tree, for this machine alone.
 func of(t *testing.T) release {
 	t.Helper()
-	return release{source: testutil.Root(t), out: t.TempDir(), version: "1.2.3", commit: "0123abc",
+	return release{source: testutil.Root(t), out: t.TempDir(), version: "1.2.3", commit: "0123abc", told: io.Discard,
 		when: time.Unix(1767225600, 0).UTC(), archs: []string{runtime.GOARCH}}
+}
+
+// linkedBy returns programs that stand for those of a release: edge is edge, the others are three bytes each.
+func linkedBy(t *testing.T) binaries {
+	t.Helper()
+	other := filepath.Join(t.TempDir(), "program")
+	testutil.Must(t, os.WriteFile(other, []byte("abc"), 0o600))
+	edge := testutil.Binary(t, "./cmd/edge")
+	return binaries{runtime.GOARCH: {"edge": edge, "edge-import": other, "edge-bench": other}}
 }
 
 func TestParse(t *testing.T) {
@@ -38,12 +47,15 @@ func TestParse(t *testing.T) {
 		ok         bool
 	}{
 		{"-version v1.2.3", "1.2.3", true},
-		{"-version 1.2.3-rc.1+build~4", "1.2.3-rc.1+build~4", true},
-		{"-version 0123abc-dirty -arch arm64", "0123abc-dirty", true},
-		{"-sums", "", true},
-		{"", "file names", false},
-		{"-version ../x", "file names", false},
+		{"-version 1.2.3-rc.1", "1.2.3-rc.1", true},
+		{"-version 0.1.0-dev -arch arm64 -parts archives,chart", "0.1.0-dev", true},
+		{"", "semantic version", false},
+		{"-version ../x", "semantic version", false},
+		{"-version 1.2", "semantic version", false},
+		{"-version 1.2.3+build", "semantic version", false},
 		{"-version 1.2.3 -arch amd64,../x", "not a list", false},
+		{"-version 1.2.3 -arch ,", "not a list", false},
+		{"-version 1.2.3 -parts archive", "none of [\"archives\"", false},
 		{"-version 1.2.3 -epoch soon", "invalid value", false},
 	} {
 		r, err := parse(strings.Fields(c.args))
@@ -66,21 +78,18 @@ func TestArchive(t *testing.T) {
 	program, other := filepath.Join(t.TempDir(), "program"), filepath.Join(t.TempDir(), "other")
 	testutil.Must(t, os.WriteFile(program, []byte("a program"), 0o600)) // edge itself would take seconds
 	testutil.Must(t, os.WriteFile(other, []byte("a program"), 0o400))
-	archive := func(binaries ...string) []byte {
-		content, err := r.content(binaries, edge)
+	archive := func(binary string) []byte {
+		content, err := r.content("edge", binary, edge)
 		testutil.Must(t, err)
-		text, err := r.archive(content)
-		testutil.Must(t, err)
-		return text
+		testutil.Must(t, r.pack("a.tar.gz", "edge-1.2.3", content))
+		return read(t, filepath.Join(r.out, "a.tar.gz"))
 	}
-	first := archive(program, program, program)
-	if !bytes.Equal(first, archive(other, program, program)) {
+	first := archive(program)
+	if !bytes.Equal(first, archive(other)) {
 		t.Error("the same files make another archive")
 	}
 	z, err := gzip.NewReader(bytes.NewReader(first))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	if z.Name != "" || !z.ModTime.IsZero() {
 		t.Errorf("%+v", z.Header)
 	}
@@ -89,12 +98,11 @@ func TestArchive(t *testing.T) {
 		h, err := files.Next()
 		if err == io.EOF {
 			break
-		} else if err != nil {
-			t.Fatal(err)
 		}
+		testutil.Must(t, err)
 		names = append(names, strings.TrimSuffix(h.Name, "/"))
 		want := int64(0o644)
-		if h.Typeflag == tar.TypeDir || slices.Contains(programs, strings.TrimPrefix(h.Name, "edge-1.2.3/")) {
+		if h.Typeflag == tar.TypeDir || h.Name == "edge-1.2.3/edge" {
 			want = 0o755
 		}
 		if h.Mode != want || h.Uid != 0 || h.Gid != 0 || h.Uname != "" || !h.ModTime.Equal(r.when) {
@@ -106,8 +114,7 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"edge", "edge-bench", "edge-import", "edge.toml",
-		"edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
+		"edge", "edge.toml", "edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
 		"docs/README.md", "docs/why.md", "docs/configuration.md", "docs/config/routes.md",
 	} {
 		if !slices.Contains(names, "edge-1.2.3/"+want) {
@@ -119,75 +126,94 @@ func TestArchive(t *testing.T) {
 	}
 }
 
-// The bill names each module that go version -m shows, and nothing twice; what it must have by the schema of CycloneDX
-// 1.6 is there, in the forms that the schema asks for.
-func TestBill(t *testing.T) {
-	r, program := of(t), testutil.Binary(t, "./cmd/edge")
-	text, err := r.bom("edge", "amd64", program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := r.bom("edge", "amd64", program)
-	if err != nil || !bytes.Equal(text, again) {
-		t.Error("another bill of the same binary", err)
-	}
-	var b bill
-	strict := json.NewDecoder(bytes.NewReader(text))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(&b); err != nil {
-		t.Fatal(err)
-	}
-	if b.Format != "CycloneDX" || b.SpecVersion != "1.6" || b.Version != 1 ||
-		b.Metadata.Timestamp != "2026-01-01T00:00:00Z" {
-		t.Errorf("%+v", b)
-	}
-	const uuid = `^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`
-	if !regexp.MustCompile(uuid).MatchString(b.SerialNumber) {
-		t.Error(b.SerialNumber)
-	}
-	refs := map[string]bool{}
-	for _, c := range append(slices.Clone(b.Components), b.Metadata.Component) {
-		if refs[c.Ref] || slices.Contains([]string{c.Ref, c.Name, c.Version, c.Type}, "") ||
-			!strings.HasPrefix(c.PURL, "pkg:golang/") {
-			t.Errorf("%+v", c)
+// A server that fetches edge fetches neither of the other programs: they have archives of their own.
+func TestArchive_programs(t *testing.T) {
+	r := of(t)
+	for _, program := range []string{"edge-bench", "edge-import"} {
+		content, err := r.content(program, linkedBy(t)[runtime.GOARCH][program], "")
+		if err != nil || len(content) != 2 || content[program].mode != 0o755 || len(content["LICENSE"].text) == 0 {
+			t.Errorf("%s: %d files, %v", program, len(content), err)
 		}
-		refs[c.Ref] = true
+	}
+	content, err := r.content("edge", linkedBy(t)[runtime.GOARCH]["edge-bench"], testutil.Binary(t, "./cmd/edge"))
+	if err != nil || content["edge-bench"].text != nil || content["edge-import"].text != nil {
+		t.Error(err)
+	}
+}
+
+// The list names each module that go version -m shows, and nothing twice; a reader of SPDX 2.3 finds in it what the
+// standard demands.
+func TestSPDX(t *testing.T) {
+	r, program := of(t), testutil.Binary(t, "./cmd/edge")
+	text, err := r.spdx("edge", "amd64", program)
+	testutil.Must(t, err)
+	again, err := r.spdx("edge", "amd64", program)
+	if err != nil || !bytes.Equal(text, again) {
+		t.Error("another list of the same binary", err)
+	}
+	doc, err := spdxjson.Read(bytes.NewReader(text))
+	testutil.Must(t, err)
+	if doc.SPDXVersion != "SPDX-2.3" || doc.DataLicense != "CC0-1.0" || doc.SPDXIdentifier != "DOCUMENT" ||
+		doc.CreationInfo.Created != "2026-01-01T00:00:00Z" || len(doc.CreationInfo.Creators) != 1 ||
+		!strings.HasSuffix(doc.DocumentNamespace, sumOf(read(t, program))) {
+		t.Errorf("%+v", doc)
+	}
+	ids, purls := map[string]bool{}, map[string]bool{}
+	for _, p := range doc.Packages {
+		if ids[string(p.PackageSPDXIdentifier)] || p.PackageVersion == "" || p.PackageDownloadLocation == "" ||
+			p.FilesAnalyzed {
+			t.Errorf("%+v", p)
+		}
+		ids[string(p.PackageSPDXIdentifier)] = true
+		purls[p.PackageExternalReferences[0].Locator] = true
 	}
 	info, err := buildinfo.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, err)
 	for _, m := range info.Deps {
-		if !refs["pkg:golang/"+strings.ToLower(m.Path)+"@"+m.Version] {
-			t.Errorf("no component for %s %s", m.Path, m.Version)
+		if !purls["pkg:golang/"+strings.ToLower(m.Path)+"@"+m.Version] {
+			t.Errorf("no package for %s %s", m.Path, m.Version)
 		}
 	}
-	if len(b.Components) != len(info.Deps)+1 || len(b.Dependencies[0].DependsOn) != len(b.Components) {
-		t.Errorf("%d components for %d modules", len(b.Components), len(info.Deps))
+	if len(doc.Packages) != len(info.Deps)+2 || len(doc.Relationships) != len(doc.Packages) {
+		t.Errorf("%d packages and %d relationships for %d modules", len(doc.Packages), len(doc.Relationships),
+			len(info.Deps))
 	}
 }
 
 // A module of edge that a folder stands for, as in edge-bench, has the version of the release.
-func TestBill_modulesInFolders(t *testing.T) {
+func TestSPDX_modulesInFolders(t *testing.T) {
 	r := of(t)
 	m := &debug.Module{Path: "example.com/a", Version: "v0.0.0", Replace: &debug.Module{Path: "../.."}}
-	if c := r.moduleOf(m); c.PURL != "pkg:golang/example.com/a@1.2.3" {
-		t.Errorf("%+v", c)
+	if p := r.moduleOf(3, m); p.PackageExternalReferences[0].Locator != "pkg:golang/example.com/a@1.2.3" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Helm takes the version of a chart from the chart.
+func TestChart(t *testing.T) {
+	r := of(t)
+	r.version = "0.1.0-rc.1"
+	testutil.Must(t, r.chart(nil))
+	show := exec.Command("tar", "xzOf", filepath.Join(r.out, "edge-chart-0.1.0-rc.1.tgz"), "edge/Chart.yaml")
+	out, err := show.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\nversion: 0.1.0-rc.1\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	r.version = "9.9.9"
+	if err := r.chart(nil); err == nil || !strings.Contains(err.Error(), "no line") {
+		t.Error(err)
 	}
 }
 
 // sha256sum reads what writeSums writes.
 func TestSums(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"b.tar.gz", "a.deb", sumsName} {
+	for _, name := range []string{"b.tar.gz", "a.deb", sumsName, sumsName + ".minisig"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := release{out: dir, sums: true}
-	if err := r.make(); err != nil {
-		t.Fatal(err)
-	}
+	testutil.Must(t, writeSums(dir))
 	if lines := strings.Count(string(read(t, filepath.Join(dir, sumsName))), "\n"); lines != 2 {
 		t.Errorf("%d lines", lines)
 	}
@@ -200,8 +226,7 @@ func TestSums(t *testing.T) {
 
 // What cannot be written whole leaves the file of that name as it was, and nothing beside it.
 func TestWrite_fails(t *testing.T) {
-	r := release{out: filepath.Join(t.TempDir(), "none"), sums: true}
-	if err := r.make(); err == nil {
+	if err := writeSums(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("no error")
 	}
 	dir := t.TempDir()
@@ -245,7 +270,7 @@ func TestRelease_reproducible(t *testing.T) {
 			}
 		}
 		settings := []string{"GOCACHE=" + t.TempDir(), "TZ=Asia/Tokyo", "GOFLAGS=" + []string{"", "-p=1"}[i]}
-		make := exec.Command("bash", "-euc", "umask "+[]string{"022", "077"}[i]+everything)
+		make := exec.Command("bash", "-euc", "umask "+[]string{"022", "077"}[i]+"\n"+everything)
 		make.Dir, make.Env = dir, append(os.Environ(), settings...)
 		if out, err := make.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
@@ -253,20 +278,13 @@ func TestRelease_reproducible(t *testing.T) {
 		sums[i] = read(t, filepath.Join(dir, "dist", sumsName))
 	}
 	t.Logf("%s", sums[0])
-	if bytes.Count(sums[0], []byte("\n")) != 10 || !bytes.Equal(sums[0], sums[1]) {
+	if bytes.Count(sums[0], []byte("\n")) != 27 || !bytes.Equal(sums[0], sums[1]) {
 		t.Errorf("not the same as\n%s", sums[1])
 	}
 }
 
-// everything makes what make packages does.
-const everything = `
-go run ./packaging/dist -version v1.2.3 -commit abc -epoch 1767225600
-for archive in "$PWD"/dist/*.tar.gz; do
-	go run -C packaging/deb . -archive "$archive" -out "$PWD/dist"
-	bash packaging/rpm/build.sh "$archive" dist
-done
-go run ./packaging/dist -sums
-`
+// everything is how make dist makes them. No tree of git is there: the notes are of the first release.
+const everything = `go run -C packaging/dist . -version v0.1.0 -commit abc -epoch 1767225600`
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()

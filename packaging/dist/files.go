@@ -6,111 +6,47 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
-const linked = "github.com/edge-proxy/edge/internal/base/build."
-
-// build links the program of a folder below cmd for an architecture, with nothing of this machine or its user in it.
-func (r *release) build(name, arch, to string) error {
-	flags := fmt.Sprintf("-s -w -buildid= -X %sversion=%s -X %[1]scommit=%[3]s", linked, r.version, r.commit)
-	to, err := filepath.Abs(to)
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, ".")
-	cmd.Dir = filepath.Join(r.source, "cmd", name)
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off",
-		"GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s for %s: %w\n%s", name, arch, err, out)
-	}
-	return nil
-}
-
-// file is one file of an archive.
+// file is one file of an archive, or a folder that is there for its rights.
 type file struct {
-	text []byte
-	mode int64
+	text   []byte
+	mode   int64
+	folder bool
+	owner  int
 }
 
-// taken are files of the sources, by their places in an archive. The pages of docs are taken too, and are found there.
-var taken = map[string]string{
-	"LICENSE":                    "LICENSE",
-	"edge.toml":                  "packaging/edge.toml",
-	"edge.1":                     "packaging/man/edge.1",
-	"systemd/edge.service":       "packaging/systemd/edge.service",
-	"systemd/edge.socket":        "packaging/systemd/edge.socket",
-	"systemd/notify-reload.conf": "packaging/systemd/notify-reload.conf",
-	"docs/CHANGELOG.md":          "CHANGELOG.md",
+// read adds a file of the sources.
+func (r *release) read(to map[string]file, name, from string) error {
+	text, err := os.ReadFile(filepath.Join(r.source, filepath.FromSlash(from)))
+	to[name] = file{text: text, mode: 0o644}
+	return err
 }
 
-// completions are the files that shells look for, by the words of edge completion.
-var completions = map[string]string{"bash": "edge", "zsh": "_edge", "fish": "edge.fish"}
-
-// content returns the files of an archive by their names in it. binaries are the binaries of programs.
-func (r *release) content(binaries []string, runs string) (map[string]file, error) {
-	all := map[string]file{}
-	for i, name := range programs {
-		text, err := os.ReadFile(binaries[i])
-		if err != nil {
-			return nil, err
-		}
-		all[name] = file{text, 0o755}
-	}
-	sources := maps.Clone(taken)
-	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
-		pages, err := fs.Glob(os.DirFS(r.source), pattern)
-		if err != nil {
-			return nil, err
-		}
-		for _, page := range pages {
-			sources[page] = page
-		}
-	}
-	for to, from := range sources {
-		text, err := os.ReadFile(filepath.Join(r.source, filepath.FromSlash(from)))
-		if err != nil {
-			return nil, err
-		}
-		all[to] = file{text, 0o644}
-	}
-	for shell, name := range completions {
-		text, err := exec.Command(runs, "completion", shell).Output()
-		if err != nil {
-			return nil, fmt.Errorf("edge completion %s: %w", shell, err)
-		}
-		all["completions/"+name] = file{text, 0o644}
-	}
-	return all, nil
-}
-
-// archive returns files as a compressed tar archive. Their order, times and owners do not depend on the machine.
-func (r *release) archive(content map[string]file) ([]byte, error) {
+// writeTar returns files as a tar archive below the folder top, or below none. Their order, times and owners do not
+// depend on the machine.
+func writeTar(top string, content map[string]file, when time.Time) ([]byte, error) {
 	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	w := tar.NewWriter(z)
-	top := "edge-" + r.version
-	head := tar.Header{Format: tar.FormatUSTAR, ModTime: r.when}
+	w := tar.NewWriter(&b)
 	for _, name := range withFolders(content) {
-		h := head
-		h.Name = path.Join(top, name)
-		f, isFile := content[name]
-		if isFile {
-			h.Typeflag, h.Mode, h.Size = tar.TypeReg, f.mode, int64(len(f.text))
-		} else {
+		f, is := content[name]
+		h := tar.Header{Format: tar.FormatUSTAR, ModTime: when, Name: path.Join(top, name), Mode: f.mode,
+			Uid: f.owner, Gid: f.owner, Typeflag: tar.TypeReg, Size: int64(len(f.text))}
+		if f.folder || !is {
 			h.Typeflag, h.Mode, h.Name = tar.TypeDir, 0o755, h.Name+"/"
+		}
+		if h.Name == "./" {
+			continue
 		}
 		if err := w.WriteHeader(&h); err != nil {
 			return nil, err
@@ -119,13 +55,8 @@ func (r *release) archive(content map[string]file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	err := w.Close()
+	return b.Bytes(), err
 }
 
 // withFolders returns the names of files and of their folders, a folder before what is in it.
@@ -139,9 +70,36 @@ func withFolders(content map[string]file) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-const sumsName = "SHA256SUMS"
+// compressed is gzip without a name or a time.
+func compressed(text []byte) ([]byte, error) {
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = z.Write(text)
+	err = errors.Join(err, z.Close())
+	return b.Bytes(), err
+}
 
-// writeSums writes the sums of all files of a release, as sha256sum --check reads them.
+// pack makes a compressed archive.
+func (r *release) pack(name, top string, content map[string]file) error {
+	text, err := writeTar(top, content, r.when)
+	if err != nil {
+		return err
+	}
+	if text, err = compressed(text); err != nil {
+		return err
+	}
+	return write(filepath.Join(r.out, name), text)
+}
+
+const (
+	sumsName  = "SHA256SUMS"
+	signature = ".minisig"
+)
+
+// writeSums writes the sums of all files of a release but for signatures, as sha256sum --check reads them.
 func writeSums(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -149,15 +107,61 @@ func writeSums(dir string) error {
 	}
 	var b strings.Builder
 	for _, e := range entries {
-		if !e.Type().IsRegular() || e.Name() == sumsName {
+		if !e.Type().IsRegular() || e.Name() == sumsName || path.Ext(e.Name()) == signature {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(text)
-		fmt.Fprintf(&b, "%s  %s\n", hex.EncodeToString(sum[:]), e.Name())
+		fmt.Fprintf(&b, "%s  %s\n", sumOf(text), e.Name())
 	}
 	return write(filepath.Join(dir, sumsName), []byte(b.String()))
+}
+
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// write makes a file whole or not at all: one of that name stays as it is until the new one is complete.
+func write(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".dist-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// chart packs the Helm chart with the version of the release.
+func (r *release) chart(binaries) error {
+	const of = "packaging/helm/edge"
+	content := map[string]file{}
+	tree := os.DirFS(filepath.Join(r.source, of))
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return r.read(content, name, path.Join(of, name))
+	})
+	if err != nil {
+		return err
+	}
+	head := content["Chart.yaml"]
+	plain, _, _ := strings.Cut(r.version, "-")
+	before, after, found := bytes.Cut(head.text, []byte("\nversion: "+plain+"\n"))
+	if !found {
+		return fmt.Errorf("%s/Chart.yaml has no line \"version: %s\"", of, plain)
+	}
+	head.text = fmt.Appendf(nil, "%s\nversion: %s\n%s", before, r.version, after)
+	content["Chart.yaml"] = head
+	return r.pack("edge-chart-"+r.version+".tgz", "edge", content)
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -13,7 +15,7 @@ import (
 	"time"
 )
 
-// release is what is made. immutable after parse.
+// release is what is made. immutable after parse, but for commit and when, which ready takes from git.
 type release struct {
 	source  string // the root of edge's module
 	out     string // the folder that the files go to
@@ -21,8 +23,14 @@ type release struct {
 	commit  string
 	when    time.Time // the time of each file in an archive, and of the SBOM
 	archs   []string  // as GOARCH
-	sums    bool      // only write SHA256SUMS
+	parts   []string  // of what can be made
+	key     string    // the file of a secret key of minisign; "" signs nothing
+	final   bool      // refuse what is no release
+	told    io.Writer // progress
 }
+
+// parts are all that can be made. Packages are made of the archives.
+var parts = []string{"archives", "packages", "image", "chart", "notes"}
 
 func main() {
 	r, err := parse(os.Args[1:])
@@ -39,40 +47,59 @@ func main() {
 }
 
 var (
-	versionForm = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~-]*$`)
+	// versionForm is a semantic version without metadata of a build, since "+" is not for tags of images.
+	versionForm = regexp.MustCompile(`^(\d+\.\d+\.\d+)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$`)
 	archForm    = regexp.MustCompile(`^[0-9a-z]+$`)
 )
 
 func parse(args []string) (release, error) {
 	f := flag.NewFlagSet("dist", flag.ContinueOnError)
-	var r release
-	f.StringVar(&r.source, "source", ".", "the root of edge's module")
-	f.StringVar(&r.out, "out", "dist", "the folder that the files go to")
-	f.StringVar(&r.version, "version", "", "the version, such as 1.2.3 or v1.2.3")
+	r := release{told: os.Stderr}
+	f.StringVar(&r.source, "source", "../..", "the root of edge's module")
+	f.StringVar(&r.out, "out", "../../dist", "the folder that the files go to")
+	f.StringVar(&r.version, "version", "", "the version, such as 1.2.3 or v1.2.3-rc.1")
 	f.StringVar(&r.commit, "commit", "", "the commit of git")
 	epoch := f.Int64("epoch", 0, "seconds since 1970: the time of all files")
 	archs := f.String("arch", "amd64,arm64", "architectures, as GOARCH")
-	f.BoolVar(&r.sums, "sums", false, "only write SHA256SUMS over what is in -out")
+	only := f.String("parts", strings.Join(parts, ","), "what is made")
+	f.StringVar(&r.key, "key", "", "sign with the secret key of minisign in this file; MINISIGN_PASSWORD decrypts it")
+	f.BoolVar(&r.final, "release", false, "a release: refuse a tree with changes, a version that CHANGELOG.md "+
+		"has not, and a tag at another commit; -commit and -epoch are HEAD's")
 	if err := f.Parse(args); err != nil {
 		return r, err
 	}
+	list := func(s string) []string {
+		return strings.FieldsFunc(s, func(c rune) bool { return c == ',' || c == ' ' })
+	}
 	r.version = strings.TrimPrefix(r.version, "v")
-	r.when, r.archs = time.Unix(*epoch, 0).UTC(), strings.Split(*archs, ",")
+	r.when, r.archs, r.parts = time.Unix(*epoch, 0).UTC(), list(*archs), list(*only)
+	unknown := slices.IndexFunc(r.parts, func(p string) bool { return !slices.Contains(parts, p) })
 	switch {
-	case r.sums:
 	case !versionForm.MatchString(r.version):
-		return r, fmt.Errorf("-version %q: letters, digits and . + ~ - are what file names may have", r.version)
-	case slices.ContainsFunc(r.archs, func(a string) bool { return !archForm.MatchString(a) }):
+		return r, fmt.Errorf("-version %q is no semantic version such as 1.2.3 or 1.2.3-rc.1", r.version)
+	case len(r.archs) == 0 || slices.ContainsFunc(r.archs, func(a string) bool { return !archForm.MatchString(a) }):
 		return r, fmt.Errorf("-arch %q is not a list such as amd64,arm64", *archs)
+	case unknown >= 0:
+		return r, fmt.Errorf("-parts: %q is none of %q", r.parts[unknown], parts)
 	}
 	return r, nil
 }
 
+// has reports whether a part is to be made.
+func (r *release) has(part string) bool { return slices.Contains(r.parts, part) }
+
+// make makes all files.
 func (r *release) make() error {
-	if r.sums {
-		return writeSums(r.out)
+	if r.final {
+		if err := r.ready(); err != nil {
+			return err
+		}
 	}
-	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // all users read it
+	signer, err := r.signer()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // what is in it is for all
 		return err
 	}
 	work, err := os.MkdirTemp("", "edge-dist")
@@ -80,69 +107,77 @@ func (r *release) make() error {
 		return err
 	}
 	defer os.RemoveAll(work) //nolint:errcheck // nothing is lost with it
-	binaries := map[string][]string{}
-	for _, arch := range append(slices.Clone(r.archs), runtime.GOARCH) {
-		if binaries[arch] != nil {
+	b, err := r.link(work)
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		part string
+		make func(binaries) error
+	}{{"archives", r.archives}, {"packages", r.packages}, {"image", r.image}, {"chart", r.chart}, {"notes", r.notes}} {
+		if !r.has(step.part) {
 			continue
 		}
-		for _, name := range programs {
-			to := filepath.Join(work, name+"-"+arch)
-			if err := r.build(name, arch, to); err != nil {
-				return err
-			}
-			binaries[arch] = append(binaries[arch], to)
-		}
-	}
-	for _, arch := range r.archs {
-		if err := r.pack(arch, binaries[arch], binaries[runtime.GOARCH][0]); err != nil {
+		fmt.Fprintln(r.told, "dist:", step.part)
+		if err := step.make(b); err != nil {
 			return err
 		}
 	}
-	return writeSums(r.out)
+	if err := writeSums(r.out); err != nil {
+		return err
+	}
+	return signer.sign(r, b)
 }
 
-// programs are the binaries of an archive.
+// programs are the binaries of a release. Each has archives and packages of its own, so that a server fetches edge
+// alone.
 var programs = []string{"edge", "edge-import", "edge-bench"}
 
-// pack makes the archive of the programs, and an SBOM for each. runs is edge for this machine: it prints completions.
-func (r *release) pack(arch string, binaries []string, runs string) error {
-	content, err := r.content(binaries, runs)
-	if err != nil {
-		return err
+// binaries are the paths of linked programs, by architecture and name.
+type binaries map[string]map[string]string
+
+// link links what the parts need: of edge a binary for this machine too, which prints completions.
+func (r *release) link(work string) (binaries, error) {
+	b := binaries{}
+	need := programs
+	if !r.has("archives") && !r.has("packages") {
+		need = programs[:1]
 	}
-	name := fmt.Sprintf("-%s-linux-%s", r.version, arch)
-	archive, err := r.archive(content)
-	if err != nil {
-		return err
-	}
-	if err := write(filepath.Join(r.out, "edge"+name+".tar.gz"), archive); err != nil {
-		return err
-	}
-	for i, program := range programs {
-		bom, err := r.bom(program, arch, binaries[i])
-		if err == nil {
-			err = write(filepath.Join(r.out, program+name+".cdx.json"), bom)
-		}
-		if err != nil {
-			return err
+	for _, arch := range r.archs {
+		b[arch] = map[string]string{}
+		for _, name := range need {
+			b[arch][name] = filepath.Join(work, name+"-"+arch)
 		}
 	}
-	return nil
+	if b[runtime.GOARCH] == nil {
+		b[runtime.GOARCH] = map[string]string{"edge": filepath.Join(work, "edge-here")}
+	}
+	for arch, named := range b {
+		for name, to := range named {
+			fmt.Fprintln(r.told, "dist: linking", name, "for", arch)
+			if err := r.build(name, arch, to); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b, nil
 }
 
-// write makes a file whole or not at all: one of that name stays as it is until the new one is complete.
-func write(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".dist-*")
+const linked = "github.com/edge-proxy/edge/internal/base/build."
+
+// build links the program of a folder below cmd for an architecture, with nothing of this machine or its user in it.
+func (r *release) build(name, arch, to string) error {
+	flags := fmt.Sprintf("-s -w -buildid= -X %sversion=%s -X %[1]scommit=%[3]s", linked, r.version, r.commit)
+	to, err := filepath.Abs(to)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, ".")
+	cmd.Dir = filepath.Join(r.source, "cmd", name)
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off",
+		"GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GOFIPS140=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s for %s: %w\n%s", name, arch, err, out)
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return nil
 }

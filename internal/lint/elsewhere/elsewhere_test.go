@@ -58,7 +58,7 @@ func TestTypes(t *testing.T) {
 		wanted   func(p *listed) bool
 	}{
 		{"linux", "arm64", []string{".", "bench", "cmd/edge-bench", "examples/plugin", "internal/test/interop",
-			"internal/test/outside"}, func(*listed) bool { return true }},
+			"internal/test/outside", "packaging/dist"}, func(*listed) bool { return true }},
 		{"darwin", "amd64", []string{"."}, portable},
 	} {
 		t.Run(c.os+" "+c.arch, func(t *testing.T) {
