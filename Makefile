@@ -31,6 +31,7 @@ TAKEOVERS ?= 100000
 SOAK_FUZZ ?= 1m
 PARTS    ?=
 KEY      ?=
+PUBLIC   ?=
 REPEATS  ?= 3
 BENCH    ?= .
 COUNT    ?= 10
@@ -151,6 +152,13 @@ dist: PARTS := $(or $(PARTS),$(ALL_OF_IT))
 dist: $(if $(filter-out archives,$(or $(PARTS),packages)),packages-deps) ## the same of any tree; PARTS=archives makes these alone
 	rm -rf dist
 	$(DIST) -commit '$(COMMIT)' -epoch '$(EPOCH)'
+
+.PHONY: release-check
+release-check: packages-deps ## each file of dist/ in use: installed, run, upgraded under load, on copies of this machine, as root
+	$(call apt,qemu-aarch64-static:qemu-user-static wrk:wrk,)
+	@[ -f dist/SHA256SUMS ] || { echo "dist/ has no release: make release, or make dist, makes one"; exit 1; }
+	EDGE_RELEASE=$(CURDIR)/dist EDGE_RELEASE_KEY='$(abspath $(PUBLIC))' \
+		go test -count=1 -timeout 30m $(FLAGS) -run '^TestRelease_' -v ./packaging
 
 .PHONY: packages-check
 packages-check: packages-deps ## installs, starts, updates and removes both packages on an overlay of this machine, as root

@@ -200,30 +200,36 @@ func libraries(t *testing.T, program, root string) (options []string) {
 func TestImage(t *testing.T) {
 	i := readDockerfile(t)
 	root := i.unpack(t)
-	options := append([]string{"--bind", root, "/"}, libraries(t, filepath.Join(root, i.entry[0]), root)...)
+	runImage(t, root, slices.Concat(i.entry, i.cmd), i.env)
+	if !slices.Equal(i.health, append(slices.Clone(i.entry), "status", "--live")) {
+		t.Errorf("HEALTHCHECK %q", i.health)
+	}
+	if !slices.Equal(i.ports, []string{"80", "443", "443/udp"}) {
+		t.Errorf("EXPOSE %q", i.ports)
+	}
+}
+
+// runImage runs the command line of an image on its file system, and ends it.
+func runImage(t *testing.T, root string, command, env []string) {
+	t.Helper()
+	options := append([]string{"--bind", root, "/"}, libraries(t, filepath.Join(root, command[0]), root)...)
 	options = append(options, "--unshare-pid", "--as-pid-1", "--proc", "/proc", "--clearenv", "--chdir", "/")
-	for _, e := range i.env {
+	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
 		options = append(options, "--setenv", name, value)
 	}
 	if err := os.Mkdir(filepath.Join(root, "proc"), 0o755); err != nil { //nolint:gosec // as an engine makes it
 		t.Fatal(err)
 	}
-	s := startSandbox(t, options, slices.Concat(i.entry, i.cmd), nil)
+	s := startSandbox(t, options, command, nil)
 	s.process.WaitLine(`"listening".*:443`)
 	for _, url := range []string{"http://127.0.0.1/", "https://127.0.0.1/"} {
 		if status, body := s.get(url); status != "200" || !strings.Contains(body, "<html") {
 			t.Errorf("%s: %s %s", url, status, body)
 		}
 	}
-	if !slices.Equal(i.health, append(slices.Clone(i.entry), "status", "--live")) {
-		t.Errorf("HEALTHCHECK %q", i.health)
-	}
 	if uid := s.status("Uid"); os.Geteuid() == 0 && !strings.HasPrefix(uid, "65532\t65532\t65532\t65532") {
 		t.Errorf("it runs as %s", uid)
-	}
-	if !slices.Equal(i.ports, []string{"80", "443", "443/udp"}) {
-		t.Errorf("EXPOSE %q", i.ports)
 	}
 	owned := map[string]bool{}
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, _ fs.DirEntry, err error) error {
