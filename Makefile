@@ -154,11 +154,16 @@ dist: $(if $(filter-out archives,$(or $(PARTS),packages)),packages-deps) ## the 
 	$(DIST) -commit '$(COMMIT)' -epoch '$(EPOCH)'
 
 .PHONY: release-check
-release-check: packages-deps ## each file of dist/ in use: installed, run, upgraded under load, on copies of this machine, as root
-	$(call apt,qemu-aarch64-static:qemu-user-static wrk:wrk,)
+release-check: packages-deps bin/kube-apiserver ## each file of dist/ in use: installed, run, upgraded under load, on copies of this machine, as root
+	$(call apt,qemu-aarch64-static:qemu-user-static wrk:wrk etcd:etcd-server,etcd)
 	@[ -f dist/SHA256SUMS ] || { echo "dist/ has no release: make release, or make dist, makes one"; exit 1; }
 	EDGE_RELEASE=$(CURDIR)/dist EDGE_RELEASE_KEY='$(abspath $(PUBLIC))' \
 		go test -count=1 -timeout 30m $(FLAGS) -run '^TestRelease_' -v ./packaging
+	@docs=$$(mktemp -d); trap 'rm -rf $$docs' EXIT; \
+	go test -C packaging/helm/check -count=1 -timeout 20m $(FLAGS) -run '^TestChart$$' . \
+		-chart $$(ls $(CURDIR)/dist/edge-chart-*.tgz) -rendered $$docs; \
+	EDGE_CHART=$$docs EDGE_KUBE=$(CURDIR)/bin/kube-apiserver \
+		go test -C internal/test/interop -count=1 -timeout 20m $(FLAGS) -run '^TestChart_applied$$' -v .
 
 .PHONY: packages-check
 packages-check: packages-deps ## installs, starts, updates and removes both packages on an overlay of this machine, as root
@@ -331,7 +336,8 @@ sim-takeover: ## the orders of a take-over: TAKEOVERS=100000 seeds from SIM_FIRS
 	for run in $$runs; do wait $$run; done
 
 # What fails does not keep the other parts from running, and fails the whole at its end, where the result, the seed and
-# the time of each part stand. Tests of processes draw their moments from SOAK_SEED, too.
+# the time of each part stand; docs/design/soak.md gets a line of each. Tests of processes draw their moments from
+# SOAK_SEED, too.
 .PHONY: soak
 soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws them, PARTS="race fuzz" runs these alone
 	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; table=; failed=; now=; \
@@ -351,6 +357,8 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 			printf '\n=== soak: %s\n' $$now; \
 			"$$@" || { result=FAILED; failed+=" $$now failed;"; }; \
 			table+="  $$(printf '%-6s %-12s %6d s' $$result $$now $$((SECONDS - began)))\n"; \
+			printf '| %s | `%.12s` | %s | %s | %s | %d s | |\n' $$(date +%F) '$(COMMIT)' $$now $$seed $$result \
+				$$((SECONDS - began)) >>docs/design/soak.md; \
 		fi; \
 		now=; \
 	}; \
@@ -380,11 +388,14 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 	[ -z "$$failed" ]
 
 # The module internal/test/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
+.PHONY: bin/kube-apiserver
+bin/kube-apiserver:
+	go build -C internal/test/kube -trimpath -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ \
+		k8s.io/kubernetes/cmd/kube-apiserver
+
 .PHONY: nightly
-nightly: ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
+nightly: bin/kube-apiserver ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
 	$(call apt,etcd:etcd-server named:bind9 nsupdate:bind9-dnsutils,etcd named)
-	go build -C internal/test/kube -trimpath -buildvcs=false -ldflags '-s -w' \
-		-o $(CURDIR)/bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/test/interop -count=1 -timeout 30m $(FLAGS) \
 		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|_etcd' -v .
 

@@ -26,7 +26,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write packaging/kubernetes/edge.yaml anew")
+var (
+	update   = flag.Bool("update", false, "write packaging/kubernetes/edge.yaml anew")
+	packed   = flag.String("chart", chart, "the chart that is rendered: a folder, or a file as make dist makes it")
+	rendered = flag.String("rendered", "", "the folder that TestChart writes the documents to, for an API server")
+)
 
 const (
 	chart = "../edge"
@@ -58,7 +62,7 @@ func render(t *testing.T, release string, v values) map[string][]byte {
 // text returns the chart as helm template prints it.
 func text(t *testing.T, release string, v values) []byte {
 	t.Helper()
-	c, err := loader.Load(chart)
+	c, err := loader.Load(*packed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +168,24 @@ func TestChart(t *testing.T) {
 				}
 			}
 			fits(t, &pod.Spec, &service, configMaps)
+			writeRendered(t, name, v)
 			udp := func(p core.ServicePort) bool { return p.Protocol == core.ProtocolUDP && p.Port == 443 }
 			if slices.ContainsFunc(service.Spec.Ports, udp) != (v["udpPorts"] != nil) {
 				t.Errorf("%+v", service.Spec.Ports)
 			}
 		})
+	}
+}
+
+// writeRendered writes the documents for some values where -rendered asks for it.
+func writeRendered(t *testing.T, name string, v values) {
+	t.Helper()
+	if *rendered == "" {
+		return
+	}
+	file := filepath.Join(*rendered, strings.ReplaceAll(name, " ", "-")+".yaml")
+	if err := os.WriteFile(file, text(t, "web", v), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

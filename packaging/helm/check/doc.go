@@ -13,5 +13,6 @@
 //	make helm-check                  the tests
 //	go test . -run Plain -update     writes packaging/kubernetes/edge.yaml anew, after a change of the chart
 //
-// No cluster is asked: that the pods start there is not tested.
+// No cluster is asked here. make release-check has a real API server take what this renders of the chart of a release;
+// that the pods start is not tested.
 package check
