@@ -153,8 +153,9 @@ curl -sS --retry 50 --retry-delay 1 --retry-connrefused --max-time 60 http://127
 // make install of a clone puts edge on the PATH.
 func TestRelease_source(t *testing.T) {
 	dir, root := madeRelease(t), testutil.Root(t)
-	commands := strings.Replace(section(t, "From source")[0], "https://github.com/edge-proxy/edge", root, 1)
-	out := onMachine(t, dir, "cd /tmp\n"+commands+"\n")
+	commands := strings.Replace(section(t, "From source")[0], "https://github.com", "file:///tmp", 1)
+	out := onMachine(t, dir, "mkdir /tmp/edge-proxy /tmp/fresh\nln -s '"+root+"' /tmp/edge-proxy/edge\ncd /tmp/fresh\n"+
+		commands+"\n")
 	if !strings.Contains(out, "\nedge ") {
 		t.Error(out)
 	}
