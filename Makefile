@@ -138,20 +138,21 @@ clean: ## remove what these targets made
 
 ##@ Release
 # DIST makes the files of a release. The module packaging/deb is not in MODULES: make test does without nfpm.
-DIST = go run -C packaging/dist . -version '$(VERSION)' -parts '$(PARTS)' -key '$(abspath $(KEY))' -out $(CURDIR)/dist
+# What was made before stays until all is there.
+DIST = rm -rf bin/dist.part && \
+	go run -C packaging/dist . -version '$(VERSION)' -parts '$(PARTS)' -key '$(abspath $(KEY))' -out $(CURDIR)/bin/dist.part $(1) && \
+	rm -rf dist && mv bin/dist.part dist
 ALL_OF_IT := archives packages image chart notes
 
 .PHONY: release
 release: PARTS := $(ALL_OF_IT)
 release: packages-deps ## dist/: all files of a release, of a tree without changes; VERSION=1.2.3 KEY=secret.key
-	rm -rf dist
-	$(DIST) -release
+	$(call DIST,-release)
 
 .PHONY: dist
 dist: PARTS := $(or $(PARTS),$(ALL_OF_IT))
 dist: $(if $(filter-out archives,$(or $(PARTS),packages)),packages-deps) ## the same of any tree; PARTS=archives makes these alone
-	rm -rf dist
-	$(DIST) -commit '$(COMMIT)' -epoch '$(EPOCH)'
+	$(call DIST,-commit '$(COMMIT)' -epoch '$(EPOCH)')
 
 .PHONY: release-check
 release-check: packages-deps bin/kube-apiserver ## each file of dist/ in use: installed, run, upgraded under load, on copies of this machine, as root

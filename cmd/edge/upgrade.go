@@ -41,8 +41,9 @@ func newUpgrade() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if key != "" && len(args) == 0 {
-				return usage{cmd, errors.New("--verify needs the program, BIN")}
+			// A variable of a script that has no value is not to be an upgrade without a look.
+			if cmd.Flags().Changed("verify") && (key == "" || len(args) == 0) {
+				return usage{cmd, errors.New("--verify needs a key, and the program, BIN")}
 			}
 			if len(args) > 0 {
 				var err error

@@ -59,11 +59,13 @@ func TestUpgrade_verify(t *testing.T) {
 			t.Errorf("%s: process %d serves", c.name, s.serving())
 		}
 	}
+	for _, args := range [][]string{{"--verify", public.String()}, {program, "--verify", ""}, {program, "--verify="}} {
+		if code, out := s.upgrade(args...); code != exitUsage || !strings.Contains(out, "BIN") {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
 	if strings.Contains(s.Output(), "upgrade") {
 		t.Errorf("the process was asked:\n%s", s.Output())
-	}
-	if code, out := s.upgrade("--verify", public.String()); code != exitUsage || !strings.Contains(out, "BIN") {
-		t.Errorf("%d %s", code, out)
 	}
 	putAs(t, program, 0o700, whole)
 	putAs(t, program+".minisig", 0o600, good)

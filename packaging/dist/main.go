@@ -140,8 +140,12 @@ type binaries map[string]map[string]string
 func (r *release) link(work string) (binaries, error) {
 	b := binaries{}
 	need := programs
-	if !r.has("archives") && !r.has("packages") {
+	switch {
+	case r.has("archives"):
+	case r.has("image"):
 		need = programs[:1]
+	default:
+		return b, nil
 	}
 	for _, arch := range r.archs {
 		b[arch] = map[string]string{}

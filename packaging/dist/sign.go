@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"aead.dev/minisign"
 )
@@ -40,8 +41,10 @@ func (s signer) sign(r *release, b binaries) error {
 		return nil
 	}
 	files := map[string]string{sumsName: filepath.Join(r.out, sumsName)}
-	for _, arch := range r.archs {
-		files[r.nameOf("edge", arch)] = b[arch]["edge"]
+	for arch, linked := range b {
+		if r.has("archives") && slices.Contains(r.archs, arch) {
+			files[r.nameOf("edge", arch)] = linked["edge"]
+		}
 	}
 	for name, from := range files {
 		text, err := os.ReadFile(from)

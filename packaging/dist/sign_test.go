@@ -32,6 +32,7 @@ func TestSign(t *testing.T) {
 		"with another password": {locked, "open", "MINISIGN_PASSWORD"}, "no key": {[]byte("hello"), "", "-key"},
 	} {
 		r := of(t)
+		r.parts = parts
 		r.key = filepath.Join(t.TempDir(), "secret.key")
 		testutil.Must(t, os.WriteFile(r.key, c.text, 0o600))
 		t.Setenv("MINISIGN_PASSWORD", c.password)
