@@ -374,9 +374,10 @@ func TestProxyProtocol_haproxyChecks(t *testing.T) {
 		front = f.section("127.0.0.1", "", "%s\nserver %s %s check inter 10ms %s",
 			one.section, one.name, r.at["checked"], one.server)
 	}
-	f.section("127.0.0.1", "", "server tls %s check check-ssl verify none inter 50ms send-proxy-v2 check-send-proxy",
+	// A handshake has the time between two checks.
+	f.section("127.0.0.1", "", "server tls %s check check-ssl verify none inter 400ms send-proxy-v2 check-send-proxy",
 		r.at["told-tls"])
-	f.section("127.0.0.1", "", "server tls-http %s check check-ssl verify none inter 50ms send-proxy\n"+
+	f.section("127.0.0.1", "", "server tls-http %s check check-ssl verify none inter 400ms send-proxy\n"+
 		"option httpchk GET /", r.at["told-tls"])
 	control := f.haproxy()
 	c := clientFrom(t, "127.0.0.5", "h1", nil)
@@ -387,7 +388,7 @@ func TestProxyProtocol_haproxyChecks(t *testing.T) {
 			t.Fatalf("reused %v: %q, want %q", again, body, want)
 		}
 		reused = true
-		return r.begun(t, "checked")["own"] >= 200 && r.begun(t, "told-tls")["own"] >= 20
+		return r.begun(t, "checked")["own"] >= 200 && r.begun(t, "told-tls")["own"] >= 10
 	}, "checks of HAProxy")
 	testutil.Eventually(t, testutil.Minutes, func() bool { return len(statistics(t, control)) == len(checking)+2 })
 	for name, columns := range statistics(t, control) {
