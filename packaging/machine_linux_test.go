@@ -78,6 +78,10 @@ func command(t *testing.T, dir string, args ...string) {
 	}
 }
 
+// asEdge sets $as to the words that run a command as the unit does: as its user, with its one right of root.
+const asEdge = `as="setpriv --reuid edge --regid edge --init-groups ` +
+	`--inh-caps=+net_bind_service --ambient-caps=+net_bind_service"`
+
 // served starts edge as the unit does, asks it, and ends it. The lines are those of the unit: systemd is not there.
 func served(t *testing.T) string {
 	t.Helper()
@@ -86,7 +90,7 @@ func served(t *testing.T) string {
 	return `
 install -d -o edge -g edge -m 750 /run/edge
 export STATE_DIRECTORY=/var/lib/edge
-as="setpriv --reuid edge --regid edge --init-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service"
+` + asEdge + `
 $as --no-new-privs ` + start + ` >/tmp/edge.log 2>&1 &
 ask() {
 	curl -sSk --noproxy '*' --retry 50 --retry-delay 1 --retry-connrefused --max-time 60 "$1" | grep -o '<html' ||

@@ -93,7 +93,7 @@ mkdir -p /run/systemd/system
 rm -f /usr/bin/systemctl
 cat >/usr/bin/systemctl <<'END'
 #!/bin/sh
-as="setpriv --reuid edge --regid edge --init-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service"
+` + asEdge + `
 case "$*" in
 "enable --now edge" | "enable --now edge.service")
 	[ ! -e /run/edge/edge.pid ] || exit 0
@@ -161,7 +161,8 @@ func TestRelease_source(t *testing.T) {
 	}
 }
 
-// A package over the one of the release before, or of the commit before the first, loses no request of a load.
+// The package takes the place of an older one, of the last tag or else of the commit before, under load: no request is
+// lost.
 func TestRelease_upgrade(t *testing.T) {
 	_, root := madeRelease(t), testutil.Root(t)
 	tool(t, "wrk")
@@ -201,7 +202,7 @@ curl -sS http://127.0.0.1/ | grep -o '<html'
 	}
 }
 
-// layout is what the index and the manifests of an OCI layout have of each other.
+// layout has the fields by which the files of an OCI layout name each other.
 type layout struct {
 	Manifests []struct {
 		Digest   string
@@ -211,19 +212,14 @@ type layout struct {
 	Config struct{ Digest string }
 }
 
-// unpackLayout makes the file system of the image for this machine, by tar alone, and returns the command line.
-func unpackLayout(t *testing.T, archive string) (root string, command, env []string) {
+// unpackLayout makes the file system of the image for this machine, by tar alone, and returns its command line and
+// environment.
+func unpackLayout(t *testing.T, archive string) (root string, line, env []string) {
 	t.Helper()
 	dir := openDir(t)
 	root = filepath.Join(dir, "root")
 	testutil.Must(t, os.Mkdir(root, 0o755)) //nolint:gosec // as an engine makes it
-	run := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command("tar", args...).CombinedOutput(); err != nil {
-			t.Fatalf("tar %q: %v\n%s", args, err, out)
-		}
-	}
-	run("xf", archive, "-C", dir)
+	command(t, dir, "tar", "xf", archive)
 	at := func(digest string) string { return filepath.Join(dir, "blobs", strings.Replace(digest, ":", "/", 1)) }
 	parse := func(file string, to any) {
 		t.Helper()
@@ -240,7 +236,7 @@ func unpackLayout(t *testing.T, archive string) (root string, command, env []str
 		}
 	}
 	for _, layer := range manifest.Layers {
-		run("xzpf", at(layer.Digest), "-C", root, "--numeric-owner")
+		command(t, root, "tar", "xzpf", at(layer.Digest), "--numeric-owner")
 	}
 	var config struct {
 		Config struct{ Entrypoint, Cmd, Env []string }
@@ -251,8 +247,8 @@ func unpackLayout(t *testing.T, archive string) (root string, command, env []str
 
 // The image answers from its layout as the one of the Dockerfile does.
 func TestRelease_image(t *testing.T) {
-	root, command, env := unpackLayout(t, theFile(t, "edge-image-*.tar"))
-	runImage(t, root, command, env)
+	root, line, env := unpackLayout(t, theFile(t, "edge-image-*.tar"))
+	runImage(t, root, line, env)
 }
 
 // The program for the other processor serves, emulated.

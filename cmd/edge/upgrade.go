@@ -41,7 +41,7 @@ func newUpgrade() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// A variable of a script that has no value is not to be an upgrade without a look.
+			// A script whose variable for the key is empty must not start an unsigned program.
 			if cmd.Flags().Changed("verify") && (key == "" || len(args) == 0) {
 				return usage{cmd, errors.New("--verify needs a key, and the program, BIN")}
 			}
@@ -73,13 +73,7 @@ func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade, key string) error {
 	if a.json {
 		step = func(string) {}
 	}
-	pid, err := 0, error(nil)
-	if key != "" {
-		err = verify(ask.Binary, key, step)
-	}
-	if err == nil {
-		pid, err = a.renew(ask, step)
-	}
+	pid, err := a.renewSigned(ask, key, step)
 	if a.json {
 		done := map[string]any{"upgraded": err == nil}
 		if err != nil {
@@ -97,6 +91,16 @@ func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade, key string) error {
 	}
 	_, err = fmt.Fprintf(out, "edge: upgraded: process %d serves\n", pid)
 	return err
+}
+
+// renewSigned is renew with a program that key has signed; with any program where key is "".
+func (a *asking) renewSigned(ask *admin.Upgrade, key string, step func(string)) (pid int, err error) {
+	if key != "" {
+		if err := verify(ask.Binary, key, step); err != nil {
+			return 0, err
+		}
+	}
+	return a.renew(ask, step)
 }
 
 var errNeedsAnswer = errors.New("the configuration has no upgrade_sock, and there is no admin surface: a signal " +

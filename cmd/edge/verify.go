@@ -11,9 +11,9 @@ import (
 	"github.com/edge-proxy/edge/internal/base/printable"
 )
 
-// verify returns an error unless BIN.minisig is the signature of a program by a public key of minisign, which key is,
-// or the name of whose file it is. It tells the comment that was signed too: it names the version, so that an older
-// program with a good signature is seen.
+// verify returns an error unless the file PROGRAM.minisig is the signature of a program. key is a public key of
+// minisign, or names a file that has one. The signed comment is told: it names the version, so that an operator notices
+// an older program, whose signature is good, too.
 func verify(program, key string, step func(string)) error {
 	var public minisign.PublicKey
 	if public.UnmarshalText([]byte(key)) != nil {

@@ -32,7 +32,7 @@ func of(t *testing.T) release {
 		when: time.Unix(1767225600, 0).UTC(), archs: []string{runtime.GOARCH}}
 }
 
-// linkedBy returns programs that stand for those of a release: edge is edge, the others are three bytes each.
+// linkedBy returns programs to make a release of: edge itself, and three bytes for each of the other two.
 func linkedBy(t *testing.T) binaries {
 	t.Helper()
 	other := filepath.Join(t.TempDir(), "program")

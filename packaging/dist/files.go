@@ -33,6 +33,20 @@ func (r *release) read(to map[string]file, name, from string) error {
 	return err
 }
 
+// readTree returns the files of a folder by their paths in it.
+func readTree(dir string) (map[string]file, error) {
+	content, tree := map[string]file{}, os.DirFS(dir)
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(tree, name)
+		content[name] = file{text: text, mode: 0o644}
+		return err
+	})
+	return content, err
+}
+
 // writeTar returns files as a tar archive below the folder top, or below none. Their order, times and owners do not
 // depend on the machine.
 func writeTar(top string, content map[string]file, when time.Time) ([]byte, error) {
@@ -143,23 +157,15 @@ func write(path string, text []byte) error {
 
 // chart packs the Helm chart with the version of the release.
 func (r *release) chart(binaries) error {
-	const of = "packaging/helm/edge"
-	content := map[string]file{}
-	tree := os.DirFS(filepath.Join(r.source, of))
-	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		return r.read(content, name, path.Join(of, name))
-	})
+	dir := filepath.Join(r.source, "packaging", "helm", "edge")
+	content, err := readTree(dir)
 	if err != nil {
 		return err
 	}
 	head := content["Chart.yaml"]
-	plain, _, _ := strings.Cut(r.version, "-")
-	before, after, found := bytes.Cut(head.text, []byte("\nversion: "+plain+"\n"))
+	before, after, found := bytes.Cut(head.text, []byte("\nversion: "+r.plain()+"\n"))
 	if !found {
-		return fmt.Errorf("%s/Chart.yaml has no line \"version: %s\"", of, plain)
+		return fmt.Errorf("%s/Chart.yaml has no line \"version: %s\"", dir, r.plain())
 	}
 	head.text = fmt.Appendf(nil, "%s\nversion: %s\n%s", before, r.version, after)
 	content["Chart.yaml"] = head

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/pem"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,15 +47,7 @@ func (r *release) image(b binaries) error {
 	if err := to.AppendIndex(index, layout.WithAnnotations(name)); err != nil {
 		return err
 	}
-	content := map[string]file{}
-	err = fs.WalkDir(os.DirFS(work), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		text, err := os.ReadFile(filepath.Join(work, filepath.FromSlash(name)))
-		content[name] = file{text: text, mode: 0o644}
-		return err
-	})
+	content, err := readTree(work)
 	if err != nil {
 		return err
 	}
@@ -103,7 +94,7 @@ func (r *release) imageOf(arch, binary string) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-// config is the last stage of the Dockerfile.
+// config says what the last stage of the Dockerfile says.
 func (r *release) config() v1.Config {
 	return v1.Config{
 		User: "65532:65532", Env: []string{"STATE_DIRECTORY=/var/lib/edge"},

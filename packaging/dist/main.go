@@ -23,13 +23,13 @@ type release struct {
 	commit  string
 	when    time.Time // the time of each file in an archive, and of the SBOM
 	archs   []string  // as GOARCH
-	parts   []string  // of what can be made
+	parts   []string  // the ones to make, of parts below
 	key     string    // the file of a secret key of minisign; "" signs nothing
-	final   bool      // refuse what is no release
+	final   bool      // refuse a tree that is no release: see ready
 	told    io.Writer // progress
 }
 
-// parts are all that can be made. Packages are made of the archives.
+// parts are the words of -parts. Packages are made of the archives.
 var parts = []string{"archives", "packages", "image", "chart", "notes"}
 
 func main() {
@@ -48,7 +48,7 @@ func main() {
 
 var (
 	// versionForm is a semantic version without metadata of a build, since "+" is not for tags of images.
-	versionForm = regexp.MustCompile(`^(\d+\.\d+\.\d+)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$`)
+	versionForm = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$`)
 	archForm    = regexp.MustCompile(`^[0-9a-z]+$`)
 )
 
@@ -83,6 +83,12 @@ func parse(args []string) (release, error) {
 		return r, fmt.Errorf("-parts: %q is none of %q", r.parts[unknown], parts)
 	}
 	return r, nil
+}
+
+// plain returns the version without what comes after a hyphen: 1.2.3 for 1.2.3-rc.1.
+func (r *release) plain() string {
+	plain, _, _ := strings.Cut(r.version, "-")
+	return plain
 }
 
 // has reports whether a part is to be made.

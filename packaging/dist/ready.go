@@ -67,10 +67,9 @@ func (r *release) section() (text, day string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	plain := versionForm.FindStringSubmatch(r.version)[1]
 	found := heading.FindAllSubmatchIndex(all, -1)
 	for i, at := range found {
-		if string(all[at[2]:at[3]]) != plain {
+		if string(all[at[2]:at[3]]) != r.plain() {
 			continue
 		}
 		end := len(all)
@@ -79,5 +78,5 @@ func (r *release) section() (text, day string, err error) {
 		}
 		return strings.TrimSpace(string(all[at[1]:end])), string(all[at[4]:at[5]]), nil
 	}
-	return "", "", fmt.Errorf("CHANGELOG.md has no heading \"## [%s] - DAY\"", plain)
+	return "", "", fmt.Errorf("CHANGELOG.md has no heading \"## [%s] - DAY\"", r.plain())
 }

@@ -48,17 +48,10 @@ func runPage(t *testing.T, list []*block) error {
 	binary := testutil.Binary(t, "./cmd/edge") // which the first page has to build
 	programs := t.TempDir()
 	testutil.Must(t, os.Symlink(testutil.Binary(t, "./cmd/edge-import"), filepath.Join(programs, "edge-import")))
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script)
-	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = testutil.Patience // a process of an upgrade may hold the output
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+programs, "EDGE="+binary,
-		"BALANCER="+testutil.Binary(t, "./examples/loadbalancer"), "ROOT="+testutil.Root(t),
-		"DIR="+dir, "HOME="+dir, "STATE_DIRECTORY="+filepath.Join(dir, ".local/state/edge"))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	env := []string{"PATH=" + os.Getenv("PATH") + ":" + programs, "EDGE=" + binary,
+		"BALANCER=" + testutil.Binary(t, "./examples/loadbalancer"), "ROOT=" + testutil.Root(t),
+		"DIR=" + dir, "HOME=" + dir, "STATE_DIRECTORY=" + filepath.Join(dir, ".local/state/edge")}
+	if out, err := bash(t, dir, env, "-c", script); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	for i, b := range list {
@@ -72,6 +65,20 @@ func runPage(t *testing.T, list []*block) error {
 		}
 	}
 	return nil
+}
+
+// bash runs a script in a folder, with env added to the environment, and returns its output. It is killed with what it
+// has started when it takes minutes.
+func bash(t *testing.T, dir string, env []string, args ...string) (out []byte, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = testutil.Patience // a process of an upgrade may hold the output
+	return cmd.CombinedOutput()
 }
 
 // A page with a command that fails, a wrong configuration or an output that does not come is noticed.

@@ -1,13 +1,10 @@
 package docs
 
 import (
-	"context"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
@@ -15,7 +12,8 @@ import (
 
 const sites = "examples/sites"
 
-// The script of each site runs it and asks it, and ends with an error where an answer is not the one that it names.
+// The script of each site starts edge with the site's file, asks it, and ends with an error after an answer that it did
+// not expect.
 func TestSites(t *testing.T) {
 	scripts, err := filepath.Glob(filepath.Join(testutil.Root(t), sites, "*", "try.sh"))
 	if err != nil || len(scripts) < 5 {
@@ -63,13 +61,7 @@ func runSite(t *testing.T, name, page string) (out []byte, err error) {
 		testutil.Must(t, err)
 	}
 	testutil.Must(t, os.Symlink(testutil.Binary(t, "./cmd/edge"), filepath.Join(programs, "edge")))
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", filepath.Join(dir, name, "try.sh"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = testutil.Patience
-	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "TMPDIR="+t.TempDir(),
-		"HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=*")
-	return cmd.CombinedOutput()
+	env := []string{"PATH=" + programs + ":" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(),
+		"HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=*"}
+	return bash(t, dir, env, filepath.Join(name, "try.sh"))
 }
