@@ -357,7 +357,9 @@ func (s *QUIC) OnClose(c *engine.Conn, _ error) {
 	if invariant.On {
 		defer s.check()
 	}
-	s.conn = c
+	if s.conn == nil { // otherwise OnOpen has set it, and a goroutine may read it
+		s.conn = c
+	}
 	if reason := s.ended(); reason != nil && s.listed {
 		s.seat.fail(reason, "")
 	}
