@@ -110,7 +110,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"examples/plugin/edge.toml", "[http]", "a type of its module, which TestBuild starts"},
 	{"examples/plugin/fleet/edge.toml", "[http]", "types of its modules, whose tests start it"},
 	{"docs/commands.md", "source <(edge completion bash)", "needs shells with their completion"},
-	{"docs/quick-start.md", `time=… level=WARN msg="a backend fails"`, "the log of a terminal"},
+	{"docs/quick-start*.md", `time=… level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/tls.md", "openssl ocsp", "asks a server of the authority"},
 }
 

@@ -30,6 +30,11 @@
 //
 // A link to a heading leads to one. The index of docs/README.md has the words of everyday jobs.
 //
+// # Translations
+//
+// A page in another language, as README.zh.md, has the code, the links and the figures of its original. Its blocks are
+// run, too. Where a page that it leads to has a translation, it may lead to that.
+//
 // # Limits
 //
 // The shell of a page has the time of testutil.Minutes.

@@ -1,8 +1,7 @@
 package docs
 
 import (
-	"maps"
-	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,17 +11,20 @@ import (
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
-// translations are pages in another language beside their originals.
-var translations = map[string]string{"README.zh.md": "README.md"}
+// translations are pages in another language, each with its original in the same folder. Paths are from the root.
+var translations = map[string]string{
+	"README.zh.md":           "README.md",
+	"docs/quick-start.zh.md": "docs/quick-start.md",
+}
 
 var (
 	target = regexp.MustCompile(`\]\(([^)#][^)]*)\)`)
 	number = regexp.MustCompile(`\d+(\.\d+)?`)
 )
 
-// kept are the parts of a page that no language changes: code, the links of each line to other files, and
-// the numbers of each table.
-func kept(text string) (parts []string) {
+// kept returns the parts of a page that no language changes: code, the links of each line to other files, and the
+// numbers of each table.
+func kept(page, text string) (parts []string) {
 	code := false
 	for line := range strings.Lines(text) {
 		switch {
@@ -38,7 +40,7 @@ func kept(text string) (parts []string) {
 		if !code {
 			var links []string
 			for _, m := range target.FindAllStringSubmatch(line, -1) {
-				links = append(links, m[1])
+				links = append(links, inOriginal(page, m[1]))
 			}
 			slices.Sort(links) // another language may name things in another order
 			parts = append(parts, links...)
@@ -47,14 +49,27 @@ func kept(text string) (parts []string) {
 	return parts
 }
 
-// Each translation has the code, the links and the figures of its original.
+// inOriginal returns a link of page as the original has it: a translation that it leads to stands for its original. So
+// a page and its translation have the same link where they lead to each other. A link with an anchor stays as it is.
+func inOriginal(page, to string) string {
+	if original := translations[path.Join(path.Dir(page), to)]; original != "" {
+		return path.Join(path.Dir(to), path.Base(original))
+	}
+	return to
+}
+
+// Each translation has the code, the links and the figures of its original, and the two lead to each other.
 func TestTranslations(t *testing.T) {
 	for page, original := range translations {
-		got, want := keptOf(t, page), keptOf(t, original)
+		translated, text := textOf(t, page), textOf(t, original)
+		got, want := kept(page, translated), kept(original, text)
 		for i := range max(len(got), len(want)) {
 			if a, b := at(got, i), at(want, i); a != b {
 				t.Fatalf("%s has %q where %s has %q", page, a, original, b)
 			}
+		}
+		if !leadsTo(translated, path.Base(original)) || !leadsTo(text, path.Base(page)) {
+			t.Errorf("%s and %s do not lead to each other", page, original)
 		}
 	}
 }
@@ -66,14 +81,14 @@ func at(parts []string, i int) string {
 	return parts[i]
 }
 
-func keptOf(t *testing.T, page string) []string {
+// leadsTo reports whether a page has a link to another one.
+func leadsTo(text, to string) bool {
+	return slices.ContainsFunc(target.FindAllStringSubmatch(text, -1), func(m []string) bool { return m[1] == to })
+}
+
+func textOf(t *testing.T, page string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testutil.Root(t), page))
-	testutil.Must(t, err)
-	parts := kept(string(text))
-	return slices.DeleteFunc(parts, func(p string) bool { // the links to each other
-		return translations[p] != "" || slices.Contains(slices.Collect(maps.Values(translations)), p)
-	})
+	return string(testutil.ReadFile(t, filepath.Join(testutil.Root(t), filepath.FromSlash(page))))
 }
 
 // A changed command, a link that is missing and a figure of last year are found.
@@ -84,11 +99,36 @@ func TestTranslations_fire(t *testing.T) {
 		"run me=运行": false, "[c](d.md)=c": false, "1.5=1.4": false, "d.md=e.md": false,
 	} {
 		from, to, _ := strings.Cut(change, "=")
-		if same := slices.Equal(kept(page), kept(strings.Replace(page, from, to, 1))); same != want {
+		if same := slices.Equal(kept("a.md", page), kept("a.md", strings.Replace(page, from, to, 1))); same != want {
 			t.Errorf("%s: the same: %v", change, same)
 		}
 	}
-	if parts := kept(page); len(parts) != 6 {
+	if parts := kept("a.md", page); len(parts) != 6 {
 		t.Errorf("%q", parts)
+	}
+}
+
+// A translation stands for its original in links from every folder. Other links stay.
+func TestTranslations_links(t *testing.T) {
+	for _, c := range []struct{ page, to, want string }{
+		{"README.zh.md", "docs/quick-start.zh.md", "docs/quick-start.md"},
+		{"README.md", "README.zh.md", "README.md"}, // to each other
+		{"README.zh.md", "README.md", "README.md"},
+		{"docs/quick-start.md", "quick-start.zh.md", "quick-start.md"},
+		{"docs/quick-start.zh.md", "../README.zh.md", "../README.md"},
+		{"docs/quick-start.zh.md", "README.zh.md", "README.zh.md"}, // no page of docs
+		{"docs/quick-start.zh.md", "acme.md", "acme.md"},
+		{"docs/quick-start.zh.md", "https://example.org/README.zh.md", "https://example.org/README.zh.md"},
+	} {
+		if got := inOriginal(c.page, c.to); got != c.want {
+			t.Errorf("%s: %s is %s, want %s", c.page, c.to, got, c.want)
+		}
+	}
+	const original, translated = "[a](README.md) [b](README.old.md)\n", "[a](README.zh.md)、[b](README.old.md)\n"
+	if !slices.Equal(kept("a.md", original), kept("a.zh.md", translated)) {
+		t.Errorf("%q, want %q", kept("a.zh.md", translated), kept("a.md", original))
+	}
+	if !leadsTo(original, "README.md") || leadsTo(original, "README.zh.md") {
+		t.Error("a link is taken for another one")
 	}
 }
