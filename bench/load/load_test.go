@@ -238,6 +238,31 @@ func TestRun_numbersEachRequest(t *testing.T) {
 	}
 }
 
+func TestRun_asksEachHostInTurn(t *testing.T) {
+	var asked sync.Map
+	o := against(serve(t, false, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Host, true)
+	})))
+	o.Hosts, o.Threads = 3, 2
+	if r := run(t, o); r.Requests < 3 || r.Failed() != 0 {
+		t.Errorf("%+v", r)
+	}
+	var hosts []string
+	asked.Range(func(host, _ any) bool { hosts = append(hosts, host.(string)); return true })
+	slices.Sort(hosts)
+	want := []string{"h000000.example.org", "h000001.example.org", "h000002.example.org"}
+	if !slices.Equal(hosts, want) {
+		t.Errorf("%q were asked, want %q", hosts, want)
+	}
+	for _, o := range []Options{
+		{Addr: "127.0.0.1:1", Hosts: 1, Protocol: HTTP2}, {Addr: "127.0.0.1:1", Hosts: hostsMax + 1},
+	} {
+		if _, err := Run(t.Context(), o); !errors.Is(err, errNumbered) && !errors.Is(err, errHosts) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
 func TestRun_keepsItsRate(t *testing.T) {
 	s := serve(t, false, http.NotFoundHandler())
 	o := against(s)

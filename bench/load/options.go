@@ -34,7 +34,12 @@ const (
 	timeoutDefault = 5 * time.Second
 	latencyMax     = 10 * time.Minute
 	numberLen      = 16 // hexadecimal digits
+	hostDigits     = 6
+	hostsMax       = 1_000_000
 )
+
+// HostName is the name of host n, from 0 on: all are equally long.
+func HostName(n int) string { return fmt.Sprintf("h%0*d.example.org", hostDigits, n) }
 
 // Field is a header field.
 type Field struct{ Name, Value string }
@@ -53,6 +58,9 @@ type Options struct {
 	// Numbered adds a number to the query, which no other request of this Run or an earlier one has. So no cache has
 	// the answer. HTTP1 only.
 	Numbered bool
+	// Hosts, where > 0, has each request be for the next of so many hosts, named by HostName, instead of Authority.
+	// HTTP1 only.
+	Hosts int
 
 	Threads     int           // event loops; default 1
 	Connections int           // over all threads; default 1
@@ -73,17 +81,19 @@ type plan struct {
 	wire []byte       // a request over HTTP/1, body included; of a WebSocket its beginning
 	ping []byte       // a message of a WebSocket as a frame
 
-	// first is the number of the first Numbered request: the time in nanoseconds, which no earlier Run has reached.
+	// first is the number of the first of them: the time in nanoseconds, which no earlier Run has reached.
 	// Numbers stand in wire at numberAt.
 	first    uint64
 	numberAt int
+	hostAt   int // where the digits of HostName stand in wire
 }
 
 var (
 	errWebSocketDepth = errors.New("a WebSocket has one message in progress on each connection")
 	errReconnect      = errors.New("a connection for each request is for HTTP/1 and HTTP/3, one request at a time")
 	errNoTLS          = errors.New("HTTP/3 has TLS always")
-	errNumbered       = errors.New("numbers in the query are for HTTP/1")
+	errNumbered       = errors.New("numbers in the query and other hosts are for HTTP/1")
+	errHosts          = errors.New("there are names for a million hosts")
 	errField          = errors.New("malformed header field")
 	errTarget         = errors.New("malformed method or path")
 )
@@ -111,8 +121,10 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 		return nil, errNoTLS
 	case o.Reconnect && (o.Protocol != HTTP1 && o.Protocol != HTTP3 || o.Depth > 1):
 		return nil, errReconnect
-	case o.Numbered && o.Protocol != HTTP1:
+	case (o.Numbered || o.Hosts > 0) && o.Protocol != HTTP1:
 		return nil, errNumbered
+	case o.Hosts > hostsMax:
+		return nil, errHosts
 	case !message.ValidName(o.Method) || !message.ValidTarget([]byte(o.Path)):
 		return nil, fmt.Errorf("%w: %q %q", errTarget, o.Method, o.Path)
 	}
@@ -161,6 +173,9 @@ func (p *plan) write() {
 		p.head.Add(f.Name, f.Value)
 		rest = fmt.Appendf(rest, "%s: %s\r\n", f.Name, f.Value)
 	}
+	if p.Hosts > 0 {
+		authority = HostName(0)
+	}
 	p.head.SetAuthority(authority)
 	p.head.Length = int64(len(p.Body))
 	b := fmt.Appendf(nil, "%s %s", p.Method, p.Path)
@@ -172,7 +187,9 @@ func (p *plan) write() {
 		p.numberAt = len(b) + len(sign) + len("n=")
 		b = fmt.Appendf(b, "%sn=%0*d", sign, numberLen, 0)
 	}
-	b = fmt.Appendf(b, " HTTP/1.1\r\nHost: %s\r\n", authority)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	p.hostAt = len(b) + len("h")
+	b = fmt.Appendf(b, "%s\r\n", authority)
 	b = append(b, rest...)
 	if p.Protocol == WebSocket {
 		b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+

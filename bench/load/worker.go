@@ -26,8 +26,8 @@ type worker struct {
 	handshaker *tlsconn.Handshaker
 	tls        *tlsconn.ClientOptions
 	head       message.Head // scratch of the decoders
-	wire       []byte       // the Numbered request that was sent last
-	number     uint64       // of the next Numbered request
+	wire       []byte       // the request that was sent last, where each is another one
+	number     uint64       // of the next request of these
 	codec      h2.Options
 	h3         h3Shared
 
@@ -182,16 +182,26 @@ func (w *worker) sendDue(r *engine.Reactor) {
 // nextRequest returns the next request over HTTP/1. It is borrowed until the next call. The workers take numbers in
 // turn, as they do with times.
 func (w *worker) nextRequest() []byte {
-	if !w.plan.Numbered {
+	if !w.plan.Numbered && w.plan.Hosts == 0 {
 		return w.plan.wire
 	}
 	n := w.number
 	w.number += uint64(w.plan.Threads)
-	for i := numberLen - 1; i >= 0; i-- {
-		w.wire[w.plan.numberAt+i] = "0123456789abcdef"[n&0xf]
-		n >>= 4
+	if w.plan.Hosts > 0 {
+		writeDigits(w.wire[w.plan.hostAt:][:hostDigits], n%uint64(w.plan.Hosts), 10)
+	}
+	if w.plan.Numbered {
+		writeDigits(w.wire[w.plan.numberAt:][:numberLen], n, 16)
 	}
 	return w.wire
+}
+
+// writeDigits fills to with the last digits of n.
+func writeDigits(to []byte, n, base uint64) {
+	for i := len(to) - 1; i >= 0; i-- {
+		to[i] = "0123456789abcdef"[n%base]
+		n /= base
+	}
 }
 
 // answered counts the answer to a request whose latency counts from start.

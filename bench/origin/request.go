@@ -2,7 +2,9 @@ package origin
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -101,6 +103,7 @@ func newAnswers(now time.Time) *answers {
 		"/small": sized(128), "/upload": sized(128), "/16k": sized(16 << 10), "/1m": sized(1 << 20),
 		"/chunked": chunks(4, 4<<10), "/cached/1k": cacheable(1 << 10), "/cached/16k": cacheable(16 << 10),
 		"/cached/64k": cacheable(64 << 10), "/cached/256k": cacheable(256 << 10), "/cached/1m": cacheable(1 << 20),
+		"/json": records(16 << 10),
 	} {
 		found := newAnswer(now, "200 OK", body)
 		all.byPath[path] = &found
@@ -111,6 +114,7 @@ func newAnswers(now time.Time) *answers {
 // framed is a body with the field that says where it ends, and fields beside it.
 type framed struct {
 	field string // without the last line end
+	kind  string // of the content; "": text/plain
 	bytes []byte
 }
 
@@ -134,14 +138,30 @@ func chunks(count, size int) framed {
 	return f
 }
 
+// records is a list of objects, as services answer with: gzip makes a third of it.
+func records(n int) framed {
+	draw := rand.New(rand.NewPCG(1, 2))
+	list := []byte("[")
+	for whole := 1; ; whole = len(list) {
+		list = fmt.Appendf(list, `{"id":%d,"user":"%x","mail":"%x@example.org","price":%.2f,"at":"2026-%02d"},`,
+			draw.Uint32(), draw.Uint64(), draw.Uint32(), draw.Float64()*100, 1+draw.IntN(12))
+		if len(list) > n {
+			list = append(list[:whole-1], bytes.Repeat([]byte(" "), n-whole)...)
+			list = append(list, ']')
+			break
+		}
+	}
+	return framed{field: fmt.Sprintf("Content-Length: %d", n), kind: "application/json", bytes: list}
+}
+
 func text(n int) []byte {
 	const line = "all that a proxy does is carry these bytes from one to the other\n"
 	return []byte(strings.Repeat(line, n/len(line)+1)[:n])
 }
 
 func newAnswer(now time.Time, status string, body framed) answer {
-	head := fmt.Sprintf("HTTP/1.1 %s\r\nServer: origin\r\nDate: %s\r\nContent-Type: text/plain\r\n%s\r\n",
-		status, now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), body.field)
+	head := fmt.Sprintf("HTTP/1.1 %s\r\nServer: origin\r\nDate: %s\r\nContent-Type: %s\r\n%s\r\n", status,
+		now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), cmp.Or(body.kind, "text/plain"), body.field)
 	return answer{
 		keep:  append([]byte(head+"\r\n"), body.bytes...),
 		close: append([]byte(head+"Connection: close\r\n\r\n"), body.bytes...),

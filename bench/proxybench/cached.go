@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -36,13 +37,13 @@ var (
 // to answer the second of two equal requests without the origin; another proxy has to ask the origin each time. asked
 // returns how many requests the origin has answered. Each body has to be as long as the origin's own answer at from.
 func checkStored(ctx context.Context, url, from string, asked func() uint64, keeps bool) error {
-	want, err := fetchLen(ctx, from)
+	want, err := fetchLen(ctx, from, "")
 	if err != nil {
 		return fmt.Errorf("origin: %w", err)
 	}
 	for range checksMax {
 		before := asked()
-		switch got, err := fetchLen(ctx, url); {
+		switch got, err := fetchLen(ctx, url, ""); {
 		case err != nil:
 			return err
 		case got != want:
@@ -60,12 +61,27 @@ func checkStored(ctx context.Context, url, from string, asked func() uint64, kee
 	return nil
 }
 
-// fetchLen asks for url over a connection of its own and returns the length of the body.
-func fetchLen(ctx context.Context, url string) (int64, error) {
+// checkZipped returns an error if a proxy does not compress the answer of its origin, whose own address is from, by
+// gzip.
+func checkZipped(ctx context.Context, url, from string) error {
+	want, err := fetchLen(ctx, from, "")
+	if err != nil {
+		return fmt.Errorf("origin: %w", err)
+	}
+	if got, err := fetchLen(ctx, url, "gzip"); err != nil || got != want {
+		return errors.Join(fmt.Errorf("%d bytes in gzip, want %d", got, want), err)
+	}
+	return nil
+}
+
+// fetchLen asks for url over a connection of its own, in a content coding, which may be empty or gzip, and returns the
+// length of the body without it.
+func fetchLen(ctx context.Context, url, coding string) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}
+	req.Header.Set("Accept-Encoding", coding)
 	t := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	c := http.Client{Transport: t, Timeout: readyTimeout}
 	resp, err := c.Do(req)
@@ -76,5 +92,15 @@ func fetchLen(ctx context.Context, url string) (int64, error) {
 	if resp.StatusCode != http.StatusOK {
 		return 0, errors.New(resp.Status)
 	}
-	return io.Copy(io.Discard, resp.Body)
+	if got := resp.Header.Get("Content-Encoding"); got != coding {
+		return 0, fmt.Errorf("its content coding is %q, not %q", got, coding)
+	}
+	if coding == "" {
+		return io.Copy(io.Discard, resp.Body)
+	}
+	z, err := gzip.NewReader(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	return io.Copy(io.Discard, z)
 }

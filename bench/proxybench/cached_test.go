@@ -1,6 +1,7 @@
 package proxybench
 
 import (
+	"compress/gzip"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,10 +20,16 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 				names = append(names, p.Name)
 			}
 		}
-		cached, files := s.Hits || s.Numbered, strings.HasPrefix(s.Name, "file-")
-		both := func(a, b string) bool { return slices.Contains(names, a) && slices.Contains(names, b) }
-		if both(cacheName, nginxCacheName) != (cached && !files) || both(filesName, nginxFilesName) != files {
-			t.Errorf("%s runs with %v", s.Name, names)
+		files := strings.HasPrefix(s.Name, "file-")
+		for with, want := range map[string]bool{
+			withCache: (s.Hits || s.Numbered) && !files, withFiles: files, withGzip: s.Zipped, withHosts: s.Hosts > 0,
+			withHTTP3: s.Proto == H3,
+		} {
+			for _, name := range each(with, edgeName, nginxName) {
+				if slices.Contains(names, name) != want {
+					t.Errorf("%s runs with %v", s.Name, names)
+				}
+			}
 		}
 		want := append([]string{floorName}, s.Peers...)
 		if s.Peers != nil && len(names) != len(want) || names[0] != floorName {
@@ -37,6 +44,7 @@ func TestScenarios_takeTheirPeersAlone(t *testing.T) {
 		if s.Peers != nil && (err != nil || argv[0] != "edge-bench" ||
 			slices.Contains(argv, "--counter") != s.Counted ||
 			slices.Contains(argv, "--numbered") != s.Numbered ||
+			slices.Contains(argv, "--hosts") != (s.Hosts > 0) ||
 			slices.Contains(argv, "--rate") != (s.Rate > 0)) {
 			t.Errorf("%s: %v, %v", s.Name, argv, err)
 		}
@@ -71,6 +79,36 @@ func TestCheckStored_leavesOutWhatIsNotAsTheScenarioSays(t *testing.T) {
 		err := checkStored(t.Context(), c.server.URL, from.URL, counter.Load, c.keeps)
 		if c.note == "" && err != nil || c.note != "" && (err == nil || !strings.Contains(err.Error(), c.note)) {
 			t.Errorf("keeps %v: %v, want %q", c.keeps, err, c.note)
+		}
+	}
+}
+
+func TestCheckZipped_leavesOutWhatDoesNotCompress(t *testing.T) {
+	body := make([]byte, 1<<10)
+	serve := func(zip bool, body []byte) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if zip && r.Header.Get("Accept-Encoding") == "gzip" {
+				w.Header().Set("Content-Encoding", "gzip")
+				z := gzip.NewWriter(w)
+				_, _ = z.Write(body)
+				_ = z.Close()
+				return
+			}
+			_, _ = w.Write(body)
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	from := serve(false, body)
+	for name, c := range map[string]struct{ url, note string }{
+		"compresses": {serve(true, body), ""},
+		"does not":   {from, `its content coding is "", not "gzip"`},
+		"cuts off":   {serve(true, body[1:]), "1023 bytes in gzip, want 1024"},
+		"is gone":    {"http://127.0.0.1:1", "refused"},
+	} {
+		err := checkZipped(t.Context(), c.url, from)
+		if c.note == "" && err != nil || c.note != "" && (err == nil || !strings.Contains(err.Error(), c.note)) {
+			t.Errorf("%s: %v, want %q", name, err, c.note)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/machine"
@@ -14,6 +15,8 @@ import (
 
 // Report is all that was measured.
 type Report struct {
+	Time      time.Time         `json:"time"`              // when it began
+	Command   string            `json:"command,omitempty"` // line
 	Machine   machine.Facts     `json:"machine"`
 	Load      string            `json:"load_generator"`
 	Peers     []PeerFacts       `json:"peers"`
@@ -61,6 +64,7 @@ type PeerResult struct {
 	ToFloor           report.Spread `json:"to_floor"`  // ratios within a round
 	ToNginx           report.Spread `json:"to_nginx"`  // zero where nginx was not measured
 	ToBefore          report.Spread `json:"to_before"` // zero without Options.Before
+	ToEdge            report.Spread `json:"to_edge"`   // zero where edge was not measured
 	ToBeside          report.Spread `json:"to_beside"` // zero where ScenarioResult.Beside was not measured
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
@@ -91,22 +95,20 @@ func newSample(began, ended reading, m Memory, seen loadResult) Sample {
 func summarize(name, beside string, rounds []round) PeerResult {
 	p := PeerResult{Name: name}
 	to := map[string][]float64{}
+	var toBeside []float64
 	for _, this := range rounds {
 		s, ok := this[name]
 		if !ok {
 			continue
 		}
 		p.Samples = append(p.Samples, s)
-		for _, other := range []string{floorName, nginxName, beforeName, beside} {
-			o, ok := this[other]
-			for _, with := range []string{withCache, withHTTP3} {
-				if !ok {
-					o, ok = this[other+with]
-				}
-			}
-			if ok {
+		for _, other := range []string{floorName, nginxName, beforeName, edgeName} {
+			if o, ok := this.of(other); ok {
 				to[other] = append(to[other], s.CPUPerRequest/o.CPUPerRequest)
 			}
+		}
+		if o, ok := this[beside]; ok {
+			toBeside = append(toBeside, s.CPUPerRequest/o.CPUPerRequest)
 		}
 		p.Errors += s.Errors
 		if s.Memory.RSS > p.Memory.RSS {
@@ -121,8 +123,20 @@ func summarize(name, beside string, rounds []round) PeerResult {
 	p.P99 = median(p.Samples, func(s Sample) time.Duration { return s.P99 })
 	p.P999 = median(p.Samples, func(s Sample) time.Duration { return s.P999 })
 	p.ToFloor, p.ToNginx = report.SpreadOf(to[floorName]), report.SpreadOf(to[nginxName])
-	p.ToBefore, p.ToBeside = report.SpreadOf(to[beforeName]), report.SpreadOf(to[beside])
+	p.ToBefore, p.ToBeside = report.SpreadOf(to[beforeName]), report.SpreadOf(toBeside)
+	p.ToEdge = report.SpreadOf(to[edgeName])
 	return p
+}
+
+// of is the sample of a program: as the scenario has it, where one names what it does beside proxying.
+func (r round) of(program string) (Sample, bool) {
+	for _, with := range features {
+		if s, ok := r[program+with]; ok {
+			return s, true
+		}
+	}
+	s, ok := r[program]
+	return s, ok
 }
 
 func median[S any, N ~int64 | ~float64](samples []S, of func(s S) N) N {
@@ -146,10 +160,21 @@ func steady(floors []float64, tolerance float64) (keep []bool, kept int) {
 	return keep, kept
 }
 
+// Programs are the peers, each program once.
+func (r *Report) Programs() (once []PeerFacts) {
+	for _, p := range r.Peers {
+		p.Name = program(p.Name)
+		if !slices.Contains(once, p) {
+			once = append(once, p)
+		}
+	}
+	return once
+}
+
 // WriteText prints r for people.
 func (r *Report) WriteText(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "%s · load: %s\n", &r.Machine, r.Load)
-	for _, p := range r.Peers {
+	for _, p := range r.Programs() {
 		if p.Version != "" {
 			_, _ = fmt.Fprintf(w, "  %-9s %s\n", p.Name, p.Version)
 		}

@@ -2,6 +2,9 @@ package proxybench
 
 import (
 	"bytes"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -43,6 +46,44 @@ func TestReport_printsEveryPeer(t *testing.T) {
 		if !bytes.Contains(b.Bytes(), []byte(want)) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
+	}
+}
+
+// The page and the chart have what the tables have, programs once each, with their versions.
+func TestReport_pageAndChart(t *testing.T) {
+	rounds := []round{
+		{"edge+h3": {CPUPerRequest: 10}, "edge": {CPUPerRequest: 9}, "nginx+h3": {CPUPerRequest: 25}},
+		{"edge+h3": {CPUPerRequest: 20}, "edge": {CPUPerRequest: 18}, "nginx+h3": {CPUPerRequest: 60}},
+	}
+	s := &ScenarioResult{Name: "h3", What: "many streams"}
+	for _, name := range []string{"edge", "edge+h3", "nginx+h3", "caddy+h3"} {
+		s.Peers = append(s.Peers, summarize(name, "", rounds))
+	}
+	if got := s.Peers[2].ToEdge; got.Median != 2.75 {
+		t.Errorf("nginx is %+v of edge, want 2.75", got)
+	}
+	alone := &ScenarioResult{Name: "small", What: "few streams", Peers: []PeerResult{{Name: "edge"}}}
+	r := &Report{Scenarios: []*ScenarioResult{s, alone},
+		Peers: []PeerFacts{{"edge", "edge 1"}, {"edge+h3", "edge 1"}, {"nginx", "nginx version: nginx/1.31.4"},
+			{"nginx+h3", "nginx version: nginx/1.31.4"}}}
+	if got := r.Programs(); len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	chart := r.Chart()
+	if len(chart.Rows) != 1 || len(chart.Rows[0].Points) != 1 || !slices.Equal(chart.Names, []string{"nginx 1.31.4"}) {
+		t.Errorf("%+v", chart)
+	}
+	var page, svg bytes.Buffer
+	if err := errors.Join(r.Page().Write(&page), chart.WriteSVG(&svg)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"nginx: 2.75 times edge&#39;s", "many streams", "<svg", "nginx 1.31.4"} {
+		if !strings.Contains(page.String(), want) || !strings.Contains(svg.String(), want) {
+			t.Errorf("%q is missing in\n%s\n%s", want, page.String(), svg.String())
+		}
+	}
+	if strings.Contains(svg.String(), "few streams") || !strings.Contains(page.String(), "2.62–2.88") {
+		t.Errorf("%s\n%s", page.String(), svg.String())
 	}
 }
 

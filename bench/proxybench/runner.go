@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,17 +28,18 @@ const (
 
 // Options say what Run measures. The zero value measures everything.
 type Options struct {
-	Self      string        // edge-bench; default: this executable
-	Edge      string        // edge; default: beside Self
-	Before    string        // another edge, measured in turn with Edge; default: none
-	Scenarios []string      // names; default: all
-	Peers     []string      // names; default: all
-	Rounds    int           // default 9
-	Window    time.Duration // what one peer is measured for in a round; default 1 s
-	Load      string        // auto, wrk, go
-	LoadCPU   int           // < 0, or equal to ProxyCPU: the first CPU there is
-	ProxyCPU  int           // < 0, or equal to LoadCPU: the last CPU there is
-	Log       io.Writer     // progress and notes; default: none
+	Self      string            // edge-bench; default: this executable
+	Edge      string            // edge; default: beside Self
+	Before    string            // another edge, measured in turn with Edge; default: none
+	Programs  map[string]string // paths of Programs by name; default: looked up in PATH
+	Scenarios []string          // names; default: all
+	Peers     []string          // names; default: all
+	Rounds    int               // default 9
+	Window    time.Duration     // what one peer is measured for in a round; default 1 s
+	Load      string            // auto, wrk, go
+	LoadCPU   int               // < 0, or equal to ProxyCPU: the first CPU there is
+	ProxyCPU  int               // < 0, or equal to LoadCPU: the last CPU there is
+	Log       io.Writer         // progress and notes; default: none
 }
 
 var (
@@ -146,7 +148,7 @@ func (r *runner) keepAwake(scenarios []Scenario) (stop func(), err error) {
 
 // newRunner returns a runner that has a directory with a key in it, and has started nothing. The caller closes it.
 func newRunner(o Options, key func() (crypto.Signer, error)) (r *runner, err error) {
-	r = &runner{report: &Report{Machine: machine.Read("")}, descriptors: raiseDescriptors()}
+	r = &runner{report: &Report{Time: time.Now(), Machine: machine.Read("")}, descriptors: raiseDescriptors()}
 	if r.options, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
@@ -174,6 +176,13 @@ func (o Options) withDefaults() (Options, error) {
 	o.Load, o.Log = cmp.Or(o.Load, loadAuto), cmp.Or(o.Log, io.Discard)
 	if o.Before != "" {
 		o.Peers = withBefore(o.Peers)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Programs)) { // what was named is not left out with a note
+		if path := o.Programs[name]; path != "" {
+			if _, err := exec.LookPath(path); err != nil {
+				return o, fmt.Errorf("%s: %w", name, err)
+			}
+		}
 	}
 	if cpus := allowedCPUs(); o.LoadCPU < 0 || o.ProxyCPU < 0 || o.LoadCPU == o.ProxyCPU {
 		o.LoadCPU, o.ProxyCPU = cpus[0], cpus[len(cpus)-1]
@@ -269,12 +278,12 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string, cpus ...
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(r.dir, fmt.Sprint("peer-", len(r.peers)))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := os.MkdirTemp(r.dir, "peer-")
+	if err != nil {
 		return nil, fmt.Errorf("directory of %s: %w", p.Name, err)
 	}
 	at := newPlace(addrs, r.addresses[len(r.addresses)-1], dir, r.keys) // the origin that was started last
-	if p.keeps {
+	if p.named {
 		if r.memory == "" {
 			r.memory, err = memoryDir(r.dir)
 		}
@@ -336,15 +345,13 @@ func (r *runner) close() {
 func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
 	result := &ScenarioResult{Name: s.Name, What: s.What, Beside: s.Beside, RoundsAsked: r.options.Rounds}
 	active := r.livePeers(s)
-	if s.Hits || s.Numbered {
-		active = slices.DeleteFunc(active, func(p *runningPeer) bool {
-			err := checkStored(ctx, s.url(p.at["listen"]), s.url(p.at["origin"]), r.asked, p.keeps)
-			if err != nil {
-				r.note("%s: %s is left out: %v", s.Name, p.Name, err)
-			}
-			return err != nil && p.Name != floorName
-		})
-	}
+	active = slices.DeleteFunc(active, func(p *runningPeer) bool {
+		err := r.fits(ctx, s, p)
+		if err != nil {
+			r.note("%s: %s is left out: %v", s.Name, p.Name, err)
+		}
+		return err != nil
+	})
 	for _, p := range active {
 		if _, err := r.measure(ctx, s, p, min(warmWindow, 10*r.options.Window)); err != nil && ctx.Err() != nil {
 			return result, ctx.Err()
@@ -368,6 +375,20 @@ func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, 
 	}
 	result.take(rounds, active)
 	return result, failure
+}
+
+// fits returns an error if p does not answer as s supposes.
+func (r *runner) fits(ctx context.Context, s Scenario, p *runningPeer) error {
+	url, from := s.url(p.at["listen"]), s.url(p.at["origin"])
+	switch {
+	case p.Name == floorName:
+		return nil
+	case s.Hits || s.Numbered:
+		return checkStored(ctx, url, from, r.asked, p.named)
+	case s.Zipped:
+		return checkZipped(ctx, url, from)
+	}
+	return nil
 }
 
 // take keeps the steady rounds and sums them up.
@@ -433,7 +454,7 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 	switch {
 	case p.Name == floorName:
 		s = s.reference()
-	case s.Proto == H3 && !p.http3:
+	case s.Proto == H3 && !p.answers && !strings.HasSuffix(p.Name, withHTTP3):
 		s = s.overTCP()
 	}
 	pids := processTree(p.process.cmd.Process.Pid)

@@ -15,34 +15,39 @@ const (
 
 // Names of peers.
 const (
-	floorName = "floor"
-	edgeName  = "edge"
-	nginxName = "nginx"
-
+	floorName   = "floor"
+	edgeName    = "edge"
+	nginxName   = "nginx"
 	haproxyName = "haproxy"
+	h2oName     = "h2o"
+	caddyName   = "caddy"
+	envoyName   = "envoy"
 	beforeName  = "before"
-
-	// Peers of the scenarios of caches.
-	withCache        = "+cache"
-	cacheName        = edgeName + withCache
-	ownName          = "edge+own" // answers by itself
-	nginxCacheName   = nginxName + withCache
-	haproxyCacheName = haproxyName + withCache
-	beforeCacheName  = beforeName + withCache
-
-	// Peers of the scenarios of files.
-	withFiles       = "+files"
-	filesName       = edgeName + withFiles
-	nginxFilesName  = nginxName + withFiles
-	beforeFilesName = beforeName + withFiles
-
-	// Peers of the scenarios of HTTP/3.
-	withHTTP3       = "+h3"
-	http3Name       = edgeName + withHTTP3
-	beforeHTTP3Name = beforeName + withHTTP3
-	quicGoName      = "quic-go"
-	gtlsName        = "gtlsserver"
+	quicGoName  = "quic-go"
+	gtlsName    = "gtlsserver"
 )
+
+// What peers do beside proxying, in the scenarios that name them.
+const (
+	withCache = "+cache"
+	withFiles = "+files"
+	withGzip  = "+gzip"
+	withHosts = "+hosts"
+	withHTTP3 = "+h3"
+
+	ownName = edgeName + "+own" // answers by itself
+)
+
+var features = []string{withCache, withFiles, withGzip, withHosts, withHTTP3}
+
+// each are names of peers that do one of features.
+func each(with string, names ...string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = name + with
+	}
+	return out
+}
 
 // Proto is what a client speaks with the proxy. The origin speaks HTTP/1.1 without TLS, always.
 type Proto uint8
@@ -75,11 +80,13 @@ type Scenario struct {
 	Ours        bool     // edge-bench itself makes the load: it tells the 99.9th percentile
 	Rate        int      // of an open loop: requests a second, each at its own time; Ours
 
-	// Scenarios of caches and of HTTP/3 have these.
+	// Scenarios that not all peers run have these.
 	Peers    []string // names of the peers that run it, the floor aside; nil: all peers that keep no answers
 	Beside   string   // name of a peer: a column has the ratios to its cost
 	Counted  bool     // the load counts the answers: some peers do not ask the origin
 	Hits     bool     // Counted, and no request reaches the origin
+	Zipped   bool     // the answers are compressed
+	Hosts    int      // each request is for the next of so many hosts
 	Numbered bool     // each request has another query, so that no cache has its answer
 }
 
@@ -115,11 +122,11 @@ var Scenarios = []Scenario{
 		Connections: 16, Streams: 16},
 	{Name: "h2x64", What: "HTTP/2 over TLS, 64 connections with 1 stream each, 128-byte answers", Proto: H2TLS,
 		Connections: 64, Streams: 1},
-	hitScenario("1k", ownName, beforeCacheName, ownName, cacheName, nginxCacheName, haproxyCacheName),
-	hitScenario("16k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
-	hitScenario("64k", "", beforeCacheName, cacheName, nginxCacheName, haproxyCacheName),
-	hitScenario("256k", "", beforeCacheName, cacheName, nginxCacheName),
-	hitScenario("1m", "", beforeCacheName, cacheName, nginxCacheName),
+	hitScenario("1k", ownName, append(each(withCache, beforeName, edgeName, nginxName, haproxyName), ownName)),
+	hitScenario("16k", "", each(withCache, beforeName, edgeName, nginxName, haproxyName)),
+	hitScenario("64k", "", each(withCache, beforeName, edgeName, nginxName, haproxyName)),
+	hitScenario("256k", "", each(withCache, beforeName, edgeName, nginxName)),
+	hitScenario("1m", "", each(withCache, beforeName, edgeName, nginxName)),
 	missScenario("1k"),
 	missScenario("16k"),
 	missScenario("1m"),
@@ -133,6 +140,12 @@ var Scenarios = []Scenario{
 	fileScenario("1k", 64),
 	fileScenario("16k", 64),
 	fileScenario("1m", 8),
+	{Name: "gzip", What: "64 connections, answers of 16 KiB of JSON, compressed by gzip", Path: "/json",
+		Connections: 64, Fields: []string{"Accept-Encoding: gzip"}, Ours: true, Zipped: true,
+		Peers: each(withGzip, beforeName, edgeName, nginxName, haproxyName, caddyName, envoyName)},
+	{Name: "hosts", What: "64 connections, each request for another of 10,000 hosts, a route each", Connections: 64,
+		Ours: true, Hosts: hostCount, Beside: edgeName,
+		Peers: append(each(withHosts, beforeName, edgeName, nginxName, haproxyName, caddyName, envoyName), edgeName)},
 }
 
 func crowdScenario(name string, connections int, others ...string) Scenario {
@@ -142,15 +155,16 @@ func crowdScenario(name string, connections int, others ...string) Scenario {
 
 func fileScenario(size string, connections int) Scenario {
 	return Scenario{Name: "file-" + size, What: fmt.Sprintf("%d connections, a file of %s", connections, size),
-		Path: "/cached/" + size, Connections: connections, Peers: []string{beforeFilesName, filesName, nginxFilesName},
-		Beside: nginxFilesName, Counted: true, Hits: true}
+		Path: "/cached/" + size, Connections: connections, Beside: nginxName + withFiles, Counted: true, Hits: true,
+		Peers: each(withFiles, beforeName, edgeName, nginxName, h2oName, caddyName)}
 }
 
 // http3Scenario is a load over HTTP/3. The peer "edge" is asked over TCP instead: its column is what HTTP/3 costs
 // beside it. Peers that are no proxies answer by themselves.
 func http3Scenario(name, what string, s Scenario) Scenario {
 	s.Name, s.What, s.Proto, s.Counted, s.Beside = name, "HTTP/3, "+what, H3, true, edgeName
-	s.Peers = []string{beforeHTTP3Name, edgeName, http3Name, quicGoName, gtlsName}
+	s.Peers = append(each(withHTTP3, beforeName, edgeName, nginxName, haproxyName, caddyName, envoyName),
+		edgeName, quicGoName, gtlsName)
 	return s
 }
 
@@ -162,15 +176,15 @@ func (s Scenario) overTCP() Scenario {
 	return s
 }
 
-func hitScenario(size, beside string, peers ...string) Scenario {
+func hitScenario(size, beside string, peers []string) Scenario {
 	return Scenario{Name: "cache-" + size, What: "64 connections, answers of " + size + " from the cache",
 		Path: "/cached/" + size, Connections: 64, Peers: peers, Beside: beside, Counted: true, Hits: true}
 }
 
 func missScenario(size string) Scenario {
 	return Scenario{Name: "cache-miss-" + size, What: "64 connections, answers of " + size + " that are stored",
-		Path: "/cached/" + size, Connections: 64, Peers: []string{beforeCacheName, edgeName, cacheName, nginxCacheName},
-		Beside: edgeName, Numbered: true}
+		Path: "/cached/" + size, Connections: 64, Numbered: true, Beside: edgeName,
+		Peers: append(each(withCache, beforeName, edgeName, nginxName), edgeName)}
 }
 
 // reference is what the floor, which knows neither TLS nor HTTP/2 nor a cache, is asked instead of s: how fast the

@@ -132,6 +132,9 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	if s.Numbered {
 		argv = append(argv, "--numbered")
 	}
+	if s.Hosts > 0 {
+		argv = append(argv, "--hosts", strconv.Itoa(s.Hosts))
+	}
 	if s.Proto.h2() {
 		argv = append(argv, "--h2", "-m", strconv.Itoa(s.Streams))
 	} else if s.Proto == H3 {

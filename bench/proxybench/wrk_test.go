@@ -98,7 +98,7 @@ func TestFind_keepsOrderAndRefusesUnknownNames(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"floor", "floor-syscall", "nginx"}) {
 		t.Errorf("got %v, %v", names, err)
 	}
-	all := []string{"before", "before+cache", "before+files", "before+h3", "edge"}
+	all := []string{"before", "before+cache", "before+files", "before+gzip", "before+hosts", "before+h3", "edge"}
 	if got := withBefore([]string{"edge"}); !slices.Equal(got, all) {
 		t.Errorf("got %v", got)
 	}

@@ -13,7 +13,8 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(dotsTemplate().New("page").Parse(pageText))
+var pageTemplate = template.Must(template.Must(dotsTemplate().New("chart").Parse(chartText)).
+	New("page").Parse(pageText))
 
 // Page is what a command has found, for people with a browser.
 type Page struct {
@@ -41,6 +42,7 @@ type Card struct {
 	Rows       []Row
 	Axis       []Tick // below the rows
 	Dots       *Dots
+	Chart      *Chart
 	Plots      []*Plot
 	Table      *Table
 	Folds      []Fold

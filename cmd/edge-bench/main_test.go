@@ -202,6 +202,7 @@ func refuses(t *testing.T, lists [][]string, begin ...string) {
 func TestRoot_refusesUnknownNames(t *testing.T) {
 	refuses(t, [][]string{
 		{"proxy", "--scenario", "nosuch"}, {"proxy", "--peers", "nosuch"}, {"peer", "nosuch"},
+		{"proxy", "--nginx", "/nowhere/nginx"}, {"proxy", "--svg", "/nowhere/a.svg"},
 		{"floor", "--origin", "nowhere"}, {"nosuch"},
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,21 +17,29 @@ import (
 
 func newProxy() *cobra.Command {
 	var o proxybench.Options
-	var jsonPath string
+	var jsonPath, page, svg string
+	paths := make(map[string]*string, len(proxybench.Programs))
 	c := command("proxy", "Compare edge with the relay floor and other proxies: CPU per request on one core",
 		func(c *cobra.Command, _ []string) error {
-			o.Log = c.ErrOrStderr()
+			o.Log, o.Programs = c.ErrOrStderr(), make(map[string]string, len(paths))
+			for name, path := range paths {
+				o.Programs[name] = *path
+			}
 			samples, err := create(jsonPath)
-			if err != nil {
+			pageFile, failed := create(page)
+			picture, failedToo := create(svg)
+			if err := cmp.Or(err, failed, failedToo); err != nil {
 				return err
 			}
 			found, err := proxybench.Run(c.Context(), o)
 			if found == nil {
 				return err
 			}
+			found.Command = commandLine(c)
 			// What was measured before an interrupt is worth showing.
 			return errors.Join(err, found.WriteText(c.OutOrStdout()),
-				fill(samples, func(w io.Writer) error { return report.WriteJSON(w, found) }))
+				fill(samples, func(w io.Writer) error { return report.WriteJSON(w, found) }),
+				fill(pageFile, found.Page().Write), fill(picture, found.Chart().WriteSVG))
 		})
 	f := c.Flags()
 	f.StringSliceVarP(&o.Scenarios, "scenario", "s", nil, "scenarios to run (default: all)")
@@ -42,7 +51,12 @@ func newProxy() *cobra.Command {
 	f.StringVar(&o.Before, "before", "", "another edge binary to compare with, in the same rounds")
 	f.IntVar(&o.LoadCPU, "load-cpu", -1, "CPU of load and origin (default: the first)")
 	f.IntVar(&o.ProxyCPU, "proxy-cpu", -1, "CPU of the proxies (default: the last)")
+	for _, name := range proxybench.Programs {
+		paths[name] = f.String(name, "", "binary of "+name+" (default: in PATH, else it is left out)")
+	}
 	f.StringVar(&jsonPath, "json", "", "write every sample to this file")
+	f.StringVar(&page, "report", "", "write a page with all figures to this `file`, to be shown to others")
+	f.StringVar(&svg, "svg", "", "draw the costs of all peers beside edge's into this `file`")
 	return c
 }
 

@@ -75,6 +75,8 @@ not verified.`
 	f.IntVar(&given.bodySize, "body-size", 0, "body of so many bytes; messages have 128 when nothing is said")
 	f.BoolVar(&given.o.Numbered, "numbered", false,
 		"another number in the query of each request, so that no cache has the answer; HTTP/1.1 only")
+	f.IntVar(&given.o.Hosts, "hosts", 0,
+		"each request for the next of so many hosts, h000000.example.org and on; HTTP/1.1 only")
 	f.StringVar(&given.counter, "counter", "", "file whose first 8 bytes count the answers")
 	_ = f.MarkHidden("counter") // for edge-bench proxy
 	f.BoolVar(&given.o.Reconnect, "reconnect", false, "a connection for each request; not with HTTP/2")
