@@ -17,6 +17,9 @@ const (
 		"quartiles. The last number is the median of the ratios to edge, each taken within a round, with its quartiles."
 )
 
+// beyond is where the scale of a chart ends, at the latest: one slow peer is not to press the others together.
+const beyond = 12
+
 // Page shows the costs of all peers, every number and the machine.
 func (r *Report) Page() *report.Page {
 	p := &report.Page{Title: "edge-bench proxy", Time: r.Time, Machine: &r.Machine, Command: r.Command,
@@ -75,7 +78,7 @@ func (r *Report) Chart() *report.Chart {
 	var names []string
 	for _, s := range r.Scenarios {
 		for _, p := range s.rivals() {
-			scale.Low, scale.High = min(scale.Low, p.ToEdge.Median/1.1), max(scale.High, p.ToEdge.Median*1.1)
+			scale.Low, scale.High = min(scale.Low, p.ToEdge.Median/1.1), max(scale.High, min(p.ToEdge.Median*1.1, beyond))
 			if name := program(p.Name); !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -90,7 +93,8 @@ func (r *Report) Chart() *report.Chart {
 		for _, p := range s.rivals() {
 			name := program(p.Name)
 			row.Points = append(row.Points, report.ChartPoint{Name: slices.Index(names, name),
-				At: scale.At(p.ToEdge.Median), Tip: fmt.Sprintf("%s: %.2f times edge's", name, p.ToEdge.Median)})
+				At: scale.At(p.ToEdge.Median), Text: fmt.Sprintf("%.0f×", p.ToEdge.Median),
+				Tip: fmt.Sprintf("%s: %.2f times edge's", name, p.ToEdge.Median)})
 		}
 		if row.Points != nil {
 			c.Rows = append(c.Rows, row)

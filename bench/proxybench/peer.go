@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"embed"
 	"fmt"
 	"maps"
@@ -208,7 +209,20 @@ func (p Peer) describe(ctx context.Context, binary string) string {
 	if p.version == "" {
 		return ""
 	}
-	return versionOf(ctx, binary, p.version)
+	if v := versionOf(ctx, binary, p.version); v != "unknown" {
+		return v
+	}
+	// A Caddy that go install has built does not know its version. The module is in its build information.
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return "unknown"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if strings.HasSuffix(info.Path, "/"+p.binary) && strings.HasPrefix(info.Path, m.Path+"/") {
+			return m.Path + " " + m.Version
+		}
+	}
+	return "unknown"
 }
 
 // versionOf returns the first line that a program prints, without its copyright.

@@ -21,6 +21,7 @@ import (
 
 const (
 	readyTimeout = 10 * time.Second
+	startTimeout = 2 * time.Minute // Caddy takes 40 s to read a file of 10,000 sites
 	stopTimeout  = 2 * time.Second
 	pollEvery    = 10 * time.Millisecond
 	tailBytes    = 500
@@ -140,7 +141,7 @@ func (p *process) waitPrinted(ctx context.Context, text string) error {
 
 // poll waits until ready has no error.
 func (p *process) poll(ctx context.Context, ready func() error) error {
-	for last := time.Now().Add(2 * readyTimeout); ; {
+	for last := time.Now().Add(startTimeout); ; {
 		err := ready()
 		switch {
 		case err == nil:

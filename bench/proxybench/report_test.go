@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 func TestReport_printsEveryPeer(t *testing.T) {
@@ -82,7 +84,17 @@ func TestReport_pageAndChart(t *testing.T) {
 			t.Errorf("%q is missing in\n%s\n%s", want, page.String(), svg.String())
 		}
 	}
-	if strings.Contains(svg.String(), "few streams") || !strings.Contains(page.String(), "2.62–2.88") {
+	if strings.Contains(svg.String(), ">3×<") {
+		t.Errorf("a point within the scale has a text:\n%s", svg.String())
+	}
+	s.Peers = append(s.Peers, PeerResult{Name: "caddy+h3", ToEdge: report.SpreadOf([]float64{217})})
+	svg.Reset()
+	if err := r.Chart().WriteSVG(&svg); err != nil || !strings.Contains(svg.String(), ">217×</text>") {
+		t.Errorf("%v\n%s", err, svg.String())
+	}
+	svg.Reset()
+	if err := chart.WriteSVG(&svg); err != nil || strings.Contains(svg.String(), "few streams") ||
+		!strings.Contains(page.String(), "2.62–2.88") {
 		t.Errorf("%s\n%s", page.String(), svg.String())
 	}
 }

@@ -41,12 +41,16 @@ type ChartRow struct {
 	Points []ChartPoint
 }
 
-// ChartPoint is the point of one of Names, by its index, at a place of the scale.
+// ChartPoint is the point of one of Names, by its index, at a place of the scale. One beyond the scale stands at its
+// end, with Text beside it.
 type ChartPoint struct {
-	Name int
-	At   float64
-	Tip  string
+	Name      int
+	At        float64
+	Text, Tip string
 }
+
+// Beyond tells whether p stands at the end of the scale only.
+func (p ChartPoint) Beyond() bool { return p.At > 1 }
 
 // WriteSVG writes c as one file without references.
 func (c *Chart) WriteSVG(w io.Writer) error { return chartTemplate.Execute(w, c) }
@@ -61,7 +65,9 @@ func (c *Chart) KeyX(name int) int { return 18 + name%keysInRow*keyWide }
 func (c *Chart) KeyY(name int) int { return chartTop + name/keysInRow*chartRow }
 
 // X is where a place of the scale stands in the picture.
-func (c *Chart) X(at float64) float64 { return math.Round(10*(chartLeft+chartWide*at)) / 10 }
+func (c *Chart) X(at float64) float64 {
+	return math.Round(10*(chartLeft+chartWide*min(at, 1))) / 10
+}
 
 // Y is the upper end of a row.
 func (c *Chart) Y(row int) int { return c.KeyY(len(c.Names)+keysInRow-1) - chartRow/2 + chartRow*row }
