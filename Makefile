@@ -398,7 +398,7 @@ bin/kube-apiserver:
 nightly: bin/kube-apiserver ## a real API server of Kubernetes, built from its modules, BIND and etcd; installs etcd-server, bind9 (Debian)
 	$(call apt,etcd:etcd-server named:bind9 nsupdate:bind9-dnsutils,etcd named)
 	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/test/interop -count=1 -timeout 30m $(FLAGS) \
-		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|_etcd' -v .
+		-run 'TestDiscovery_kubernetes|TestServe_provesByBIND|TestServe_replicas$$|TestSite_|_etcd' -v .
 
 # Installs what the machine lacks (Debian, npm); skips what cannot be had. Without a package go test prints the summary.
 .PHONY: interop-apps

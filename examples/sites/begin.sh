@@ -6,25 +6,37 @@ state=$(mktemp -d)
 export STATE_DIRECTORY=$state
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$state"' EXIT
 
+# needs PROGRAM HINT ends the script where a program is not there, and says how to get it.
+needs() { command -v "$1" >/dev/null || { echo "FAILED: $1 is not on the PATH: $2" >&2; exit 1; }; }
+
 # origin ADDRESS is a backend that answers with the request, the address or a status: edge serve-demo --help.
 origin() {
 	edge serve-demo --listen "$1" >>"$state/log" 2>&1 &
 	answers "http://$1/"
 }
 
-# serve URL SETTING… starts edge with the file of the site, and returns when it answers at a URL.
-serve() {
-	local url=$1 settings=() one
+# start FILE SETTING… starts edge with a file.
+start() {
+	local file=$1 settings=() one
 	shift
 	for one; do settings+=(--set "$one"); done
-	edge run -c edge.toml "${settings[@]}" >>"$state/log" 2>&1 &
+	edge run -c "$file" "${settings[@]}" >>"$state/log" 2>&1 &
+}
+
+# serve URL SETTING… starts edge with the file of the site, and returns when it answers at a URL.
+serve() {
+	local url=$1
+	shift
+	start edge.toml "$@"
 	answers "$url"
 }
 
-# answers URL waits for a program that has just been started.
+# answers URL waits for a program that has just been started, two minutes at most. Options of curl may stand before the URL.
 answers() {
-	until curl -sk -o /dev/null "$1"; do
-		kill -0 $! 2>/dev/null || { echo "FAILED: $1 does not answer" >&2; cat "$state/log" >&2; exit 1; }
+	local since=$SECONDS
+	until curl -sk -m 10 -o /dev/null "$@"; do
+		kill -0 $! 2>/dev/null && ((SECONDS - since < 120)) ||
+			{ echo "FAILED: $* does not answer" >&2; cat "$state/log" >&2; exit 1; }
 		sleep 0.1
 	done
 }

@@ -106,7 +106,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/why.md", `level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/why.md", "$ edge why fcff", "of a request on another machine; TestWhy runs the command"},
 	{"examples/configured/edge.toml", "[http]", "a filter of its program, which TestConfigured starts"},
-	{"examples/sites/*/edge.toml", "# ", "has files beside it; TestSites runs its script"},
+	{"examples/sites/*/edge.toml", "# ", "has files beside it; a test runs its script"},
 	{"examples/plugin/edge.toml", "[http]", "a type of its module, which TestBuild starts"},
 	{"examples/plugin/fleet/edge.toml", "[http]", "types of its modules, whose tests start it"},
 	{"docs/commands.md", "source <(edge completion bash)", "needs shells with their completion"},

@@ -2,13 +2,11 @@ package docs
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -51,7 +49,7 @@ func runPage(t *testing.T, list []*block) error {
 	env := []string{"PATH=" + os.Getenv("PATH") + ":" + programs, "EDGE=" + binary,
 		"BALANCER=" + testutil.Binary(t, "./examples/loadbalancer"), "ROOT=" + testutil.Root(t),
 		"DIR=" + dir, "HOME=" + dir, "STATE_DIRECTORY=" + filepath.Join(dir, ".local/state/edge")}
-	if out, err := bash(t, dir, env, "-c", script); err != nil {
+	if out, err := testutil.Bash(t, dir, env, "-c", script); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	for i, b := range list {
@@ -65,20 +63,6 @@ func runPage(t *testing.T, list []*block) error {
 		}
 	}
 	return nil
-}
-
-// bash runs a script in a folder, with env added to the environment, and returns its output. It is killed with what it
-// has started when it takes minutes.
-func bash(t *testing.T, dir string, env []string, args ...string) (out []byte, err error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Minutes)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = testutil.Patience // a process of an upgrade may hold the output
-	return cmd.CombinedOutput()
 }
 
 // A page with a command that fails, a wrong configuration or an output that does not come is noticed.

@@ -1,26 +1,33 @@
 package docs
 
 import (
-	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
-const sites = "examples/sites"
+// elsewhere are sites whose scripts need programs that the module of edge does not build.
+var elsewhere = []string{
+	"replicas", // Pebble and etcd: TestSite_replicas of internal/test/interop
+}
 
 // The script of each site starts edge with the site's file, asks it, and ends with an error after an answer that it did
 // not expect.
 func TestSites(t *testing.T) {
-	scripts, err := filepath.Glob(filepath.Join(testutil.Root(t), sites, "*", "try.sh"))
-	if err != nil || len(scripts) < 5 {
+	scripts, err := filepath.Glob(filepath.Join(testutil.Root(t), testutil.Sites, "*", "try.sh"))
+	if err != nil || len(scripts) < 6 {
 		t.Fatal(scripts, err)
 	}
 	for _, script := range scripts {
 		name := filepath.Base(filepath.Dir(script))
+		if slices.Contains(elsewhere, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if out, err := runSite(t, name, ""); err != nil {
@@ -39,29 +46,36 @@ func TestSites_fire(t *testing.T) {
 	}
 }
 
-// runSite runs the script of a site on a copy, with ports of the test. page: another first page of the application.
+// A script whose program is missing says which, and how to get it.
+func TestSites_nameMissingPrograms(t *testing.T) {
+	t.Parallel()
+	programs := t.TempDir()
+	for _, name := range []string{"dirname", "mktemp", "rm"} { // of begin.sh
+		path, err := exec.LookPath(name)
+		testutil.Must(t, err, os.Symlink(path, filepath.Join(programs, name)))
+	}
+	for _, c := range []struct{ there, want string }{
+		{"true", "FAILED: etcd is not on the PATH: apt-get install etcd-server"},
+		{"etcd", "FAILED: pebble is not on the PATH: go install github.com/letsencrypt/pebble/"},
+	} {
+		stub := filepath.Join(programs, c.there)
+		testutil.Must(t, os.WriteFile(stub, nil, 0o700)) //nolint:gosec // the script looks for a program
+		env := []string{"PATH=" + programs, "TMPDIR=" + t.TempDir()}
+		out, err := testutil.Bash(t, filepath.Join(testutil.Root(t), testutil.Sites, "replicas"), env, "try.sh")
+		if err == nil || !strings.HasPrefix(string(out), c.want) {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+// runSite runs the script of a site with ports of the test. page: another first page of the application.
 func runSite(t *testing.T, name, page string) (out []byte, err error) {
 	t.Helper()
-	dir, programs := t.TempDir(), t.TempDir()
 	stage := newStage(t, t.TempDir())
-	from := filepath.Join(testutil.Root(t), sites)
-	for _, part := range []string{"begin.sh", name} {
-		err := filepath.WalkDir(filepath.Join(from, part), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			to := filepath.Join(dir, strings.TrimPrefix(path, from))
-			text := stage.place(string(testutil.ReadFile(t, path)))
-			if page != "" && filepath.Base(path) == "index.html" {
-				text = page
-			}
-			testutil.Must(t, os.MkdirAll(filepath.Dir(to), 0o700))
-			return os.WriteFile(to, []byte(text), 0o600)
-		})
-		testutil.Must(t, err)
-	}
-	testutil.Must(t, os.Symlink(testutil.Binary(t, "./cmd/edge"), filepath.Join(programs, "edge")))
-	env := []string{"PATH=" + programs + ":" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(),
-		"HTTPS_PROXY=http://127.0.0.1:1", "NO_PROXY=*"}
-	return bash(t, dir, env, filepath.Join(name, "try.sh"))
+	return testutil.RunSite(t, name, func(file, text string) string {
+		if page != "" && filepath.Base(file) == "index.html" {
+			return page
+		}
+		return stage.place(text)
+	}, nil)
 }

@@ -14,6 +14,7 @@
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
 //	the public tests of HTTP caches (node of Debian where it is installed) ── h1 ──► edge ── h1 ──► their origin
 //	internal/tls/certs/issue/acme ── TLS ────► pebble in the process ── h1, acme-tls/1 ──► the proofs of the issuer
+//	a site to copy ── curl, openssl, pebble ──► edge ── TCP ──► three edges, with etcd of Debian
 //	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
 //	clients ── TCP ─────────────► edge and HAProxy of Debian ── TCP ──► backends that are killed and stopped
 //	rsyslog, syslog-ng of Debian, go-syslog ◄── UDP, TCP, TLS, Unix sockets ── the output that speaks syslog

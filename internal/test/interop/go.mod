@@ -72,3 +72,8 @@ require (
 )
 
 replace github.com/edge-proxy/edge => ../../..
+
+tool (
+	github.com/letsencrypt/pebble/v2/cmd/pebble
+	github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv
+)

@@ -38,9 +38,16 @@ func Main(m *testing.M) int {
 // for arm64, and the path leads to a script that emulates it. Safe for any goroutine.
 func Binary(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
+	return BinaryIn(t, ".", pkg, flags...)
+}
+
+// BinaryIn is Binary for a main package that another module builds, of its own or of a project that it requires. module
+// is its folder, from the root of edge's module.
+func BinaryIn(t testing.TB, module, pkg string, flags ...string) string {
+	t.Helper()
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	key := strings.Join(append([]string{pkg}, flags...), " ")
+	key := strings.Join(append([]string{module, pkg}, flags...), " ")
 	if path := built.paths[key]; path != "" {
 		return path
 	}
@@ -51,7 +58,7 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
 	to, run := path, exec.Command("go", "run", "-buildvcs=false", "-ldflags=-s -w")
-	run.Dir, run.Env = Root(t), append(os.Environ(), "CGO_ENABLED=0")
+	run.Dir, run.Env = filepath.Join(Root(t), module), append(os.Environ(), "CGO_ENABLED=0")
 	if qemu := os.Getenv("EDGE_QEMU_ARM64"); qemu != "" {
 		to = path + "-arm64"
 		run.Env = append(run.Env, "GOARCH=arm64")

@@ -1,6 +1,6 @@
 // Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has eleven parts:
+// It has twelve parts:
 //
 //   - Must ends a test whose set-up has failed;
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
@@ -13,7 +13,8 @@
 //   - Silent and Firewall are addresses that do not answer;
 //   - StartNginx and AskNginx run nginx, and ask it which server a request goes to;
 //   - Process is a binary of this module, built once per test run, started, watched, stopped; EDGE_QEMU_ARM64 has it
-//     emulated.
+//     emulated;
+//   - RunSite runs the script of a site of examples/sites, and Bash any script.
 //
 // It is not a mock of anything: the scripted kernel for tests without sockets is internal/test/sim.
 // Only test files and the benchmark programs import it.
