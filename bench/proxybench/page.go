@@ -78,7 +78,8 @@ func (r *Report) Chart() *report.Chart {
 	var names []string
 	for _, s := range r.Scenarios {
 		for _, p := range s.rivals() {
-			scale.Low, scale.High = min(scale.Low, p.ToEdge.Median/1.1), max(scale.High, min(p.ToEdge.Median*1.1, beyond))
+			scale.Low = min(scale.Low, p.ToEdge.Median/1.1)
+			scale.High = max(scale.High, min(p.ToEdge.Median*1.1, beyond))
 			if name := program(p.Name); !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -103,11 +104,15 @@ func (r *Report) Chart() *report.Chart {
 	return c
 }
 
-// rivals are the peers by others that were measured beside edge.
+// rivals are the proxies by others that were measured beside edge. A cost with errors is no result.
 func (s *ScenarioResult) rivals() []PeerResult {
 	return slices.DeleteFunc(slices.Clone(s.Peers), func(p PeerResult) bool {
-		name := program(p.Name)
-		return name == edgeName || name == beforeName || strings.HasPrefix(name, floorName) || p.ToEdge.Median == 0
+		none := p.ToEdge.Median == 0 || p.Errors > 0
+		switch program(p.Name) {
+		case edgeName, beforeName, floorName, "floor-syscall", quicGoName, gtlsName:
+			none = true
+		}
+		return none
 	})
 }
 

@@ -87,9 +87,12 @@ func TestReport_pageAndChart(t *testing.T) {
 	if strings.Contains(svg.String(), ">3×<") {
 		t.Errorf("a point within the scale has a text:\n%s", svg.String())
 	}
-	s.Peers = append(s.Peers, PeerResult{Name: "caddy+h3", ToEdge: report.SpreadOf([]float64{217})})
+	s.Peers = append(s.Peers, PeerResult{Name: "caddy+h3", ToEdge: report.SpreadOf([]float64{217})},
+		PeerResult{Name: "haproxy+h3", ToEdge: report.SpreadOf([]float64{313}), Errors: 1},
+		PeerResult{Name: "gtlsserver", ToEdge: report.SpreadOf([]float64{414})})
 	svg.Reset()
-	if err := r.Chart().WriteSVG(&svg); err != nil || !strings.Contains(svg.String(), ">217×</text>") {
+	if err := r.Chart().WriteSVG(&svg); err != nil || !strings.Contains(svg.String(), ">217×</text>") ||
+		strings.Contains(svg.String(), "313") || strings.Contains(svg.String(), "414") {
 		t.Errorf("%v\n%s", err, svg.String())
 	}
 	svg.Reset()

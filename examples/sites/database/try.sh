@@ -7,7 +7,10 @@ database() { # NAME ADDRESS
 	openssl s_server -accept "$2" -cert "$state/$1.pem" -key "$state/$1.key" -www -quiet >>"$state/log" 2>&1 &
 	answers "https://$2/"
 }
-client() { openssl s_client -connect localhost:5432 -servername "$1.db.example.org" </dev/null 2>&1 | grep -E '^subject|alert|errno'; }
+client() {
+	openssl s_client -nameopt RFC2253 -connect localhost:5432 -servername "$1.db.example.org" </dev/null 2>&1 |
+		grep -E '^subject|alert|errno'
+}
 
 database orders localhost:5433
 database users localhost:6379
@@ -15,6 +18,6 @@ edge run -c edge.toml --set 'upstreams.orders.backends=[{address="localhost:5433
 	--set 'upstreams.users.backends=[{address="localhost:6379"}]' >>"$state/log" 2>&1 &
 until grep -q '"listening"' "$state/log"; do kill -0 $! || { cat "$state/log"; exit 1; }; sleep 0.1; done
 
-expect 'subject=CN = orders' client orders
-expect 'subject=CN = users' client users
+expect 'subject=CN=orders' client orders
+expect 'subject=CN=users' client users
 expect '' client unknown
