@@ -338,7 +338,8 @@ sim-takeover: ## the orders of a take-over: TAKEOVERS=100000 seeds from SIM_FIRS
 
 # What fails does not keep the other parts from running, and fails the whole at its end, where the result, the seed and
 # the time of each part stand; docs/design/soak.md gets a line of each. Tests of processes draw their moments from
-# SOAK_SEED, too.
+# SOAK_SEED, too. ASKED are the counts that were asked for.
+ASKED = $(foreach v,TAKEOVERS TIMES REPEATS SOAK_FUZZ FUZZED EDGE_SIM_SEEDS,$(if $(filter command environment,$(origin $v)), $v=$($v)))
 .PHONY: soak
 soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws them, PARTS="race fuzz" runs these alone
 	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; table=; failed=; now=; \
@@ -358,7 +359,7 @@ soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws 
 			printf '\n=== soak: %s\n' $$now; \
 			"$$@" || { result=FAILED; failed+=" $$now failed;"; }; \
 			table+="  $$(printf '%-6s %-12s %6d s' $$result $$now $$((SECONDS - began)))\n"; \
-			printf '| %s | `%.12s` | %s | %s | %s | %d s | |\n' $$(date +%F) '$(COMMIT)' $$now $$seed $$result \
+			printf '| %s | `%.12s` | %s | %s | %s | %d s | |\n' $$(date +%F) '$(COMMIT)' "$$now$(ASKED)" $$seed $$result \
 				$$((SECONDS - began)) >>docs/design/soak.md; \
 		fi; \
 		now=; \
