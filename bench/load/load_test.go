@@ -256,6 +256,7 @@ func TestRun_asksEachHostInTurn(t *testing.T) {
 	}
 	for _, o := range []Options{
 		{Addr: "127.0.0.1:1", Hosts: 1, Protocol: HTTP2}, {Addr: "127.0.0.1:1", Hosts: hostsMax + 1},
+		{Addr: "127.0.0.1:1", Hosts: -1},
 	} {
 		if _, err := Run(t.Context(), o); !errors.Is(err, errNumbered) && !errors.Is(err, errHosts) {
 			t.Errorf("%+v: %v", o, err)

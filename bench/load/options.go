@@ -93,7 +93,7 @@ var (
 	errReconnect      = errors.New("a connection for each request is for HTTP/1 and HTTP/3, one request at a time")
 	errNoTLS          = errors.New("HTTP/3 has TLS always")
 	errNumbered       = errors.New("numbers in the query and other hosts are for HTTP/1")
-	errHosts          = errors.New("there are names for a million hosts")
+	errHosts          = fmt.Errorf("there are names for %d hosts at the most, and for none below 0", hostsMax)
 	errField          = errors.New("malformed header field")
 	errTarget         = errors.New("malformed method or path")
 )
@@ -123,7 +123,7 @@ func (o Options) plan(ctx context.Context) (*plan, error) {
 		return nil, errReconnect
 	case (o.Numbered || o.Hosts > 0) && o.Protocol != HTTP1:
 		return nil, errNumbered
-	case o.Hosts > hostsMax:
+	case o.Hosts < 0 || o.Hosts > hostsMax:
 		return nil, errHosts
 	case !message.ValidName(o.Method) || !message.ValidTarget([]byte(o.Path)):
 		return nil, fmt.Errorf("%w: %q %q", errTarget, o.Method, o.Path)

@@ -127,13 +127,12 @@ func loadURL(c *cobra.Command, u string, given *urlFlags) error {
 }
 
 func (given *urlFlags) options(u string) (load.Options, error) {
-	o, err := load.FromURL(u)
+	o := given.o
+	to, err := load.FromURL(u)
 	if err != nil {
 		return o, err
 	}
-	o.Method, o.Connections, o.Duration = given.o.Method, given.o.Connections, given.o.Duration
-	o.Threads, o.Reconnect, o.Timeout = given.o.Threads, given.o.Reconnect, given.o.Timeout
-	o.Numbered = given.o.Numbered
+	o.Addr, o.Authority, o.Path, o.Protocol, o.TLS = to.Addr, to.Authority, to.Path, to.Protocol, to.TLS
 	if o.Threads <= 0 {
 		o.Threads = max(runtime.GOMAXPROCS(0)/2, 1)
 	}

@@ -82,6 +82,18 @@ func TestURL_loadsWhatItIsTold(t *testing.T) {
 	}
 }
 
+// What the flags say of each request gets into requests.
+func TestURL_asksEachTimeForAnother(t *testing.T) {
+	s, _, last := counting(t)
+	s.Start()
+	if _, _, err := runBench(t, s.URL+"/p", "-c", "1", "-d", "20ms", "--hosts", "3", "--numbered"); err != nil {
+		t.Fatal(err)
+	}
+	if l := last.Load(); !strings.HasPrefix(l.Host, "h00000") || !strings.HasPrefix(l.RequestURI, "/p?n=") {
+		t.Errorf("the server was asked %s of %q", l.RequestURI, l.Host)
+	}
+}
+
 func TestURL_printsComparesAndWritesAPage(t *testing.T) {
 	s, _, _ := counting(t)
 	s.Start()
@@ -122,7 +134,7 @@ func TestURL_refuses(t *testing.T) {
 		{"https://a.test", "--h3", "-p", "2"},
 		{s.URL, "--compare", "/nosuch.json"}, {s.URL, "--compare", "/dev/null"},
 		{s.URL, "--report", "/nosuch/out.html"},
-		{s.URL, "-H", "A b: c"},
+		{s.URL, "-H", "A b: c"}, {s.URL, "--hosts", "-1"}, {s.URL, "--hosts", "3", "--h2"},
 	})
 	if n := served.Load(); n != 0 {
 		t.Errorf("the server was asked %d times", n)
