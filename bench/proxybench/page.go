@@ -104,8 +104,12 @@ func (r *Report) Chart() *report.Chart {
 	return c
 }
 
-// rivals are the proxies by others that were measured beside edge. A cost with errors is no result.
+// rivals are the proxies by others that were measured beside edge. A cost with errors is no result, and a ratio to one
+// is none either.
 func (s *ScenarioResult) rivals() []PeerResult {
+	if slices.ContainsFunc(s.Peers, func(p PeerResult) bool { return program(p.Name) == edgeName && p.Errors > 0 }) {
+		return nil
+	}
 	return slices.DeleteFunc(slices.Clone(s.Peers), func(p PeerResult) bool {
 		none := p.ToEdge.Median == 0 || p.Errors > 0
 		switch program(p.Name) {

@@ -95,6 +95,10 @@ func TestReport_pageAndChart(t *testing.T) {
 		strings.Contains(svg.String(), "313") || strings.Contains(svg.String(), "414") {
 		t.Errorf("%v\n%s", err, svg.String())
 	}
+	s.Peers[0].Errors = 1 // those of edge itself
+	if err := r.Chart().WriteSVG(&svg); err == nil {
+		t.Error("ratios to an edge that has failed are drawn")
+	}
 	svg.Reset()
 	if err := chart.WriteSVG(&svg); err != nil || strings.Contains(svg.String(), "few streams") ||
 		!strings.Contains(page.String(), "2.62–2.88") {

@@ -2,6 +2,8 @@ package report
 
 import (
 	_ "embed"
+	"errors"
+	"fmt"
 	"html/template"
 	"io"
 	"math"
@@ -23,6 +25,8 @@ var shapes = []string{
 
 //go:embed chart.svg
 var chartText string
+
+var errNoRows = errors.New("nothing to draw was measured")
 
 var chartTemplate = template.Must(template.New("chart").Parse(chartText))
 
@@ -52,8 +56,13 @@ type ChartPoint struct {
 // Beyond tells whether p stands at the end of the scale only.
 func (p ChartPoint) Beyond() bool { return p.At > 1 }
 
-// WriteSVG writes c as one file without references.
-func (c *Chart) WriteSVG(w io.Writer) error { return chartTemplate.Execute(w, c) }
+// WriteSVG writes c as one file without references. A chart without rows is an error.
+func (c *Chart) WriteSVG(w io.Writer) error {
+	if len(c.Rows) == 0 {
+		return fmt.Errorf("%w: %s", errNoRows, c.Title)
+	}
+	return chartTemplate.Execute(w, c)
+}
 
 // Shape is the outline of a point.
 func (c *Chart) Shape(name int) string { return shapes[name%len(shapes)] }

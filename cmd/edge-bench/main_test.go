@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -195,6 +196,30 @@ func refuses(t *testing.T, lists [][]string, begin ...string) {
 	for _, args := range lists {
 		if out, _, err := runBench(t, slices.Concat(begin, args)...); err == nil {
 			t.Errorf("%v: no error, but %s", args, out)
+		}
+	}
+}
+
+// A file that a flag names keeps its text until there is another one for it.
+func TestFill_keepsTheOldTextOfAFailedRun(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out.svg")
+	for _, c := range []struct {
+		text, want string
+		err        error
+	}{{"a long one", "a long one", nil}, {"half", "a long one", errors.ErrUnsupported}, {"short", "short", nil}} {
+		f, err := create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = fill(f, func(w io.Writer) error {
+			_, failed := io.WriteString(w, c.text)
+			return errors.Join(failed, c.err)
+		})
+		if !errors.Is(err, c.err) {
+			t.Errorf("%q: %v", c.text, err)
+		}
+		if got, err := os.ReadFile(name); err != nil || string(got) != c.want {
+			t.Errorf("after %q the file has %q: %v", c.text, got, err)
 		}
 	}
 }

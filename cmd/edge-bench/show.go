@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -79,17 +80,27 @@ func (s *shown[R]) show(w io.Writer, r R) error {
 	return errors.Join(s.write(r, w, s.old), fill(s.page, r.Page(s.old).Write))
 }
 
-// create makes the file of a flag that may be empty, which fill fills.
+// create opens the file of a flag that may be empty, and makes it where there is none. An old file keeps its text until
+// fill: a run that fails before it has a result takes nothing away.
 func create(name string) (*os.File, error) {
 	if name == "" {
 		return nil, nil
 	}
-	return os.Create(name)
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
 }
 
+// fill replaces the text of a file, which may be nil, by what write writes. Then it closes the file.
 func fill(f *os.File, write func(io.Writer) error) error {
 	if f == nil {
 		return nil
 	}
-	return errors.Join(write(f), f.Close())
+	var text bytes.Buffer
+	err := write(&text)
+	if info, failed := f.Stat(); err == nil && failed == nil && info.Mode().IsRegular() { // not a pipe
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.Write(text.Bytes())
+	}
+	return errors.Join(err, f.Close())
 }
