@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/load"
@@ -229,7 +230,12 @@ func (p Peer) describe(ctx context.Context, binary string) string {
 func versionOf(ctx context.Context, binary, arg string) string {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	out, _ := exec.CommandContext(ctx, binary, arg).CombinedOutput()
+	cmd := exec.CommandContext(ctx, binary, arg)
+	// A script may wait for a program of its own, which holds the output: the group is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = stopTimeout
+	out, _ := cmd.CombinedOutput()
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	line, _, _ = strings.Cut(line, " Copyright")
 	return strings.TrimSpace(line)

@@ -1,9 +1,13 @@
 package proxybench
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSelfOptions_placesWhatIsNotPlaced(t *testing.T) {
@@ -33,5 +37,19 @@ func TestSelfOptions_placesWhatIsNotPlaced(t *testing.T) {
 	o := SelfOptions{ProxyCPUs: []int{0}}
 	if o.placeOn([]int{0, 1}); !slices.Equal(o.ProxyCPUs, []int{0}) || len(o.sharing()) != 2 {
 		t.Errorf("%+v, %q", o, o.sharing())
+	}
+}
+
+// A program that does not print its version is given up, with what it has started.
+func TestVersionOf_endsWithAProgramThatHangs(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "hangs")
+	if err := os.WriteFile(script, []byte("sleep 600\n:\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if got := versionOf(ctx, "/bin/sh", script); got != "" || time.Since(began) > time.Minute {
+		t.Errorf("%q after %v", got, time.Since(began))
 	}
 }
