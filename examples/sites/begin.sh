@@ -3,14 +3,20 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 state=$(mktemp -d)
-export STATE_DIRECTORY=$state
+export STATE_DIRECTORY=$state RUNTIME_DIRECTORY=$state
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$state"' EXIT
 
 # needs PROGRAM HINT ends the script where a program is not there, and says how to get it.
 needs() { command -v "$1" >/dev/null || { echo "FAILED: $1 is not on the PATH: $2" >&2; exit 1; }; }
 
+# unused URL ends the script where another program answers already: it would be tried in place of ours.
+unused() {
+	! curl -sk -m 10 -o /dev/null "$1" || { echo "FAILED: another program answers at $1" >&2; exit 1; }
+}
+
 # origin ADDRESS is a backend that answers with the request, the address or a status: edge serve-demo --help.
 origin() {
+	unused "http://$1/"
 	edge serve-demo --listen "$1" >>"$state/log" 2>&1 &
 	answers "http://$1/"
 }
@@ -26,6 +32,7 @@ start() {
 # serve URL SETTING… starts edge with the file of the site, and returns when it answers at a URL.
 serve() {
 	local url=$1
+	unused "$url"
 	shift
 	start edge.toml "$@"
 	answers "$url"

@@ -1,6 +1,8 @@
 package docs
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +44,20 @@ func TestSites_fire(t *testing.T) {
 	t.Parallel()
 	out, err := runSite(t, "app", "<title>another</title>")
 	if err == nil || !strings.Contains(string(out), `FAILED: no "<title>app</title>"`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A script whose address another program has ends before it tries that program in place of its own.
+func TestSites_nameTakenAddresses(t *testing.T) {
+	t.Parallel()
+	taken := httptest.NewServer(http.NotFoundHandler())
+	defer taken.Close()
+	stage, address := newStage(t, t.TempDir()), taken.Listener.Addr().String()
+	out, err := testutil.RunSite(t, "api", func(_, text string) string {
+		return stage.place(strings.ReplaceAll(text, "127.0.0.1:3001", address))
+	}, nil)
+	if want := "FAILED: another program answers at " + taken.URL; err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
