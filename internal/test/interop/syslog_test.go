@@ -164,7 +164,11 @@ func startSyslog(t *testing.T, s syslogServer, program testutil.Command) {
 		for via, at := range s.at {
 			network := "tcp" // of tls too
 			switch {
-			case via == "udp":
+			case via == "udp": // nobody answers there
+				sockets, err := os.ReadFile("/proc/net/udp")
+				if err != nil || !strings.Contains(string(sockets), fmt.Sprintf(":%04X 00000000:0000", port(t, at))) {
+					return false
+				}
 				continue
 			case strings.HasPrefix(via, "unix-datagrams"):
 				network = "unixgram"
