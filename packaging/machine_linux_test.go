@@ -173,11 +173,15 @@ test ! -e /etc/edge/edge.toml && test ! -e /var/lib/edge && test ! -e /var/log/e
 dpkg -i /pkg/edge_1.2.3_amd64.deb
 dpkg -i /pkg/edge_1.2.4_amd64.deb
 dpkg -r edge
+dpkg -i /pkg/edge_1.2.4_amd64.deb
+test ! -e /var/lib/edge/.removed
+dpkg -i /pkg/edge_1.2.4_amd64.deb
 cat /tmp/asked
 echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
-		"updated root:edge 640", atFirst + reloaded + atUpdate + atRemoval + "all done"}))
+		"updated root:edge 640",
+		atFirst + reloaded + atUpdate + atRemoval + atFirst + reloaded + atUpdate + "all done"}))
 }
 
 // The same for the package of rpm, which is installed without its dependencies: those of a Debian machine are not
@@ -212,11 +216,14 @@ ls /etc/edge
 rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
 rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
 rpm -e --nodeps edge
+rpm -i --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
+test ! -e /var/lib/edge/.removed
 cat /tmp/asked
 echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
-		"updated root:edge 640", "edge.toml.rpmsave", atFirst + atUpdate + reloaded + atRemoval + "all done"}))
+		"updated root:edge 640", "edge.toml.rpmsave",
+		atFirst + atUpdate + reloaded + atRemoval + atFirst + "all done"}))
 }
 
 // hasLines fails unless out has a line that begins with each of want, in any order.

@@ -115,7 +115,7 @@ func TestRelease_install(t *testing.T) {
 	tool(t, "rpm")
 	dir := madeRelease(t)
 	deb := section(t, "Debian")
-	rpm := strings.ReplaceAll(section(t, "Fedora")[0], "rpm -i ", "rpm --initdb\nrpm -i --nodeps ")
+	rpm := strings.ReplaceAll(section(t, "Fedora")[0], "rpm -U ", "rpm --initdb\nrpm -U --nodeps ")
 	archive := section(t, "Archive")[0]
 	for _, c := range []struct {
 		name, script string

@@ -56,6 +56,9 @@ func TestParse(t *testing.T) {
 		{"-version 1.2.3 -arch amd64,../x", "not a list", false},
 		{"-version 1.2.3 -arch ,", "not a list", false},
 		{"-version 1.2.3 -parts archive", "none of [\"archives\"", false},
+		{"-version 1.2.3 -parts packages", "packages are made of the archives", false},
+		{"-version 1.2.3 -release", "KEY=secret.key", false},
+		{"-version 1.2.3-dev -release -key k", "VERSION=1.2.3", false},
 		{"-version 1.2.3 -epoch soon", "invalid value", false},
 	} {
 		r, err := parse(strings.Fields(c.args))

@@ -81,6 +81,10 @@ func parse(args []string) (release, error) {
 		return r, fmt.Errorf("-arch %q is not a list such as amd64,arm64", *archs)
 	case unknown >= 0:
 		return r, fmt.Errorf("-parts: %q is none of %q", r.parts[unknown], parts)
+	case r.has("packages") && !r.has("archives"):
+		return r, errors.New("-parts: packages are made of the archives: name both")
+	case r.final && (r.key == "" || strings.HasSuffix(r.version, "-dev")):
+		return r, errors.New("a release has a version and is signed: VERSION=1.2.3 KEY=secret.key")
 	}
 	return r, nil
 }

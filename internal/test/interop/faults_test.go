@@ -163,8 +163,8 @@ func TestServices_faults(t *testing.T) {
 	close(stop)
 	running.Wait()
 	report("after ten kills")
-	// A connection that stands at a backend that dies is lost, as its bytes may have been used. On a busy machine more than
-	// a fair share of them stand there, of HAProxy as well.
+	// A connection that stands at a backend that dies is lost, as its bytes may have been used. On a busy machine more
+	// than a fair share of them stand there, of HAProxy as well.
 	most := max(int64(deaths*callersMax/len(addrs)), byHAProxy.failed.Load()*3/2)
 	if byEdge.failed.Load() > most {
 		t.Errorf("%v, want at most %d failures", byEdge, most)

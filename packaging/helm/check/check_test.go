@@ -59,8 +59,8 @@ func render(t *testing.T, release string, v values) map[string][]byte {
 	return all
 }
 
-// text returns the chart as helm template prints it.
-func text(t *testing.T, release string, v values) []byte {
+// files returns the files of the chart.
+func files(t *testing.T, release string, v values) (map[string]string, error) {
 	t.Helper()
 	c, err := loader.Load(*packed)
 	if err != nil {
@@ -70,13 +70,33 @@ func text(t *testing.T, release string, v values) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := engine.Render(c, all)
+	return engine.Render(c, all)
+}
+
+// Pods whose probes nobody answers are not made.
+func TestChart_needsMetrics(t *testing.T) {
+	for config, want := range map[string]bool{
+		"[metrics]\nlisten = \":9145\"\n": true, "metrics.listen = \":9145\"\n": true,
+		"metrics = { listen = \":1\" }": true, "[http]\nlisten = \":80\"\n\n[ metrics ]\n": true,
+		"[http]\nlisten = \":80\"\n": false, "# [metrics]\n": false, "": false,
+	} {
+		_, err := files(t, "web", values{"config": config})
+		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), `Add [metrics] with listen = ":9145"`) {
+			t.Errorf("%q: %v", config, err)
+		}
+	}
+}
+
+// text returns the chart as helm template prints it.
+func text(t *testing.T, release string, v values) []byte {
+	t.Helper()
+	all, err := files(t, release, v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var docs []string
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if doc := strings.TrimSpace(files[name]); doc != "" {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if doc := strings.TrimSpace(all[name]); doc != "" {
 			docs = append(docs, doc)
 		}
 	}
