@@ -81,7 +81,7 @@ type plan struct {
 	wire []byte       // a request over HTTP/1, body included; of a WebSocket its beginning
 	ping []byte       // a message of a WebSocket as a frame
 
-	// first is the number of the first of them: the time in nanoseconds, which no earlier Run has reached.
+	// first is the number of the first request: the time in nanoseconds, which no earlier Run has reached.
 	// Numbers stand in wire at numberAt.
 	first    uint64
 	numberAt int

@@ -26,8 +26,8 @@ type worker struct {
 	handshaker *tlsconn.Handshaker
 	tls        *tlsconn.ClientOptions
 	head       message.Head // scratch of the decoders
-	wire       []byte       // the request that was sent last, where each is another one
-	number     uint64       // of the next request of these
+	wire       []byte       // with Numbered or Hosts: the request that was sent last
+	number     uint64       // of the next request
 	codec      h2.Options
 	h3         h3Shared
 

@@ -71,7 +71,7 @@ func (s *ScenarioResult) card() report.Card {
 	return card
 }
 
-// Chart draws a row for each scenario, with the cost of each peer as a multiple of what edge costs.
+// Chart draws a row for each scenario, with the cost of each peer divided by the cost of edge.
 func (r *Report) Chart() *report.Chart {
 	c := &report.Chart{Title: "Processor time for a request, as a multiple of edge's"}
 	scale := report.Log{Low: 0.5, High: 2}
@@ -87,7 +87,7 @@ func (r *Report) Chart() *report.Chart {
 	}
 	c.Axis = scale.Ticks(func(v float64) string { return fmt.Sprintf("%g×", v) })
 	for _, name := range names {
-		c.Names = append(c.Names, strings.TrimSpace(name+" "+r.versionOf(name)))
+		c.Names = append(c.Names, strings.TrimSpace(name+" "+r.numberOf(name)))
 	}
 	for _, s := range r.Scenarios {
 		row := report.ChartRow{Name: s.What}
@@ -104,8 +104,8 @@ func (r *Report) Chart() *report.Chart {
 	return c
 }
 
-// rivals are the proxies by others that were measured beside edge. A cost with errors is no result, and a ratio to one
-// is none either.
+// rivals are the proxies by others that were measured beside edge. A cost with errors is no result. Where edge itself
+// had errors there are no ratios.
 func (s *ScenarioResult) rivals() []PeerResult {
 	if slices.ContainsFunc(s.Peers, func(p PeerResult) bool { return program(p.Name) == edgeName && p.Errors > 0 }) {
 		return nil
@@ -128,8 +128,8 @@ func program(peer string) string {
 
 var versionNumber = regexp.MustCompile(`\d+\.\d+[\d.]*`)
 
-// versionOf is the number in the version of a program.
-func (r *Report) versionOf(name string) string {
+// numberOf is the number in the version of a program.
+func (r *Report) numberOf(name string) string {
 	for _, f := range r.Programs() {
 		if f.Name == name {
 			return versionNumber.FindString(f.Version)

@@ -31,8 +31,7 @@ const (
 // settings. A configuration and a command line have the names in braces.
 type place map[string]string
 
-// fill puts what p says into text. What it says may have names in braces
-// itself, but not its own.
+// fill puts the settings of p into text. A setting may have the names of others in braces, but not its own.
 func (p place) fill(text string) string {
 	var pairs []string
 	for name, value := range p {

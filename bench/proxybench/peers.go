@@ -83,9 +83,9 @@ var http3Peers = []Peer{
 	haproxy.with(withHTTP3, place{"haproxy.bind": "bind quic4@{secure} ssl crt {both} alpn h3"}),
 	caddy.with(withHTTP3, place{"caddy.protocols": "h1 h2 h2c h3"}),
 	envoy.with(withHTTP3, place{"envoy.listener": peerFile("h3.yaml")}),
-	Peer{Name: quicGoName, args: "quic-go --listen {secure} --cert {cert} --key {key}", answers: true}.with("", nil),
-	Peer{Name: gtlsName, binary: gtlsName, answers: true, files: true,
-		args: "--quiet --htdocs={cache} {ip} {secure.port} {key} {cert}"}.with("", nil),
+	{Name: quicGoName, named: true, answers: true, args: "quic-go --listen {secure} --cert {cert} --key {key}"},
+	{Name: gtlsName, binary: gtlsName, named: true, answers: true, files: true,
+		args: "--quiet --htdocs={cache} {ip} {secure.port} {key} {cert}"},
 }
 
 // http3Place has the listener of edge with TLS speak HTTP/3, too.

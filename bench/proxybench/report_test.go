@@ -95,7 +95,7 @@ func TestReport_pageAndChart(t *testing.T) {
 		strings.Contains(svg.String(), "313") || strings.Contains(svg.String(), "414") {
 		t.Errorf("%v\n%s", err, svg.String())
 	}
-	s.Peers[0].Errors = 1 // those of edge itself
+	s.Peers[0].Errors = 1 // edge itself had an error
 	if err := r.Chart().WriteSVG(&svg); err == nil {
 		t.Error("ratios to an edge that has failed are drawn")
 	}
