@@ -128,7 +128,7 @@ func (e *exam) sockets() {
 				"%s: %s: a process of another user listens there", a.Pos, a.Text)
 		}
 		for _, p := range found {
-			if p.PID == e.running || said[p.PID] {
+			if p.PID == e.running || said[p.PID] || isChild(p, found) {
 				continue
 			}
 			said[p.PID] = true
@@ -174,6 +174,12 @@ func (e *exam) clients() {
 	}
 }
 
+// isChild reports whether a process has its sockets of its parent, which is told, and ends with it.
+func isChild(p holder.Process, found []holder.Process) bool {
+	return !p.Stopped && p.Name != "edge" &&
+		slices.ContainsFunc(found, func(q holder.Process) bool { return q.PID == p.Parent && q.Name == p.Name })
+}
+
 // migration: without it a process that closes its socket of a group resets the clients that wait there. edge does not
 // need it for its own sockets, which accept until no connection waits; others in the group may.
 func (e *exam) migration() {
@@ -200,6 +206,9 @@ func (e *exam) other(a *config.Address, p holder.Process) {
 	case p.Name == "edge":
 		e.find(Note, nil, "%s: %s: edge, process %d, listens there already; its pid_file is not the pid_file of this "+
 			"configuration", a.Pos, a.Text, p.PID)
+	case p.Unit != "":
+		e.find(Error, []string{"systemctl disable --now " + p.Unit}, "%s: %s: %s, process %d, listens there: the "+
+			"service %s", a.Pos, a.Text, p.Name, p.PID, p.Unit)
 	default:
 		e.find(Error, kill, "%s: %s: %s, process %d, listens there", a.Pos, a.Text, p.Name, p.PID)
 	}
