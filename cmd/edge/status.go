@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/base/pidfile"
 	"github.com/edge-proxy/edge/internal/base/printable"
 	"github.com/edge-proxy/edge/internal/server/admin"
 )
@@ -16,15 +17,25 @@ import (
 // live returns an error unless the process answers, or its pid file names a process that runs.
 func (a *asking) live() error {
 	err := a.ask("GET", "/livez", nil, nil)
-	if isUnknown(err) && !a.elsewhere() {
-		if _, _, found := a.find(); found == nil {
-			return nil
-		}
+	if err != nil {
+		_, err = a.byPIDFile(err)
 	}
 	if err != nil {
 		return fmt.Errorf("not live: %w", err)
 	}
 	return nil
+}
+
+// byPIDFile finds the process that no admin surface leads to: err says why.
+func (a *asking) byPIDFile(err error) (*pidfile.Instance, error) {
+	if a.elsewhere() || !isUnknown(err) {
+		return nil, err
+	}
+	i, _, found := a.find()
+	if errors.Is(err, admin.ErrNoAnswer) && errors.Is(found, errNoPIDFile) {
+		found = err
+	}
+	return i, found
 }
 
 // status prints whether the process runs, and how it does where it says so.
@@ -36,15 +47,10 @@ func (a *asking) status(out io.Writer) error {
 		return printStatusJSON(out, &st)
 	case err == nil:
 		return printStatus(out, &st)
-	case a.elsewhere(), !isUnknown(err):
-		return a.notRunning(out, err)
 	}
-	i, _, found := a.find()
-	if found != nil {
-		if errors.Is(err, admin.ErrNoAnswer) && errors.Is(found, errNoPIDFile) {
-			found = err
-		}
-		return a.notRunning(out, found)
+	i, err := a.byPIDFile(err)
+	if err != nil {
+		return a.notRunning(out, err)
 	}
 	if a.json {
 		return printJSON(out, map[string]any{
