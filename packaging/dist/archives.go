@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 )
 
@@ -27,7 +29,7 @@ var completions = map[string]string{"bash": "edge", "zsh": "_edge", "fish": "edg
 func (r *release) archives(b binaries) error {
 	for _, arch := range r.archs {
 		for _, program := range programs {
-			content, err := r.content(program, b[arch][program], b[runtime.GOARCH]["edge"])
+			content, err := r.content(program, arch, b)
 			if err != nil {
 				return err
 			}
@@ -52,9 +54,9 @@ func (r *release) nameOf(program, arch string) string {
 	return fmt.Sprintf("%s-%s-linux-%s", program, r.version, arch)
 }
 
-// content returns the files of a program's archive by their names in it. runs is edge for this machine.
-func (r *release) content(program, binary, runs string) (map[string]file, error) {
-	text, err := os.ReadFile(binary)
+// content returns the files of a program's archive by their names in it.
+func (r *release) content(program, arch string, b binaries) (map[string]file, error) {
+	text, err := os.ReadFile(b[arch][program])
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func (r *release) content(program, binary, runs string) (map[string]file, error)
 			return nil, err
 		}
 	}
-	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
+	for _, pattern := range []string{"docs/*.md", "docs/*/*.md", "docs/*.svg", "docs/*/*.svg"} {
 		pages, err := fs.Glob(os.DirFS(r.source), pattern)
 		if err != nil {
 			return nil, err
@@ -79,13 +81,38 @@ func (r *release) content(program, binary, runs string) (map[string]file, error)
 		}
 	}
 	for shell, name := range completions {
-		text, err := exec.Command(runs, "completion", shell).Output()
+		text, err := exec.Command(b[runtime.GOARCH]["edge"], "completion", shell).Output()
 		if err != nil {
 			return nil, fmt.Errorf("edge completion %s: %w", shell, err)
 		}
 		all["completions/"+name] = file{text: text, mode: 0o644}
 	}
+	r.relink(all)
+	if signed := r.by.signature(r, r.nameOf(program, arch), text); signed != nil {
+		all[program+signature] = file{text: signed, mode: 0o644}
+	}
 	return all, nil
+}
+
+// localLink is a link of Markdown to a file or a section of it, up to the end of the file's name.
+var localLink = regexp.MustCompile(`\]\(([^)#:\s]+)([)#])`)
+
+// relink has the links of pages to what the archive has not, such as sources, lead to the repository at this commit.
+func (r *release) relink(all map[string]file) {
+	for page, f := range all {
+		if path.Ext(page) != ".md" {
+			continue
+		}
+		f.text = localLink.ReplaceAllFunc(f.text, func(link []byte) []byte {
+			m := localLink.FindSubmatch(link)
+			to := path.Join(path.Dir(page), string(m[1]))
+			if _, is := all[to]; is {
+				return link
+			}
+			return fmt.Appendf(nil, "](https://%s/blob/%s/%s%s", module, r.commit, to, m[2])
+		})
+		all[page] = f
+	}
 }
 
 // packages makes the packages for deb and rpm of each archive, by the programs that do it for one.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -82,7 +83,7 @@ func TestArchive(t *testing.T) {
 	testutil.Must(t, os.WriteFile(program, []byte("a program"), 0o600)) // edge itself would take seconds
 	testutil.Must(t, os.WriteFile(other, []byte("a program"), 0o400))
 	archive := func(binary string) []byte {
-		content, err := r.content("edge", binary, edge)
+		content, err := r.content("edge", "other", binaries{"other": {"edge": binary}, runtime.GOARCH: {"edge": edge}})
 		testutil.Must(t, err)
 		testutil.Must(t, r.pack("a.tar.gz", "edge-1.2.3", content))
 		return read(t, filepath.Join(r.out, "a.tar.gz"))
@@ -131,16 +132,52 @@ func TestArchive(t *testing.T) {
 
 // A server that fetches edge fetches neither of the other programs: they have archives of their own.
 func TestArchive_programs(t *testing.T) {
-	r := of(t)
+	r, b := of(t), linkedBy(t)
 	for _, program := range []string{"edge-bench", "edge-import"} {
-		content, err := r.content(program, linkedBy(t)[runtime.GOARCH][program], "")
+		content, err := r.content(program, runtime.GOARCH, b)
 		if err != nil || len(content) != 2 || content[program].mode != 0o755 || len(content["LICENSE"].text) == 0 {
 			t.Errorf("%s: %d files, %v", program, len(content), err)
 		}
 	}
-	content, err := r.content("edge", linkedBy(t)[runtime.GOARCH]["edge-bench"], testutil.Binary(t, "./cmd/edge"))
+	content, err := r.content("edge", runtime.GOARCH, b)
 	if err != nil || content["edge-bench"].text != nil || content["edge-import"].text != nil {
 		t.Error(err)
+	}
+}
+
+// A page in the archive leads to its neighbours there, and to the repository for all else.
+func TestArchive_links(t *testing.T) {
+	r := of(t)
+	content, err := r.content("edge", runtime.GOARCH, linkedBy(t))
+	testutil.Must(t, err)
+	there := map[string]int{}
+	for page, f := range content {
+		if path.Ext(page) != ".md" {
+			continue
+		}
+		for _, m := range localLink.FindAllSubmatch(f.text, -1) {
+			to := path.Join(path.Dir(page), string(m[1]))
+			if _, is := content[to]; !is {
+				t.Errorf("%s leads to %s, which is not in the archive", page, to)
+			}
+			there[to]++
+		}
+	}
+	for _, want := range []string{"docs/configuration.md", "docs/config/routes.md", "docs/img/hit-ratio.svg"} {
+		if there[want] == 0 {
+			t.Errorf("nothing leads to %s", want)
+		}
+	}
+	const (
+		page = "[x](config/b.md#c), [y](../cmd/edge/main.go), [z](z.md#top), [u](https://example.com/a.md), [s](#here)"
+		base = "https://github.com/edge-proxy/edge/blob/0123abc/"
+		want = "[x](config/b.md#c), [y](" + base + "cmd/edge/main.go), [z](" + base + "docs/z.md#top), " +
+			"[u](https://example.com/a.md), [s](#here)"
+	)
+	pages := map[string]file{"docs/a.md": {text: []byte(page)}, "docs/config/b.md": {}}
+	r.relink(pages)
+	if got := string(pages["docs/a.md"].text); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
 

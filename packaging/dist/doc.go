@@ -27,7 +27,8 @@
 //	edge-chart-1.2.3.tgz                  the Helm chart
 //	edge-notes-1.2.3.md                   the section of CHANGELOG.md, and what changed in each Go package
 //	SHA256SUMS, SHA256SUMS.minisig
-//	edge-1.2.3-linux-amd64.minisig        the signature of the program edge itself, for edge upgrade --verify
+//
+// With a key the archive of edge has edge.minisig too, the signature of the program itself, for edge upgrade --verify.
 //
 // It is a module of its own, so that its libraries (of images, SPDX, API differences) are in no importer's graph.
 //

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// release is what is made. immutable after parse, but for commit and when, which ready takes from git.
+// release is what is made. immutable after parse, but for commit and when, which ready takes from git, and by.
 type release struct {
 	source  string // the root of edge's module
 	out     string // the folder that the files go to
@@ -25,6 +25,7 @@ type release struct {
 	archs   []string  // as GOARCH
 	parts   []string  // the ones to make, of parts below
 	key     string    // the file of a secret key of minisign; "" signs nothing
+	by      signer    // with the key
 	final   bool      // refuse a tree that is no release: see ready
 	told    io.Writer // progress
 }
@@ -105,8 +106,8 @@ func (r *release) make() error {
 			return err
 		}
 	}
-	signer, err := r.signer()
-	if err != nil {
+	var err error
+	if r.by, err = r.signer(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // what is in it is for all
@@ -136,7 +137,7 @@ func (r *release) make() error {
 	if err := writeSums(r.out); err != nil {
 		return err
 	}
-	return signer.sign(r, b)
+	return r.by.sign(r)
 }
 
 // programs are the binaries of a release. Each has archives and packages of its own, so that a server fetches edge
@@ -177,7 +178,10 @@ func (r *release) link(work string) (binaries, error) {
 	return b, nil
 }
 
-const linked = "github.com/edge-proxy/edge/internal/base/build."
+const (
+	module = "github.com/edge-proxy/edge"
+	linked = module + "/internal/base/build."
+)
 
 // build links the program of a folder below cmd for an architecture, with nothing of this machine or its user in it.
 func (r *release) build(name, arch, to string) error {

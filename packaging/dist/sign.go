@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"aead.dev/minisign"
 )
@@ -33,28 +32,24 @@ func (r *release) signer() (signer, error) {
 	return signer{&key}, nil
 }
 
-// sign makes the signatures of SHA256SUMS, which stands for all files, and of edge for each architecture, which edge
-// upgrade --verify asks for. The same bytes and the same key make the same signature: its comments have no time.
-func (s signer) sign(r *release, b binaries) error {
+// sign makes the signature of SHA256SUMS, which stands for all files.
+func (s signer) sign(r *release) error {
 	if s.key == nil {
 		fmt.Fprintln(r.told, "dist: nothing is signed, for want of a key")
 		return nil
 	}
-	files := map[string]string{sumsName: filepath.Join(r.out, sumsName)}
-	for arch, linked := range b {
-		if r.has("archives") && slices.Contains(r.archs, arch) {
-			files[r.nameOf("edge", arch)] = linked["edge"]
-		}
+	text, err := os.ReadFile(filepath.Join(r.out, sumsName))
+	if err != nil {
+		return err
 	}
-	for name, from := range files {
-		text, err := os.ReadFile(from)
-		if err != nil {
-			return err
-		}
-		signed := minisign.SignWithComments(*s.key, text, "edge "+r.version+" "+name, "signature of "+name)
-		if err := write(filepath.Join(r.out, name+signature), signed); err != nil {
-			return err
-		}
+	return write(filepath.Join(r.out, sumsName+signature), s.signature(r, sumsName, text))
+}
+
+// signature returns the signature of a text, nil without a key. Its comment names what is signed, and the version. The
+// same bytes and the same key make the same signature: its comments have no time.
+func (s signer) signature(r *release, name string, text []byte) []byte {
+	if s.key == nil {
+		return nil
 	}
-	return nil
+	return minisign.SignWithComments(*s.key, text, "edge "+r.version+" "+name, "signature of "+name)
 }

@@ -36,7 +36,8 @@ func TestSign(t *testing.T) {
 		r.key = filepath.Join(t.TempDir(), "secret.key")
 		testutil.Must(t, os.WriteFile(r.key, c.text, 0o600))
 		t.Setenv("MINISIGN_PASSWORD", c.password)
-		s, err := r.signer()
+		var err error
+		r.by, err = r.signer()
 		if c.wantsErr != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wantsErr) {
 				t.Errorf("%s: %v", name, err)
@@ -45,11 +46,13 @@ func TestSign(t *testing.T) {
 		}
 		testutil.Must(t, err)
 		testutil.Must(t, writeSums(r.out))
+		testutil.Must(t, r.by.sign(&r))
 		b := linkedBy(t)
-		testutil.Must(t, s.sign(&r, b))
+		content, err := r.content("edge", runtime.GOARCH, b)
+		testutil.Must(t, err)
+		testutil.Must(t, write(filepath.Join(r.out, "edge.minisig"), content["edge.minisig"].text))
 		for signature, of := range map[string]string{
-			sumsName + ".minisig":                             filepath.Join(r.out, sumsName),
-			"edge-1.2.3-linux-" + runtime.GOARCH + ".minisig": b[runtime.GOARCH]["edge"],
+			"SHA256SUMS.minisig": filepath.Join(r.out, sumsName), "edge.minisig": b[runtime.GOARCH]["edge"],
 		} {
 			text := read(t, filepath.Join(r.out, signature))
 			if !minisign.Verify(public, read(t, of), text) || !strings.Contains(string(text), "comment: edge 1.2.3 ") {
@@ -74,7 +77,11 @@ func TestSign(t *testing.T) {
 		t.Errorf("%d different signatures of %d", len(distinct), len(signatures))
 	}
 	r := of(t)
-	s, err := r.signer()
+	r.by, err = r.signer()
 	testutil.Must(t, err)
-	testutil.Must(t, s.sign(&r, nil)) // without a key
+	testutil.Must(t, r.by.sign(&r)) // without a key
+	content, err := r.content("edge", runtime.GOARCH, linkedBy(t))
+	if _, signed := content["edge.minisig"]; err != nil || signed {
+		t.Errorf("signed without a key: %v", err)
+	}
 }
