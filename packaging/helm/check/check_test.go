@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -36,6 +37,9 @@ const (
 	chart = "../edge"
 	plain = "../../kubernetes/edge.yaml"
 )
+
+// notes are what helm install prints.
+const notes = "NOTES.txt"
 
 type values = map[string]any
 
@@ -87,6 +91,28 @@ func TestChart_needsMetrics(t *testing.T) {
 	}
 }
 
+// What helm install prints is how to ask edge and how to change its file. It names no port that the Service lacks.
+func TestChart_notes(t *testing.T) {
+	for _, c := range []struct {
+		v             values
+		has, has2, no string
+	}{
+		{nil, "rollout status deployment/web\n", "port-forward service/web 8080:80\n", "\n\n\n"},
+		{values{"kind": "DaemonSet"}, "rollout status daemonset/web\n", "get service web\n", "deployment"},
+		{values{"service": values{"type": "ClusterIP"}},
+			"--namespace edge --reuse-values --set-file config=edge.toml\n", "port-forward", "get service"},
+		{values{"ports": values{"http": nil, "https": 443}},
+			"edge is installed as web.", "get service", "port-forward"},
+	} {
+		all, err := files(t, "web", c.v)
+		text := all["edge/templates/"+notes]
+		if err != nil || !strings.Contains(text, c.has) || !strings.Contains(text, c.has2) ||
+			strings.Contains(text, c.no) {
+			t.Errorf("%v: %v\n%s", c.v, err, text)
+		}
+	}
+}
+
 // text returns the chart as helm template prints it.
 func text(t *testing.T, release string, v values) []byte {
 	t.Helper()
@@ -96,7 +122,7 @@ func text(t *testing.T, release string, v values) []byte {
 	}
 	var docs []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if doc := strings.TrimSpace(all[name]); doc != "" {
+		if doc := strings.TrimSpace(all[name]); doc != "" && path.Base(name) != notes {
 			docs = append(docs, doc)
 		}
 	}
