@@ -168,7 +168,7 @@ stat -c 'updated %U:%G %a' /etc/edge/edge.toml
 dpkg -r edge
 test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service && test -s /etc/edge/edge.toml
 dpkg -P edge
-test ! -e /etc/edge/edge.toml && test ! -e /var/lib/edge && test ! -e /var/log/edge
+test ! -e /etc/edge && test ! -e /var/lib/edge && test ! -e /var/log/edge && test ! -e /run/edge
 `+asSystemd+`
 dpkg -i /pkg/edge_1.2.3_amd64.deb
 dpkg -i /pkg/edge_1.2.4_amd64.deb
@@ -198,7 +198,9 @@ rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
 `+rights+`
 edge version
 rpm -q --configfiles edge
+rpm -V --nodeps edge
 `+served(t)+`
+rpm -V --nodeps edge
 echo '# mine' >>/etc/edge/edge.toml
 rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
 edge version
@@ -209,15 +211,16 @@ rpm -e --nodeps edge-bench edge-import
 test ! -e /usr/bin/edge-bench && test ! -e /usr/bin/edge-import && test -e /usr/bin/edge
 tail -n 1 /etc/edge/edge.toml
 stat -c 'updated %U:%G %a' /etc/edge/edge.toml
+rm -r /var/lib/edge/* /var/log/edge/*
 rpm -e --nodeps edge
-test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service
+test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service && test ! -e /usr/share/licenses/edge
+test ! -e /var/lib/edge && test ! -e /var/log/edge
 ls /etc/edge
 `+asSystemd+`
 rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
 rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
 rpm -e --nodeps edge
 rpm -i --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
-test ! -e /var/lib/edge/.removed
 cat /tmp/asked
 echo "all done"
 `)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/config"
+	_ "github.com/edge-proxy/edge/internal/process/rotate" // it registers keys of [log]
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 

@@ -173,8 +173,9 @@ var descriptions = map[string]string{
 func (p *pack) info(program, version, arch string) *nfpm.Info {
 	return &nfpm.Info{
 		Name: program, Version: version, VersionSchema: "none", Arch: arch, Platform: "linux", Section: "httpd",
-		Priority: "optional", Maintainer: "edge <edge@localhost>", MTime: p.when, DisableGlobbing: true,
-		Homepage: "https://github.com/edge-proxy/edge", License: "Apache-2.0", Description: descriptions[program],
+		Priority: "optional", Maintainer: "edge <edge-proxy@users.noreply.github.com>", MTime: p.when,
+		DisableGlobbing: true, Homepage: "https://github.com/edge-proxy/edge", License: "Apache-2.0",
+		Description: descriptions[program],
 	}
 }
 
@@ -219,20 +220,31 @@ func (p *pack) file(name string, text []byte) string {
 }
 
 // What the scripts of a package do (Debian's policy, chapter 6). {user}, {service} and {stop} are scripts that packages
-// share.
+// share. The user comes after the files, so they get their group here. dpkg calls it an update, too, where the package
+// was removed and its configuration kept: the file .removed tells.
 const (
 	afterInstall = `if [ "$1" = configure ]; then
 {user}
-	if [ -z "$2" ]; then set -- new; else set -- update; fi
+	for folder in /var/lib/edge /var/log/edge; do
+		install -d -o edge -g edge -m 750 "$folder"
+	done
+	chgrp edge /etc/edge /etc/edge/tls
+	if [ -f /etc/edge/edge.toml ]; then
+		chgrp edge /etc/edge/edge.toml
+		chmod 640 /etc/edge/edge.toml
+	fi
+	if [ -z "$2" ] || [ -e /var/lib/edge/.removed ]; then set -- new; else set -- update; fi
+	rm -f /var/lib/edge/.removed
 {service}
 fi
 `
 	beforeRemoval = `if [ "$1" = remove ]; then
+	touch /var/lib/edge/.removed 2>/dev/null || true
 {stop}
 fi
 `
 	afterRemoval = `if [ "$1" = purge ]; then
-	rm -rf /var/lib/edge /var/cache/edge /var/log/edge
+	rm -rf /var/lib/edge /var/cache/edge /var/log/edge /run/edge
 fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
@@ -263,7 +275,8 @@ func (p *pack) write(info *nfpm.Info, out string) (string, error) {
 	if err := deb.Default.Package(info, &b); err != nil {
 		return "", err
 	}
-	to := filepath.Join(out, deb.Default.ConventionalFileName(info))
+	// Servers of files rename what has a tilde.
+	to := filepath.Join(out, strings.ReplaceAll(deb.Default.ConventionalFileName(info), "~", "-"))
 	if err := os.WriteFile(to+".part", b.Bytes(), 0o644); err != nil { //nolint:gosec // all users read it
 		_ = os.Remove(to + ".part")
 		return "", err

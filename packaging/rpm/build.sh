@@ -33,4 +33,8 @@ rpmbuild -bb --quiet --target "$target-linux" --nodeps \
 	--define "_topdir $work" --define "archive $name" --define "archive_version $version" \
 	--define "package_version ${version//-/\~}" --define "scripts $here/../scripts" \
 	--define "program $program" --define "short $summary" --define "common $here/common.inc" "$spec"
-mv "$work"/RPMS/*/*.rpm "$out/"
+# Servers of files rename what has a tilde.
+for made in "$work"/RPMS/*/*.rpm; do
+	named=$(basename "$made")
+	mv "$made" "$out/${named//\~/-}"
+done

@@ -1,9 +1,4 @@
 # $1 is "new" for a first installation, else "update". A proxy that serves is not restarted: its connections would break.
-# dpkg calls it an update, too, where the package was removed and its configuration kept.
-if [ -e /var/lib/edge/.removed ]; then
-	rm /var/lib/edge/.removed
-	set -- new
-fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
 	if [ "$1" = new ]; then
