@@ -165,6 +165,9 @@ func newRunner(o Options, key func() (crypto.Signer, error)) (r *runner, err err
 }
 
 func (o Options) withDefaults() (Options, error) {
+	if o.Rounds < 0 || o.Window < 0 {
+		return o, fmt.Errorf("%d rounds of %v: nothing would be measured", o.Rounds, o.Window)
+	}
 	if o.Self == "" {
 		self, err := os.Executable()
 		if err != nil {

@@ -47,6 +47,23 @@ func options(t *testing.T) (o proxybench.Options, tmp string) {
 	}, tmp
 }
 
+// Counts below zero would measure nothing, and show an empty table.
+func TestProxy_refusesCountsBelowZero(t *testing.T) {
+	for _, change := range []func(*proxybench.Options){
+		func(o *proxybench.Options) { o.Rounds = -1 }, func(o *proxybench.Options) { o.Window = -time.Second },
+	} {
+		o, _ := options(t)
+		change(&o)
+		if _, err := proxybench.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "nothing would be") {
+			t.Error(err)
+		}
+		err := proxybench.RunScale(t.Context(), proxybench.ScaleOptions{Options: o}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "nothing would be") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 	o, tmp := options(t)
 	o.Peers = []string{"fasthttp", "edge"}
