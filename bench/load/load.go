@@ -18,7 +18,8 @@ import (
 const lastAnswers = time.Second
 
 // Run loads the server until o.Duration has passed or ctx ends. The error says why nothing could be measured: an
-// option that makes no sense, or no connection at all. Everything else is in the Result.
+// option that makes no sense, or no connection at all. Everything else is in the Result, which is empty where ctx ends
+// while connections are opened.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	p, err := o.plan(ctx)
 	if err = errors.Join(err, ctx.Err()); err != nil {
@@ -29,7 +30,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.await(ctx, workers); err != nil {
+	if err := p.await(ctx, workers); ctx.Err() != nil {
+		stop(engines)
+		return sum(workers), nil
+	} else if err != nil {
 		return nil, err
 	}
 	before := usage()

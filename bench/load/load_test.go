@@ -558,6 +558,24 @@ func TestRun_endsWithItsContext(t *testing.T) {
 	}
 }
 
+// Its context may end while connections are opened: nothing was measured then, and nothing is wrong.
+func TestRun_endsWhileItConnects(t *testing.T) {
+	ctx, enough := context.WithCancel(t.Context())
+	silent := testutil.Listen(t)
+	go func() {
+		c, err := silent.Accept() // its handshake has begun, and never ends
+		enough()
+		if err == nil {
+			<-t.Context().Done()
+			_ = c.Close()
+		}
+	}()
+	o := Options{Addr: silent.Addr().String(), Protocol: HTTP2, TLS: &tls.Config{ServerName: "a"}, Duration: time.Hour}
+	if r, err := Run(ctx, o); err != nil || r.Requests != 0 || r.PerSecond() != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // A load that allocates for each request would measure its garbage collector.
 func TestRun_allocatesNothingForARequest(t *testing.T) {
 	counter := origin.NewCounter()
