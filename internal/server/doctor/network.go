@@ -128,7 +128,7 @@ func (e *exam) sockets() {
 				"%s: %s: a process of another user listens there", a.Pos, a.Text)
 		}
 		for _, p := range found {
-			if p.PID == e.running || said[p.PID] || isChild(p, found) {
+			if p.PID == e.running || said[p.PID] || e.isChild(p, found) {
 				continue
 			}
 			said[p.PID] = true
@@ -174,10 +174,12 @@ func (e *exam) clients() {
 	}
 }
 
-// isChild reports whether a process has its sockets of its parent, which is told, and ends with it.
-func isChild(p holder.Process, found []holder.Process) bool {
-	return !p.Stopped && p.Name != "edge" &&
-		slices.ContainsFunc(found, func(q holder.Process) bool { return q.PID == p.Parent && q.Name == p.Name })
+// isChild reports whether a process got its sockets from its parent, which is among found, and ends with it.
+func (e *exam) isChild(p holder.Process, found []holder.Process) bool {
+	parent := e.status(p.PID, "PPid")
+	return !p.Stopped && p.Name != "edge" && slices.ContainsFunc(found, func(q holder.Process) bool {
+		return strconv.Itoa(q.PID) == parent && q.Name == p.Name
+	})
 }
 
 // migration: without it a process that closes its socket of a group resets the clients that wait there. edge does not
@@ -191,7 +193,7 @@ func (e *exam) migration() {
 
 // other says what a process does on address a that is not the process that serves the configuration.
 func (e *exam) other(a *config.Address, p holder.Process) {
-	kill := []string{fmt.Sprintf("kill %d", p.PID)}
+	kill, unit := []string{fmt.Sprintf("kill %d", p.PID)}, e.unit(p.PID)
 	switch {
 	case p.PID == 1 && e.running == 0:
 		e.find(Note, nil, "%s: %s: %s, process 1, has opened it: a unit of a socket gives it to the service that it "+
@@ -206,9 +208,9 @@ func (e *exam) other(a *config.Address, p holder.Process) {
 	case p.Name == "edge":
 		e.find(Note, nil, "%s: %s: edge, process %d, listens there already; its pid_file is not the pid_file of this "+
 			"configuration", a.Pos, a.Text, p.PID)
-	case p.Unit != "":
-		e.find(Error, []string{"systemctl disable --now " + p.Unit}, "%s: %s: %s, process %d, listens there: the "+
-			"service %s", a.Pos, a.Text, p.Name, p.PID, p.Unit)
+	case unit != "":
+		e.find(Error, []string{"systemctl disable --now " + unit}, "%s: %s: %s, process %d, listens there: the "+
+			"service %s", a.Pos, a.Text, p.Name, p.PID, unit)
 	default:
 		e.find(Error, kill, "%s: %s: %s, process %d, listens there", a.Pos, a.Text, p.Name, p.PID)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,13 +19,13 @@ import (
 // pidFile: a pid file that a killed process has left. The next start replaces it. Until then scripts may take it for
 // the pid file of a running process.
 func (e *exam) pidFile() {
-	path := e.config.Global.FromWorkingDirectory(e.config.Global.PIDFile)
+	file := e.config.Global.FromWorkingDirectory(e.config.Global.PIDFile)
 	if e.running != 0 || e.config.Global.PIDFile == "" {
 		return
 	}
-	_, err := pidfile.Find(e.Path(path))
+	_, err := pidfile.Find(e.Path(file))
 	if stale := (*pidfile.StaleError)(nil); errors.As(err, &stale) {
-		e.find(Note, []string{"rm " + path + ", or the next start replaces it"}, "%v", err)
+		e.find(Note, []string{"rm " + file + ", or the next start replaces it"}, "%v", err)
 	}
 }
 
@@ -56,9 +57,20 @@ func (e *exam) supervises(pid int) bool {
 func (e *exam) comm(pid int) string { return e.text(fmt.Sprintf("/proc/%d/comm", pid)) }
 
 // status returns a line of the status of a process; "" where there is none.
-func (e *exam) status(pid int, name string) string {
-	for line := range strings.Lines(e.text(fmt.Sprintf("/proc/%d/status", pid))) {
-		if rest, found := strings.CutPrefix(line, name+":"); found {
+func (e *exam) status(pid int, name string) string { return e.line(pid, "status", name+":") }
+
+// unit returns the service of systemd that a process belongs to; "": none is known.
+func (e *exam) unit(pid int) string {
+	if name := path.Base(e.line(pid, "cgroup", "0::")); path.Ext(name) == ".service" {
+		return name
+	}
+	return ""
+}
+
+// line returns the rest of the line with that beginning in a file of /proc/PID; "" where there is none.
+func (e *exam) line(pid int, file, begin string) string {
+	for line := range strings.Lines(e.text(fmt.Sprintf("/proc/%d/%s", pid, file))) {
+		if rest, found := strings.CutPrefix(line, begin); found {
 			return strings.TrimSpace(rest)
 		}
 	}

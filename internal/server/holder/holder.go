@@ -9,7 +9,6 @@ import (
 	"math"
 	"net/netip"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -36,8 +35,6 @@ type Process struct {
 	PID     int
 	Name    string // as ps shows it
 	Stopped bool   // by a signal or a debugger: what connects to its sockets waits
-	Parent  int    // its PID, 0: not known
-	Unit    string // the service of systemd that the process belongs to, "": not known
 }
 
 // Of finds a process that listens on an address, in the folder proc, which is /proc. Only root sees whose the sockets
@@ -92,13 +89,7 @@ func processOf(dir string) Process {
 	name, _ := os.ReadFile(filepath.Join(dir, "comm"))
 	status, _ := os.ReadFile(filepath.Join(dir, "status"))
 	state := bytes.ToUpper(bytes.TrimSpace(line(status, "State:")))
-	parent, _ := strconv.Atoi(string(bytes.TrimSpace(line(status, "PPid:"))))
-	group, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-	unit := path.Base(string(bytes.TrimSpace(line(group, "0::"))))
-	if path.Ext(unit) != ".service" {
-		unit = ""
-	}
-	return Process{pid, strings.TrimSpace(string(name)), bytes.HasPrefix(state, []byte("T")), parent, unit}
+	return Process{pid, strings.TrimSpace(string(name)), bytes.HasPrefix(state, []byte("T"))}
 }
 
 // line returns the rest of the line that begins with a name.

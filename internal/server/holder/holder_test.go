@@ -116,19 +116,15 @@ func TestAll(t *testing.T) {
 	proc := procOf(t, map[string]string{
 		"net/tcp": tableHead + entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12") +
 			entry(any4+":0051", listens, "13"),
-		"7/comm": "edge\n", "8/comm": "edge\n", "9/comm": "sh\n",
-		"8/status": "Name:\tedge\nState:\tT (stopped)\nPPid:\t7\n",
-		"1/comm":   "systemd\n", "1/cgroup": "0::/init.scope\n",
-		"7/cgroup": "1:cpu:/a.service\n0::/system.slice/edge.service\n",
+		"7/comm": "edge\n", "8/comm": "edge\n", "9/comm": "sh\n", "8/status": "Name:\tedge\nState:\tT (stopped)\n",
+		"1/comm": "systemd\n",
 	}, map[string]string{"1": "11", "7": "11", "8": "12", "9": "99"})
-	edge := Process{PID: 8, Name: "edge", Stopped: true, Parent: 7}
 	at := func(text string) poller.Addr { return poller.Addr{IP: netip.MustParseAddrPort(text)} }
 	found, hidden := All(proc, at("0.0.0.0:80"), 0)
-	if !slices.Equal(found, []Process{{PID: 1, Name: "systemd"}, {PID: 7, Name: "edge", Unit: "edge.service"}, edge}) ||
-		hidden {
+	if !slices.Equal(found, []Process{{1, "systemd", false}, {7, "edge", false}, {8, "edge", true}}) || hidden {
 		t.Errorf("%v, hidden %v", found, hidden)
 	}
-	if found, hidden = All(proc, at("0.0.0.0:80"), 7); !slices.Equal(found, []Process{edge}) || hidden {
+	if found, hidden = All(proc, at("0.0.0.0:80"), 7); !slices.Equal(found, []Process{{8, "edge", true}}) || hidden {
 		t.Errorf("%v, hidden %v", found, hidden)
 	}
 	if found, hidden = All(proc, at("0.0.0.0:81"), 7); len(found) != 0 || !hidden {
@@ -143,7 +139,7 @@ func TestAll(t *testing.T) {
 func TestOthers(t *testing.T) {
 	own := func(text string, v6only bool) Own { return Own{netip.MustParseAddrPort(text), v6only, 1} }
 	at := netip.MustParseAddrPort
-	local, stopped := "0100007F", Process{PID: 8, Name: "sh", Stopped: true}
+	local := "0100007F"
 	for _, c := range []struct {
 		name      string
 		tcp, tcp6 string
@@ -157,10 +153,10 @@ func TestOthers(t *testing.T) {
 			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12"}},
 		{name: "in our group", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12"),
 			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12"},
-			want: []Foreign{{at("0.0.0.0:80"), stopped}}},
+			want: []Foreign{{at("0.0.0.0:80"), Process{8, "sh", true}}}},
 		{name: "two processes have it", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12"),
 			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12", "9": "12"},
-			want: []Foreign{{at("0.0.0.0:80"), stopped}, {at("0.0.0.0:80"), Process{PID: 9}}}},
+			want: []Foreign{{at("0.0.0.0:80"), Process{8, "sh", true}}, {at("0.0.0.0:80"), Process{PID: 9}}}},
 		{name: "the supervisor has ours too", tcp: entry(any4+":0050", listens, "11") +
 			entry(any4+":0050", listens, "12"), own: []Own{own("0.0.0.0:80", false)},
 			sockets: map[string]string{"1": "11 12", "7": "11 12"}},
@@ -169,7 +165,7 @@ func TestOthers(t *testing.T) {
 			sockets: map[string]string{"7": "11"}, want: []Foreign{{At: at("0.0.0.0:80")}}},
 		{name: "IPv4 for our IPv6", tcp: entry(local+":0050", listens, "12"), tcp6: entry(any6+":0050", listens, "11"),
 			own: []Own{own("[::]:80", false)}, sockets: map[string]string{"7": "11", "8": "12"},
-			want: []Foreign{{at("127.0.0.1:80"), stopped}}},
+			want: []Foreign{{at("127.0.0.1:80"), Process{8, "sh", true}}}},
 		{name: "IPv4 and IPv6 alone", tcp: entry(any4+":0050", listens, "12"), tcp6: entry(any6+":0050", listens, "11"),
 			own: []Own{own("[::]:80", true)}, sockets: map[string]string{"7": "11", "8": "12"}},
 		{name: "IPv6 for our IPv4", tcp: entry(any4+":0050", listens, "11"), tcp6: entry(any6+":0050", listens, "12"),
