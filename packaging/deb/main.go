@@ -220,8 +220,8 @@ func (p *pack) file(name string, text []byte) string {
 }
 
 // What the scripts of a package do (Debian's policy, chapter 6). {user}, {service} and {stop} are scripts that packages
-// share. The user comes after the files, so they get their group here. dpkg calls it an update, too, where the package
-// was removed and its configuration kept: the file .removed tells.
+// share. dpkg unpacks the files before there is a user edge, so afterInstall gives them their group. dpkg also speaks
+// of an update where the package had been removed and its configuration kept: the file .removed tells that.
 const (
 	afterInstall = `if [ "$1" = configure ]; then
 {user}
@@ -275,7 +275,7 @@ func (p *pack) write(info *nfpm.Info, out string) (string, error) {
 	if err := deb.Default.Package(info, &b); err != nil {
 		return "", err
 	}
-	// Servers of files rename what has a tilde.
+	// Some servers rename a file whose name has a tilde.
 	to := filepath.Join(out, strings.ReplaceAll(deb.Default.ConventionalFileName(info), "~", "-"))
 	if err := os.WriteFile(to+".part", b.Bytes(), 0o644); err != nil { //nolint:gosec // all users read it
 		_ = os.Remove(to + ".part")

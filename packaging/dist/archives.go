@@ -88,7 +88,7 @@ func (r *release) content(program, arch string, b binaries) (map[string]file, er
 		all["completions/"+name] = file{text: text, mode: 0o644}
 	}
 	r.relink(all)
-	if signed := r.by.signature(r, r.nameOf(program, arch), text); signed != nil {
+	if signed := r.signature(r.nameOf(program, arch), text); signed != nil {
 		all[program+signature] = file{text: signed, mode: 0o644}
 	}
 	return all, nil
@@ -97,7 +97,8 @@ func (r *release) content(program, arch string, b binaries) (map[string]file, er
 // localLink is a link of Markdown to a file or a section of it, up to the end of the file's name.
 var localLink = regexp.MustCompile(`\]\(([^)#:\s]+)([)#])`)
 
-// relink has the links of pages to what the archive has not, such as sources, lead to the repository at this commit.
+// relink changes the links of pages to files that the archive lacks, such as sources: they lead to the repository, at
+// the commit of the release.
 func (r *release) relink(all map[string]file) {
 	for page, f := range all {
 		if path.Ext(page) != ".md" {

@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"aead.dev/minisign"
 )
 
-// release is what is made. immutable after parse, but for commit and when, which ready takes from git, and by.
+// release is what is made. immutable after parse, but for commit and when, which ready takes from git, and secret.
 type release struct {
 	source  string // the root of edge's module
 	out     string // the folder that the files go to
@@ -25,9 +27,10 @@ type release struct {
 	archs   []string  // as GOARCH
 	parts   []string  // the ones to make, of parts below
 	key     string    // the file of a secret key of minisign; "" signs nothing
-	by      signer    // with the key
 	final   bool      // refuse a tree that is no release: see ready
 	told    io.Writer // progress
+
+	secret *minisign.PrivateKey // that readKey has read; nil: nothing is signed
 }
 
 // parts are the words of -parts. Packages are made of the archives.
@@ -106,8 +109,7 @@ func (r *release) make() error {
 			return err
 		}
 	}
-	var err error
-	if r.by, err = r.signer(); err != nil {
+	if err := r.readKey(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // what is in it is for all
@@ -137,7 +139,7 @@ func (r *release) make() error {
 	if err := writeSums(r.out); err != nil {
 		return err
 	}
-	return r.by.sign(r)
+	return r.sign()
 }
 
 // programs are the binaries of a release. Each has archives and packages of its own, so that a server fetches edge

@@ -8,17 +8,14 @@ import (
 	"aead.dev/minisign"
 )
 
-// signer signs with a secret key of minisign, or not at all when there is none.
-type signer struct{ key *minisign.PrivateKey }
-
-// signer reads the key before anything is made.
-func (r *release) signer() (signer, error) {
+// readKey reads the secret key, if there is to be one, before anything is made.
+func (r *release) readKey() error {
 	if r.key == "" {
-		return signer{}, nil
+		return nil
 	}
 	text, err := os.ReadFile(r.key)
 	if err != nil {
-		return signer{}, err
+		return err
 	}
 	var key minisign.PrivateKey
 	if minisign.IsEncrypted(text) {
@@ -27,14 +24,15 @@ func (r *release) signer() (signer, error) {
 		err = key.UnmarshalText(text)
 	}
 	if err != nil {
-		return signer{}, fmt.Errorf("-key %s: %w (MINISIGN_PASSWORD has its password)", r.key, err)
+		return fmt.Errorf("-key %s: %w (MINISIGN_PASSWORD has its password)", r.key, err)
 	}
-	return signer{&key}, nil
+	r.secret = &key
+	return nil
 }
 
 // sign makes the signature of SHA256SUMS, which stands for all files.
-func (s signer) sign(r *release) error {
-	if s.key == nil {
+func (r *release) sign() error {
+	if r.secret == nil {
 		fmt.Fprintln(r.told, "dist: nothing is signed, for want of a key")
 		return nil
 	}
@@ -42,14 +40,14 @@ func (s signer) sign(r *release) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(r.out, sumsName+signature), s.signature(r, sumsName, text))
+	return write(filepath.Join(r.out, sumsName+signature), r.signature(sumsName, text))
 }
 
 // signature returns the signature of a text, nil without a key. Its comment names what is signed, and the version. The
 // same bytes and the same key make the same signature: its comments have no time.
-func (s signer) signature(r *release, name string, text []byte) []byte {
-	if s.key == nil {
+func (r *release) signature(name string, text []byte) []byte {
+	if r.secret == nil {
 		return nil
 	}
-	return minisign.SignWithComments(*s.key, text, "edge "+r.version+" "+name, "signature of "+name)
+	return minisign.SignWithComments(*r.secret, text, "edge "+r.version+" "+name, "signature of "+name)
 }

@@ -36,8 +36,7 @@ func TestSign(t *testing.T) {
 		r.key = filepath.Join(t.TempDir(), "secret.key")
 		testutil.Must(t, os.WriteFile(r.key, c.text, 0o600))
 		t.Setenv("MINISIGN_PASSWORD", c.password)
-		var err error
-		r.by, err = r.signer()
+		err := r.readKey()
 		if c.wantsErr != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wantsErr) {
 				t.Errorf("%s: %v", name, err)
@@ -46,7 +45,7 @@ func TestSign(t *testing.T) {
 		}
 		testutil.Must(t, err)
 		testutil.Must(t, writeSums(r.out))
-		testutil.Must(t, r.by.sign(&r))
+		testutil.Must(t, r.sign())
 		b := linkedBy(t)
 		content, err := r.content("edge", runtime.GOARCH, b)
 		testutil.Must(t, err)
@@ -77,9 +76,8 @@ func TestSign(t *testing.T) {
 		t.Errorf("%d different signatures of %d", len(distinct), len(signatures))
 	}
 	r := of(t)
-	r.by, err = r.signer()
-	testutil.Must(t, err)
-	testutil.Must(t, r.by.sign(&r)) // without a key
+	testutil.Must(t, r.readKey())
+	testutil.Must(t, r.sign()) // without a key
 	content, err := r.content("edge", runtime.GOARCH, linkedBy(t))
 	if _, signed := content["edge.minisig"]; err != nil || signed {
 		t.Errorf("signed without a key: %v", err)

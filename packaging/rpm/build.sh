@@ -33,7 +33,7 @@ rpmbuild -bb --quiet --target "$target-linux" --nodeps \
 	--define "_topdir $work" --define "archive $name" --define "archive_version $version" \
 	--define "package_version ${version//-/\~}" --define "scripts $here/../scripts" \
 	--define "program $program" --define "short $summary" --define "common $here/common.inc" "$spec"
-# Servers of files rename what has a tilde.
+# Some servers rename a file whose name has a tilde.
 for made in "$work"/RPMS/*/*.rpm; do
 	named=$(basename "$made")
 	mv "$made" "$out/${named//\~/-}"
