@@ -121,7 +121,9 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 func clientFrom(t *testing.T, ip, protocol string, config *tls.Config) *http.Client {
 	t.Helper()
 	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: testutil.Patience}
-	transport := &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, Protocols: new(http.Protocols)}
+	// A connection is free a moment after its answer was read. With one for each host the next request waits for it.
+	transport := &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, Protocols: new(http.Protocols),
+		MaxConnsPerHost: 1}
 	transport.Protocols.SetHTTP1(protocol == "h1")
 	transport.Protocols.SetHTTP2(protocol == "h2")
 	transport.Protocols.SetUnencryptedHTTP2(protocol == "h2c")
