@@ -101,6 +101,7 @@ var (
 	errSuite        = fault(InternalError, "unknown cipher suite")
 	errKeyUpdate    = fault(KeyUpdateError, "key update before the handshake was complete")
 	errSealLimit    = fault(AEADLimitReached, "keys were used too often")
+	errEarlyDone    = fault(ProtocolViolation, "HANDSHAKE_DONE before the handshake is done")
 	errNoParameters = fault(CryptoError(109), "handshake without transport parameters")
 )
 

@@ -407,7 +407,9 @@ func (c *Conn) take(f *frame, ev *Event) *Error {
 	case framePathResponse:
 		return c.onPathResponse(f)
 	case frameHandshakeDone:
-		c.flag |= complete
+		if c.flag&complete == 0 { // the server has not seen our Finished
+			return errEarlyDone
+		}
 		c.confirm()
 	case frameClose, frameCloseApp:
 		c.onClose(f)
