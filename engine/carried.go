@@ -42,9 +42,14 @@ func (p *Port) Accept(peer netip.AddrPort, local netip.Addr, k *Carried, by Carr
 	if g := l.opts.Gate; g != nil && !full {
 		full, _ = g.Full(r)
 	}
-	ends := p.closed || p.socket.end.begun || r.stopping || r.engine.Draining() // from the first moment of a drain
+	ends := p.closed || p.socket.suspended || p.socket.end.begun || r.stopping
+	ends = ends || r.engine.Draining() // from the first moment of a drain
 	if full || ends || !r.acquireConn(p.socket, poller.NoFD) {
 		r.stats.AcceptPaused++
+		return false
+	}
+	if l.closed.Load() { // after it is counted: either endPorts sees the connection, or this sees the end
+		l.conns.Add(-1)
 		return false
 	}
 	r.stats.Accepted++

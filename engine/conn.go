@@ -160,6 +160,9 @@ func (c *Conn) mustOwn() {
 // Reactor returns the reactor that owns c. Safe for any goroutine.
 func (c *Conn) Reactor() *Reactor { return c.reactor }
 
+// Suspended reports whether c came by a Listener that is suspended: another process may have the new connections.
+func (c *Conn) Suspended() bool { return c.listener != nil && c.listener.Suspended() }
+
 // Peer returns the address of the other end: the socket's, or the address that it was told.
 func (c *Conn) Peer() poller.Addr { return c.peer }
 

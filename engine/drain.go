@@ -74,7 +74,7 @@ func (e *Engine) drain(grace time.Duration, suspended bool) bool {
 // reports whether none is left. A connection is counted before its listener has closed.
 func (e *Engine) awaitDrained(listeners []*Listener, until time.Time) bool {
 	open := func() bool {
-		return slices.ContainsFunc(listeners, func(l *Listener) bool { return !l.Closed() }) || e.Conns() > 0
+		return slices.ContainsFunc(listeners, (*Listener).isInUse) || e.Conns() > 0
 	}
 	for pause := time.Millisecond; open(); pause = min(2*pause, 50*time.Millisecond) {
 		left := time.Until(until)

@@ -37,15 +37,18 @@ type ListenOptions struct {
 	Share bool
 	// Suspended begins without accepting: see Engine.Resume.
 	Suspended bool
-	// Steering, if set, says which socket of ListenDatagrams gets a datagram.
+	// Steering, if set, says whose the datagrams are that come to the sockets of ListenDatagrams.
 	Steering Steering
 	// Held is for sockets of Adopt that another process keeps for as long as it likes, as systemd does: Close does no
 	// more than Abandon but for ports, which have connections, and Join opens no further sockets.
 	Held bool
 }
 
-// Steering chooses the socket for each datagram that comes to an address with several.
+// Steering knows whose a datagram is that comes to an address with several sockets, of several processes perhaps.
 type Steering interface {
+	// Linked reports whether datagrams for another process come by the sockets: then Close keeps them open although
+	// there are no connections. It may run on any reactor.
+	Linked() bool
 	// Steer returns the program for a number of sockets, of which socket i is on reactor i: see poller.Kernel. It may
 	// run on any goroutine.
 	Steer(sockets int) []poller.Instruction
@@ -74,6 +77,7 @@ type Listener struct {
 	closed         atomic.Bool  // Close was called
 	paused         atomic.Bool  // Suspend was called: another process may accept by the same sockets
 	adopted        bool         // its sockets are of another process; set by Adopt
+	portsEnd       bool         // its ports close, and Reopen comes too late; guarded by Engine.mu
 	sockets        atomic.Int32 // that listen; those that are about to close count
 	opened         atomic.Int32 // sockets so far
 
@@ -212,10 +216,12 @@ func (e *Engine) adopt(l *Listener, sockets []poller.FD) error {
 // Join opens a socket on each reactor that has none of an open listener of all. It is for
 // listeners of Adopt, once no other process may take their sockets back: what waits in a socket that this process alone
 // has is lost with it. So Join skips a Held one: its supervisor would not have the further sockets after the end of
-// this process. Where the kernel refuses a socket, the other reactors go on to accept for that reactor. Safe for any
-// goroutine but a reactor's.
+// this process. It skips listeners of AdoptDatagrams, too. Where the kernel refuses a socket, the other reactors go on
+// to accept for that reactor. Safe for any goroutine but a reactor's.
 func (e *Engine) Join(all ...*Listener) {
-	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() || l.opts.Held })
+	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool {
+		return l.closed.Load() || l.opts.Held || l.adopted && l.newPortHandler != nil
+	})
 	for few := range slices.Chunk(all, joinsPerTask) {
 		e.runOnAll(func(r *Reactor) error { //nolint:errcheck // see above
 			for _, l := range few {

@@ -17,6 +17,10 @@ type Moved struct {
 	layer *layered
 }
 
+// Inherited makes a Moved of fd, a connected socket that does not block and that another process has sent, or that this
+// one has made. Nothing may have come on it yet.
+func Inherited(fd poller.FD) Moved { return Moved{fd: fd} }
+
 // Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and
 // leaves c as it is, when c is not idle: not quiet, or with bytes queued. So it does when c has no socket. Afterwards c
 // is closed for all its methods and OnClose does not come. Events that are on their way find its slot empty.

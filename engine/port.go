@@ -26,7 +26,7 @@ type PortHandler interface {
 // Owned by its reactor.
 //
 //	messages of out before from have left
-//	unsent => in ports.unsent; blocked: the kernel says when it takes more
+//	unsent => in ports.unsent; blocked: the kernel says when it takes more, or retry is armed
 //	at the end of a tick: out holds messages, or a Carried waits => blocked
 type Port struct {
 	reactor *Reactor
@@ -37,6 +37,7 @@ type Port struct {
 	refusal syscall.Errno // of a run that was split: the next call tells whether its datagrams are refused as well
 	waiting []*Carried    // have something to send, for which out has no room
 	lost    uint64
+	retry   Timer // while it is blocked and suspended
 	unsent  bool
 	blocked bool
 	closed  bool
@@ -64,7 +65,8 @@ func (e *Engine) ListenDatagrams(o ListenOptions, h func(*Port) PortHandler) (*L
 	return l, nil
 }
 
-// AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams. Of o it uses Held as well.
+// AdoptDatagrams is Adopt for UDP sockets: see ListenDatagrams. Of o it uses Held as well. A reactor may have several
+// of them, each with its Port, or none: no further sockets are opened, which would move clients.
 func (e *Engine) AdoptDatagrams(sockets []poller.FD, o ListenOptions, h func(*Port) PortHandler) (*Listener, error) {
 	l := e.newListener(o, nil)
 	l.newPortHandler = h
@@ -209,6 +211,7 @@ func (p *Port) send() {
 			}
 		case e == syscall.EAGAIN:
 			p.blocked = true
+			p.retryLater()
 			return
 		case (e == syscall.EIO || e == syscall.EINVAL) && p.out.At(p.from).Segment > 0:
 			p.refusal = e
@@ -226,6 +229,17 @@ func (p *Port) send() {
 	p.from = 0
 }
 
+// retryLater tries again in a moment what the kernel does not take: it tells nothing of a suspended socket.
+func (p *Port) retryLater() {
+	if p.blocked && p.socket.suspended {
+		p.retry.Run = func(*Reactor) { p.unblock() }
+		p.reactor.Arm(&p.retry, p.reactor.kernel.Now()+int64(blockedPause))
+	}
+}
+
+// blockedPause is between two tries to send by a socket that the kernel does not watch.
+const blockedPause = time.Millisecond
+
 // unblock notes that the kernel takes messages again.
 func (p *Port) unblock() {
 	if p.blocked {
@@ -237,12 +251,40 @@ func (p *Port) unblock() {
 // close closes p once the last connection of its listener is over.
 func (p *Port) close() {
 	a, r := p.socket, p.reactor
-	if a.listener.conns.Load() > 0 && !r.stopping {
+	if !r.stopping && !a.listener.endPorts() {
 		r.Arm(&a.end.timer, r.kernel.Now()+int64(portCheckEvery))
 		return
 	}
 	p.flush()
 	a.remove(r)
+}
+
+// endPorts reports whether the ports of l may close: all of them, or none, since the kernel goes on to spread datagrams
+// over the sockets that are left.
+func (l *Listener) endPorts() bool {
+	l.engine.mu.Lock()
+	defer l.engine.mu.Unlock()
+	if l.closed.Load() && l.conns.Load() == 0 && (l.opts.Steering == nil || !l.opts.Steering.Linked()) {
+		l.portsEnd = true
+	}
+	return l.portsEnd
+}
+
+// isInUse reports whether l has to be waited for: ports that are open for another process alone are not.
+func (l *Listener) isInUse() bool {
+	linked := l.newPortHandler != nil && l.closed.Load() && l.opts.Steering != nil && l.opts.Steering.Linked()
+	return !l.Closed() && !linked
+}
+
+// keepPorts takes Close back for ports, and reports whether it comes in time.
+func (l *Listener) keepPorts() bool {
+	l.engine.mu.Lock()
+	defer l.engine.mu.Unlock()
+	if l.portsEnd {
+		return false
+	}
+	l.closed.Store(false)
+	return true
 }
 
 // portCheckEvery is how often a port that closes looks whether connections are left.

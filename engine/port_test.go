@@ -670,7 +670,39 @@ func TestConn_withoutSocketRefuses(t *testing.T) {
 	}
 }
 
-// A port that was abandoned takes no connection, and those that it has go on without it until they end.
+// acceptsAll takes a connection for each datagram.
+type acceptsAll struct{}
+
+func (acceptsAll) OnDatagrams(p *engine.Port, b *poller.Batch) {
+	for i := range b.Len() {
+		p.Accept(b.At(i).Peer, b.At(i).Local, &engine.Carried{}, &flushes{}, always(engine.NopHandler{}))
+	}
+}
+
+// No port is closed that has connections, whenever they begin.
+func TestPort_acceptsWhileItCloses(t *testing.T) {
+	for range testutil.RaceRounds(200) {
+		e := start(t, engine.Options{Reactors: 2})
+		l, err := e.ListenDatagrams(engine.ListenOptions{Addr: loopback},
+			func(*engine.Port) engine.PortHandler { return acceptsAll{} })
+		testutil.Must(t, err)
+		var each sync.WaitGroup
+		for range 4 {
+			c, err := net.Dial("udp", l.Addr().IP.String())
+			testutil.Must(t, err)
+			defer c.Close()                          //nolint:errcheck
+			each.Go(func() { c.Write([]byte("x")) }) //nolint:errcheck // the port may be closed
+		}
+		l.Close()
+		each.Wait()
+		if n := l.Conns(); l.Closed() && n > 0 {
+			t.Fatalf("the ports are closed with %d connections", n)
+		}
+		e.Stop()
+	}
+}
+
+// A port that was abandoned takes no connection, and closes once those that it has are over: they send by it.
 func TestEngine_abandonsPorts(t *testing.T) {
 	g := newWireRig(t, engine.ListenOptions{})
 	_, h := g.connect()
@@ -678,22 +710,21 @@ func TestEngine_abandonsPorts(t *testing.T) {
 	g.on(func() { h.l.send("answer") })
 	g.e.Abandon(g.l)
 	g.on(func() {
-		if b := port.Reserve(1); b != nil {
-			t.Error("room in a closed port")
+		if b := port.Reserve(1); b == nil {
+			t.Error("no room")
 		}
 		var k engine.Carried
 		if port.Accept(netip.MustParseAddrPort("192.0.2.9:9"), atUDP.IP.Addr(), &k, &flushes{}, always(h)) {
-			t.Error("a closed port takes a connection")
+			t.Error("a port that closes takes a connection")
 		}
 		h.l.send("more")
-		h.l.carried.AwaitRoom()
 	})
-	g.on(func() { h.l.conn.Close(nil) })
-	g.run(func() bool { return g.l.Conns() == 0 })
-	h.want(t, "open", "close timed out", "drop")
-	if !g.l.Closed() {
-		t.Fatal("not closed")
+	if g.l.Closed() {
+		t.Fatal("closed before its last connection")
 	}
+	g.on(func() { h.l.conn.Close(nil) })
+	g.run(g.l.Closed)
+	h.want(t, "open", "close timed out", "drop")
 }
 
 // A Carrier that waits for room is flushed where there is room.
@@ -1051,6 +1082,8 @@ func (k strictKernel) ReceiveRoom(poller.FD) int { return k.room }
 
 // steering is a program that returns the number of sockets.
 type steering struct{}
+
+func (steering) Linked() bool { return false }
 
 func (steering) Steer(sockets int) []poller.Instruction {
 	return []poller.Instruction{{Code: 0x06, K: uint32(sockets)}}

@@ -70,18 +70,15 @@ func (e *Engine) stopConnects(listeners []*Listener) bool {
 // Reopen takes a Close back and reports whether it could: it cannot for a Unix socket, nor when all sockets are
 // closed by now. It must not run at the same time as Close. Safe for any goroutine but a reactor's.
 func (l *Listener) Reopen() (ok bool) {
-	if !l.closed.Load() || l.addr.IsUnix() {
+	if !l.closed.Load() || l.addr.IsUnix() || l.newPortHandler != nil && !l.keepPorts() {
 		return false
 	}
 	for _, r := range l.engine.reactors {
 		r.runOn(func() error { ok = r.relisten(l) || ok; return nil }) //nolint:errcheck // ErrStopped: ok stays
 	}
-	if !ok {
-		return false
-	}
-	l.closed.Store(false)
+	l.closed.Store(!ok)
 	l.engine.Join(l)
-	return true
+	return ok
 }
 
 // unlisten begins to close the sockets of l.
@@ -176,6 +173,7 @@ func (r *Reactor) closeAcceptor(a *acceptor) {
 	}
 	if a.port != nil {
 		a.port.closed = true
+		r.Disarm(&a.port.retry)
 	}
 	r.kernel.Del(a.fd)
 	r.kernel.Close(a.fd)
@@ -286,6 +284,9 @@ func (a *acceptor) suspend(r *Reactor) {
 	a.suspended = true
 	a.placePending(r)
 	r.kernel.Del(a.fd)
+	if a.port != nil {
+		a.port.retryLater()
+	}
 }
 
 // resume takes suspend back.
@@ -306,8 +307,12 @@ func (a *acceptor) resume(r *Reactor) error {
 	return nil
 }
 
-// abandon closes a's socket, which another process has.
+// abandon closes a's socket, which another process has. The connections of a port send by it.
 func (a *acceptor) abandon(r *Reactor) {
+	if a.port != nil {
+		a.unlisten(r, 0, false)
+		return
+	}
 	a.placePending(r)
 	a.remove(r)
 }

@@ -31,6 +31,7 @@ type conn struct {
 	head  *message.Head // the reactor's, lent to the codec
 	stats *session.ServerStats
 
+	leaving    bool  // Shutdown was called
 	leaveBy    int64 // when a connection without further exchanges ends; 0: not known yet
 	silenceMax int64 // after which a client that is to leave counts as gone, if three PTOs are over
 }
@@ -58,12 +59,17 @@ func (c *conn) newStream(hs *h3.Stream, end bool) *shared.Stream {
 
 // Shutdown sends GOAWAY. A client without an exchange, which has read its answers and sends no first request either,
 // gets the last GOAWAY at once, and the connection ends when it has acknowledged that: others wait for the UDP port.
+// After an upgrade nobody waits, and a request that crosses the first GOAWAY is served. A second call does nothing.
 func (c *conn) Shutdown(now int64) {
+	if c.leaving {
+		return
+	}
+	c.leaving = true
 	rest := askTime
 	if c.asked() {
 		rest = readTime
 	}
-	if !c.Idle() && c.asked() {
+	if c.Conn().Suspended() || !c.Idle() && c.asked() {
 		c.silenceMax = int64(leaveTime) // an answer would be lost
 	} else if c.Idle() && now-c.IdleSince(c.Conn()) >= int64(rest) {
 		c.leaveBy = now
@@ -98,7 +104,11 @@ func (c *conn) over(now int64) bool {
 		return silence > 0 && silence >= c.silenceMax && c.codec.GoingAway() && c.codec.Streams() == 0
 	}
 	if c.codec.GoingAway() && c.leaveBy == 0 {
-		if c.leaveBy = now; c.asked() {
+		switch c.leaveBy = now; {
+		case !c.asked():
+		case c.Conn().Suspended():
+			c.leaveBy += int64(readTime)
+		default:
 			c.leaveBy += int64(leaveTime)
 		}
 	}

@@ -71,7 +71,10 @@ func socketsToPass(h *server.Handover) (all []upgrade.Socket, fds []int, err err
 	}
 	for _, s := range list {
 		network := "tcp"
-		if strings.HasPrefix(s.Address, "unix:") {
+		switch {
+		case s.Purpose == server.PurposeQUIC:
+			network = "udp"
+		case s.Purpose == server.PurposeLink || strings.HasPrefix(s.Address, "unix:"):
 			network = "unix"
 		}
 		all = append(all, upgrade.Socket{

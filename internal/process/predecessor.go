@@ -132,6 +132,14 @@ func (p *predecessor) ticketKeys() (keys [][32]byte) {
 	return keys
 }
 
+// generation returns how many processes have taken over before this one serves.
+func (p *predecessor) generation() int {
+	if p == nil {
+		return 0
+	}
+	return p.inheritance.Generation
+}
+
 // inherit makes a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
 func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 	if p == nil {
@@ -139,6 +147,8 @@ func (p *predecessor) inherit(o *server.Options, activated *activatedSockets) {
 		return
 	}
 	o.TicketKeys, o.Before = p.ticketKeys(), p.pid
+	o.Generation = p.generation()
+	copy(o.QUICSecret[:], p.inheritance.Secrets.QUIC)
 	o.Adopt, o.Suspended = socketsToAdopt(p.inheritance), true
 	if fd, ok := p.inheritance.Files[cacheName]; ok {
 		o.CacheFrom = os.NewFile(uintptr(fd), cacheName)

@@ -188,7 +188,8 @@ func (p *running) newInheritance(takeFiles bool) (*inheritance, error) {
 		sockets: fds, timeout: p.reloads.config().Global.UpgradeTimeout, server: p.server, holdNames: p.holdNames,
 		grace: p.reloads.config().Global.GracePeriod + p.reloads.config().Global.ShutdownTimeout,
 		offer: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: p.server.Conns(),
-			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
+			Generation: p.upgrades.predecessor.generation() + 1,
+			Files:      []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
 	if i.pid = p.pid.Descriptor(); i.pid != nil {
 		i.offer.Files = append(i.offer.Files, pidFileName)
@@ -199,7 +200,8 @@ func (p *running) newInheritance(takeFiles bool) (*inheritance, error) {
 	if i.cache != nil {
 		i.offer.Files = append(i.offer.Files, cacheName)
 	}
-	var secrets upgrade.Secrets
+	quic := p.server.QUICSecret()
+	secrets := upgrade.Secrets{QUIC: quic[:]}
 	for _, k := range p.server.TicketKeys() {
 		secrets.TicketKeys = append(secrets.TicketKeys, k[:])
 	}

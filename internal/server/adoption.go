@@ -16,9 +16,9 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
-// its address and V6Only, never by its name. Where a Held one has the name of a listener, though, an address that this
-// listener does not have is an error.
+// Socket is a listening socket that goes from process to process, or what belongs to it: see Purpose. A configuration
+// claims it by its address and V6Only, never by its name. Where a Held one has the name of a listener, though, an
+// address that this listener does not have is an error.
 type Socket struct {
 	Address  string `json:"address"` // as getsockname(2) has it: host:port, or unix:/path
 	V6Only   bool   `json:"v6only,omitempty"`
@@ -35,6 +35,12 @@ type Socket struct {
 const (
 	PurposeHTTP    = "http"
 	PurposeService = "service" // for a protocol that is not HTTP: older programs leave it alone
+)
+
+// The Purposes of what belongs to HTTP/3 at an address. Older programs leave both alone.
+const (
+	PurposeQUIC = "quic"      // a UDP socket
+	PurposeLink = "quic-link" // the end of a link to the process before: see quicconn.Server.Inherit
 )
 
 // FileID names a file as long as a process has it open.

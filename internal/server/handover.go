@@ -33,9 +33,11 @@ var (
 //	new: Options.Adopt, Suspended ─► Start, SelfCheck, Claims ─► Resume ─► Receive … ─► Join
 type Handover struct {
 	server    *Server
-	offered   []*listener // by their index in the last result of Sockets; nil: no listener has that held socket
+	offered   []*listener // by their index in the last result of Sockets; nil: no listener accepts by that socket
 	listeners []*listener // of the configuration that Sockets has seen last
 	next      int         // the reactor that is given a connection next
+
+	ports map[int]*listener // of UDP sockets, by the index in the last result of Sockets
 }
 
 // Handover returns the one of s.
@@ -104,7 +106,12 @@ func (h *Handover) Sockets() ([]Socket, error) {
 			h.offered = append(h.offered, l)
 		}
 	}
-	spare, err := s.listeners.adoption.unclaimedSockets()
+	datagrams, err := h.datagrams()
+	all = append(all, datagrams...)
+	var spare []Socket
+	if err == nil {
+		spare, err = s.listeners.adoption.unclaimedSockets()
+	}
 	if err != nil {
 		closeSockets(all)
 		return nil, err
@@ -148,10 +155,16 @@ func (h *Handover) Suspend(claimed []int) error {
 	case !slices.Equal(s.listeners.now, h.listeners):
 		return errReplaced
 	}
+	ports, err := h.suspendable(claimed)
+	if err != nil {
+		return err
+	}
 	s.enter(s.state, true)
-	s.engine.Suspend(opened(h.of(claimed))...)
+	s.engine.Suspend(append(opened(h.of(claimed)), ports...)...)
 	for _, l := range s.listeners.now {
-		s.listeners.closeDatagrams(&l.http3) // clients of HTTP/3 use TCP meanwhile
+		if !slices.Contains(ports, l.http3.open.Load()) {
+			s.listeners.closeDatagrams(&l.http3) // clients of HTTP/3 use TCP meanwhile
+		}
 	}
 	go s.caches.yieldDisk()
 	return nil
@@ -213,6 +226,10 @@ func (h *Handover) Abandon(sockets []int) {
 	for _, l := range all {
 		l.removeFile()               // which it does not where l is suspended
 		s.listeners.adoption.drop(l) // the process before this one may have a copy, too
+		s.listeners.closeDatagrams(&l.http3)
+		if !l.http3.isClosed() && !slices.Contains(s.listeners.closing, l) { // see listeners.open
+			s.listeners.closing = append(s.listeners.closing, l)
+		}
 	}
 	s.engine.Abandon(opened(all)...)
 }
@@ -234,7 +251,13 @@ func (h *Handover) Resume() error {
 			l.open.Reopen()
 		}
 	}
-	err := s.engine.Resume(opened(s.listeners.now)...)
+	open := opened(s.listeners.now)
+	for _, l := range s.listeners.now {
+		if l.http3.isOpen() {
+			open = append(open, l.http3.open.Load())
+		}
+	}
+	err := s.engine.Resume(open...)
 	defer s.listeners.takeDatagrams()
 	if s.registrations.now == nil || slices.ContainsFunc(s.listeners.now, (*listener).isClosed) {
 		return errors.Join(err, h.regain()) // Drain has withdrawn registrations, or an address was abandoned

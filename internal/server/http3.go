@@ -73,7 +73,7 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	}
 	begin = quicconn.Secure(p.secure, *s.quic, quicconn.IfRetried(begin, proved(begin)))
 	begin = quicconn.IfRetried(proved(begin), l.clients.acceptUnproved(begin))
-	d.serverOn(p.engine).Use(quicconn.Accept{
+	d.serverOn(p.engine, &p.opts).Use(quicconn.Accept{
 		Begin: begin, QUIC: sessions.QUIC(), Scarce: http3.StreamsScarce,
 		Retry: retryModes[s.config.Versions.H3.Retry], Crowded: p.secure.Crowded,
 	})
@@ -84,21 +84,29 @@ func (p *listeners) applyDatagrams(l *listener, s *setting) {
 }
 
 // serverOn returns the server of all configurations.
-func (d *http3Listener) serverOn(e *engine.Engine) *quicconn.Server {
+func (d *http3Listener) serverOn(e *engine.Engine, o *Options) *quicconn.Server {
 	if d.server == nil {
-		d.server = quicconn.NewServer(e, quicconn.Options{CloseCode: uint64(h3.NoError)})
+		d.server = quicconn.NewServer(e, quicconn.Options{
+			Secret: o.QUICSecret, Generation: o.Generation, CloseCode: uint64(h3.NoError),
+		})
 	}
 	return d.server
 }
 
 // openDatagrams opens the UDP port of l, unless it is open. While another process has the sockets of this one, it has
-// the port until its last connection ends.
+// the port, too.
 func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 	d := &l.http3
 	if p.suspended || d.isOpen() {
 		return nil
 	}
-	if open := d.open.Load(); open == nil || !open.Reopen() {
+	if open := d.open.Load(); open != nil && open.Reopen() {
+		if open.Suspended() {
+			if err := p.engine.Resume(open); err != nil {
+				return udpError{err}
+			}
+		}
+	} else {
 		o := engine.ListenOptions{Addr: l.open.Addr(), V6Only: l.sockets.V6Only, ConnsMax: connsMax}
 		open, err := awaitVacancy(p.patience(), func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
 		if err != nil {
@@ -174,7 +182,7 @@ func (d *http3Listener) conns() int {
 }
 
 func (p *listeners) listenDatagrams(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
-	server := l.http3.serverOn(p.engine)
+	server := l.http3.serverOn(p.engine, &p.opts)
 	o = engine.ListenOptions{Addr: o.Addr, V6Only: o.V6Only, ConnsMax: o.ConnsMax, Gate: l, Steering: server}
 	open, err := p.engine.ListenDatagrams(o, server.Port)
 	if err != nil {

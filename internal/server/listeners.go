@@ -220,7 +220,11 @@ func (p *listeners) commit() error {
 				continue
 			}
 		}
-		if set.quic != nil && !p.reload.partly && !set.listener.http3.waits {
+		if set.quic != nil && p.suspended {
+			if err := p.adoptDatagrams(set.listener, set.config.Limits.Connections); err != nil {
+				return listenError(set.config, set.address, err)
+			}
+		} else if set.quic != nil && !p.reload.partly && !set.listener.http3.waits {
 			if err := p.openDatagrams(set.listener, set.config.Limits.Connections); err != nil {
 				return listenError(set.config, set.address, err)
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/edge-proxy/edge/internal/config"
 	"github.com/edge-proxy/edge/internal/config/caching"
 	"github.com/edge-proxy/edge/internal/config/language"
+	"github.com/edge-proxy/edge/internal/http3/quicconn"
 	"github.com/edge-proxy/edge/internal/plugin"
 	"github.com/edge-proxy/edge/internal/server/metrics"
 	"github.com/edge-proxy/edge/internal/tls/certs"
@@ -79,6 +80,10 @@ type Options struct {
 	Before int
 	// TicketKeys are the first keys of session tickets, from another process; none: new ones are made.
 	TicketKeys [][32]byte
+	// QUICSecret is the source of ids and tokens of QUIC, from another process; zero: a random one is made. Generation
+	// counts the processes that have taken over from each other.
+	QUICSecret quicconn.Secret
+	Generation int
 	// CacheFrom is the end of a connection to another process: Theirs of its Handover.OfferCache. The cache takes over
 	// from that process. Without a cache the Server closes it. nil: there is no such process, or it has no cache.
 	CacheFrom *os.File
@@ -149,6 +154,9 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	empty, err := proxy.NewSnapshot(nil, nil)
 	if err != nil {
 		return nil, err
+	}
+	if o.QUICSecret == (quicconn.Secret{}) {
+		cryptorand.Read(o.QUICSecret[:]) //nolint:errcheck // never fails
 	}
 	s := &Server{begun: cfg, present: &config.Config{}}
 	s.opts, s.engine, s.proxy = o, e, proxy.New(e, empty)
@@ -282,6 +290,10 @@ type Address struct {
 // TicketKeys returns the keys of session tickets, for Options.TicketKeys of another process. They are secret: they
 // decrypt the sessions of clients.
 func (s *Server) TicketKeys() [][32]byte { return s.certificates.tickets.Keys() }
+
+// QUICSecret returns what Options.QUICSecret of another process has to be. It is secret: by it
+// clients could choose their event loops and processes.
+func (s *Server) QUICSecret() quicconn.Secret { return s.opts.QUICSecret }
 
 // AuthorityPath returns the file of the internal authority; "" when no certificate is of it.
 func (s *Server) AuthorityPath() string {

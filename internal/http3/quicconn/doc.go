@@ -3,6 +3,7 @@
 //
 //	Port.OnDatagrams ─► datagram ─► id ─► Conn ─► quic.Conn.Receive, Next … ─► Session.OnEvent …    EndBatch
 //	                                 ├─ of another reactor ─► its mail
+//	                                 ├─ of the process before ─► the link to it
 //	                                 └─ unknown ─► a Conn │ Retry │ Version Negotiation │ stateless reset │ dropped
 //	Port ◄─ Reserve, AppendDatagram, Commit ◄─ Conn.OnFlush ◄─ Conn.Wake
 //

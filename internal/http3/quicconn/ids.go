@@ -46,15 +46,19 @@ func newKeys(s *Secret) keys {
 	}
 }
 
-// An id names the reactor of its connection, so that the kernel and each reactor find the way without a table that they
-// share. RFC 9000 §5.1: observers must not be able to join the ids of a connection, so that octet is hidden by a mask
-// of random octets beside it. An observer that finds its key learns the number of a reactor and no more.
+// An id names the generation of the process and the reactor of its connection, so that the kernel, each reactor and
+// each process find the way without a table that they share. RFC 9000 §5.1: observers must not be able to join the ids
+// of a connection, so that octet is hidden by a mask of random octets beside it. An observer that finds its key learns
+// these two numbers and no more.
 //
-//	 octet 0               octets 1–4     5–7
-//	┌──────────┬─────────┬──────────────┬────────┐   octet 0 ^= mask(octets 1–4)
-//	│ 2 unused │ reactor │    random    │ random │
-//	└──────────┴─────────┴──────────────┴────────┘
-const reactorsMax = 64
+//	 octet 0                  octets 1–4     5–7
+//	┌──────────────┬─────────┬──────────────┬────────┐   octet 0 ^= mask(octets 1–4)
+//	│ generation 2 │ reactor │    random    │ random │
+//	└──────────────┴─────────┴──────────────┴────────┘
+const (
+	reactorsMax = 64
+	generations = 4 // that ids can tell: a process, the two before it, and the next one
+)
 
 // mask returns the octet that hides octet 0 of an id with r in its octets 1 to 4, by operations that classic BPF has.
 func (k *keys) mask(r uint32) byte {
@@ -63,33 +67,44 @@ func (k *keys) mask(r uint32) byte {
 	return byte(r * k.second >> 24)
 }
 
-// reactorOf returns which reactor an id names, below reactorsMax. b has IDLen octets or more.
-func (k *keys) reactorOf(b []byte) int {
-	return int(b[0]^k.mask(binary.BigEndian.Uint32(b[1:]))) & (reactorsMax - 1)
+// placeOf returns which generation and reactor an id names, below generations and reactorsMax. b has IDLen octets or
+// more.
+func (k *keys) placeOf(b []byte) (generation, reactor int) {
+	octet := int(b[0] ^ k.mask(binary.BigEndian.Uint32(b[1:])))
+	return octet / reactorsMax, octet % reactorsMax
 }
 
 // idMaker makes the ids of one reactor. Owned by it.
 type idMaker struct {
-	keys    *keys
-	reactor byte
-	random  *rand.ChaCha8
-	mac     hash.Hash
-	sum     [sha256.Size]byte
+	keys   *keys
+	place  byte // generation and reactor
+	random *rand.ChaCha8
+	mac    hash.Hash
+	sum    [sha256.Size]byte
 }
 
-func newIDMaker(k *keys, reactor int, seed [32]byte) idMaker {
-	return idMaker{keys: k, reactor: byte(reactor), random: rand.NewChaCha8(seed), mac: hmac.New(sha256.New, k.reset)}
+func newIDMaker(k *keys, generation, reactor int, seed [32]byte) idMaker {
+	place := byte(generation%generations*reactorsMax + reactor)
+	return idMaker{keys: k, place: place, random: rand.NewChaCha8(seed), mac: hmac.New(sha256.New, k.reset)}
 }
 
 // next makes an id, as octets.
 func (m *idMaker) next() (b [quic.IDLen]byte) {
 	binary.LittleEndian.PutUint64(b[:], m.random.Uint64())
-	b[0] = m.reactor ^ m.keys.mask(binary.BigEndian.Uint32(b[1:]))
+	b[0] = m.place ^ m.keys.mask(binary.BigEndian.Uint32(b[1:]))
 	return b
 }
 
 // fill fills b with octets that an attacker cannot guess.
 func (m *idMaker) fill(b []byte) { m.random.Read(b) } //nolint:errcheck // never fails
+
+// resetFor has tokens of stateless resets differ by address. A Server knows no ids of a Server at another address, and
+// its answer would else be a reset that the clients there take (RFC 9000 §21.11).
+func (m *idMaker) resetFor(address string) {
+	of := hmac.New(sha256.New, m.keys.reset)
+	of.Write([]byte(address))
+	m.mac = hmac.New(sha256.New, of.Sum(nil))
+}
 
 // token makes the token of the stateless reset for the id b (RFC 9000 §10.3.2).
 func (m *idMaker) token(b []byte) (t [16]byte) {

@@ -6,17 +6,18 @@ import (
 	"github.com/edge-proxy/edge/quic"
 )
 
-// An id names its reactor, whatever the secret, and no octet of it tells which without the secret.
-func TestIDMaker_namesTheReactor(t *testing.T) {
+// An id names its generation and its reactor, whatever the secret, and no octet of it tells which without the secret.
+func TestIDMaker_namesThePlace(t *testing.T) {
 	for seed := range byte(20) {
 		k := newKeys(&Secret{seed})
 		for reactor := range reactorsMax {
-			m := newIDMaker(&k, reactor, [32]byte{seed, byte(reactor)})
+			generation := int(seed) + reactor
+			m := newIDMaker(&k, generation, reactor, [32]byte{seed, byte(reactor)})
 			var first [256]int
 			for range 2000 {
 				b := m.next()
-				if got := k.reactorOf(b[:]); got != reactor {
-					t.Fatalf("an id of reactor %d names %d", reactor, got)
+				if g, r := k.placeOf(b[:]); g != generation%generations || r != reactor {
+					t.Fatalf("an id of %d, %d names %d, %d", generation, reactor, g, r)
 				}
 				first[b[0]]++
 			}
@@ -32,10 +33,16 @@ func TestIDMaker_namesTheReactor(t *testing.T) {
 // Tokens of stateless resets are those of an id and a secret.
 func TestIDMaker_token(t *testing.T) {
 	k, other := newKeys(&Secret{1}), newKeys(&Secret{2})
-	a, b, c := newIDMaker(&k, 0, [32]byte{1}), newIDMaker(&k, 5, [32]byte{2}), newIDMaker(&other, 0, [32]byte{1})
+	a, b := newIDMaker(&k, 0, 0, [32]byte{1}), newIDMaker(&k, 1, 5, [32]byte{2})
+	c := newIDMaker(&other, 0, 0, [32]byte{1})
 	id := a.next()
 	if a.token(id[:]) != b.token(id[:]) || a.token(id[:]) == c.token(id[:]) {
 		t.Fatal("a token is not that of its secret")
+	}
+	b.resetFor("192.0.2.1:443")
+	a.resetFor("192.0.2.1:444")
+	if a.token(id[:]) == b.token(id[:]) {
+		t.Fatal("a Server at another address knows the token")
 	}
 	next := a.next()
 	if len(next) != quic.IDLen || a.token(id[:]) == a.token(next[:]) {

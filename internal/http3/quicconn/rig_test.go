@@ -43,6 +43,7 @@ type rig struct {
 	sessions []*echo
 	secure   tlsconn.ServerOptions
 	onOpen   func(*echo)
+	kernels  int // of the world that are in use
 }
 
 // settled is a reactor that has its turn when no handshake computes: so the seed alone decides what happens.
@@ -52,6 +53,11 @@ type settled struct {
 }
 
 func (s settled) Tick() {
+	select {
+	case <-s.r.Ended():
+		return
+	default:
+	}
 	for s.hs.Stats().Computing > 0 {
 		runtime.Gosched()
 	}
@@ -68,24 +74,32 @@ func newCrowdedRig(
 ) *rig {
 	t.Helper()
 	g := &rig{t: t, w: sim.NewWorld(seed)}
-	var err error
-	g.e, err = engine.New(engine.Options{Reactors: reactors,
-		Kernel: func(i int) (poller.Kernel, error) { return g.w.Kernel(i), nil }})
-	testutil.Must(t, err)
-	t.Cleanup(g.e.Stop)
-	g.hs = tlsconn.NewHandshaker(g.e, handshakes)
-	for _, r := range g.e.Reactors() {
-		g.w.Add(settled{r, g.hs})
-	}
-	g.s = quicconn.NewServer(g.e, quicconn.Options{Secret: quicconn.Secret{byte(seed), 1}, CloseCode: closeCode})
-	g.secure = tlsconn.ServerOptions{Config: &tls.Config{
-		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
-	g.use(quicconn.RetryAuto)
+	g.begin(reactors, quicconn.Options{Secret: quicconn.Secret{byte(seed), 1}, CloseCode: closeCode}, handshakes)
 	o.Addr = at443
+	var err error
 	if g.l, err = g.e.ListenDatagrams(o, g.s.Port); err != nil {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// begin makes an engine and a Server that does not listen yet.
+func (g *rig) begin(reactors int, o quicconn.Options, handshakes tlsconn.HandshakerOptions) {
+	var err error
+	first := g.kernels
+	g.kernels += reactors
+	g.e, err = engine.New(engine.Options{Reactors: reactors,
+		Kernel: func(i int) (poller.Kernel, error) { return g.w.Kernel(first + i), nil }})
+	testutil.Must(g.t, err)
+	g.t.Cleanup(g.e.Stop)
+	g.hs = tlsconn.NewHandshaker(g.e, handshakes)
+	for _, r := range g.e.Reactors() {
+		g.w.Add(settled{r, g.hs})
+	}
+	g.s = quicconn.NewServer(g.e, o)
+	g.secure = tlsconn.ServerOptions{Config: &tls.Config{
+		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
+	g.use(quicconn.RetryAuto)
 }
 
 // use has new connections begin after a Retry, or without.

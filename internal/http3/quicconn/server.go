@@ -14,6 +14,8 @@ import (
 // Options of a Server. The zero value is good. Immutable after NewServer.
 type Options struct {
 	Secret Secret // zero: NewServer makes a random Secret
+	// Generation is the number of the process among those that have taken over from each other.
+	Generation int
 	// CloseCode is the code of the application by which connections end that are not at fault.
 	CloseCode uint64
 }
@@ -43,9 +45,12 @@ type Accept struct {
 // Server is QUIC at one address, with one port for each reactor.
 // Safe for any goroutine.
 type Server struct {
-	keys   keys
-	accept atomic.Pointer[Accept] // for new connections; nil: there are none
-	doors  []door                 // by Reactor.Index
+	keys       keys
+	generation int
+	accept     atomic.Pointer[Accept] // for new connections; nil: there are none
+	doors      []door                 // by Reactor.Index
+	links      int                    // to the process before; set before there are datagrams
+	linked     atomic.Int32           // of them are open
 }
 
 // door finds the connections of the datagrams that come to one reactor.
@@ -53,7 +58,9 @@ type Server struct {
 type door struct {
 	local
 	server  *Server
-	current *Conn // whose batch has begun
+	current *Conn  // whose batch has begun
+	link    *link  // to the process before; nil: none of this reactor is open
+	initial []byte // a copy of the datagram that begins a connection, for its memory
 
 	answers answers // Version Negotiation, resets and refusals
 	retries answers
@@ -85,13 +92,15 @@ func NewServer(e *engine.Engine, o Options) *Server {
 	if o.Secret == (Secret{}) {
 		rand.Read(o.Secret[:]) //nolint:errcheck // never fails
 	}
-	s := &Server{keys: newKeys(&o.Secret), doors: make([]door, len(e.Reactors()))}
+	s := &Server{
+		keys: newKeys(&o.Secret), generation: o.Generation % generations, doors: make([]door, len(e.Reactors())),
+	}
 	for i, r := range e.Reactors() {
 		l := &s.doors[i]
 		var seed [32]byte
 		rand.Read(seed[:]) //nolint:errcheck // never fails
 		l.server, l.reactor, l.code = s, r, o.CloseCode
-		l.maker, l.tokens.aead = newIDMaker(&s.keys, i%reactorsMax, seed), s.keys.retry
+		l.maker, l.tokens.aead = newIDMaker(&s.keys, s.generation, i%reactorsMax, seed), s.keys.retry
 		l.random = l.maker.random.Uint64
 		l.byID, l.byFirst = make(map[uint64]*Conn), make(map[quic.ID]*Conn)
 	}
@@ -101,11 +110,14 @@ func NewServer(e *engine.Engine, o Options) *Server {
 // Use sets how connections begin from now on.
 func (s *Server) Use(a Accept) { s.accept.Store(&a) }
 
-// Port makes the handler of a port, for engine.ListenDatagrams.
+// Port makes the handler of a port, for engine.ListenDatagrams. Of several of one reactor the first sends.
 func (s *Server) Port(p *engine.Port) engine.PortHandler {
 	l := &s.doors[p.Reactor().Index()]
-	l.stats = l.counted() // the port before does not count any more
-	l.port = p
+	if l.port == nil || l.port.Listener() != p.Listener() {
+		l.stats = l.counted() // the port before does not count any more
+		l.port = p
+		l.maker.resetFor(p.Listener().Addr().String())
+	}
 	return l
 }
 
@@ -136,9 +148,9 @@ func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
 				d = d[:m.Segment:m.Segment]
 			}
 			if l.stats.Received++; l.reactor.Index() < reactorsMax {
-				l.take(d, path, false)
+				l.take(d, path, asCame)
 			} else { // an id has no number for it
-				l.server.doors[l.reactor.Index()%reactorsMax].mail(l, d, path)
+				l.server.doors[l.reactor.Index()%reactorsMax].mail(l, d, path, asCame)
 			}
 			if left = left[len(d):]; len(left) == 0 {
 				break
@@ -147,8 +159,18 @@ func (l *door) OnDatagrams(_ *engine.Port, b *poller.Batch) {
 	}
 }
 
-// take gives a datagram to its connection. came says that another reactor has sent it here.
-func (l *door) take(d []byte, p quic.Path, came bool) {
+// way is how a datagram has come to a reactor.
+type way uint8
+
+const (
+	asCame   way = iota // to a port, of this reactor or of another that ids cannot name
+	byMail              // from another reactor, which looked at its id
+	byLink              // from the process that has taken over from this one
+	outwards            // from another reactor, for the process before
+)
+
+// take gives a datagram to its connection.
+func (l *door) take(d []byte, p quic.Path, came way) {
 	h, ok := quic.Parse(d)
 	if !ok {
 		l.stats.Unknown++
@@ -163,7 +185,7 @@ func (l *door) take(d []byte, p quic.Path, came bool) {
 		}
 		c.codec.Receive(d, p, l.now())
 		c.events()
-	case h.Kind == quic.InitialPacket:
+	case h.Kind == quic.InitialPacket && came == asCame: // others begin no connection
 		l.begin(d, &h, p)
 	case h.Kind == quic.UnknownPacket && h.Version != 0:
 		l.negotiate(d, &h, p)
@@ -197,11 +219,15 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	}
 	full := l.port.Listener().Full()
 	token, first := l.tokens.open(h, p.Peer, l.now())
+	asks := token == tokenAbsent && a.asks(l.reactor, full)
+	if token == tokenBad || asks || token == tokenAbsent && full {
+		l.pass(d, h, p) // of a handshake of the process before, whose client makes nothing of the answer
+	}
 	switch {
 	case token == tokenBad:
 		l.stats.BadTokens++
 		l.refuse(h, p, quic.InvalidToken)
-	case token == tokenAbsent && a.asks(l.reactor, full):
+	case asks:
 		l.retry(h, p)
 	case token == tokenAbsent && full: // an idle connection must not end for an address that may be forged
 		l.stats.Refused++
@@ -253,9 +279,14 @@ func (l *door) accept(a *Accept, d []byte, h *quic.Header, first *quic.ID, p qui
 		c.forget()
 		return
 	}
-	if c.codec.Receive(d, p, l.now()); !c.codec.Opens() { // noise would have a handshake's time
-		l.stats.Unknown++
+	l.initial = append(l.initial[:0], d...)                       // it is opened in its place
+	if c.codec.Receive(l.initial, p, l.now()); !c.codec.Opens() { // noise would have a handshake's time
 		c.forget()
+		if len(h.Dest) == quic.IDLen { // it may belong to a handshake of another reactor or process
+			l.elsewhere(d, h, p, asCame)
+		} else {
+			l.stats.Unknown++
+		}
 		return
 	}
 	if !l.port.Accept(p.Peer, p.Local, &c.carried, c, a.Begin) {
@@ -271,11 +302,16 @@ func (l *door) accept(a *Accept, d []byte, h *quic.Header, first *quic.ID, p qui
 	c.events()
 }
 
-// elsewhere sends a datagram to the reactor that its id names, or says that there is no such connection.
-func (l *door) elsewhere(d []byte, h *quic.Header, p quic.Path, came bool) {
-	to := l.server.keys.reactorOf(h.Dest)
-	if to < len(l.server.doors) && &l.server.doors[to] != l && !came {
-		l.server.doors[to].mail(l, d, p)
+// elsewhere sends a datagram to the process or the reactor that its id names, or says that there is no such connection.
+func (l *door) elsewhere(d []byte, h *quic.Header, p quic.Path, came way) {
+	generation, to := l.server.keys.placeOf(h.Dest)
+	switch doors := l.server.doors; {
+	case generation != l.server.generation:
+		if l.pass(d, h, p) {
+			return
+		}
+	case to < len(doors) && &doors[to] != l && came != byMail:
+		doors[to].mail(l, d, p, byMail)
 		return
 	}
 	room := l.roomToAnswer(h.Kind == quic.OneRTTPacket)
@@ -339,6 +375,7 @@ type mail struct {
 	to   *door
 	path quic.Path
 	data []byte
+	came way
 }
 
 // mailKept is the longest datagram that most clients send, and a bit more.
@@ -348,7 +385,7 @@ const mailKept = 2 << 10
 var mails sync.Pool
 
 // mail sends a copy of d to l, from the reactor of from.
-func (l *door) mail(from *door, d []byte, p quic.Path) {
+func (l *door) mail(from *door, d []byte, p quic.Path, came way) {
 	if n := int64(len(d)); l.mailed.Add(n) > MailMax {
 		l.mailed.Add(-n)
 		from.stats.MailLost++
@@ -360,7 +397,7 @@ func (l *door) mail(from *door, d []byte, p quic.Path) {
 		m = &mail{}
 		m.Run = m.arrive
 	}
-	m.to, m.path, m.data = l, p, append(m.data[:0], d...)
+	m.to, m.path, m.data, m.came = l, p, append(m.data[:0], d...), came
 	l.reactor.Post(&m.Task)
 }
 
@@ -368,8 +405,12 @@ func (l *door) mail(from *door, d []byte, p quic.Path) {
 func (m *mail) arrive(*engine.Reactor) {
 	l := m.to
 	l.mailed.Add(-int64(len(m.data)))
-	l.take(m.data, m.path, true)
-	l.endCurrent()
+	if m.came == outwards {
+		l.passHere(m.data, m.path)
+	} else {
+		l.take(m.data, m.path, m.came)
+		l.endCurrent()
+	}
 	if m.to = nil; cap(m.data) <= mailKept {
 		mails.Put(m)
 	}

@@ -14,6 +14,8 @@ type Stats struct {
 	BadTokens uint64 // first packets that were refused, since their tokens were too old or of another client
 	Mailed    uint64 // datagrams that came to another reactor
 	MailLost  uint64 // datagrams that did not get there, since too many were on their way
+	Passed    uint64 // datagrams that went to the process before
+	PassLost  uint64 // datagrams that did not go there, since too many were on their way
 	Unsent    uint64 // datagrams, or runs of them, that the kernel refused to send: engine.Port.Lost
 }
 

@@ -36,7 +36,7 @@ func TestServer_steer(t *testing.T) {
 	var b poller.Batch
 	for i := range 400 {
 		to := i % sockets
-		m := newIDMaker(&s.keys, to, [32]byte{byte(i), byte(i >> 8)})
+		m := newIDMaker(&s.keys, i, to, [32]byte{byte(i), byte(i >> 8)})
 		id := m.next()
 		d := append([]byte{0x40 | byte(i)&0x3f}, id[:]...)
 		if i%2 == 0 {

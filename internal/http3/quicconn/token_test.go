@@ -12,7 +12,7 @@ import (
 // A token is good for its client, its id and its time, at each reactor, and no octet of it can be changed.
 func TestTokens_open(t *testing.T) {
 	k, other := newKeys(&Secret{1}), newKeys(&Secret{2})
-	m := newIDMaker(&k, 3, [32]byte{1})
+	m := newIDMaker(&k, 0, 3, [32]byte{1})
 	peer := netip.MustParseAddrPort("192.0.2.7:4433")
 	const made = int64(1e9)
 	for _, first := range []string{"8 octets", "up to 20 octets of id"[:20]} {
@@ -64,7 +64,7 @@ func TestTokens_open(t *testing.T) {
 // Tokens cost no memory: floods have many of them made and read.
 func TestTokens_allocateNothing(t *testing.T) {
 	k := newKeys(&Secret{1})
-	m, tokens := newIDMaker(&k, 0, [32]byte{}), &tokens{aead: k.retry}
+	m, tokens := newIDMaker(&k, 0, 0, [32]byte{}), &tokens{aead: k.retry}
 	peer := netip.MustParseAddrPort("192.0.2.7:4433")
 	b := m.next()
 	id, _ := quic.MakeID(b[:])

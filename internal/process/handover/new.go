@@ -26,6 +26,8 @@ type Inheritance struct {
 	Sockets  []int          // in the order of the manifest; fewer where the process before has ended
 	Files    map[string]int // other memory files and descriptors, by their names
 	OldEnded bool           // the process before has ended
+
+	Generation int // of this process: see upgrade.OfferBody
 }
 
 // NewSide takes over from the running process. Safe for any goroutine.
@@ -193,7 +195,7 @@ func (s *NewSide) receive(m message) {
 
 // unpack reads the memory files of an offer that are known, and keeps the others.
 func (s *NewSide) unpack(b upgrade.OfferBody, fds []int) error {
-	s.inheritance.Files = make(map[string]int)
+	s.inheritance.Files, s.inheritance.Generation = make(map[string]int), b.Generation
 	var errs []error
 	for i, name := range b.Files {
 		switch name {

@@ -18,9 +18,9 @@ type HelloBody struct {
 
 // OfferBody is the body of OFFER. Its descriptors are memory files, in the order of Files.
 type OfferBody struct {
-	Version    int      `json:"version"` // of the protocol, from here on
-	Generation int      `json:"generation"`
-	Give       string   `json:"give"` // GiveIdle or GiveNone
+	Version    int      `json:"version"`    // of the protocol, from here on
+	Generation int      `json:"generation"` // of the new process: how many have taken over before
+	Give       string   `json:"give"`       // GiveIdle or GiveNone
 	Sockets    int      `json:"sockets"`
 	Conns      int      `json:"conns"`  // that may come by GIVE, about
 	Before     int      `json:"before"` // processes that drain, from earlier upgrades
@@ -47,11 +47,11 @@ type Manifest struct {
 // Socket is the identity of a listening socket. The new process matches it by Network, Address and V6Only; Name is for
 // people.
 type Socket struct {
-	Network string `json:"network"` // "tcp", "unix" or, in later versions, "udp"
+	Network string `json:"network"` // "tcp", "unix", "udp"
 	Address string `json:"address"` // as getsockname(2) says it
 	V6Only  bool   `json:"v6only"`
 	Index   int    `json:"index"`   // in the group of the address
-	Purpose string `json:"purpose"` // "http"; later versions: "admin", "metrics", "l4", "quic-a", "quic-b"
+	Purpose string `json:"purpose"` // a socket of an unknown one is left alone
 	Name    string `json:"name"`
 
 	AnyPort bool   `json:"any_port,omitempty"` // the configuration says port 0
@@ -62,7 +62,8 @@ type Socket struct {
 
 // Secrets are keys that the new process goes on with, so that clients resume their sessions.
 type Secrets struct {
-	TicketKeys [][]byte `json:"ticket_keys"` // 32 bytes each, the newest first
+	TicketKeys [][]byte `json:"ticket_keys"`    // 32 bytes each, the newest first
+	QUIC       []byte   `json:"quic,omitempty"` // 32 bytes: the source of connection ids and tokens
 }
 
 // SocketsBody is the body of SOCKETS: its descriptors are the sockets First to First+Count-1 of the manifest.
@@ -77,9 +78,7 @@ type ReadyBody struct {
 }
 
 // GoBody is the body of GO.
-type GoBody struct {
-	Bit int `json:"bit"` // of connection ids of QUIC that the new process gives out
-}
+type GoBody struct{}
 
 // ServingBody is the body of SERVING.
 type ServingBody struct {

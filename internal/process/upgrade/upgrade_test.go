@@ -22,7 +22,7 @@ var examples = map[string]Frame{
 	"02-offer":   {1, Offer, 0, OfferBody{1, 3, GiveIdle, 300, 8050, 1, []string{ManifestFile, SecretsFile, "cache"}}},
 	"03-sockets": {1, Sockets, 2, SocketsBody{253, 47}},
 	"04-ready":   {1, Ready, 0, ReadyBody{[]int{0, 1, 299}}},
-	"05-go":      {1, Go, 0, GoBody{1}},
+	"05-go":      {1, Go, 0, GoBody{}},
 	"06-serving": {1, Serving, 0, ServingBody{4711}},
 	"07-give":    {1, Give, 7, GiveBody{KindH1, []int{0, 12}, []uint32{0, 99}, []int64{5, 86400000}}},
 	"08-own":     {1, Own, 7, OwnBody{2}},
@@ -79,7 +79,7 @@ func TestParse_ofOtherVersions(t *testing.T) {
 		known   bool
 	}{
 		{"an unknown field", message("\x00\x01\x00\x05", `{"bit":1,"color":"red"}`), "", true},
-		{"a marked field that is known", message("\x00\x01\x00\x05", `{"bit":1,"must":["bit"]}`), "", true},
+		{"a marked field that is known", message("\x00\x01\x00\x06", `{"pid":1,"must":["pid"]}`), "", true},
 		{"a marked field that is not", message("\x00\x01\x00\x05", `{"hue":2,"must":["hue"]}`), `field "hue"`, false},
 		{"an unknown type", message("\x00\x01\x01\x00", "not even JSON"), "", false},
 		{"a marked type that is not known", message("\x00\x01\x81\x00", "{}"), "type 33024", false},

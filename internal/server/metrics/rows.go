@@ -233,7 +233,7 @@ var listenerH3Rows = families{
 var quicRows = families{
 	{"edge_quic_datagrams_total", "direction: in=Received out=Sent", "Datagrams received and sent."},
 	{"edge_quic_dropped_total", "why: unknown=Unknown address=Codec.Strays unopened=Codec.Unopened " +
-		"foreign=Codec.Foreign early=Codec.Early gaps=Codec.Gaps tossed=MailLost unsent=Unsent",
+		"foreign=Codec.Foreign early=Codec.Early gaps=Codec.Gaps tossed=MailLost passed=PassLost unsent=Unsent",
 		"Datagrams dropped, or packets in them; unsent: the kernel refused to send them."},
 	{"edge_quic_packets_lost_total", "Codec.Lost", "Packets sent to clients that did not arrive."},
 	{"edge_quic_retries_total", "Retries", "Clients asked to prove their address first: Retry packets sent."},
@@ -244,8 +244,8 @@ var quicRows = families{
 		"Clients followed to another address, and addresses that did not answer."},
 	{"edge_quic_held_total", "Codec.Held",
 		"Times that an address had got three times the bytes that came from it, and has to prove itself for more."},
-	{"edge_quic_tossed_total", "to: loop=Mailed",
-		"Datagrams that came to another event loop than their connection's."},
+	{"edge_quic_tossed_total", "to: loop=Mailed process=Passed",
+		"Datagrams that came to another event loop than their connection's, or to another process: after an upgrade."},
 	{"edge_quic_faults_total", "Codec.Faults",
 		"Connections ended for a fault of the client in QUIC, abuse among them."},
 	{"edge_quic_abuse_total", "kind: idle_frames=Codec.IdleFrames key_updates=Codec.KeyUpdates",

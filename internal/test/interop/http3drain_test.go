@@ -61,8 +61,8 @@ func TestHTTP3_stopEndsIdleClients(t *testing.T) {
 	p.well(t, "by the new process")
 }
 
-// The process before an upgrade has the UDP port until its last connection of HTTP/3 has ended. Then the new process
-// opens it, which reloads do not hinder, and tells clients of it. Lockdown hides the processes from each other.
+// An upgrade hands the UDP port over: new clients of HTTP/3 are served at once, and what is in progress in up to two
+// processes before goes on, whose event loops are more or fewer. Lockdown hides the processes from each other.
 func TestHTTP3_upgrade(t *testing.T) {
 	for _, lockdown := range []string{"false", "true"} {
 		t.Run("lockdown="+lockdown, func(t *testing.T) { upgradeWithHTTP3(t, lockdown) })
@@ -73,36 +73,83 @@ func upgradeWithHTTP3(t *testing.T, lockdown string) {
 	t.Parallel()
 	o := newSlow(t)
 	keys, serving := upgradable(t)
-	p := startPlaced(t, o, "%sgrace_period = \"1m\"\nlockdown = %s\n", keys, lockdown)
-	first := o.begin(t, p.h3(t), p.addr)
-	before := p.upgrade(t, serving)
-	p.WaitLine(fmt.Sprintf(`"msg":"HTTP/3 waits for its UDP port".*edge, process %d, listens there`, before))
-	p.refused(t)
-	if a := p.altSvc(t); a != "" {
-		t.Errorf("while the process before has the port: Alt-Svc: %q", a)
+	p := startPlaced(t, o, "%sgrace_period = \"1m\"\nlockdown = %s\nworker_threads = 3\n", keys, lockdown)
+	begun := []exchange{o.begin(t, p.h3(t), p.addr)}
+	for _, threads := range []int{1, 2} {
+		p.writeThreads(t, threads)
+		p.upgrade(t, serving)
+		if a := p.altSvc(t); a == "" {
+			t.Error("no Alt-Svc")
+		}
+		for range 8 {
+			p.well(t, "by the new process")
+		}
+		begun = append(begun, o.begin(t, p.h3(t), p.addr))
 	}
 	p.write(t, strings.Replace(p.listener(`"h1", "h2", "h3"`), "tls = true", "tls = true\nh3.max_streams = 7", 1))
 	testutil.Must(t, syscall.Kill(serving(), syscall.SIGHUP))
 	p.WaitLine(`"msg":"configuration reloaded"`)
-	if a := p.altSvc(t); a != "" {
-		t.Errorf("after a reload: Alt-Svc: %q", a)
-	}
+	p.well(t, "after a reload")
 	close(o.end)
-	first.wantEnd(t)
-	p.WaitLine(`"msg":"HTTP/3 has its UDP port"`)
-	if n := strings.Count(p.Output(), "HTTP/3 waits for its UDP port"); n > 2 { // one is written each minute
-		t.Errorf("%d lines of the log say that HTTP/3 waits", n)
+	for _, x := range begun {
+		x.wantEnd(t)
 	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Count(p.Output(), `"msg":"upgrade complete`) == 2
+	}, "the processes before have ended")
+	for _, not := range []string{"connections_cut", "waits for its UDP port", "panic"} {
+		if strings.Contains(p.Output(), not) {
+			t.Errorf("the event log has %q", not)
+		}
+	}
+}
+
+// Clients that have vanished, in their handshakes or afterwards, do not keep the process before for long.
+func TestHTTP3_upgradeEndsVanishedClients(t *testing.T) {
+	t.Parallel()
+	keys, serving := upgradable(t)
+	p := startPlaced(t, newSlow(t), "%sgrace_period = \"10m\"\n[tls]\nhandshake_timeout = \"3s\"\n", keys)
+	config := p.client("h3")
+	config.MinVersion = tls.VersionTLS13
+	for range 20 {
+		p.connect(t)
+		quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil) // proves nothing
+		gone := quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil)
+		if !gone.Until(testutil.Patience, func() bool { return gone.Established }) {
+			t.Fatal("no handshake")
+		}
+	}
+	begun := time.Now()
+	p.upgrade(t, serving)
 	p.well(t, "by the new process")
-	if a := p.altSvc(t); a == "" {
-		t.Error("no Alt-Svc")
-	}
-	if strings.Contains(p.Output(), "connections_cut") {
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Contains(p.Output(), `"msg":"upgrade complete`)
+	}, "the process before ends")
+	t.Logf("the process before ended after %v", time.Since(begun))
+	if strings.Contains(p.Output(), "cut") {
 		t.Error("connections were cut")
 	}
 }
 
-// An upgrade that is taken back opens the UDP port again.
+// After an upgrade a reload of the new process takes HTTP/3 away. The connections of the process before go on until
+// they end, and then the port closes.
+func TestHTTP3_upgradeThenWithout(t *testing.T) {
+	t.Parallel()
+	o := newSlow(t)
+	keys, serving := upgradable(t)
+	p := startPlaced(t, o, "%sgrace_period = \"1m\"\n", keys)
+	first := o.begin(t, p.h3(t), p.addr)
+	p.upgrade(t, serving)
+	p.write(t, p.listener(`"h1", "h2"`))
+	testutil.Must(t, syscall.Kill(serving(), syscall.SIGHUP))
+	p.WaitLine(`"msg":"configuration reloaded"`)
+	p.refused(t)
+	close(o.end)
+	first.wantEnd(t)
+	p.closed(t)
+}
+
+// An upgrade that is taken back goes on to read the UDP port, whether the other process had it and dropped it or not.
 func TestHTTP3_upgradeTakenBack(t *testing.T) {
 	t.Parallel()
 	o, keys := newSlow(t), newKeys(t)
@@ -111,7 +158,7 @@ func TestHTTP3_upgradeTakenBack(t *testing.T) {
 		"backends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n%s",
 		keys.cert, keys.key, o.addr, p.listener(`"h1", "h2", "h3"`))
 	first := o.begin(t, p.h3(t), p.addr)
-	for _, busy := range []bool{true, false} {
+	for _, dropped := range []bool{false, true} {
 		sockets, err := s.Handover().Sockets()
 		testutil.Must(t, err)
 		var claimed []int
@@ -119,23 +166,18 @@ func TestHTTP3_upgradeTakenBack(t *testing.T) {
 			claimed = append(claimed, i)
 		}
 		testutil.Must(t, s.Handover().Suspend(claimed))
-		if busy {
-			p.refused(t)
-		} else {
-			p.closed(t)
-		}
-		testutil.Must(t, s.Handover().Resume())
-		p.well(t, "taken back")
-		if a := p.altSvc(t); a == "" {
-			t.Error("no Alt-Svc")
-		}
-		if busy {
-			close(o.end)
-			first.wantEnd(t)
-			testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == 0 })
+		if dropped {
+			s.Handover().Abandon(claimed)
 		}
 		for i := range sockets {
 			_ = syscall.Close(sockets[i].FD)
 		}
+		testutil.Must(t, s.Handover().Resume())
+		p.well(t, fmt.Sprint("taken back, dropped: ", dropped))
+		if a := p.altSvc(t); a == "" {
+			t.Error("no Alt-Svc")
+		}
 	}
+	close(o.end)
+	first.wantEnd(t)
 }

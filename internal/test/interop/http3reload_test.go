@@ -19,7 +19,8 @@ import (
 	"github.com/edge-proxy/edge/internal/test/testutil"
 )
 
-// slow is an origin whose answers to /slow have a first line, and a last one once the test says so.
+// slow is an origin whose answers to /slow have a first line, and a last one once the test says so. Those of /steady
+// are as a crowd wants them.
 type slow struct {
 	addr string
 	end  chan struct{}
@@ -36,6 +37,11 @@ func newSlow(t *testing.T) *slow {
 			case <-r.Context().Done():
 				return
 			}
+		}
+		if r.URL.Path == "/steady" {
+			n, _ := io.Copy(io.Discard, r.Body)
+			fmt.Fprintln(w, "well", n)
+			return
 		}
 		fmt.Fprint(w, "well")
 	})

@@ -48,6 +48,10 @@ type crowd struct {
 	served atomic.Int64
 	failed atomic.Int64
 	fault  atomic.Value // the last failure, as text
+
+	lenient   atomic.Bool // failures are tolerated, and counted
+	tolerated atomic.Int64
+	each      []*atomic.Int64 // requests that were served, of each client
 }
 
 func newCrowd(t *testing.T) *crowd {
@@ -57,7 +61,11 @@ func newCrowd(t *testing.T) *crowd {
 }
 
 func (c *crowd) fail(format string, args ...any) {
-	if c.end.Err() == nil {
+	switch {
+	case c.end.Err() != nil:
+	case c.lenient.Load():
+		c.tolerated.Add(1)
+	default:
 		c.failed.Add(1)
 		c.fault.Store(fmt.Sprintf(format, args...))
 	}
@@ -66,10 +74,11 @@ func (c *crowd) fail(format string, args ...any) {
 // ask has n clients make requests, each on a connection of its own.
 func (c *crowd) ask(n int, url string, client func() *http.Client) {
 	for range n {
-		one := client()
+		one, served := client(), &atomic.Int64{}
+		c.each = append(c.each, served)
 		c.wait.Go(func() {
 			defer one.CloseIdleConnections()
-			for i := 0; c.end.Err() == nil; i++ {
+			for i := 0; c.end.Err() == nil && c.failed.Load() == 0; i++ {
 				method, body := "GET", ""
 				if i%4 == 3 {
 					method, body = "POST", strings.Repeat("x", 1<<10)
@@ -79,20 +88,35 @@ func (c *crowd) ask(n int, url string, client func() *http.Client) {
 					panic(err)
 				}
 				resp, err := one.Do(req)
+				if err != nil && strings.Contains(err.Error(), "H3_NO_ERROR (local)") {
+					// On GOAWAY quic-go 0.65 ends a connection although it has just opened a stream: between the check
+					// of openRequestStream and TrackStream.
+					continue
+				}
 				if err != nil {
 					c.fail("%s %s: %v", method, url, err)
-					return
+					continue
 				}
 				text, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
 				want := fmt.Sprintln("well", len(body))
 				if err != nil || resp.StatusCode != 200 || string(text) != want {
 					c.fail("%s %s: %d %q %v", method, url, resp.StatusCode, text, err)
-					return
+					continue
 				}
 				c.served.Add(1)
+				served.Add(1)
 			}
 		})
+	}
+}
+
+// goOn waits until each client was served n times more.
+func (c *crowd) goOn(t *testing.T, n int64) {
+	t.Helper()
+	for _, served := range c.each {
+		until := served.Load() + n
+		testutil.Eventually(t, testutil.Minutes, func() bool { return served.Load() >= until || c.failed.Load() > 0 })
 	}
 }
 

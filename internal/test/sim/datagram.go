@@ -111,7 +111,7 @@ func (k *Kernel) WriteBatch(fd poller.FD, b *poller.SendBatch, from int) (n int,
 	if n > 0 {
 		errno = 0
 	}
-	d.port.full = errno == syscall.EAGAIN
+	d.port.full = d.port.full || errno == syscall.EAGAIN // for good: others may share the socket, and wait
 	k.w.trace.add(k, "sendmmsg", fd, n, errno)
 	return n, errno
 }

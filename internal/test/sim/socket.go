@@ -60,6 +60,15 @@ func (w *World) newEnd(unix bool) *end {
 	}
 }
 
+// Pair is socketpair(2) of two Unix sockets.
+func (w *World) Pair() (a, b poller.FD) {
+	e, other := w.newEnd(true), w.newEnd(true)
+	e.connecting, other.connecting = false, false
+	e.other, other.other = other, e
+	e.file, other.file = w.open(&file{end: e}), w.open(&file{end: other})
+	return e.file.fd, other.file.fd
+}
+
 // syn arrives where e wants to.
 func (w *World) syn(e *end) {
 	if e.dead {

@@ -371,8 +371,12 @@ func (s *QUIC) OnClose(c *engine.Conn, _ error) {
 }
 
 // OnDrainBegin ends a handshake whose client has no flight of ours yet, and others after drainTime: they hold the UDP
-// port, for which the next process waits. It may come before OnOpen. engine.DrainBeginner.
+// port, for which the next process waits. Where that reads the port already, they have the time that is theirs. It may
+// come before OnOpen. engine.DrainBeginner.
 func (s *QUIC) OnDrainBegin(c *engine.Conn) {
+	if c.Suspended() {
+		return
+	}
 	if s.phase < begun {
 		c.Close(nil)
 		return
