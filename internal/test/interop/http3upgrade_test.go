@@ -178,9 +178,10 @@ func succeed(t *testing.T, old *server.Server, text string) (next *server.Server
 
 // text is the text of a configuration with one listener.
 func (p *placed) text(o *slow, keys *keys, listen, protocols string) string {
-	return fmt.Sprintf("log.output = []\n[[certificates]]\ncert = %q\nkey = %q\n[upstreams.u]\n"+
-		"backends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n[[listeners]]\nname = \"web\"\n"+
-		"listen = %q\ntls = true\nprotocols = [%s]\n", keys.cert, keys.key, o.addr, listen, protocols)
+	return fmt.Sprintf("log.output = []\n[global]\nworker_threads = 2\n[[certificates]]\ncert = %q\nkey = %q\n"+
+		"[upstreams.u]\nbackends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n"+
+		"[[listeners]]\nname = \"web\"\nlisten = %q\ntls = true\nprotocols = [%s]\n",
+		keys.cert, keys.key, o.addr, listen, protocols)
 }
 
 // The new process has the address in another way, and opens it anew: it has no part of the sockets of the process
