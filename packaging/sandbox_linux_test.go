@@ -93,9 +93,7 @@ func program(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(openDir(t), "edge")
-	if err := os.WriteFile(path, text, 0o755); err != nil { //nolint:gosec // it is run
-		t.Fatal(err)
-	}
+	testutil.WriteProgram(t, path, text)
 	return path
 }
 

@@ -14,7 +14,7 @@ func installed(t *testing.T) string {
 	t.Helper()
 	b := []byte(textOf(t, testutil.Binary(t, "./cmd/edge")))
 	path := filepath.Join(t.TempDir(), "edge")
-	putAs(t, path, 0o700, b)
+	testutil.WriteProgram(t, path, b)
 	return path
 }
 
@@ -27,7 +27,7 @@ func TestBecome_theBinaryBesideItOrOfThePath(t *testing.T) {
 			if beside {
 				folder = filepath.Dir(path)
 			}
-			putAs(t, filepath.Join(folder, "edge-"+name), 0o700, []byte(script))
+			testutil.WriteProgram(t, filepath.Join(folder, "edge-"+name), []byte(script))
 			cmd := exec.Command(path, name, "micro", "--run", "^timer/", "--help", "-q")
 			cmd.Env = []string{"PATH=/usr/bin:/bin:" + folder}
 			out, err := cmd.CombinedOutput()

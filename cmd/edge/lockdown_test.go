@@ -77,9 +77,7 @@ func (l *locked) install(name, bin string) {
 	path := filepath.Join(l.dir, name)
 	text, err := os.ReadFile(bin)
 	if err == nil {
-		err = os.WriteFile(path+".new", text, 0o755)
-	}
-	if err == nil {
+		testutil.WriteProgram(l.t, path+".new", text)
 		err = os.Rename(path+".new", path)
 	}
 	testutil.Must(l.t, err)

@@ -383,7 +383,7 @@ func script(t *testing.T, s *service, otherwise string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "new edge")
 	text := "#!/bin/sh\nif [ \"$1\" = check ]; then exec " + s.bin + " \"$@\"; fi\n" + otherwise + "\n"
-	putAs(t, path, 0o700, []byte(text))
+	testutil.WriteProgram(t, path, []byte(text))
 	return path
 }
 

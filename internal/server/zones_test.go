@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -37,9 +36,7 @@ import (
 func script(t *testing.T, format string, args ...any) hook {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hook")
-	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
-	defer syscall.ForkLock.RUnlock()
-	testutil.Must(t, os.WriteFile(path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...), 0o700))
+	testutil.WriteProgram(t, path, fmt.Appendf([]byte("#!/bin/sh\n"), format, args...))
 	return hook(path)
 }
 

@@ -282,7 +282,7 @@ func TestUpgradeSocket_otherUser(t *testing.T) {
 	bin := filepath.Join(dir, "visitor")
 	text, err := os.ReadFile("/proc/self/exe")
 	if err == nil {
-		err = os.WriteFile(bin, text, 0o755)
+		testutil.WriteProgram(t, bin, text)
 	}
 	if err != nil || os.Chmod(dir, 0o755) != nil || os.Chmod(path, 0o666) != nil {
 		t.Fatal(err)

@@ -99,9 +99,7 @@ present) [ "$EDGE_ACME_ZONE" = shop.test. ] && : >"` + z.dir + `/$2 $3";;
 cleanup) rm -f "` + z.dir + `/$EDGE_ACME_NAME $EDGE_ACME_VALUE";;
 esac
 `
-	syscall.ForkLock.RLock() // a child that has the file open for writing keeps it from being executed
-	defer syscall.ForkLock.RUnlock()
-	testutil.Must(t, os.WriteFile(path, []byte(text), 0o755))
+	testutil.WriteProgram(t, path, []byte(text))
 	return path
 }
 

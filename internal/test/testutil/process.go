@@ -59,6 +59,15 @@ func Start(t testing.TB, c Command) *Process {
 	return p
 }
 
+// WriteProgram writes a file that is to be run. No child of this process begins meanwhile: a child that has the file
+// open for writing, until its exec(2), keeps it from being run (ETXTBSY).
+func WriteProgram(t testing.TB, path string, text []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	Must(t, os.WriteFile(path, text, 0o755)) //nolint:gosec // it is run
+}
+
 // StartEdge starts the edge of this module with a file of its configuration.
 func StartEdge(t testing.TB, file string) *Process {
 	t.Helper()
