@@ -264,16 +264,18 @@ func (p *Port) close() {
 func (l *Listener) endPorts() bool {
 	l.engine.mu.Lock()
 	defer l.engine.mu.Unlock()
-	if l.closed.Load() && l.conns.Load() == 0 && (l.opts.Steering == nil || !l.opts.Steering.Linked()) {
+	if l.closed.Load() && l.conns.Load() == 0 && !l.isLinked() {
 		l.portsEnd = true
 	}
 	return l.portsEnd
 }
 
 // isInUse reports whether l has to be waited for: ports that are open for another process alone are not.
-func (l *Listener) isInUse() bool {
-	linked := l.newPortHandler != nil && l.closed.Load() && l.opts.Steering != nil && l.opts.Steering.Linked()
-	return !l.Closed() && !linked
+func (l *Listener) isInUse() bool { return !l.Closed() && !(l.closed.Load() && l.isLinked()) }
+
+// isLinked reports whether datagrams for another process come by the ports of l.
+func (l *Listener) isLinked() bool {
+	return l.newPortHandler != nil && l.opts.Steering != nil && l.opts.Steering.Linked()
 }
 
 // keepPorts takes Close back for ports, and reports whether it comes in time.

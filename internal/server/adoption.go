@@ -37,7 +37,7 @@ const (
 	PurposeService = "service" // for a protocol that is not HTTP: older programs leave it alone
 )
 
-// The Purposes of what belongs to HTTP/3 at an address. Older programs leave both alone.
+// The Purposes of descriptors for HTTP/3 at an address. Older programs leave both alone.
 const (
 	PurposeQUIC = "quic"      // a UDP socket
 	PurposeLink = "quic-link" // the end of a link to the process before: see quicconn.Server.Inherit

@@ -18,9 +18,9 @@ import (
 //	   ▲                                                                                      │        before
 //	   └──────────────────────────────────── its copy of the port ◄──────────────────────────┘
 //
-//	┌──────┬──────────────┬──────┬───────────────┬──────┬──────────┐
-//	│ size │ size of peer │ peer │ size of local │ local│ datagram │   size: 2 octets, of what follows; others: 1
-//	└──────┴──────────────┴──────┴───────────────┴──────┴──────────┘
+//	┌──────┬──────────────┬──────┬───────────────┬───────┬──────────┐
+//	│ size │ size of peer │ peer │ size of local │ local │ datagram │   size counts the octets after it, in 2 octets
+//	└──────┴──────────────┴──────┴───────────────┴───────┴──────────┘   the sizes of the addresses have 1 octet each
 //
 // Owned by its reactor.
 type link struct {
@@ -180,7 +180,7 @@ func cutFrame(b []byte) (d []byte, p quic.Path, n int, err error) {
 	return d, p, n, nil
 }
 
-// cutField cuts what an octet tells the length of.
+// cutField cuts an address from the front of b, where appendField has put it.
 func cutField(b []byte) (field, rest []byte, ok bool) {
 	if len(b) == 0 || len(b) <= int(b[0]) {
 		return nil, nil, false

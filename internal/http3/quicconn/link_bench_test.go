@@ -1,7 +1,6 @@
 package quicconn_test
 
 import (
-	"crypto/tls"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -30,11 +29,9 @@ func newServer(b *testing.B, generation int) *server {
 	e, err := engine.New(engine.Options{Reactors: 1})
 	testutil.Must(b, err)
 	s := &server{e: e, s: quicconn.NewServer(e, quicconn.Options{Secret: quicconn.Secret{1}, Generation: generation})}
-	secure := tlsconn.ServerOptions{Config: &tls.Config{
-		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
 	accept := func(c *engine.Conn) engine.Handler { return &echo{g: &rig{}, c: quicconn.Of(c)} }
 	s.s.Use(quicconn.Accept{
-		Begin: quicconn.Secure(tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}), secure, accept),
+		Begin: quicconn.Secure(tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}), serverOptions(), accept),
 		QUIC:  quic.Options{Streams: 1 << 20},
 	})
 	b.Cleanup(e.Stop)
@@ -63,8 +60,7 @@ type asking struct {
 
 func newAsking(b *testing.B, to poller.Addr, n int) *asking {
 	a := &asking{make([]*quicpeer.Socket, n), make([]int, n)}
-	config := &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{alpn},
-		MinVersion: tls.VersionTLS13}
+	config := clientConfig()
 	for i := range a.clients {
 		var c *quicpeer.Socket
 		c = quicpeer.DialSocket(b, to.IP.String(), config, quic.Options{}, func(ev *quic.Event) {

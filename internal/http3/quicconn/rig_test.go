@@ -32,6 +32,16 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 	return testutil.NewAuthority(t).KeyPair(t, "a.test")
 })
 
+func serverOptions() tlsconn.ServerOptions {
+	return tlsconn.ServerOptions{Config: &tls.Config{
+		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
+}
+
+func clientConfig() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{alpn},
+		MinVersion: tls.VersionTLS13}
+}
+
 // rig is a Server in a simulated world, whose sessions send back what comes.
 type rig struct {
 	t        *testing.T
@@ -97,8 +107,7 @@ func (g *rig) begin(reactors int, o quicconn.Options, handshakes tlsconn.Handsha
 		g.w.Add(settled{r, g.hs})
 	}
 	g.s = quicconn.NewServer(g.e, o)
-	g.secure = tlsconn.ServerOptions{Config: &tls.Config{
-		Certificates: []tls.Certificate{certificate()}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13}}
+	g.secure = serverOptions()
 	g.use(quicconn.RetryAuto)
 }
 
@@ -232,8 +241,7 @@ type body struct {
 
 func (g *rig) dial() *client {
 	c := &client{g: g, lanes: make(map[*quic.Stream]*body)}
-	config := &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{alpn},
-		MinVersion: tls.VersionTLS13}
+	config := clientConfig()
 	c.Peer = quicpeer.Dial(g.t, g.w, at443, config, quic.Options{}, c.onEvent)
 	return c
 }

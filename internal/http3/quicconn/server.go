@@ -219,21 +219,22 @@ func (l *door) begin(d []byte, h *quic.Header, p quic.Path) {
 	}
 	full := l.port.Listener().Full()
 	token, first := l.tokens.open(h, p.Peer, l.now())
-	asks := token == tokenAbsent && a.asks(l.reactor, full)
-	if token == tokenBad || asks || token == tokenAbsent && full {
-		l.pass(d, h, p) // of a handshake of the process before, whose client makes nothing of the answer
+	absent := token == tokenAbsent
+	asks := absent && a.asks(l.reactor, full)
+	if token == tokenGood || absent && !asks && !full {
+		l.accept(a, d, h, &first, p)
+		return
 	}
+	l.pass(d, h, p) // it may belong to a handshake of the process before, whose client ignores the answer
 	switch {
-	case token == tokenBad:
-		l.stats.BadTokens++
-		l.refuse(h, p, quic.InvalidToken)
 	case asks:
 		l.retry(h, p)
-	case token == tokenAbsent && full: // an idle connection must not end for an address that may be forged
+	case absent: // an idle connection must not end for an address that may be forged
 		l.stats.Refused++
 		l.refuse(h, p, quic.ConnectionRefused)
 	default:
-		l.accept(a, d, h, &first, p)
+		l.stats.BadTokens++
+		l.refuse(h, p, quic.InvalidToken)
 	}
 }
 

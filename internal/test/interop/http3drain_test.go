@@ -35,14 +35,12 @@ func TestHTTP3_drain(t *testing.T) {
 	}
 }
 
-// A stop waits neither for idle clients of HTTP/3 nor for clients that have vanished, during their handshake or after
-// it, and the UDP port is free for the next process.
-func TestHTTP3_stopEndsIdleClients(t *testing.T) {
-	t.Parallel()
-	p := startPlaced(t, newSlow(t), "[global]\ngrace_period = \"10m\"\n[tls]\nhandshake_timeout = \"10m\"\n")
+// leaveIdle makes n idle connections, and as many whose clients have vanished in their handshakes and afterwards.
+func (p *placed) leaveIdle(t *testing.T, n int) {
+	t.Helper()
 	config := p.client("h3")
 	config.MinVersion = tls.VersionTLS13
-	for range 100 {
+	for range n {
 		p.connect(t)
 		quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil) // proves nothing
 		gone := quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil)
@@ -50,6 +48,14 @@ func TestHTTP3_stopEndsIdleClients(t *testing.T) {
 			t.Fatal("no handshake")
 		}
 	}
+}
+
+// A stop waits neither for idle clients of HTTP/3 nor for clients that have vanished, during their handshake or after
+// it, and the UDP port is free for the next process.
+func TestHTTP3_stopEndsIdleClients(t *testing.T) {
+	t.Parallel()
+	p := startPlaced(t, newSlow(t), "[global]\ngrace_period = \"10m\"\n[tls]\nhandshake_timeout = \"10m\"\n")
+	p.leaveIdle(t, 100)
 	begun := time.Now()
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(testutil.Patience); code != 0 || strings.Contains(p.Output(), "cut") {
@@ -109,16 +115,7 @@ func TestHTTP3_upgradeEndsVanishedClients(t *testing.T) {
 	t.Parallel()
 	keys, serving := upgradable(t)
 	p := startPlaced(t, newSlow(t), "%sgrace_period = \"10m\"\n[tls]\nhandshake_timeout = \"3s\"\n", keys)
-	config := p.client("h3")
-	config.MinVersion = tls.VersionTLS13
-	for range 20 {
-		p.connect(t)
-		quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil) // proves nothing
-		gone := quicpeer.DialSocket(t, p.addr, config, quic.Options{}, nil)
-		if !gone.Until(testutil.Patience, func() bool { return gone.Established }) {
-			t.Fatal("no handshake")
-		}
-	}
+	p.leaveIdle(t, 20)
 	begun := time.Now()
 	p.upgrade(t, serving)
 	p.well(t, "by the new process")
@@ -154,9 +151,7 @@ func TestHTTP3_upgradeTakenBack(t *testing.T) {
 	t.Parallel()
 	o, keys := newSlow(t), newKeys(t)
 	p := &placed{edge: &edge{pool: keys.pool}, addr: testutil.FreeAddr(t)}
-	s, _ := startServer(t, "log.output = []\n[[certificates]]\ncert = %q\nkey = %q\n[upstreams.u]\n"+
-		"backends = [{ address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n%s",
-		keys.cert, keys.key, o.addr, p.listener(`"h1", "h2", "h3"`))
+	s, _ := startServer(t, "%s", p.text(o, keys, p.addr, `"h1", "h2", "h3"`))
 	first := o.begin(t, p.h3(t), p.addr)
 	for _, dropped := range []bool{false, true} {
 		sockets, err := s.Handover().Sockets()
