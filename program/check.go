@@ -63,6 +63,9 @@ func (p *Program) Check(o CheckOptions) error {
 	if err != nil {
 		return err
 	}
+	if report.OK() {
+		lines = append(lines, datagramsOf(cfg)...)
+	}
 	if o.Connect && report.OK() {
 		connect(cfg, report, files.Main)
 	}
@@ -86,6 +89,23 @@ func (p *Program) Check(o CheckOptions) error {
 		return Code(exitWarnings)
 	}
 	return nil
+}
+
+// datagramsOf returns the line that reminds of what keeps HTTP/3 from clients and cannot be seen here.
+func datagramsOf(cfg *config.Config) []string {
+	var open []string
+	for _, l := range cfg.Listeners {
+		for i := range l.Addresses {
+			if l.ServesHTTP3() {
+				open = append(open, l.Addresses[i].Text)
+			}
+		}
+	}
+	if open == nil {
+		return nil
+	}
+	return []string{"HTTP/3: firewalls, containers and load balancers have to let UDP in, at " +
+		strings.Join(open, ", ")}
 }
 
 // connect reports servers that get logs, traces or events and cannot be reached. main is the file of cfg.

@@ -10,7 +10,7 @@ import (
 func TestPrintStatus_tellsOfHTTP3(t *testing.T) {
 	for state, want := range map[string]string{
 		"": ", https, 3 open", "open": ", https and HTTP/3, 3 open", "waiting": ", https, HTTP/3 waiting, 3 open",
-		"closing": ", https, HTTP/3 closing, 3 open",
+		"closing": ", https, HTTP/3 closing, 3 open", "failed": ", https, HTTP/3 failed, 3 open",
 	} {
 		var out strings.Builder
 		st := admin.Status{Listeners: []admin.Listener{{Name: "web", TLS: true, HTTP3: state, Connections: 3}}}

@@ -113,7 +113,7 @@ var foreignWords = [][2]string{
 	{`is ocsp = "a.ocsp" beside cert: a program of yours fetches the response`, "nginx: ssl_stapling"},
 	{`has nothing here: keys stand in files without a password`, "nginx: ssl_password_file"},
 	{`is protocols = ["h1", "h2"] in [https]; both are the default`, "nginx: http2"},
-	{`is protocols = ["h1", "h2", "h3"] in [https]`, "nginx: http3"},
+	{`is protocols = ["h1", "h2", "h3"] in [https], the default with TLS`, "nginx: http3"},
 	{`is line = "{client.ip} {status}" or format = "combined" in [log]`, "nginx: log_format"},
 	{`is limit = { rate = "10/s" } in [[rules]], or type = "rate_limit" in [filters.NAME]`,
 		"nginx: limit_req limit_req_zone; Traefik: ratelimit rate_limit"},

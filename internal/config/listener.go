@@ -312,9 +312,12 @@ type HSTS struct {
 type Versions struct {
 	// Versions of HTTP: `h1`, `h2` or both, and `h3` beside them. Over TLS the client chooses; a plain connection is
 	// HTTP/2 when it begins with its preface (prior knowledge). `h3` serves HTTP/3, over UDP on the same address: see
-	// [HTTP/3](http3.md).
+	// [HTTP/3](http3.md). With TLS `h3` is in the default, too, where [nothing is against
+	// it](http3.md#where-it-is-served).
 	// Example: ["h1", "h2", "h3"]
 	Protocols []string `edge:"protocols" kind:"protocols" later:"udp" default:"[\"h1\", \"h2\"]"`
+	// OptionalH3 says that no key names h3, so that the listener serves without it where it has no UDP port.
+	OptionalH3 bool `json:"-"`
 	// Of HTTP/2.
 	H2 H2Options `edge:"h2"`
 	// Of HTTP/3.

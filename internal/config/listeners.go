@@ -20,7 +20,7 @@ func (r *resolver) resolveListeners() (names map[string]syntax.Span) {
 	names = make(map[string]syntax.Span)
 	for _, e := range r.doc.listeners {
 		r.resolveListening(e)
-		e.checkHTTP3(r.c, r.rep)
+		e.resolveProtocols(r.c, r.rep)
 		if !e.Has("websocket") {
 			e.WebSocket = r.doc.top.WebSocket
 		}

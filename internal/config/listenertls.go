@@ -194,11 +194,22 @@ func (r *resolver) tlsOnlyKey(e *listenerEntry) (key string, at syntax.Span) {
 	return "", syntax.Span{}
 }
 
-// checkHTTP3 reports what keeps e from HTTP/3, and keys about that without effect.
-func (e *listenerEntry) checkHTTP3(c *Config, rep *Report) {
-	protocols := e.Versions.Protocols
+// resolveProtocols fills in the versions of HTTP that e serves, and reports what keeps it from HTTP/3, and keys about
+// that without effect.
+func (e *listenerEntry) resolveProtocols(c *Config, rep *Report) {
+	unix := slices.IndexFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" })
+	internal := e.isInternal(c.Certificates)
+	v := &e.Versions
+	v.OptionalH3 = !e.Has("protocols") && e.TLS != TLSOff && unix < 0 && !c.Global.FIPS &&
+		!e.Believed.ProxyProtocol.Required && !internal
+	if v.OptionalH3 {
+		v.Protocols = []string{"h1", "h2", "h3"}
+	}
+	protocols := v.Protocols
 	at := slices.Index(protocols, "h3")
 	switch {
+	case v.OptionalH3:
+		return
 	case e.Failed("protocols"):
 		return
 	case at < 0:
@@ -206,7 +217,6 @@ func (e *listenerEntry) checkHTTP3(c *Config, rep *Report) {
 		return
 	}
 	word := e.ElementAt("protocols", at, len(protocols))
-	unix := slices.IndexFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" })
 	switch {
 	case e.TLS == TLSOff && !e.Failed("tls"):
 		rep.Errorf(word, "write tls = true, or [https]", "h3 needs TLS")
@@ -220,7 +230,7 @@ func (e *listenerEntry) checkHTTP3(c *Config, rep *Report) {
 	case e.Believed.ProxyProtocol.Required:
 		rep.Conflictf(word, e.Head("proxy_protocol.required"), "leave one of them out",
 			"a connection of h3 never begins with a header, as proxy_protocol.required asks")
-	case e.isInternal(c.Certificates):
+	case internal:
 		rep.Notef(codeH3Untrusted, word,
 			"browsers take no certificate of \"internal\" over QUIC; they stay with HTTP/2")
 	}

@@ -145,6 +145,9 @@ func (l *Listener) ChangedKeys(next *Listener) []string {
 		section = plugin.Services.Section
 	}
 	keys := changedKeys(section, l.entry(), next.entry(), l.Features, next.Features)
+	if !slices.Contains(keys, "protocols") {
+		keys = addChanged(keys, "protocols", l.Versions.OptionalH3, next.Versions.OptionalH3)
+	}
 	if l.Service != nil && next.Service != nil {
 		keys = append(keys, l.Service.ChangedKeys(next.Service)...)
 	}

@@ -10,7 +10,7 @@ import (
 
 // linkedLinesMax bounds the lines of Go of this module that are compiled into edge on Linux. A feature that needs more
 // raises it, and its commit says what the lines are for.
-const linkedLinesMax = 183_770 // 183 248 before upgrades that clients of HTTP/3 do not notice
+const linkedLinesMax = 183_830 // 183 248 before upgrades that clients of HTTP/3 do not notice, and HTTP/3 by default
 
 // make lint prints the number.
 func TestLinkedLines(t *testing.T) {

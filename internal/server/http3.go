@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -28,7 +29,9 @@ type http3Listener struct {
 	// open is nil where its sockets were never open. The ledger reads it without shared.mu.
 	open     atomic.Pointer[engine.Listener]
 	on       bool            // the present configuration asks for it
+	optional bool            // as config.Versions.OptionalH3
 	waits    bool            // another process has the port, and it is opened once that has closed it
+	failed   bool            // the port could not be opened for another reason; a reload tries again
 	toldAt   time.Time       // when the event log was last told so
 	ending   atomic.Bool     // open was told to close; reactors read it
 	grace    time.Duration   // that connections have when open closes
@@ -53,9 +56,9 @@ var retryModes = map[string]quicconn.Retry{
 // applyDatagrams puts a setting in place for new connections of HTTP/3.
 func (p *listeners) applyDatagrams(l *listener, s *setting) {
 	d := &l.http3
-	d.grace = p.reload.config.Global.GracePeriod
+	d.grace, d.optional = p.reload.config.Global.GracePeriod, s.config.Versions.OptionalH3
 	if d.on = s.quic != nil; !d.on {
-		d.waits = false
+		d.waits, d.failed = false, false
 		p.closeDatagrams(d)
 		return
 	}
@@ -94,8 +97,8 @@ func (d *http3Listener) serverOn(e *engine.Engine, o *Options) *quicconn.Server 
 }
 
 // openDatagrams opens the UDP port of l, unless it is open. While another process has the sockets of this one, it has
-// the port, too.
-func (p *listeners) openDatagrams(l *listener, connsMax int) error {
+// the port, too; it is waited for that long.
+func (p *listeners) openDatagrams(l *listener, connsMax int, wait time.Duration) error {
 	d := &l.http3
 	if p.suspended || d.isOpen() {
 		return nil
@@ -108,7 +111,7 @@ func (p *listeners) openDatagrams(l *listener, connsMax int) error {
 		}
 	} else {
 		o := engine.ListenOptions{Addr: l.open.Addr(), V6Only: l.sockets.V6Only, ConnsMax: connsMax}
-		open, err := awaitVacancy(p.patience(), func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
+		open, err := awaitVacancy(wait, func() (*engine.Listener, error) { return p.listenDatagrams(o, l) })
 		if err != nil {
 			return err
 		}
@@ -126,6 +129,8 @@ func (d *http3Listener) state() string {
 	switch {
 	case d.isOpen():
 		return "open"
+	case d.on && d.failed:
+		return "failed"
 	case d.on:
 		return "waiting"
 	case d.isClosed():
@@ -191,11 +196,15 @@ func (p *listeners) listenDatagrams(o engine.ListenOptions, l *listener) (*engin
 	return open, nil
 }
 
-// listenBoth opens a TCP port, and the UDP port of that number, where the kernel chooses the number.
+// listenBoth opens a TCP port, and the UDP port of that number, where the kernel chooses the number. The TCP port is
+// alone where there is no UDP, and HTTP/3 is optional.
 func (p *listeners) listenBoth(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
 	for left := portTries; ; left-- {
 		datagrams, err := p.listenDatagrams(o, l)
-		if err != nil {
+		switch {
+		case err != nil && l.http3.optional:
+			return p.listen(o, l)
+		case err != nil:
 			return nil, err
 		}
 		both := o
@@ -250,38 +259,50 @@ func (p *listeners) eachOver(open *engine.Listener, f func(*engine.Conn, engine.
 }
 
 // takeDatagrams opens the UDP ports that the present configuration asks for, and tries again while another process has
-// them. shared.mu is held.
+// them. Of an optional one the event log is told once. shared.mu is held.
 func (p *listeners) takeDatagrams() {
+	if p.suspended {
+		return // Resume does
+	}
 	again := false
 	for _, l := range p.now {
 		if !l.http3.on || l.isClosed() {
 			continue
 		}
 		d := &l.http3
-		err := p.openDatagrams(l, d.connsMax)
+		err := p.openDatagrams(l, d.connsMax, 0)
 		waits := errors.Is(err, unix.EADDRINUSE)
+		told := d.waits && (d.optional || time.Since(d.toldAt) < toldEvery)
+		waiting, failing := slog.LevelInfo, slog.LevelError
+		if d.optional {
+			waiting, failing = slog.LevelWarn, slog.LevelWarn
+		}
+		failed := err != nil && !waits
 		switch {
-		case waits && !(d.waits && time.Since(d.toldAt) < toldEvery):
+		case waits && !told:
 			d.toldAt = time.Now()
-			slog.Info("HTTP/3 waits for its UDP port", "listener", l.title, "error", err,
+			slog.Log(context.Background(), waiting, "HTTP/3 waits for its UDP port", "listener", l.title, "error", err,
 				"holder", whoHolds("/proc", l.open.Addr(), true, p.opts.Before))
-		case err != nil && !waits:
-			slog.Error("no HTTP/3: the UDP port cannot be opened", "listener", l.title, "error", err)
-		case err == nil && d.waits:
+		case failed && !d.failed:
+			slog.Log(context.Background(), failing, "no HTTP/3: the UDP port cannot be opened", "listener", l.title,
+				"error", err)
+		case err == nil && (d.waits || d.failed):
 			slog.Info("HTTP/3 has its UDP port", "listener", l.title)
 		}
 		if d.untold != nil && d.isOpen() {
 			l.service.Use(d.untold)
 			d.untold = nil
 		}
-		d.waits = waits
+		d.waits, d.failed = waits, failed
 		again = again || waits
 	}
-	if again {
+	if again && !p.retaking {
+		p.retaking = true
 		time.AfterFunc(portWait, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if p.state == serving && !p.suspended { // else Resume tries again
+			p.retaking = false
+			if p.state < draining {
 				p.takeDatagrams()
 			}
 		})
@@ -289,7 +310,7 @@ func (p *listeners) takeDatagrams() {
 }
 
 const (
-	portWait  = 100 * time.Millisecond // between two tries to open a UDP port that another process has
+	portWait  = 500 * time.Millisecond // between two tries to open a UDP port that another process has
 	toldEvery = time.Minute            // between two lines of the event log that name that process
 )
 

@@ -19,7 +19,10 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-const withH3 = "protocols = [\"h1\", \"h2\", \"h3\"]\n"
+const (
+	withH3    = "protocols = [\"h1\", \"h2\", \"h3\"]\n"
+	withoutH3 = "protocols = [\"h1\", \"h2\"]\n"
+)
 
 // quicOptions makes the options of the first listener over QUIC, as a reload does.
 func (k *keyed) quicOptions() *tlsconn.ServerOptions {
@@ -96,7 +99,7 @@ func (k *keyed) dialQUIC(o *tlsconn.ServerOptions, name string, change func(*tls
 }
 
 func TestQUICOptions(t *testing.T) {
-	withKeys(t, "", "", func(k *keyed) {
+	withKeys(t, withoutH3, "", func(k *keyed) {
 		if o := k.quicOptions(); o != nil {
 			k.Errorf("without h3: %+v", o)
 		}
@@ -178,19 +181,15 @@ min_version = "1.2"
 
 // Clients of each address are told of its own port, which the kernel may have chosen, until a reload takes HTTP/3 away.
 func TestAltSvc_isOfTheAddress(t *testing.T) {
-	field := func(k *keyed, addr string) string {
-		k.Helper()
-		resp, _ := askBy(k.T, asHTTPS(k.T, k.ca, true), "GET", "https://"+addr, "Host: example.org")
-		return resp.Header.Get("Alt-Svc")
-	}
+	const told = `h3=":PORT"; ma=86400`
 	for lines, want := range map[string]string{
-		withH3: `h3=":PORT"; ma=86400`, "": "", withH3 + "h3 = { advertise = false }\n": "",
+		"": told, withH3: told, withoutH3: "", withH3 + "h3 = { advertise = false }\n": "",
 		withH3 + "h3 = { advertise_port = 443, max_age = \"1h\" }\n": `h3=":443"; ma=3600`,
 		withH3 + "h3 = { hosts = \"!example.org\" }\n":               "",
 	} {
 		withKeys(t, lines, "", func(k *keyed) {
 			port := k.addr[strings.LastIndex(k.addr, ":")+1:]
-			if got := field(k, k.addr); got != strings.Replace(want, "PORT", port, 1) {
+			if got := k.altSvc(k.addr); got != strings.Replace(want, "PORT", port, 1) {
 				k.Errorf("%s: %q, want %q", lines, got, want)
 			}
 		})
@@ -203,12 +202,48 @@ func TestAltSvc_isOfTheAddress(t *testing.T) {
 	k := &keyed{T: t, server: s, ca: ca}
 	for _, addr := range addrs {
 		port := addr[strings.LastIndex(addr, ":")+1:]
-		if got, want := field(k, addr), `h3=":`+port+`"; ma=86400`; got != want {
+		if got, want := k.altSvc(addr), `h3=":`+port+`"; ma=86400`; got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
 		}
 	}
+	apply(t, s, "%s%s%s", text, withoutH3, all200)
+	wantEqual(t, k.altSvc(addrs[0]), "", "after the reload")
+}
+
+// altSvc returns the field of an answer over TCP at addr.
+func (k *keyed) altSvc(addr string) string {
+	k.Helper()
+	resp, _ := askBy(k.T, asHTTPS(k.T, k.ca, true), "GET", "https://"+addr, "Host: example.org")
+	return resp.Header.Get("Alt-Svc")
+}
+
+// A listener whose file does not name h3 serves without its UDP port, which another process has, and tells of HTTP/3
+// once it has the port. With h3 in its file it would not be served.
+func TestServer_optionalHTTP3(t *testing.T) {
+	events := logged(t, 1000)
+	other, err := net.ListenPacket("udp", "127.0.0.1:0")
+	testutil.Must(t, err)
+	defer other.Close()
+	ca, addr := testutil.NewAuthority(t), other.LocalAddr().String()
+	text := quiet + strings.Replace(secured(t, ca, t.TempDir()), "127.0.0.1:0", addr, 1)
+	s := start(t, Options{}, "%s%s", text, all200)
+	k := &keyed{T: t, server: s, ca: ca}
+	wantEqual(t, k.altSvc(addr), "", "while another process has the port")
+	apply(t, s, "%slimits.body_size = \"1m\"\n%s", text, all200)
 	apply(t, s, "%s%s", text, all200)
-	wantEqual(t, field(k, addrs[0]), "", "after the reload")
+	if told := events.with("HTTP/3 waits for its UDP port"); len(told) != 1 || told[0]["level"] != "WARN" {
+		t.Errorf("%v, not one warning", told)
+	}
+	wantEqual(t, s.Parts().Listeners[0].UDP, "waiting", "state")
+	named := parse(t, "global.worker_threads = 2\n"+text+withH3+all200)
+	if _, err := s.Apply(named); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "udp") {
+		t.Errorf("where the file names h3: %v", err)
+	}
+	wantEqual(t, k.altSvc(addr), "", "after a reload that was not applied")
+	other.Close()
+	testutil.Eventually(t, time.Minute, func() bool { return k.altSvc(addr) != "" }, "clients are not told of HTTP/3")
+	wantEqual(t, s.Parts().Listeners[0].UDP, "open", "state")
+	mustApply(t, s, named)
 }
 
 // othersPorts is a kernel where others have the TCP port that is asked for first.
@@ -258,7 +293,7 @@ func TestOpenDatagrams_aStartWaits(t *testing.T) {
 		tcp, err := e.Listen(at, nil)
 		testutil.Must(t, err)
 		p, l := &listeners{shared: &shared{engine: e, lifecycle: lifecycle{state: c.state}}}, &listener{open: tcp}
-		if err := p.openDatagrams(l, 0); (err == nil) != c.open || l.http3.isOpen() != c.open {
+		if err := p.openDatagrams(l, 0, p.patience()); (err == nil) != c.open || l.http3.isOpen() != c.open {
 			t.Errorf("state %v: %v, open: %v", c.state, err, l.http3.isOpen())
 		}
 	}
@@ -280,7 +315,7 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	defer other.Close()
 	l := &listener{open: tcp, title: "web", http3: http3Listener{on: true}}
 	p := &listeners{shared: &shared{engine: e}, now: []*listener{l}} // not serving: no timer tries again
-	p.state = listening
+	p.state = draining
 	want := func(lines int) {
 		t.Helper()
 		p.takeDatagrams()
@@ -301,6 +336,71 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	if l.http3.state() != "open" || !strings.Contains(log.String(), "HTTP/3 has its UDP port") {
 		t.Error(log.String())
 	}
+}
+
+// A kernel that refuses an optional UDP port costs one warning, until a reload finds it open.
+func TestTakeDatagrams_optional(t *testing.T) {
+	var refuses bool
+	e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) {
+		k, err := poller.NewEpoll(poller.ParkAuto)
+		return withoutUDP{k, &refuses}, err
+	}})
+	testutil.Must(t, err)
+	t.Cleanup(e.Stop)
+	at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}}
+	for optional, level := range map[bool]string{true: "WARN", false: "ERROR"} {
+		events := logged(t, 1000)
+		refuses = true
+		tcp, err := e.Listen(at, nil)
+		testutil.Must(t, err)
+		l := &listener{open: tcp, title: "web", http3: http3Listener{on: true, optional: optional}}
+		p := &listeners{shared: &shared{engine: e}, now: []*listener{l}}
+		p.takeDatagrams()
+		p.takeDatagrams()
+		told := events.with("no HTTP/3: the UDP port cannot be opened")
+		if len(told) != 1 || told[0]["level"] != level {
+			t.Errorf("%v, not one line of the level %s", told, level)
+		}
+		wantEqual(t, l.http3.state(), "failed", "state")
+		refuses = false
+		p.takeDatagrams()
+		wantEqual(t, l.http3.state(), "open", "state")
+		at.Addr.IP = netip.MustParseAddrPort(testutil.FreeAddr(t))
+	}
+}
+
+// With HTTP/3 that is optional a port that the kernel chooses is one of TCP alone where there is no UDP.
+func TestListenBoth_optional(t *testing.T) {
+	refuses := true
+	e, err := engine.New(engine.Options{Reactors: 1, Kernel: func(int) (poller.Kernel, error) {
+		k, err := poller.NewEpoll(poller.ParkAuto)
+		return withoutUDP{k, &refuses}, err
+	}})
+	testutil.Must(t, err)
+	t.Cleanup(e.Stop)
+	p := &listeners{shared: &shared{engine: e}}
+	at := engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}
+	if _, err := p.listenBoth(at, &listener{}); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("where the file names h3: %v", err)
+	}
+	l := &listener{http3: http3Listener{optional: true}}
+	open, err := p.listenBoth(at, l)
+	if err != nil || open.Addr().IP.Port() == 0 || l.http3.isOpen() {
+		t.Errorf("%v", err)
+	}
+}
+
+// withoutUDP is a kernel that opens no UDP port while it refuses to.
+type withoutUDP struct {
+	poller.Kernel
+	refuses *bool
+}
+
+func (k withoutUDP) ListenDatagrams(a poller.Addr, o *poller.DatagramOptions) (poller.FD, poller.Addr, error) {
+	if *k.refuses {
+		return 0, poller.Addr{}, syscall.EACCES
+	}
+	return k.Kernel.ListenDatagrams(a, o)
 }
 
 // Where others have the TCP port of a number that the kernel chose for UDP, the next number is tried at once.

@@ -102,6 +102,7 @@ type listeners struct {
 	clients      clientConns
 	now          []*listener // guarded by shared.mu
 	next         []setting
+	retaking     bool        // a timer will take UDP ports; guarded by shared.mu
 	closing      []*listener // that a reload took away, until their sockets are closed; guarded by shared.mu
 }
 
@@ -220,12 +221,14 @@ func (p *listeners) commit() error {
 				continue
 			}
 		}
+		d := &set.listener.http3
+		insists := !set.config.Versions.OptionalH3 && (d.optional || !d.waits) // else takeDatagrams opens it
 		if set.quic != nil && p.suspended {
 			if err := p.adoptDatagrams(set.listener, set.config.Limits.Connections); err != nil {
 				return listenError(set.config, set.address, err)
 			}
-		} else if set.quic != nil && !p.reload.partly && !set.listener.http3.waits {
-			if err := p.openDatagrams(set.listener, set.config.Limits.Connections); err != nil {
+		} else if set.quic != nil && !p.reload.partly && insists {
+			if err := p.openDatagrams(set.listener, set.config.Limits.Connections, p.patience()); err != nil {
 				return listenError(set.config, set.address, err)
 			}
 		}
@@ -259,6 +262,7 @@ func (p *listeners) retire() {
 		}
 		p.close(l)
 	}
+	p.takeDatagrams() // a reload waits for no port that HTTP/3 may do without
 }
 
 func (p *listeners) describe(l *ledger) {

@@ -86,7 +86,7 @@ type Listener struct {
 	Name        string `json:"name" doc:"Of the listener; the address where it has none."`
 	Address     string `json:"address"`
 	TLS         bool   `json:"tls"`
-	HTTP3       string `json:"http3,omitempty" enum:"open,waiting,closing" doc:"Its UDP port, which others may have."`
+	HTTP3       string `json:"http3,omitempty" enum:"open,waiting,failed,closing" doc:"Its UDP port."`
 	Service     bool   `json:"service,omitempty" doc:"It is a service, and does not speak HTTP."`
 	Connections int    `json:"connections" doc:"Open now."`
 }

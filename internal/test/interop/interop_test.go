@@ -71,7 +71,6 @@ protocols = ["h2"]
 name = "secure"
 listen = "127.0.0.1:0"
 tls = true
-protocols = ["h1", "h2", "h3"]
 
 [[certificates]]
 cert = %q

@@ -256,8 +256,8 @@ func TestCaddy_protocolOfEachListener(t *testing.T) {
 		`host = "a.test" path = "/*" listener = "https-443" dest = "http://localhost:3000"`})
 }
 
-// HTTP/3 is carried where a file names it; a listener without TLS serves the other protocols. The default of Caddy is a
-// note.
+// HTTP/3 is carried where a file names it; a listener without TLS serves the other protocols. The default of Caddy is
+// edge's.
 func TestCaddy_http3(t *testing.T) {
 	const sites = "https://a.test {\ntls internal\nrespond ok\n}\nhttp://b.test {\nrespond ok\n}\n"
 	for protocols, want := range map[string][]string{
@@ -270,7 +270,7 @@ func TestCaddy_http3(t *testing.T) {
 		"protocols h1 h2c": {`tls = true cert = "internal" protocols = ["h1"]`,
 			`listen = ":80" protocols = ["h1", "h2"]`},
 		"protocols h3": {`not carried: protocols = ["h3"] (`},
-		"":             {"note: HTTP/3 on :443 ("},
+		"":             {`listen = ":443" tls = true cert = "internal" # file`},
 	} {
 		text := "{\nservers {\n" + protocols + "\n}\n}\n" + sites
 		wantAll(t, protocols, planOf(t, "caddy", text), want)

@@ -354,9 +354,6 @@ func protocolsOf(list string, tls bool) string {
 
 func (im *importer) secure(b *plan.Block, l *listener) {
 	b.Set("tls", "true", plan.Place{})
-	if !slices.ContainsFunc(im.servers, func(s plan.Setting) bool { return s.Name == "protocols" }) {
-		im.Note(l.at[0], "HTTP/3 on "+l.listen, `it is served where protocols of a listener name "h3"`)
-	}
 	files := slices.ContainsFunc(l.hosts, func(host string) bool { return im.tlsOf(l.sites[host], host).cert != "" })
 	orders := slices.ContainsFunc(l.hosts, func(host string) bool {
 		ordered, _ := im.mayOrder(host, im.tlsOf(l.sites[host], host))
