@@ -299,6 +299,12 @@ func TestOpenDatagrams_aStartWaits(t *testing.T) {
 	}
 }
 
+func takeDatagrams(p *listeners) {
+	p.mu.Lock() // its timer may run
+	defer p.mu.Unlock()
+	p.takeDatagrams()
+}
+
 // While another process has a UDP port, the event log names it, once a minute.
 func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	logger, log := slog.Default(), strings.Builder{}
@@ -318,7 +324,7 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 	p.state = draining
 	want := func(lines int) {
 		t.Helper()
-		p.takeDatagrams()
+		takeDatagrams(p)
 		if n := strings.Count(log.String(), `waits for its UDP port" listener=web`); n != lines {
 			t.Errorf("%d lines, not %d: %s", n, lines, &log)
 		}
@@ -332,7 +338,7 @@ func TestTakeDatagrams_namesTheHolder(t *testing.T) {
 		t.Error(log.String())
 	}
 	other.Close()
-	p.takeDatagrams()
+	takeDatagrams(p)
 	if l.http3.state() != "open" || !strings.Contains(log.String(), "HTTP/3 has its UDP port") {
 		t.Error(log.String())
 	}
@@ -355,15 +361,15 @@ func TestTakeDatagrams_optional(t *testing.T) {
 		testutil.Must(t, err)
 		l := &listener{open: tcp, title: "web", http3: http3Listener{on: true, optional: optional}}
 		p := &listeners{shared: &shared{engine: e}, now: []*listener{l}}
-		p.takeDatagrams()
-		p.takeDatagrams()
+		takeDatagrams(p)
+		takeDatagrams(p)
 		told := events.with("no HTTP/3: the UDP port cannot be opened")
 		if len(told) != 1 || told[0]["level"] != level {
 			t.Errorf("%v, not one line of the level %s", told, level)
 		}
 		wantEqual(t, l.http3.state(), "failed", "state")
 		refuses = false
-		p.takeDatagrams()
+		takeDatagrams(p)
 		wantEqual(t, l.http3.state(), "open", "state")
 		at.Addr.IP = netip.MustParseAddrPort(testutil.FreeAddr(t))
 	}
