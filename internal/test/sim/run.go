@@ -24,6 +24,8 @@ const (
 // A World is for one goroutine, in which the race detector finds nothing and takes its time: in a short run with it a
 // test gets a tenth of its seeds, for the assertions.
 //
+// What f hands to t.Cleanup runs at the end of its seed.
+//
 // EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_TIMES=n multiplies what the test asks
 // for, EDGE_SIM_FIRST=n sets where they begin.
 func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
@@ -56,7 +58,8 @@ func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
 
 // one runs f and tells the seed however f ends: by return, FailNow or panic.
 func one(t testing.TB, w *World, f func(t testing.TB, w *World), failedBefore bool) {
-	returned := false
+	s, returned := &seedTB{TB: t}, false
+	defer s.end()
 	defer func() {
 		if returned && (failedBefore || !t.Failed()) || t.Skipped() {
 			return
@@ -69,11 +72,28 @@ func one(t testing.TB, w *World, f func(t testing.TB, w *World), failedBefore bo
 		}
 		t.Log(what)
 	}()
-	f(t, w)
+	f(s, w)
 	if w.err != nil {
 		t.Error(w.err)
 	}
+	s.end()
 	returned = true
+}
+
+// seedTB ends with its seed: what a World needs would otherwise be held until all seeds have run.
+type seedTB struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *seedTB) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *seedTB) end() {
+	for n := len(s.cleanups); n > 0; n = len(s.cleanups) {
+		f := s.cleanups[n-1]
+		s.cleanups = s.cleanups[:n-1]
+		f()
+	}
 }
 
 // MustFail runs f like Run and fails unless a seed makes f fail: f tests something that is known to be wrong, and a

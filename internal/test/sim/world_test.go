@@ -462,11 +462,16 @@ func TestMustFail_failsWhenNothingIsFound(t *testing.T) {
 	}
 }
 
-func TestRun_printsTheSeed(t *testing.T) {
+// setSeeds sets how many seeds Run takes, whatever this run of tests was asked for.
+func setSeeds(t *testing.T, n string) {
 	t.Setenv(envSeed, "")
-	t.Setenv(envSeeds, "")
+	t.Setenv(envSeeds, n)
 	t.Setenv(envTimes, "")
 	t.Setenv(envFirst, "")
+}
+
+func TestRun_printsTheSeed(t *testing.T) {
+	setSeeds(t, "")
 	rec := &recorder{quiet: quiet{TB: t}}
 	Run(rec, 100, func(t testing.TB, w *World) {
 		if w.Seed() == 2 {
@@ -497,6 +502,19 @@ func BenchmarkWorld_echo(b *testing.B) {
 type helped struct {
 	fdReactor
 	done chan struct{}
+}
+
+func TestRun_endsWhatASeedHolds(t *testing.T) {
+	setSeeds(t, "3")
+	held := ""
+	Run(t, 1, func(t testing.TB, w *World) {
+		held += fmt.Sprint(w.seed)
+		t.Cleanup(func() { held += "a" })
+		t.Cleanup(func() { t.Cleanup(func() { held += "b" }) })
+	})
+	if held != "1ba2ba3ba" {
+		t.Errorf("%s, not 1ba2ba3ba", held)
+	}
 }
 
 func TestRun_waitsForWorkOutside(t *testing.T) {
