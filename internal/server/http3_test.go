@@ -299,8 +299,9 @@ func TestOpenDatagrams_aStartWaits(t *testing.T) {
 	}
 }
 
+// takeDatagrams calls the method with the lock that it needs: a timer of an earlier call may run at the same time.
 func takeDatagrams(p *listeners) {
-	p.mu.Lock() // its timer may run
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeDatagrams()
 }

@@ -24,7 +24,7 @@ const (
 // A World is for one goroutine, in which the race detector finds nothing and takes its time: in a short run with it a
 // test gets a tenth of its seeds, for the assertions.
 //
-// What f hands to t.Cleanup runs at the end of its seed.
+// The cleanups that f registers run at the end of each seed.
 //
 // EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_TIMES=n multiplies what the test asks
 // for, EDGE_SIM_FIRST=n sets where they begin.
@@ -59,7 +59,7 @@ func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
 // one runs f and tells the seed however f ends: by return, FailNow or panic.
 func one(t testing.TB, w *World, f func(t testing.TB, w *World), failedBefore bool) {
 	s, returned := &seedTB{TB: t}, false
-	defer s.end()
+	defer s.end() // after a failure, once the World is printed
 	defer func() {
 		if returned && (failedBefore || !t.Failed()) || t.Skipped() {
 			return
@@ -80,7 +80,8 @@ func one(t testing.TB, w *World, f func(t testing.TB, w *World), failedBefore bo
 	returned = true
 }
 
-// seedTB ends with its seed: what a World needs would otherwise be held until all seeds have run.
+// seedTB is the TB of one seed. It runs the cleanups itself: the test would run them, and so keep the engines of all
+// seeds, until the last seed is over.
 type seedTB struct {
 	testing.TB
 	cleanups []func()
@@ -88,6 +89,7 @@ type seedTB struct {
 
 func (s *seedTB) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
+// end runs the cleanups, the last one first, and those that they register. A second call has none left.
 func (s *seedTB) end() {
 	for n := len(s.cleanups); n > 0; n = len(s.cleanups) {
 		f := s.cleanups[n-1]

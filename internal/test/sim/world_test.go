@@ -490,6 +490,19 @@ type recorder struct {
 
 func (r *recorder) Log(args ...any) { fmt.Fprintln(&r.log, args...) }
 
+func TestRun_cleansUpAfterEachSeed(t *testing.T) {
+	setSeeds(t, "3")
+	order := ""
+	Run(t, 1, func(t testing.TB, w *World) {
+		order += fmt.Sprint(w.seed)
+		t.Cleanup(func() { order += "a" })
+		t.Cleanup(func() { t.Cleanup(func() { order += "b" }) })
+	})
+	if order != "1ba2ba3ba" {
+		t.Errorf("%s, not 1ba2ba3ba", order)
+	}
+}
+
 func BenchmarkWorld_echo(b *testing.B) {
 	seed := uint64(0)
 	for b.Loop() {
@@ -502,19 +515,6 @@ func BenchmarkWorld_echo(b *testing.B) {
 type helped struct {
 	fdReactor
 	done chan struct{}
-}
-
-func TestRun_endsWhatASeedHolds(t *testing.T) {
-	setSeeds(t, "3")
-	held := ""
-	Run(t, 1, func(t testing.TB, w *World) {
-		held += fmt.Sprint(w.seed)
-		t.Cleanup(func() { held += "a" })
-		t.Cleanup(func() { t.Cleanup(func() { held += "b" }) })
-	})
-	if held != "1ba2ba3ba" {
-		t.Errorf("%s, not 1ba2ba3ba", held)
-	}
 }
 
 func TestRun_waitsForWorkOutside(t *testing.T) {
